@@ -1,0 +1,23 @@
+"""Python's multiprocessing on workers that share nothing but a store.
+
+Three doors: `import serverless_mp as multiprocessing`; `serverless_mp.install()` before code that imports `multiprocessing`
+itself; `serverless-mp run script.py`.
+"""
+
+from importlib import metadata as _metadata
+from typing import Any as _Any
+
+from .context import default as _default
+from .install import install, uninstall
+
+# The public names of the default context, as CPython's own package takes them.
+__all__ = [name for name in dir(_default) if not name.startswith("_")]
+globals().update((name, getattr(_default, name)) for name in __all__)
+__all__ += ["install", "uninstall"]
+
+
+def __getattr__(name: str) -> _Any:
+    if name == "__version__":
+        return _metadata.version("serverless_mp")
+    message = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(message)

@@ -1,0 +1,51 @@
+"""The settings, all from environment variables; each is read where it is used, so that a program can set it first."""
+
+from __future__ import annotations
+
+import os
+
+from . import _core
+
+URL = "SERVERLESS_MP_REDIS_URL"
+WORKERS = "SERVERLESS_MP_WORKERS"
+LEASE = "SERVERLESS_MP_LEASE"
+ATTEMPTS = "SERVERLESS_MP_TASK_ATTEMPTS"
+LARGE = "SERVERLESS_MP_LARGE_ARGUMENT"
+
+
+def redis_url() -> str | None:
+    """The store to use, or None for a private one. Raises ValueError for a URL that is of no valid form."""
+    url = os.environ.get(URL) or None
+    if url is not None:
+        _core.check_url(url)
+    return url
+
+
+def workers() -> int:
+    """How many workers `cpu_count()` promises: the setting, else the processors of this machine."""
+    return _positive(WORKERS, os.cpu_count() or 1)
+
+
+def lease() -> int:
+    """Seconds that the keys of a session in an outside store outlive their owner."""
+    return _positive(LEASE, 30)
+
+
+def attempts() -> int:
+    """How often a pool's task is begun when its worker dies."""
+    return _positive(ATTEMPTS, 2)
+
+
+def large_argument() -> int:
+    """Bytes from which on a buffer in a joblib task travels once for all tasks."""
+    return _positive(LARGE, 1 << 20)
+
+
+def _positive(name: str, default: int) -> int:
+    text = os.environ.get(name, "")
+    if not text:
+        return default
+    if not text.isascii() or not text.isdecimal() or int(text) < 1:
+        message = f"{name} is {text!r}; it must be a whole number of 1 or more (or unset: {default})"
+        raise ValueError(message)
+    return int(text)

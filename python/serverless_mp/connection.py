@@ -1,0 +1,144 @@
+"""As `multiprocessing.connection`: connections, listeners and clients through the store.
+
+CPython's face and checks; below them one end of a channel. Addresses of the store begin with `serverless-mp:`; TCP and
+UNIX addresses are CPython's as before.
+"""
+
+from __future__ import annotations
+
+import io
+from multiprocessing import connection, context
+from multiprocessing.connection import wait
+from multiprocessing.reduction import ForkingPickler
+from typing import Any
+
+from . import _core, reduction, session
+
+__all__ = ["Client", "Listener", "Pipe", "wait"]
+
+_FAMILY = "serverless-mp:"
+
+
+class Connection(connection._ConnectionBase):  # type: ignore[name-defined,misc]
+    """One end of a pipe through the store. `fileno()` is real: readable while there is something to receive."""
+
+    def __init__(self, channel: Any, readable: bool = True, writable: bool = True) -> None:
+        # Instead of the base's, which wants a number: the handle is the channel.
+        self._handle = channel
+        self._readable = readable
+        self._writable = writable
+
+    def fileno(self) -> int:
+        """A descriptor for `wait`, `select` and `asyncio`."""
+        self._check_closed()
+        return self._handle.fileno()
+
+    def send(self, obj: Any) -> None:
+        """Sends an object. BrokenPipeError where nobody holds the other end."""
+        self._check_closed()
+        self._check_writable()
+        self._handle.send(reduction.dumps(obj))
+
+    def recv(self) -> Any:
+        """The next object. EOFError where nobody holds the other end and nothing is left."""
+        self._check_closed()
+        self._check_readable()
+        return reduction.loads(self._handle.recv())
+
+    def _send_bytes(self, buf: Any) -> None:
+        self._handle.send(bytes(buf))
+
+    def _recv_bytes(self, maxsize: int | None = None) -> io.BytesIO | None:
+        data = self._handle.recv()
+        return None if maxsize is not None and len(data) > maxsize else io.BytesIO(data)
+
+    def _poll(self, timeout: float | None) -> bool:
+        return self._handle.poll(timeout)
+
+    def _close(self) -> None:
+        self._handle.close()
+
+    def __reduce__(self) -> Any:
+        self._check_closed()
+        popen: Any = context.get_spawning_popen()
+        channel, lent = self._handle, ""
+        if popen is not None:
+            popen.hold(channel, channel.end)
+        else:
+            # In a message: the end must live until it is received.
+            lent = f"t{_core.new_number()}"
+            channel.lend(lent)
+        return _rebuild, (channel.id, channel.end, self._readable, self._writable, lent)
+
+
+def _rebuild(ident: str, end: int, readable: bool, writable: bool, lent: str) -> Connection:
+    channel = _core.Channel(ident, end)
+    if lent:
+        channel.arrived(lent)
+    return Connection(channel, readable, writable)
+
+
+def Pipe(duplex: bool = True) -> tuple[Connection, Connection]:  # noqa: N802 - CPython's name
+    """Two connected ends; without `duplex` the first receives and the second sends."""
+    session.ensure()
+    first, second = _core.Channel.pair()
+    return Connection(first, writable=duplex), Connection(second, readable=duplex)
+
+
+class _StoreListener:
+    """What `Listener` needs of a transport: a pipe into which clients put their ends."""
+
+    def __init__(self) -> None:
+        session.ensure()
+        # Both ends, so that there is no end of file when a client goes.
+        self._channel, self._clients = _core.Channel.pair()
+        self._address = _FAMILY + self._channel.id
+        self._last_accepted = None
+        self._unlink = None
+
+    def accept(self) -> Connection:
+        return reduction.loads(self._channel.recv())
+
+    def close(self) -> None:
+        self._channel.close()
+        self._clients.close()
+
+
+class Listener(connection.Listener):
+    """CPython's; with neither address nor family, or with the store's, it listens in the store."""
+
+    def __init__(self, address: Any = None, family: Any = None, backlog: int = 1, authkey: Any = None) -> None:
+        if family is None and address is None:
+            if authkey is not None and not isinstance(authkey, bytes):
+                message = "authkey should be a byte string"
+                raise TypeError(message)
+            self._listener: Any = _StoreListener()
+            self._authkey = authkey
+        else:
+            super().__init__(address, family, backlog, authkey)
+
+
+def Client(address: Any, family: Any = None, authkey: Any = None) -> Any:  # noqa: N802 - CPython's name
+    """A connection to a listener. ConnectionRefusedError where there is none in the store."""
+    if family is not None or not isinstance(address, str) or not address.startswith(_FAMILY):
+        return connection_client(address, family, authkey)
+    if authkey is not None and not isinstance(authkey, bytes):
+        message = "authkey should be a byte string"
+        raise TypeError(message)
+    session.ensure()
+    mine, theirs = Pipe()
+    try:
+        clients = _core.Channel(address.removeprefix(_FAMILY), 1)
+        clients.send(reduction.dumps(theirs))
+    except ConnectionError as e:
+        raise ConnectionRefusedError(str(e)) from None
+    theirs.close()
+    if authkey is not None:
+        connection.answer_challenge(mine, authkey)
+        connection.deliver_challenge(mine, authkey)
+    return mine
+
+
+# Kept here, since `install()` puts ours in its place.
+connection_client = connection.Client
+ForkingPickler.register(Connection, Connection.__reduce__)

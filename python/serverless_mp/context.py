@@ -1,0 +1,200 @@
+"""As `multiprocessing.context`: a factory of everything, one context for each start method's name.
+
+The names are CPython's, since programs ask by name and look at the answer; what they make is ours.
+"""
+
+from __future__ import annotations
+
+from multiprocessing import context as _stdlib
+from multiprocessing.context import (
+    AuthenticationError,
+    BaseContext,
+    BufferTooShort,
+    DefaultContext,
+    ProcessError,
+    TimeoutError,  # noqa: A004 - CPython's name
+)
+from typing import Any
+
+from .process import BaseProcess, ForkProcess, ForkServerProcess, ServerlessProcess, SpawnProcess
+
+__all__ = ["AuthenticationError", "BufferTooShort", "ProcessError", "TimeoutError"]
+
+
+class Factories(BaseContext):
+    """BaseContext's factories, each from our module of the same name."""
+
+    # ruff: noqa: PLC0415 - lazy imports keep `import serverless_mp` cheap, as in CPython
+    # ruff: noqa: D102 - documented where CPython documents them
+
+    def cpu_count(self) -> int:
+        """The number of workers that the configuration allows: a pool's default size."""
+        from . import config
+
+        return config.workers()
+
+    def Manager(self) -> Any:
+        from .managers import SyncManager
+
+        manager = SyncManager(ctx=self.get_context())
+        manager.start()
+        return manager
+
+    def Pipe(self, duplex: bool = True) -> Any:
+        from .connection import Pipe
+
+        return Pipe(duplex)
+
+    def Lock(self) -> Any:
+        from .synchronize import Lock
+
+        return Lock(ctx=self.get_context())
+
+    def RLock(self) -> Any:
+        from .synchronize import RLock
+
+        return RLock(ctx=self.get_context())
+
+    def Condition(self, lock: Any = None) -> Any:
+        from .synchronize import Condition
+
+        return Condition(lock, ctx=self.get_context())
+
+    def Semaphore(self, value: int = 1) -> Any:
+        from .synchronize import Semaphore
+
+        return Semaphore(value, ctx=self.get_context())
+
+    def BoundedSemaphore(self, value: int = 1) -> Any:
+        from .synchronize import BoundedSemaphore
+
+        return BoundedSemaphore(value, ctx=self.get_context())
+
+    def Event(self) -> Any:
+        from .synchronize import Event
+
+        return Event(ctx=self.get_context())
+
+    def Barrier(self, parties: int, action: Any = None, timeout: float | None = None) -> Any:
+        from .synchronize import Barrier
+
+        return Barrier(parties, action, timeout, ctx=self.get_context())
+
+    def Queue(self, maxsize: int = 0) -> Any:
+        from .queues import Queue
+
+        return Queue(maxsize, ctx=self.get_context())
+
+    def JoinableQueue(self, maxsize: int = 0) -> Any:
+        from .queues import JoinableQueue
+
+        return JoinableQueue(maxsize, ctx=self.get_context())
+
+    def SimpleQueue(self) -> Any:
+        from .queues import SimpleQueue
+
+        return SimpleQueue(ctx=self.get_context())
+
+    def Pool(
+        self, processes: int | None = None, initializer: Any = None, initargs: Any = (), maxtasksperchild: Any = None
+    ) -> Any:
+        from .pool import Pool
+
+        return Pool(processes, initializer, initargs, maxtasksperchild, context=self.get_context())
+
+    def RawValue(self, typecode_or_type: Any, *args: Any) -> Any:
+        from .sharedctypes import RawValue
+
+        return RawValue(typecode_or_type, *args)
+
+    def RawArray(self, typecode_or_type: Any, size_or_initializer: Any) -> Any:
+        from .sharedctypes import RawArray
+
+        return RawArray(typecode_or_type, size_or_initializer)
+
+    def Value(self, typecode_or_type: Any, *args: Any, lock: Any = True) -> Any:
+        from .sharedctypes import Value
+
+        return Value(typecode_or_type, *args, lock=lock, ctx=self.get_context())
+
+    def Array(self, typecode_or_type: Any, size_or_initializer: Any, *, lock: Any = True) -> Any:
+        from .sharedctypes import Array
+
+        return Array(typecode_or_type, size_or_initializer, lock=lock, ctx=self.get_context())
+
+
+class ServerlessContext(Factories):
+    """A context of one name."""
+
+    _name = "serverless"
+    Process: type[BaseProcess] = ServerlessProcess
+
+    def get_context(self, method: str | None = None) -> Any:
+        """This context, or ours of another name."""
+        return self if method is None else _of(method)
+
+
+class SpawnContext(ServerlessContext):
+    """Under the name `spawn`."""
+
+    _name = "spawn"
+    Process = SpawnProcess
+
+
+class ForkServerContext(ServerlessContext):
+    """Under the name `forkserver`."""
+
+    _name = "forkserver"
+    Process = ForkServerProcess
+
+
+class ForkContext(ServerlessContext):
+    """Under the name `fork`."""
+
+    _name = "fork"
+    Process = ForkProcess
+
+
+CONTEXTS: dict[str, ServerlessContext] = {
+    c._name: c for c in (ForkContext(), SpawnContext(), ForkServerContext(), ServerlessContext())
+}
+
+
+def _of(method: str) -> ServerlessContext:
+    try:
+        return CONTEXTS[method]
+    except KeyError:
+        message = f"cannot find context for {method!r}"
+        raise ValueError(message) from None
+
+
+class ServerlessDefaultContext(Factories, DefaultContext):  # type: ignore[misc]
+    """The context behind the module's own functions, whose start method a program may set."""
+
+    def get_context(self, method: str | None = None) -> Any:
+        """The context that is set, or ours of another name."""
+        return DefaultContext.get_context(self) if method is None else _of(method)
+
+
+class Process(BaseProcess):
+    """A process of the default context's start method."""
+
+    _start_method = None
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802 - CPython's name
+        return default.get_context().Process._Popen(process_obj)
+
+    @staticmethod
+    def _after_fork() -> None:
+        """Nothing crosses a fork."""
+
+
+def initial() -> ServerlessContext:
+    """Ours of the name that this Python begins with."""
+    return CONTEXTS[_stdlib._default_context._default_context._name]  # type: ignore[attr-defined]
+
+
+# `import serverless_mp as multiprocessing` has a default context of its own beside the standard library's.
+default = ServerlessDefaultContext(initial())
+default.Process = Process  # type: ignore[assignment]

@@ -1,0 +1,40 @@
+"""As `multiprocessing.heap`: CPython's allocator, whose arenas are regions of the store."""
+
+from __future__ import annotations
+
+from multiprocessing.heap import BufferWrapper, Heap
+from multiprocessing.reduction import ForkingPickler
+from typing import Any
+
+from . import _core, session
+from .region import hold, rebuild
+
+__all__ = ["BufferWrapper"]
+
+
+class Arena:
+    """A span of shared memory, from which the heap hands out blocks."""
+
+    def __init__(self, size: int, fd: int = -1) -> None:  # noqa: ARG002 - CPython's signature
+        session.ensure()
+        self.__setstate__(_core.Region(size))
+
+    def __setstate__(self, region: Any) -> None:
+        self.size = region.size
+        self.region = region
+        self.buffer = memoryview(region)
+
+
+def _reduce_arena(arena: Arena) -> Any:
+    hold(arena.region)
+    return _rebuild_arena, (arena.region.id, arena.size)
+
+
+def _rebuild_arena(ident: str, size: int) -> Arena:
+    arena = Arena.__new__(Arena)
+    arena.__setstate__(rebuild(ident, size))
+    return arena
+
+
+ForkingPickler.register(Arena, _reduce_arena)
+_ = Heap

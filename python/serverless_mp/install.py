@@ -1,0 +1,89 @@
+"""`install()`: the same context behind the name `multiprocessing`, for code that imports that.
+
+Registering the contexts is necessary and not sufficient: `multiprocessing.Lock` is a bound method which the module took
+from its default context when it was imported. So the default context gets our factories and the public names are taken
+from it again; five are left alone, which dispatch by themselves or must be CPython's own. Names that other modules have
+imported from `multiprocessing` before are out of reach.
+"""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+from multiprocessing import context as _stdlib
+from typing import Any
+
+from . import context
+
+_LEFT_ALONE = {"Process", "get_context", "get_start_method", "set_start_method", "reducer"}
+
+# What is ours in the submodules. Each is CPython's class with another leaf, or takes the same arguments.
+_SUBMODULES = {
+    "connection": ("Client", "Listener", "Pipe"),
+    "heap": ("Arena",),
+    "managers": ("BaseManager", "SyncManager"),
+    "pool": ("Pool",),
+    "queues": ("JoinableQueue", "Queue", "SimpleQueue"),
+    "sharedctypes": ("Array", "RawArray", "RawValue", "Value", "copy"),
+    "synchronize": ("Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"),
+}
+
+_replaced: list[tuple[Any, str, Any]] = []
+
+
+def install() -> None:
+    """Puts `serverless_mp` behind the name `multiprocessing`, and behind joblib's process backends.
+
+    Call it before the modules that use them are imported. A second call changes nothing.
+    """
+    if _replaced:
+        return
+    default = _stdlib._default_context  # type: ignore[attr-defined]
+    concrete = _stdlib._concrete_contexts  # type: ignore[attr-defined]
+    _replaced.append((default, "__class__", default.__class__))
+    default.__class__ = context.ServerlessDefaultContext
+    _replace(_stdlib, "_concrete_contexts", concrete | context.CONTEXTS)
+    _replace(default, "_default_context", context.initial())
+    if default._actual_context is not None:
+        _replace(default, "_actual_context", context.CONTEXTS[default._actual_context._name])
+    for name in multiprocessing.__all__:
+        if name not in _LEFT_ALONE:
+            _replace(multiprocessing, name, getattr(default, name))
+    for module, names in _SUBMODULES.items():
+        theirs = importlib.import_module(f"multiprocessing.{module}")
+        ours = importlib.import_module(f"{__package__}.{module}")
+        for name in names:
+            _replace(theirs, name, getattr(ours, name))
+    heap = importlib.import_module("multiprocessing.heap")
+    _replace(heap.BufferWrapper, "_heap", heap.Heap())
+    from . import joblib_backend  # noqa: PLC0415 - only where it is wanted
+
+    joblib_backend.install()
+
+
+def uninstall() -> None:
+    """Gives the names back."""
+    from . import joblib_backend  # noqa: PLC0415 - only where it is wanted
+
+    joblib_backend.uninstall()
+    while _replaced:
+        owner, name, value = _replaced.pop()
+        setattr(owner, name, value)
+
+
+def _replace(owner: Any, name: str, value: Any) -> None:
+    _replaced.append((owner, name, getattr(owner, name)))
+    setattr(owner, name, value)
+
+
+def state() -> dict[str, Any]:
+    """What a worker must do to see the same names as this process."""
+    return {"installed": bool(_replaced), "method": context.default.get_start_method(allow_none=True)}
+
+
+def restore(wanted: dict[str, Any]) -> None:
+    """Does it, in a worker."""
+    if wanted["installed"]:
+        install()
+    if wanted["method"] is not None:
+        context.default.set_start_method(wanted["method"], force=True)

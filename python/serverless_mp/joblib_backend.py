@@ -1,0 +1,260 @@
+"""joblib's process backends on our workers: the default, and `loky` or `multiprocessing` by name.
+
+A batch of calls travels pickled with cloudpickle, as with loky. A buffer of `SERVERLESS_MP_LARGE_ARGUMENT` bytes or more is
+stored once under the hash of its content and read once by each worker, which sees it read-only, as it sees joblib's memory maps.
+"""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import importlib.util
+import pickle
+import sys
+from typing import TYPE_CHECKING, Any
+
+from . import _core, config
+from .process import ServerlessProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+_NAMES = ("loky", "multiprocessing")
+_MODULE = "joblib.parallel"
+# What a worker keeps of large arguments; a call seldom has more.
+_KEPT = 8
+
+_replaced: dict[str, Any] = {}
+_kept: collections.OrderedDict[str, bytes] = collections.OrderedDict()
+
+
+# ---- in the worker ---------------------------------------------------------------------------------------------
+
+
+class Task:
+    """One batch of calls on its way."""
+
+    def __init__(self, payload: bytes, buffers: list[str]) -> None:
+        self.payload, self.buffers = payload, buffers
+
+    def __call__(self) -> Any:
+        """Runs the batch."""
+        return pickle.loads(self.payload, buffers=[_buffer(name) for name in self.buffers])()  # noqa: S301 - sealed
+
+
+def _buffer(name: str) -> bytes:
+    if name not in _kept:
+        _kept[name] = _core.get_blob(name)
+        while len(_kept) > _KEPT:
+            _kept.popitem(last=False)
+    _kept.move_to_end(name)
+    return _kept[name]
+
+
+class JoblibProcess(ServerlessProcess):
+    """A worker that does not import the program's main module, as loky's does not."""
+
+    _start_method = "spawn"
+    _import_main = False
+
+
+# ---- in the parent ---------------------------------------------------------------------------------------------
+
+
+class _Sender:
+    """Pickles batches, and stores their large buffers once."""
+
+    def __init__(self) -> None:
+        self._stored: set[str] = set()
+        self._used: set[str] = set()
+        # Hashed once a call: a program does not change an argument while its tasks run.
+        self._hashed: dict[tuple[int, int], tuple[Any, str]] = {}
+
+    def pack(self, func: Any) -> Task:
+        import cloudpickle  # noqa: PLC0415 - 50 ms that only joblib users pay
+
+        buffers: list[str] = []
+        least = config.large_argument()
+
+        def take(buffer: pickle.PickleBuffer) -> bool:
+            with buffer.raw() as view:
+                if view.nbytes < least:
+                    return True
+                buffers.append(self._store(view))
+                return False
+
+        return Task(cloudpickle.dumps(func, protocol=5, buffer_callback=take), buffers)
+
+    def _store(self, view: memoryview) -> str:
+        owner = view.obj
+        key = (id(owner), view.nbytes)
+        if key not in self._hashed:
+            name = "h" + hashlib.blake2b(view, digest_size=16).hexdigest()
+            self._hashed[key] = (owner, name)
+        name = self._hashed[key][1]
+        if name not in self._stored:
+            _core.put_blob(name, bytes(view))
+            self._stored.add(name)
+        self._used.add(name)
+        return name
+
+    def end_call(self) -> None:
+        """Keeps what this call used: the next one, of the same loop, may use it again."""
+        for name in self._stored - self._used:
+            _core.drop_blob(name)
+        self._stored &= self._used
+        self._used.clear()
+        self._hashed.clear()
+
+
+class _Context:
+    """A pool's context whose workers know how many threads their libraries may use."""
+
+    def __init__(self, ctx: Any, environment: dict[str, str]) -> None:
+        self._ctx, self._environment = ctx, environment
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ctx, name)
+
+    def Process(self, *args: Any, **kwargs: Any) -> Any:  # noqa: N802 - CPython's name
+        process = JoblibProcess(*args, **kwargs)
+        process._environment = self._environment  # type: ignore[attr-defined]
+        return process
+
+
+# Workers outlive a call, as loky's do: (how many, their environment, the pool).
+_pool: tuple[int, dict[str, str], Any] | None = None
+_sender = _Sender()
+
+
+def _get_pool(workers: int, environment: dict[str, str]) -> Any:
+    global _pool  # noqa: PLW0603 - one per process
+    from . import context, pool  # noqa: PLC0415 - lazy, as in the context
+
+    if _pool is not None and (_pool[0] != workers or _pool[1] != environment or _pool[2]._state != "RUN"):
+        _drop_pool()
+    if _pool is None:
+        ctx = _Context(context.CONTEXTS["spawn"], environment)
+        _pool = (workers, environment, pool.Pool(workers, context=ctx))
+    return _pool[2]
+
+
+def _drop_pool() -> None:
+    global _pool  # noqa: PLW0603 - one per process
+    if _pool is not None:
+        _pool[2].terminate()
+        _pool[2].join()
+        _pool = None
+
+
+def _make_backend() -> type:
+    """The backend's class, which can only be made once joblib is there."""
+    from joblib._parallel_backends import (  # noqa: PLC0415 # type: ignore[import-untyped]
+        FallbackToBackend,
+        LokyBackend,
+        PoolManagerMixin,
+        SequentialBackend,
+    )
+    from joblib.externals.loky.process_executor import TerminatedWorkerError  # noqa: PLC0415 # type: ignore[import-untyped]
+
+    from .context import ProcessError  # noqa: PLC0415 - beside its use
+
+    class ServerlessBackend(LokyBackend):  # type: ignore[misc]
+        """loky's face: nesting, batching, inner threads; the executor is our pool."""
+
+        submit_to_pool = PoolManagerMixin.submit
+
+        def configure(self, n_jobs: int = 1, parallel: Any = None, **_: Any) -> int:
+            n_jobs = self.effective_n_jobs(n_jobs)
+            if n_jobs == 1:
+                raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
+            self._workers = _get_pool(n_jobs, self._prepare_worker_env(n_jobs=n_jobs))
+            self.parallel = parallel
+            return n_jobs
+
+        def effective_n_jobs(self, n_jobs: int) -> int:
+            if n_jobs is not None and n_jobs < 0:
+                n_jobs = max(config.workers() + 1 + n_jobs, 1)
+            return super().effective_n_jobs(n_jobs)
+
+        def _get_pool(self) -> Any:
+            return self._workers
+
+        def submit(self, func: Any, callback: Any = None) -> Any:
+            return self.submit_to_pool(_sender.pack(func), callback)
+
+        def retrieve_result_callback(self, result: Any) -> Any:
+            try:
+                return PoolManagerMixin.retrieve_result_callback(self, result)
+            except ProcessError as e:
+                raise TerminatedWorkerError(str(e)) from e
+
+        def stop_call(self) -> None:
+            super().stop_call()
+            _sender.end_call()
+
+        def terminate(self) -> None:
+            self._workers = None
+            self.reset_batch_stats()
+
+        def abort_everything(self, ensure_ready: bool = True) -> None:
+            _drop_pool()
+            self._workers = None
+            if ensure_ready:
+                self.configure(n_jobs=self.parallel.n_jobs, parallel=self.parallel)
+
+    return ServerlessBackend
+
+
+# ---- selecting it ----------------------------------------------------------------------------------------------
+
+
+class _Finder:
+    """Waits for joblib to be imported."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """The module's own spec, with our step after its execution."""
+        if name != _MODULE:
+            return None
+        sys.meta_path.remove(self)  # type: ignore[arg-type]
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def exec_module(module: ModuleType) -> None:
+                execute(module)
+                _patch(module)
+
+            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
+_finder = _Finder()
+
+
+def install() -> None:
+    """Puts our backend in the place of joblib's process backends, now or when joblib is imported."""
+    if _MODULE in sys.modules:
+        _patch(sys.modules[_MODULE])
+    elif _finder not in sys.meta_path:
+        sys.meta_path.insert(0, _finder)  # type: ignore[arg-type]
+
+
+def uninstall() -> None:
+    """Gives joblib its own back."""
+    if _finder in sys.meta_path:
+        sys.meta_path.remove(_finder)  # type: ignore[arg-type]
+    _drop_pool()
+    if _MODULE in sys.modules:
+        sys.modules[_MODULE].BACKENDS.update(_replaced)
+    _replaced.clear()
+
+
+def _patch(module: ModuleType) -> None:
+    backend = _make_backend()
+    for name in _NAMES:
+        if name in module.BACKENDS:
+            _replaced[name] = module.BACKENDS[name]
+            module.BACKENDS[name] = backend

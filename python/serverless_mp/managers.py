@@ -1,0 +1,34 @@
+"""As `multiprocessing.managers`: CPython's managers, whose server listens in the store.
+
+So a worker on any machine reaches it. A manager that is given a TCP or UNIX address listens there, as in CPython. The server
+process always runs beside its parent.
+"""
+
+from __future__ import annotations
+
+from multiprocessing import managers
+from multiprocessing.managers import BaseProxy, DictProxy, ListProxy, Namespace, NamespaceProxy, RemoteError, Token
+from typing import Any
+
+from . import connection, context
+
+__all__ = ["BaseManager", "BaseProxy", "DictProxy", "ListProxy", "Namespace", "NamespaceProxy", "RemoteError"]
+__all__ += ["SyncManager", "Token"]
+
+# A transport of our own beside CPython's two. Ours takes their addresses as well.
+_TRANSPORT = "serverless-mp"
+managers.listener_client[_TRANSPORT] = (connection.Listener, connection.Client)  # type: ignore[attr-defined]
+
+
+class BaseManager(managers.BaseManager):
+    """CPython's, with our transport as the default."""
+
+    def __init__(
+        self, address: Any = None, authkey: Any = None, serializer: str = "pickle", ctx: Any = None, **options: Any
+    ) -> None:
+        transport = _TRANSPORT if serializer == "pickle" else serializer
+        super().__init__(address, authkey, transport, ctx or context.default.get_context(), **options)
+
+
+class SyncManager(BaseManager, managers.SyncManager):
+    """CPython's, with all its types."""

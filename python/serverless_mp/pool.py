@@ -1,0 +1,156 @@
+"""As `multiprocessing.pool`: CPython's pool over one channel, with tasks to the workers and results back.
+
+What differs: a task is acknowledged by its result, so one whose worker dies is begun again, and fails when that kills a
+worker once more; the parent takes all results that are there at once.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+from multiprocessing import pool
+from multiprocessing.context import ProcessError, assert_spawning, get_spawning_popen
+from multiprocessing.connection import Connection
+from multiprocessing.pool import ThreadPool
+from typing import Any
+
+from . import _core, context, reduction, session
+
+__all__ = ["Pool", "ThreadPool"]
+
+
+class _Tasks:
+    """The way of the tasks: the parent puts, a worker gets."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+
+    def put(self, task: Any) -> None:
+        """A task, or None to end one worker."""
+        data = reduction.dumps(task)
+        if task is None:
+            self._channel.post([data])
+        else:
+            self._channel.post_task(data)
+
+    def get(self) -> Any:
+        """In a worker: the next task, which stays noted as in work until its result is sent."""
+        return reduction.loads(self._channel.recv(hold=True))
+
+    def __reduce__(self) -> Any:
+        return _rebuild, (type(self), *_hold(self._channel))
+
+
+class _Results:
+    """The way of the results: a worker puts, the parent gets."""
+
+    def __init__(self, workers: Any, parent: Any = None) -> None:
+        self._workers = workers
+        self._parent = parent
+        self._taken: collections.deque[Any] = collections.deque()
+
+    def put(self, result: Any) -> None:
+        """In a worker: the result of the task in work. In the parent: None to end the reading thread."""
+        data = reduction.dumps(result)
+        if result is None:
+            self._workers.post([data])
+        else:
+            self._workers.post_result(data)
+
+    def get(self) -> Any:
+        """The next result. A task that killed its workers is one, too."""
+        while not self._taken:
+            self._taken.extend(self._parent.recv_many())
+        data, code = self._taken.popleft()
+        if code is None:
+            return reduction.loads(data)
+        job, i = reduction.loads(data)[:2]
+        message = f"the worker process died with exit code {code} while it ran this task, as its last attempt"
+        return job, i, (False, ProcessError(message))
+
+    def __reduce__(self) -> Any:
+        return _rebuild, (type(self), *_hold(self._workers))
+
+
+def _hold(channel: Any) -> tuple[str]:
+    # Always the workers' end, whichever the parent keeps.
+    assert_spawning(channel)
+    popen: Any = get_spawning_popen()
+    popen.hold(channel, 1)
+    return (channel.id,)
+
+
+def _rebuild(kind: Any, ident: str) -> Any:
+    return kind(_core.Channel(ident, 1))
+
+
+class Pool(pool.Pool):
+    """CPython's pool with its three threads."""
+
+    def __init__(
+        self,
+        processes: int | None = None,
+        initializer: Any = None,
+        initargs: Any = (),
+        maxtasksperchild: int | None = None,
+        context: Any = None,
+    ) -> None:
+        ctx = _default_context(context)
+        super().__init__(processes or _size(processes, ctx), initializer, initargs, maxtasksperchild, ctx)
+
+    def _setup_queues(self) -> None:
+        session.ensure()
+        parent, workers = _core.Channel.pair()
+        self._inqueue = _Tasks(parent)
+        self._outqueue = _Results(workers, parent)
+        self._quick_put = self._inqueue.put
+        self._quick_get = self._outqueue.get
+        # CPython's own pipe: only this process rings it.
+        self._ctx = _LocalBell(self._ctx)
+
+    def _get_sentinels(self) -> list[Any]:
+        return [self._change_notifier._reader]
+
+    @staticmethod
+    def _help_stuff_finish(inqueue: Any, task_handler: Any, size: int) -> None:
+        """Putting a task never waits for room: the task handler needs no help."""
+
+
+class _LocalBell:
+    """A pool's context: ours, but for the queue by which its own threads ring each other."""
+
+    def __init__(self, ctx: Any) -> None:
+        self._ctx = ctx
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ctx, name)
+
+    def SimpleQueue(self) -> Any:  # noqa: N802 - CPython's name
+        return _Bell()
+
+
+class _Bell:
+    """A queue within this process whose reader has a descriptor: CPython's worker handler waits for it."""
+
+    def __init__(self) -> None:
+        reader, writer = os.pipe()
+        self._reader = Connection(reader, writable=False)
+        self._writer = Connection(writer, readable=False)
+
+    def put(self, obj: Any) -> None:
+        self._writer.send(obj)
+
+    def get(self) -> Any:
+        return self._reader.recv()
+
+    def empty(self) -> bool:
+        return not self._reader.poll()
+
+
+def _size(processes: int | None, ctx: Any) -> int:
+    """A pool's default size; CPython refuses zero."""
+    return ctx.cpu_count() if processes is None else processes
+
+
+def _default_context(ctx: Any) -> Any:
+    return ctx or context.default.get_context()

@@ -1,0 +1,194 @@
+"""As `multiprocessing.popen_forkserver`: how a process is launched, polled, waited for and killed.
+
+What differs: the process object goes as a record into the store, and a launcher has a worker take it from there.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import signal
+import threading
+from multiprocessing import context, spawn, util
+from multiprocessing.popen_forkserver import _DupFd  # type: ignore[attr-defined]
+from multiprocessing.reduction import ForkingPickler
+from typing import Any
+
+from . import _core, config, reduction, session, summary, zygote
+
+_alive: tuple[int, int, int] | None = None
+
+
+class Popen:
+    """One launched process."""
+
+    method = "serverless"
+    DupFd = _DupFd
+
+    def __init__(self, process_obj: Any) -> None:
+        util._flush_std_streams()  # type: ignore[attr-defined]
+        session.ensure()
+        self.returncode: int | None = None
+        self._fds: list[int] = []
+        self._holds: list[tuple[str, int]] = []
+        self._kept: list[Any] = []
+        self._waiting = threading.Lock()
+        # Whoever unpickles a lock asks which method this process is started by.
+        self.method = type(process_obj)._start_method or context._default_context.get_start_method()  # type: ignore[attr-defined]
+        self._launch(process_obj)
+
+    # ---- what is pickled asks its popen ----------------------------------------------------------------------
+
+    def duplicate_for_child(self, fd: int) -> int:
+        """A file descriptor that a local worker is to have; its index among them."""
+        self._fds.append(fd)
+        return len(self._fds) - 1
+
+    def hold(self, handle: Any, end: int = 0) -> None:
+        """Keeps an object that the record refers to alive until the child has attached to it."""
+        self._holds.append((handle.id, end))
+        self._kept.append(handle)
+
+    # ---- life ------------------------------------------------------------------------------------------------
+
+    def _launch(self, process_obj: Any) -> None:
+        record = self._record(process_obj)
+        number, process = _core.new_number(), _core.new_number()
+        streams = [fd for fd in (1, 2) if _is_open(fd)]
+        event = _event(number, process)
+        surroundings = {
+            "event": event,
+            "streams": streams,
+            "environment": dict(os.environ) | getattr(process_obj, "_environment", {}),
+            "directory": os.getcwd(),
+            "umask": _umask(),
+            "group": os.getpgrp(),
+            "mask": signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+        }
+        self._job = _core.Job.start(
+            number,
+            process,
+            record,
+            pickle.dumps(surroundings),
+            zygote.ensure(),
+            holds=self._holds,
+            descriptors=[*streams, _alive_pipe(), *self._fds],
+            attempts=config.attempts(),
+        )
+        self._kept.clear()
+        self.pid = self._job.pid
+        self.sentinel = self._job.sentinel
+        summary.started(self._job)
+
+    def _record(self, process_obj: Any) -> bytes:
+        from .install import state  # noqa: PLC0415 - a cycle otherwise
+
+        preparation = spawn.get_preparation_data(process_obj._name)
+        if not getattr(process_obj, "_import_main", True):
+            preparation.pop("init_main_from_path", None)
+            preparation.pop("init_main_from_name", None)
+        preparation.update(start_method=self.method, serverless_mp=state())
+        buffer = io.BytesIO()
+        context.set_spawning_popen(self)
+        try:
+            ForkingPickler(buffer, pickle.HIGHEST_PROTOCOL).dump(preparation)
+            try:
+                ForkingPickler(buffer, pickle.HIGHEST_PROTOCOL).dump(process_obj)
+            except Exception as e:
+                _explain(e, process_obj)
+                raise
+        finally:
+            context.set_spawning_popen(None)
+        return buffer.getvalue()
+
+    def poll(self, flag: int = os.WNOHANG) -> int | None:
+        """The exit code, if the process has ended; without WNOHANG waits for it."""
+        return self.wait(None if flag != os.WNOHANG else 0.0)
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """The exit code; None when the time is over first."""
+        if self.returncode is None:
+            code = self._job.exitcode() if timeout == 0 else self._job.wait(timeout)
+            if code is not None:
+                self.returncode = code
+                summary.ended(self._job, code)
+        return self.returncode
+
+    def _send_signal(self, sig: int) -> None:
+        if self.returncode is None and self._job.exitcode() is None:
+            try:
+                os.kill(self.pid, sig)
+            except ProcessLookupError:
+                pass
+            except OSError:
+                if self.wait(timeout=0.1) is None:
+                    raise
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self._send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._send_signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        """The sentinel goes with the job."""
+        del self._job
+
+
+def _event(number: str, process: str) -> dict[str, Any]:
+    """All that a worker is told by its launcher."""
+    name, key, url, ttl, parent = _core.session_info()
+    return {
+        "session": name,
+        "key": key,
+        "url": url,
+        "ttl": ttl,
+        "parent": parent,
+        "process": process,
+        "job": number,
+        "attempts": config.attempts(),
+    }
+
+
+def _explain(error: BaseException, process_obj: Any) -> None:
+    """Names the argument of the process that cannot be pickled."""
+    for i, argument in enumerate(process_obj._args):
+        if not reduction._picklable(argument):
+            return reduction.explain(error, argument, f"argument {i} of process {process_obj._name!r}")
+    for name, argument in process_obj._kwargs.items():
+        if not reduction._picklable(argument):
+            return reduction.explain(error, argument, f"argument {name!r} of process {process_obj._name!r}")
+    return reduction.explain(error, process_obj._target, f"the target of process {process_obj._name!r}")
+
+
+def _alive_pipe() -> int:
+    """The end of a pipe that children hold; its other end closes with this process, and so tells them."""
+    global _alive  # noqa: PLW0603 - one per process
+    if _alive is None or _alive[0] != os.getpid():
+        _alive = (os.getpid(), *os.pipe())
+    return _alive[1]
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+def _umask() -> int:
+    """This process' umask, which can only be read by setting it."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as f:
+            for line in f:
+                if line.startswith("Umask:"):
+                    return int(line.split()[1], 8)
+    except OSError:
+        pass
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

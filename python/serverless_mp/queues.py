@@ -1,0 +1,181 @@
+"""As `multiprocessing.queues`: CPython's queues over a channel.
+
+What differs: a take from a channel is one step, so there are no locks of readers and writers; a bounded queue counts its
+room in a semaphore as in CPython, an unbounded one in nothing; `qsize`, `empty` and `full` count what this process has put
+and its feeder has not sent.
+"""
+
+from __future__ import annotations
+
+import threading
+from multiprocessing import context, queues
+from queue import Empty, Full
+from typing import Any
+
+from . import _core, reduction
+from .connection import Pipe
+from .synchronize import SEM_VALUE_MAX, BoundedSemaphore
+
+__all__ = ["JoinableQueue", "Queue", "SimpleQueue"]
+
+
+class _Room:
+    """The room in a queue, and how many items its feeder has still to send."""
+
+    def __init__(self, semaphore: Any) -> None:
+        self.semaphore = semaphore
+        self.unsent = 0
+        self._lock = threading.Lock()
+
+    def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
+        """Room for one item, and one more to send."""
+        if self.semaphore is not None and not self.semaphore.acquire(block, timeout):
+            return False
+        with self._lock:
+            self.unsent += 1
+        return True
+
+    def sent(self) -> None:
+        """The feeder has sent one."""
+        with self._lock:
+            self.unsent -= 1
+
+    def release(self) -> None:
+        """What CPython's feeder does with an item that it could not send."""
+        self.sent()
+        self.taken()
+
+    def taken(self) -> None:
+        """An item was received, from whichever process it came."""
+        if self.semaphore is not None:
+            self.semaphore._semlock.post()
+
+
+class Queue(queues.Queue):
+    """CPython's queue with its feeder thread."""
+
+    def __init__(self, maxsize: int = 0, *, ctx: Any = None) -> None:
+        bounded = 0 < maxsize < SEM_VALUE_MAX
+        reader, writer = Pipe(duplex=False)
+        self._restore(False, maxsize if bounded else 0, reader, writer, BoundedSemaphore(maxsize, ctx=ctx) if bounded else None)
+
+    def _restore(self, ignore_epipe: bool, maxsize: int, reader: Any, writer: Any, semaphore: Any) -> None:
+        self._ignore_epipe = ignore_epipe
+        self._maxsize = maxsize
+        self._reader = reader
+        self._writer = writer
+        # For CPython's feeder, which is the only one here to write.
+        self._wlock = threading.Lock()
+        self._sem = _Room(semaphore)
+        self._reset()
+
+    def __getstate__(self) -> Any:
+        context.assert_spawning(self)
+        return self._ignore_epipe, self._maxsize, self._reader, self._writer, self._sem.semaphore
+
+    def __setstate__(self, state: Any) -> None:
+        self._restore(*state)
+
+    def _reset(self, after_fork: bool = False) -> None:
+        super()._reset(after_fork)
+        channel, room = self._writer._handle, self._sem
+
+        def send_bytes(data: Any) -> None:
+            channel.post([bytes(data)])
+            room.sent()
+
+        self._send_bytes = send_bytes
+        self._recv = self._reader._handle.recv
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """The next item. Raises Empty when there is none in time."""
+        if self._closed:
+            message = f"Queue {self!r} is closed"
+            raise ValueError(message)
+        data = self._recv(block, timeout)
+        if data is None:
+            raise Empty
+        self._sem.taken()
+        return reduction.loads(data)
+
+    def qsize(self) -> int:
+        """How many items are in it, those of this process included that are still to be sent."""
+        if self._maxsize:
+            return self._maxsize - self._sem.semaphore.get_value()
+        return len(self._reader._handle) + self._sem.unsent
+
+    def empty(self) -> bool:
+        """Whether there is nothing in it."""
+        return not self._sem.unsent and not self._poll()
+
+    def full(self) -> bool:
+        """Whether a bounded queue has no room."""
+        return bool(self._maxsize) and self._sem.semaphore._semlock._is_zero()
+
+
+class JoinableQueue(Queue):
+    """CPython's joinable queue; its unfinished tasks are a gate."""
+
+    def __init__(self, maxsize: int = 0, *, ctx: Any = None) -> None:
+        super().__init__(maxsize, ctx=ctx)
+        self._unfinished = _core.Gate(0)
+
+    def __getstate__(self) -> Any:
+        state = super().__getstate__()
+        popen: Any = context.get_spawning_popen()
+        popen.hold(self._unfinished)
+        return state, self._unfinished.id
+
+    def __setstate__(self, state: Any) -> None:
+        super().__setstate__(state[0])
+        self._unfinished = _core.Gate(0, id=state[1])
+
+    def put(self, obj: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Puts an item, which `join` waits for. Raises Full when there is no room in time."""
+        if self._closed:
+            message = f"Queue {self!r} is closed"
+            raise ValueError(message)
+        if not self._sem.acquire(block, timeout):
+            raise Full
+        # On its way before the item is: whoever takes that finds it counted.
+        self._unfinished.add(1)
+        with self._notempty:
+            if self._thread is None:
+                self._start_thread()
+            self._buffer.append(obj)
+            self._notempty.notify()
+
+    def task_done(self) -> None:
+        """One task is finished. Raises ValueError when none is unfinished."""
+        try:
+            self._unfinished.add(-1)
+        except ValueError:
+            message = "task_done() called too many times"
+            raise ValueError(message) from None
+
+    def join(self) -> None:
+        """Waits until all tasks are finished."""
+        self._unfinished.wait()
+
+
+class SimpleQueue(queues.SimpleQueue):
+    """CPython's; a channel's ends need no locks."""
+
+    def __init__(self, *, ctx: Any = None) -> None:  # noqa: ARG002 - CPython's signature
+        self.__setstate__(Pipe(duplex=False))
+
+    def __getstate__(self) -> Any:
+        context.assert_spawning(self)
+        return self._reader, self._writer
+
+    def __setstate__(self, state: Any) -> None:
+        self._reader, self._writer = state
+        self._poll = self._reader.poll
+
+    def get(self) -> Any:
+        """The next item."""
+        return self._reader.recv()
+
+    def put(self, obj: Any) -> None:
+        """Puts an item."""
+        self._writer.send(obj)

@@ -1,0 +1,39 @@
+"""A block of shared memory for one ctypes object: what `heap.BufferWrapper` is in CPython."""
+
+from __future__ import annotations
+
+from multiprocessing import context
+from typing import Any
+
+from . import _core, session
+
+
+def hold(region: Any) -> None:
+    """At pickling: only while a process is launched, which then holds the region as well."""
+    context.assert_spawning(region)
+    popen: Any = context.get_spawning_popen()
+    popen.hold(region)
+
+
+def rebuild(ident: str, size: int) -> Any:
+    """In the child: the region, with the content that the launch carried."""
+    return _core.Region(size, id=ident)
+
+
+class Block:
+    """A region of its own, as a buffer."""
+
+    def __init__(self, size: int) -> None:
+        session.ensure()
+        self._region = _core.Region(size)
+
+    def create_memoryview(self) -> memoryview:
+        """The memory itself."""
+        return memoryview(self._region)
+
+    def __getstate__(self) -> tuple[str, int]:
+        hold(self._region)
+        return self._region.id, self._region.size
+
+    def __setstate__(self, state: tuple[str, int]) -> None:
+        self._region = rebuild(*state)

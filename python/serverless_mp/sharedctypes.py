@@ -1,0 +1,64 @@
+"""As `multiprocessing.sharedctypes`: ctypes objects in shared memory, each in a region of its own.
+
+CPython's `synchronized` wrappers and pickling are kept; what differs is where the memory is from.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from multiprocessing.sharedctypes import rebuild_ctype, synchronized, typecode_to_type  # type: ignore[attr-defined]
+from typing import Any
+
+from .region import Block
+from .synchronize import RLock
+
+__all__ = ["Array", "RawArray", "RawValue", "Value", "copy", "synchronized"]
+
+
+def _new_value(type_: Any) -> Any:
+    return rebuild_ctype(type_, Block(ctypes.sizeof(type_)), None)
+
+
+def RawValue(typecode_or_type: Any, *args: Any) -> Any:  # noqa: N802 - CPython's name
+    """A ctypes object in shared memory, without a lock."""
+    obj = _new_value(typecode_to_type.get(typecode_or_type, typecode_or_type))
+    obj.__init__(*args)
+    return obj
+
+
+def RawArray(typecode_or_type: Any, size_or_initializer: Any) -> Any:  # noqa: N802 - CPython's name
+    """A ctypes array in shared memory, without a lock: of so many zeros, or of the items of a sequence."""
+    type_ = typecode_to_type.get(typecode_or_type, typecode_or_type)
+    if isinstance(size_or_initializer, int):
+        return _new_value(type_ * size_or_initializer)
+    result = _new_value(type_ * len(size_or_initializer))
+    result.__init__(*size_or_initializer)
+    return result
+
+
+def Value(typecode_or_type: Any, *args: Any, lock: Any = True, ctx: Any = None) -> Any:  # noqa: N802 - CPython's name
+    """A ctypes object in shared memory behind a lock; without one where `lock` is False."""
+    return _locked(RawValue(typecode_or_type, *args), lock, ctx)
+
+
+def Array(typecode_or_type: Any, size_or_initializer: Any, *, lock: Any = True, ctx: Any = None) -> Any:  # noqa: N802
+    """A ctypes array in shared memory behind a lock; without one where `lock` is False."""
+    return _locked(RawArray(typecode_or_type, size_or_initializer), lock, ctx)
+
+
+def copy(obj: Any) -> Any:
+    """A copy of a ctypes object, in shared memory."""
+    new = _new_value(type(obj))
+    ctypes.pointer(new)[0] = obj
+    return new
+
+
+def _locked(obj: Any, lock: Any, ctx: Any) -> Any:
+    if lock is False:
+        return obj
+    if lock in (True, None):
+        lock = ctx.RLock() if ctx is not None else RLock()
+    if not hasattr(lock, "acquire"):
+        message = f"{lock!r} has no method 'acquire'"
+        raise AttributeError(message)
+    return synchronized(obj, lock, ctx=ctx)

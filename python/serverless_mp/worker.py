@@ -1,0 +1,59 @@
+"""What a worker does: join the session, take its job, run it, leave the exit record."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import pickle
+import sys
+from multiprocessing import forkserver, process, spawn
+from typing import Any
+
+from . import _core, summary
+
+
+def main(event: dict[str, Any], parent_sentinel: int | None, descriptors: list[int]) -> int:
+    """Runs the job that the event names; its exit code. A job that another worker has taken is left to it."""
+    forkserver._forkserver._inherited_fds = descriptors  # type: ignore[attr-defined]
+    _core.join_session(event["session"], event["key"], event["url"], event["ttl"], event["process"], event["parent"])
+    record = _core.Job.claim(event["job"])
+    if record is None:
+        return 0
+    try:
+        process_obj = _prepare(io.BytesIO(record), event)
+    except Exception as e:  # noqa: BLE001 - the program's own code is imported here
+        _tell(e)
+        code = 1
+    else:
+        code = process_obj._bootstrap(parent_sentinel=parent_sentinel)
+    code &= 0xFF
+    summary.worker_ends()
+    with contextlib.suppress(OSError):
+        _core.Job.finish(event["job"], event["parent"], code, event["attempts"])
+    return code
+
+
+def _prepare(record: io.BytesIO, event: dict[str, Any]) -> Any:
+    """The process object, with the program's modules around it."""
+    me = process.current_process()
+    me._inheriting = True  # type: ignore[attr-defined]
+    try:
+        preparation = pickle.load(record)  # noqa: S301 - its seal was checked
+        from .install import restore  # noqa: PLC0415 - a cycle otherwise
+
+        restore(preparation["serverless_mp"])
+        spawn.prepare(preparation)
+        process_obj = pickle.load(record)  # noqa: S301 - its seal was checked
+    finally:
+        del me._inheriting  # type: ignore[attr-defined]
+    _core.Job.attached(event["job"], event["parent"])
+    return process_obj
+
+
+def _tell(error: Exception) -> None:
+    """As an unhandled error of the process; for a module that is not found, where it was looked for."""
+    if isinstance(error, ImportError):
+        error.add_note(f"serverless_mp: the worker looked for module {error.name!r} in {sys.path}")
+    sys.excepthook(type(error), error, error.__traceback__)
+    with contextlib.suppress(Exception):
+        sys.stderr.flush()

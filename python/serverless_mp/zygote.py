@@ -1,0 +1,228 @@
+"""The warm parent of local workers.
+
+Executed, never forked from the program: it has one thread, no user code, and our modules loaded, so that a worker is one
+`fork()` away. It listens on a UNIX socket. A connection starts one worker: its surroundings come in (environment, directory,
+umask, process group, signal mask, and descriptors as ancillary data), its process id and later its exit code go out. The
+end of the pipe that the program holds is the end of it and of its workers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import selectors
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from multiprocessing import spawn, util
+from pathlib import Path
+from typing import Any, NoReturn
+
+_INT = struct.Struct("=i")
+_lock = threading.Lock()
+_zygote: tuple[int, subprocess.Popen[bytes], int] | None = None
+_path: str | None = None
+
+
+# ---- in the program --------------------------------------------------------------------------------------------
+
+
+def ensure() -> str:
+    """The path of the socket; starts the warm parent where there is none yet."""
+    global _zygote, _path  # noqa: PLW0603 - one per process
+    with _lock:
+        if _path is None or (_zygote is not None and _zygote[1].poll() is not None):
+            from . import session  # noqa: PLC0415 - a cycle otherwise
+
+            directory = session.directory()
+            _path = f"{directory}/z{os.getpid()}"
+            _zygote = _start(_path, directory)
+        return _path
+
+
+def use(path: str) -> None:
+    """A worker starts its own processes from the warm parent that it came from."""
+    global _path  # noqa: PLW0603 - one per process
+    _path = path
+
+
+def _start(path: str, directory: str) -> tuple[int, subprocess.Popen[bytes], int]:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(1024)
+        alive_r, alive_w = os.pipe()
+        place = str(Path(__file__).parent.parent)
+        program = (
+            f"import sys; sys.path.append({place!r}) if {place!r} not in sys.path else None; "
+            f"from serverless_mp.zygote import main; main({listener.fileno()}, {alive_r}, {path!r}, {directory!r})"
+        )
+        executable = os.fsdecode(spawn.get_executable())
+        flags = util._args_from_interpreter_flags()  # type: ignore[attr-defined]
+        process = subprocess.Popen(  # noqa: S603 - this interpreter
+            [executable, *flags, "-c", program],
+            stdin=subprocess.DEVNULL,
+            pass_fds=(listener.fileno(), alive_r),
+            process_group=0,
+        )
+        os.close(alive_r)
+    return os.getpid(), process, alive_w
+
+
+def stop() -> None:
+    """Ends the warm parent and its workers, and waits for its end."""
+    global _zygote, _path  # noqa: PLW0603 - one per process
+    if _zygote is not None and _zygote[0] == os.getpid():
+        (_, process, alive), _zygote, _path = _zygote, None, None
+        os.close(alive)
+        process.wait()
+
+
+# ---- the warm parent -------------------------------------------------------------------------------------------
+
+
+def main(listener_fd: int, alive: int, path: str, directory: str) -> None:
+    """Starts workers until the program ends."""
+    _preload()
+    Zygote(socket.socket(fileno=listener_fd), alive, path).serve()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _preload() -> None:
+    """Everything that a worker needs, once."""
+    from . import connection, context, heap, managers, pool, queues, sharedctypes, synchronize, worker  # noqa: F401, PLC0415
+
+
+class Zygote:
+    """The loop: connections, dead children, the end."""
+
+    def __init__(self, listener: socket.socket, alive: int, path: str) -> None:
+        self.listener, self.alive, self.path = listener, alive, path
+        self.children: dict[int, socket.socket] = {}
+        self.bell, self.bell_w = os.pipe()
+        for fd in (self.bell, self.bell_w):
+            os.set_blocking(fd, False)
+
+    def serve(self) -> None:
+        """Until the program ends; then its workers end as well."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self.bell_w, warn_on_full_buffer=False)
+        with selectors.DefaultSelector() as selector:
+            for fd in (self.listener, self.alive, self.bell):
+                selector.register(fd, selectors.EVENT_READ)
+            while True:
+                ready = {key.fd for key, _ in selector.select()}
+                if self.alive in ready:
+                    break
+                if self.bell in ready:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(self.bell, 4096)
+                    self.reap()
+                if self.listener.fileno() in ready:
+                    self.accept()
+        for pid in self.children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def reap(self) -> None:
+        """Tells how each ended child ended."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            connection = self.children.pop(pid)
+            with contextlib.suppress(OSError):
+                connection.sendall(_INT.pack(os.waitstatus_to_exitcode(status)))
+            connection.close()
+
+    def accept(self) -> None:
+        """Starts one worker."""
+        connection, _ = self.listener.accept()
+        try:
+            head, fds, _, _ = socket.recv_fds(connection, _INT.size, 1024)
+            request = pickle.loads(_receive(connection, _INT.unpack(head)[0]))  # noqa: S301 - from our own user's program
+        except (OSError, EOFError, struct.error):
+            connection.close()
+            return
+        try:
+            pid = os.fork()
+        except OSError as e:
+            with contextlib.suppress(OSError):
+                connection.sendall(_INT.pack(-(e.errno or 1)))
+            connection.close()
+        else:
+            if pid == 0:
+                self.become_worker(request, fds, connection)
+            self.children[pid] = connection
+            with contextlib.suppress(OSError):
+                connection.sendall(_INT.pack(pid))
+        for fd in fds:
+            os.close(fd)
+
+    def become_worker(self, request: dict[str, Any], fds: list[int], connection: socket.socket) -> NoReturn:
+        """In the child: the surroundings of its caller, then the job."""
+        code = 1
+        try:
+            from . import _core, worker  # noqa: PLC0415 - loaded already
+
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGCHLD, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            _core.die_with_parent()
+            for other in (self.listener, connection, *self.children.values()):
+                other.close()
+            for fd in (self.alive, self.bell, self.bell_w):
+                os.close(fd)
+            _take_surroundings(request, fds)
+            use(self.path)
+            streams = len(request["streams"])
+            code = worker.main(request["event"], fds[streams], fds[streams + 1 :])
+        except BaseException:  # noqa: BLE001 - nothing may return into the loop of the parent
+            sys.excepthook(*sys.exc_info())
+        finally:
+            with contextlib.suppress(Exception):
+                sys.stderr.flush()
+            os._exit(code & 0xFF)
+
+
+def _receive(connection: socket.socket, length: int) -> bytes:
+    data = bytearray()
+    while len(data) < length:
+        piece = connection.recv(length - len(data))
+        if not piece:
+            raise EOFError
+        data += piece
+    return bytes(data)
+
+
+def _take_surroundings(request: dict[str, Any], fds: list[int]) -> None:
+    with contextlib.suppress(OSError):
+        os.setpgid(0, request["group"])
+    streams = request["streams"]
+    for stream, fd in zip(streams, fds, strict=False):
+        os.dup2(fd, stream)
+        os.close(fd)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if number not in streams:
+            os.close(number)
+            setattr(sys, name, None)
+        elif (stream := getattr(sys, name)) is not None:
+            stream.reconfigure(line_buffering=number == 2 or os.isatty(number))  # noqa: PLR2004 - standard error
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    os.umask(request["umask"])
+    with contextlib.suppress(OSError):
+        os.chdir(request["directory"])
+    signal.pthread_sigmask(signal.SIG_SETMASK, request["mask"])

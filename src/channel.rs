@@ -1,0 +1,380 @@
+//! `_core.Channel`: one end of a pipe of messages.
+//!
+//! An item is taken by a BLMOVE into this thread's in-flight list, and acknowledged before its value reaches the
+//! program: a connection that breaks in between loses nothing, and the items of a process that dies in between go
+//! back to the head. A task (`hold`) is acknowledged by the message that is its result, in the same step.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use redis::Value;
+
+use crate::bell::Bell;
+use crate::conn::Until;
+use crate::error::{Error, Result};
+use crate::held::Held;
+use crate::keys;
+use crate::link::Outcome;
+use crate::message::{self, Message};
+use crate::process::{self, Args, Process};
+use crate::scripts;
+use crate::wait;
+
+/// Items that `recv_many` takes at once.
+const MANY: usize = 256;
+
+#[pyclass(frozen, module = "serverless_mp._core")]
+pub struct Channel {
+    process: &'static Process,
+    id: String,
+    end: u8,
+    held: Mutex<Option<Held>>,
+    /// The end of file was seen: there is nothing to wait for any more.
+    eof: AtomicBool,
+    /// The blob of the task in work.
+    blob: Mutex<Option<String>>,
+    bell: Mutex<Option<Bell>>,
+}
+
+/// What one take gave.
+enum Item {
+    Message(Message),
+    /// A task that killed its workers: the exit code of the last, and the task.
+    Died(i32, Message),
+    Nothing,
+}
+
+impl Channel {
+    fn with(held: Held, id: String, end: u8) -> Self {
+        let process = held.process;
+        Self {
+            process,
+            id,
+            end,
+            held: Mutex::new(Some(held)),
+            eof: AtomicBool::new(false),
+            blob: Mutex::default(),
+            bell: Mutex::default(),
+        }
+    }
+
+    pub fn open(id: String, end: u8) -> Result<Self> {
+        Ok(Self::with(Held::hold(id.clone(), end)?, id, end))
+    }
+
+    /// Which way an item goes: part of what its seal vouches for.
+    fn kind(end: u8) -> &'static str {
+        if end == 0 { "to 0" } else { "to 1" }
+    }
+
+    fn check_open(&self) -> Result<()> {
+        if self.held.lock().expect("no panic under this lock").is_none() {
+            return Err(Error::State("the channel is closed".into()));
+        }
+        Ok(())
+    }
+
+    pub fn send(&self, payloads: &[&[u8]], task: bool, result: bool, wait: bool) -> Result<()> {
+        self.check_open()?;
+        let (p, to) = (self.process, 1 - self.end);
+        let items = payloads
+            .iter()
+            .map(|payload| message::encode(p, &self.id, Self::kind(to), task, payload))
+            .collect::<Result<Vec<_>>>()?;
+        let to = to.to_string();
+        let mut args: Vec<&[u8]> = vec![to.as_bytes(), if result { b"1" } else { b"0" }];
+        args.extend(items.iter().map(Vec::as_slice));
+        if result {
+            p.task_done(&self.id);
+            self.drop_blob()?;
+        }
+        if !wait {
+            return p.post(&scripts::SEND, &self.id, &Args(&args));
+        }
+        match p.ask(&scripts::SEND, &self.id, &Args(&args))?.as_str() {
+            "broken" => Err(Error::Broken),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the next item. `hold` leaves its acknowledgement to the result.
+    fn take(&self, block: bool, deadline: Option<Instant>, wake: Until<'_>, hold: bool) -> Result<Item> {
+        self.check_open()?;
+        if self.eof.load(Ordering::Acquire) {
+            return Err(Error::Eof);
+        }
+        let p = self.process;
+        let flying = p.in_flight(&self.id, self.end)?;
+        let base = p.key(&self.id);
+        let end = self.end.to_string();
+        let mut look = !block;
+        loop {
+            let value = if look {
+                // What a lost connection may have taken comes from here, too.
+                p.call(&scripts::TAKE_NOW, &self.id, &Args(&[end.as_bytes()]))?
+            } else {
+                let keys = vec![keys::items(&base, self.end), flying.clone()];
+                let timeout = wait::server_timeout(deadline);
+                match p.block(keys, &Args(&[b"BLMOVE", b"LEFT", b"LEFT", timeout.as_bytes()]), wake)? {
+                    Outcome::Reply(Value::Nil) => {
+                        self.length()?; // an absent object is an error, not an empty queue
+                        return Ok(Item::Nothing);
+                    }
+                    Outcome::Reply(value) => value,
+                    Outcome::Again => Value::Nil,
+                    Outcome::Stopped(e, value) => {
+                        if value != Value::Nil {
+                            p.call(&scripts::TAKE_BACK, &self.id, &Args(&[end.as_bytes(), b"LEFT"]))?;
+                        }
+                        return Err(e);
+                    }
+                }
+            };
+            if let Some(bell) = self.bell.lock().expect("no panic under this lock").as_ref() {
+                bell.rearm();
+            }
+            match value {
+                Value::BulkString(item) => return self.received(&item, &flying, hold),
+                _ if !block => return Ok(Item::Nothing),
+                _ if look && deadline.is_some_and(|d| d <= Instant::now()) => return Ok(Item::Nothing),
+                _ => look = !look,
+            }
+        }
+    }
+
+    fn received(&self, item: &[u8], flying: &str, hold: bool) -> Result<Item> {
+        let p = self.process;
+        if item == b"E" {
+            self.eof.store(true, Ordering::Release);
+            let end = self.end.to_string();
+            p.post(&scripts::TAKE_BACK, &self.id, &Args(&[end.as_bytes(), b"RIGHT"]))?;
+            return Err(Error::Eof);
+        }
+        if let Some(dead) = item.strip_prefix(b"D") {
+            self.acknowledge(flying)?;
+            let (code, task) = dead.split_at(dead.iter().position(|b| *b == b' ').unwrap_or(0));
+            let code = String::from_utf8_lossy(code).parse().unwrap_or(1);
+            let task = message::decode(p, &self.id, Self::kind(1 - self.end), &task[1..])?;
+            return Ok(Item::Died(code, task));
+        }
+        let decoded = message::decode(p, &self.id, Self::kind(self.end), item);
+        if hold && decoded.is_ok() && matches!(item[0], b'P' | b'Q') {
+            p.task_begun(&self.id);
+            let blob = decoded.as_ref().ok().and_then(|m| m.blob.clone());
+            *self.blob.lock().expect("no panic under this lock") = blob;
+        } else {
+            // A payload that is refused is not offered again either.
+            self.acknowledge(flying)?;
+            if let Ok(Message { blob: Some(blob), .. }) = &decoded {
+                p.post(&scripts::DROP, blob, &Args(&[]))?;
+            }
+        }
+        let message = decoded?;
+        p.memory.acquire(p, &message.map)?;
+        Ok(Item::Message(message))
+    }
+
+    fn acknowledge(&self, flying: &str) -> Result<()> {
+        self.process.post_plain(flying.to_owned(), &Args(&[b"LTRIM", b"-1", b"-1"]))
+    }
+
+    fn drop_blob(&self) -> Result<()> {
+        let blob = self.blob.lock().expect("no panic under this lock").take();
+        blob.map_or(Ok(()), |blob| self.process.post(&scripts::DROP, &blob, &Args(&[])))
+    }
+
+    /// How many items wait, and whether the end of file stands behind them.
+    fn length(&self) -> Result<(i64, bool)> {
+        let reply = self.process.call(&scripts::LENGTH, &self.id, &Args(&[self.end.to_string().as_bytes()]))?;
+        match reply {
+            Value::Array(row) => match row.as_slice() {
+                [Value::Int(n), Value::Int(eof)] => Ok((*n, *eof == 1)),
+                _ => Ok((0, false)),
+            },
+            _ => Ok((0, false)),
+        }
+    }
+
+    /// Whether there is something to take, the end of file included.
+    fn ready(&self, deadline: Option<Instant>, block: bool) -> Result<bool> {
+        self.check_open()?;
+        if self.eof.load(Ordering::Acquire) {
+            return Ok(true);
+        }
+        if !block {
+            let (n, eof) = self.length()?;
+            if n == 0 && !eof {
+                if let Some(bell) = self.bell.lock().expect("no panic under this lock").as_ref() {
+                    bell.set(false);
+                }
+            }
+            return Ok(n > 0 || eof);
+        }
+        let p = self.process;
+        let key = keys::items(&p.key(&self.id), self.end);
+        loop {
+            let timeout = wait::server_timeout(deadline);
+            // A peek that blocks: the head moves to where it is.
+            let command = Args(&[b"BLMOVE", b"LEFT", b"LEFT", timeout.as_bytes()]);
+            match p.block(vec![key.clone(), key.clone()], &command, Until::default())? {
+                Outcome::Reply(Value::Nil) => return self.length().map(|(n, eof)| n > 0 || eof),
+                Outcome::Reply(_) => return Ok(true),
+                Outcome::Again => {}
+                Outcome::Stopped(e, _) => return Err(e),
+            }
+        }
+    }
+
+    /// The next message, for a thread of ours.
+    pub fn next(&self, wake: Until<'_>) -> Result<Vec<u8>> {
+        loop {
+            if let Item::Message(message) = self.take(true, None, wake, false)? {
+                return Ok(message.payload);
+            }
+        }
+    }
+
+    pub fn shut(&self) {
+        self.held.lock().expect("no panic under this lock").take();
+        self.bell.lock().expect("no panic under this lock").take();
+    }
+}
+
+#[pymethods]
+impl Channel {
+    #[new]
+    fn new(py: Python<'_>, id: String, end: u8) -> PyResult<Self> {
+        Ok(py.detach(|| Self::open(id, end))?)
+    }
+
+    /// Both ends of a new pipe.
+    #[staticmethod]
+    fn pair(py: Python<'_>) -> PyResult<(Self, Self)> {
+        Ok(py.detach(|| {
+            let p = process::current()?;
+            let id = p.new_object(None);
+            p.create(&id, 2, &[])?;
+            let end = |end| Self::with(Held::created(p, id.clone(), end), id.clone(), end);
+            Ok::<_, Error>((end(0), end(1)))
+        })?)
+    }
+
+    #[getter]
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    #[getter]
+    const fn end(&self) -> u8 {
+        self.end
+    }
+
+    /// Sends one message and waits until the store has it.
+    #[pyo3(name = "send")]
+    fn py_send(&self, py: Python<'_>, payload: &[u8]) -> PyResult<()> {
+        Ok(py.detach(|| self.send(&[payload], false, false, true))?)
+    }
+
+    /// Sends messages, in order, without waiting.
+    fn post(&self, py: Python<'_>, payloads: Vec<Vec<u8>>) -> PyResult<()> {
+        let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
+        Ok(py.detach(|| self.send(&payloads, false, false, false))?)
+    }
+
+    /// Sends a task, which must be acknowledged by its result, without waiting.
+    fn post_task(&self, py: Python<'_>, payload: &[u8]) -> PyResult<()> {
+        Ok(py.detach(|| self.send(&[payload], true, false, false))?)
+    }
+
+    /// Sends the result of the task that this thread has taken last, without waiting.
+    fn post_result(&self, py: Python<'_>, payload: &[u8]) -> PyResult<()> {
+        Ok(py.detach(|| self.send(&[payload], false, true, false))?)
+    }
+
+    /// The next message; None when the time is over.
+    #[pyo3(signature = (block=true, timeout=None, hold=false))]
+    fn recv<'py>(
+        &self,
+        py: Python<'py>,
+        block: bool,
+        timeout: Option<f64>,
+        hold: bool,
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let block = block && timeout.is_none_or(|t| t > 0.0);
+        match py.detach(|| self.take(block, wait::deadline(timeout), Until::default(), hold))? {
+            Item::Message(m) => Ok(Some(PyBytes::new(py, &m.payload))),
+            Item::Died(..) | Item::Nothing => Ok(None),
+        }
+    }
+
+    /// Waits for one message and takes what else is there, for an end with one reader.
+    /// Each with the exit code of its last worker where it is a task that was begun too often.
+    fn recv_many<'py>(&self, py: Python<'py>) -> PyResult<Vec<(Bound<'py, PyBytes>, Option<i32>)>> {
+        let items = py.detach(|| {
+            let p = self.process;
+            let mut items = vec![self.take(true, None, Until::default(), false)?];
+            let args = [self.end.to_string(), MANY.to_string()];
+            let more = p.call(&scripts::TAKE_MANY, &self.id, &Args(&args.each_ref().map(String::as_bytes)))?;
+            let flying = p.in_flight(&self.id, self.end)?;
+            if let Value::Array(more) = more {
+                for item in more {
+                    if let Value::BulkString(item) = item {
+                        items.push(self.received(&item, &flying, false)?);
+                    }
+                }
+            }
+            Ok::<_, Error>(items)
+        })?;
+        Ok(items
+            .into_iter()
+            .filter_map(|item| match item {
+                Item::Message(m) => Some((PyBytes::new(py, &m.payload), None)),
+                Item::Died(code, m) => Some((PyBytes::new(py, &m.payload), Some(code))),
+                Item::Nothing => None,
+            })
+            .collect())
+    }
+
+    #[pyo3(signature = (timeout=Some(0.0)))]
+    fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        let block = timeout.is_none_or(|t| t > 0.0);
+        Ok(py.detach(|| self.ready(wait::deadline(timeout), block))?)
+    }
+
+    /// How many messages can be taken.
+    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
+        let (n, _) = py.detach(|| self.length())?;
+        Ok(usize::try_from(n).unwrap_or(0))
+    }
+
+    /// A file descriptor that is readable while there is something to take.
+    fn fileno(&self, py: Python<'_>) -> PyResult<i32> {
+        Ok(py.detach(|| {
+            let ready = self.ready(None, false)?;
+            let mut bell = self.bell.lock().expect("no panic under this lock");
+            if bell.is_none() {
+                *bell = Some(Bell::new(self.process, self.id.clone(), self.end)?);
+            }
+            let bell = bell.as_ref().expect("made above");
+            bell.set(ready);
+            Ok::<_, Error>(bell.fd())
+        })?)
+    }
+
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.shut());
+    }
+
+    /// Keeps this end alive for a handle on its way in a message, in the name of `holder`.
+    fn lend(&self, py: Python<'_>, holder: &str) -> PyResult<()> {
+        Ok(py.detach(|| self.process.hold_as(&self.id, self.end, holder))?)
+    }
+
+    /// The handle has arrived: this end is held by itself.
+    fn arrived(&self, py: Python<'_>, holder: &str) -> PyResult<()> {
+        Ok(py.detach(|| self.process.drop_hold_of(&self.id, self.end, holder))?)
+    }
+}

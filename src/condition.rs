@@ -1,0 +1,85 @@
+//! `_core.Condition`: the waiting side of `multiprocessing.Condition`, under the tag of its lock.
+
+use pyo3::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::held::Held;
+use crate::process::Args;
+use crate::scripts;
+use crate::semlock::SemLock;
+use crate::store::text;
+use crate::wait::{self, Waited};
+
+#[pyclass(frozen, module = "serverless_mp._core")]
+pub struct Condition {
+    held: Held,
+}
+
+impl Condition {
+    fn wait_for_token(&self, lock: &SemLock, timeout: Option<f64>) -> Result<bool> {
+        let p = self.held.process;
+        let map = p.memory.publish(p)?;
+        let count = lock.set_aside();
+        let maximum = lock.maxvalue.to_string();
+        let keys = vec![p.key(&self.held.id), p.key(&lock.held.id)];
+        let reply = text(&p.call_with(&scripts::COND_WAIT, keys, &Args(&[maximum.as_bytes(), map.as_bytes()]))?);
+        let Some(waiter) = reply.strip_prefix("wait ") else {
+            return Err(Error::Value("semaphore or lock released too many times".into()));
+        };
+        let waited = wait::token(p, &self.held.id, waiter, wait::deadline(timeout), &scripts::CANCEL)?;
+        // Whatever ended the wait, its caller holds the lock again.
+        let mut raised = None;
+        while let Err(e) = lock.take(true, None) {
+            if !matches!(e, Error::Raised(_)) {
+                return Err(e);
+            }
+            raised = Some(e);
+        }
+        lock.take_up(count);
+        match waited {
+            Waited::Stopped(e, token) => {
+                if token.is_some() {
+                    self.wake(1)?; // a notification that this waiter did not live to use
+                }
+                Err(e)
+            }
+            Waited::Token(_) => raised.map_or(Ok(true), Err),
+            Waited::Timeout => raised.map_or(Ok(false), Err),
+        }
+    }
+
+    fn wake(&self, n: usize) -> Result<()> {
+        self.held.process.ask(&scripts::NOTIFY, &self.held.id, &Args(&[n.to_string().as_bytes()])).map(|_| ())
+    }
+}
+
+#[pymethods]
+impl Condition {
+    #[new]
+    #[pyo3(signature = (lock, *, id=None))]
+    fn new(py: Python<'_>, lock: &SemLock, id: Option<String>) -> PyResult<Self> {
+        let held = py.detach(|| Held::new(id, Some(&lock.held.id), &[]))?;
+        Ok(Self { held })
+    }
+
+    #[getter]
+    fn id(&self) -> &str {
+        &self.held.id
+    }
+
+    #[pyo3(signature = (lock, timeout=None))]
+    fn wait(&self, py: Python<'_>, lock: &SemLock, timeout: Option<f64>) -> PyResult<bool> {
+        Ok(py.detach(|| self.wait_for_token(lock, timeout))?)
+    }
+
+    fn notify(&self, py: Python<'_>, n: usize) -> PyResult<()> {
+        Ok(py.detach(|| self.wake(n))?)
+    }
+
+    /// How many wait.
+    fn waiting(&self, py: Python<'_>) -> PyResult<usize> {
+        let p = self.held.process;
+        let reply = py.detach(|| p.plain(format!("{}:w", p.key(&self.held.id)), &Args(&[b"LLEN"])))?;
+        Ok(text(&reply).parse().unwrap_or(0))
+    }
+}

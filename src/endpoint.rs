@@ -1,0 +1,201 @@
+//! Where the store is: the forms of `SERVERLESS_MP_REDIS_URL`, and streams to it.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::socket::{setsockopt, sockopt};
+use redis::{ConnectionAddr, IntoConnectionInfo};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use crate::error::{Error, Result};
+
+pub const VARIABLE: &str = "SERVERLESS_MP_REDIS_URL";
+const FORMS: &str = "redis://[user:password@]host:port/db, rediss://… (TLS), redis+unix:///path?pass=…, \
+                     redis+cluster://host:port[,host:port] or rediss+cluster://…";
+
+/// How long an unreachable store is tried.
+pub const CONNECT: Duration = Duration::from_secs(4);
+
+#[derive(Clone)]
+pub enum Place {
+    Unix(PathBuf),
+    Tcp { host: String, port: u16, tls: bool },
+}
+
+#[derive(Clone)]
+pub struct Endpoint {
+    pub first: Vec<Place>,
+    pub user: Option<String>,
+    pub password: Option<String>,
+    pub db: i64,
+    pub cluster: bool,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "{}", path.display()),
+            Self::Tcp { host, port, .. } => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
+impl Endpoint {
+    pub fn parse(url: &str) -> Result<Self> {
+        let wrong = |why: &str| Error::Value(format!("{VARIABLE} is not usable ({why}); valid forms: {FORMS}"));
+        let (scheme, rest) = url.split_once("://").ok_or_else(|| wrong("no scheme"))?;
+        let cluster = scheme.ends_with("+cluster");
+        let scheme = scheme.trim_end_matches("+cluster");
+        if !matches!(scheme, "redis" | "rediss" | "valkey" | "valkeys" | "redis+unix" | "valkey+unix" | "unix") {
+            return Err(wrong(&format!("scheme {scheme:?}")));
+        }
+        // A cluster may name several nodes; each takes the place of the host in turn.
+        let (login, hosts) = rest.rsplit_once('@').map_or(("", rest), |(l, h)| (l, h));
+        let (hosts, tail) = hosts.split_once('/').map_or((hosts, String::new()), |(h, t)| (h, format!("/{t}")));
+        let at = if login.is_empty() { String::new() } else { format!("{login}@") };
+        let names: Vec<&str> = if cluster { hosts.split(',').collect() } else { vec![hosts] };
+        let mut endpoint: Option<Self> = None;
+        for name in names {
+            // Never the parser's own text: it may quote the password.
+            let info = format!("{scheme}://{at}{name}{tail}")
+                .as_str()
+                .into_connection_info()
+                .map_err(|e| wrong(e.detail().unwrap_or("it does not parse")))?;
+            let place = match info.addr() {
+                ConnectionAddr::Tcp(host, port) => Place::Tcp { host: host.clone(), port: *port, tls: false },
+                ConnectionAddr::TcpTls { host, port, .. } => Place::Tcp { host: host.clone(), port: *port, tls: true },
+                ConnectionAddr::Unix(path) => Place::Unix(path.clone()),
+                _ => return Err(wrong("address")),
+            };
+            let redis = info.redis_settings();
+            if cluster && redis.db() != 0 {
+                return Err(wrong("a cluster has no databases"));
+            }
+            endpoint
+                .get_or_insert_with(|| Self {
+                    first: Vec::new(),
+                    user: redis.username().map(str::to_owned),
+                    password: redis.password().map(str::to_owned),
+                    db: redis.db(),
+                    cluster,
+                })
+                .first
+                .push(place);
+        }
+        endpoint.ok_or_else(|| wrong("no host"))
+    }
+
+    /// The place of another node of the same cluster.
+    pub fn node(&self, host: &str, port: u16) -> Place {
+        let tls = matches!(self.first[0], Place::Tcp { tls: true, .. });
+        Place::Tcp { host: host.to_owned(), port, tls }
+    }
+}
+
+pub enum Stream {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Stream {
+    /// A connected, non-blocking stream.
+    pub fn connect(place: &Place) -> io::Result<Self> {
+        let stream = match place {
+            Place::Unix(path) => Self::Unix(UnixStream::connect(path)?),
+            Place::Tcp { host, port, tls } => {
+                let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+                let mut found = None;
+                for address in (host.as_str(), *port).to_socket_addrs()? {
+                    match TcpStream::connect_timeout(&address, CONNECT / 2) {
+                        Ok(s) => {
+                            found = Some(s);
+                            break;
+                        }
+                        Err(e) => last = e,
+                    }
+                }
+                let tcp = found.ok_or(last)?;
+                tcp.set_nodelay(true)?;
+                // A silent peer (an address translator that forgot us) is found within a minute.
+                setsockopt(&tcp, sockopt::KeepAlive, &true)?;
+                #[cfg(target_os = "linux")]
+                {
+                    setsockopt(&tcp, sockopt::TcpKeepIdle, &30)?;
+                    setsockopt(&tcp, sockopt::TcpKeepInterval, &10)?;
+                    setsockopt(&tcp, sockopt::TcpKeepCount, &3)?;
+                }
+                if *tls { Self::Tls(Box::new(secure(host, tcp)?)) } else { Self::Tcp(tcp) }
+            }
+        };
+        match &stream {
+            Self::Unix(s) => s.set_nonblocking(true)?,
+            Self::Tcp(s) => s.set_nonblocking(true)?,
+            Self::Tls(s) => s.sock.set_nonblocking(true)?,
+        }
+        Ok(stream)
+    }
+
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Unix(s) => s.as_fd(),
+            Self::Tcp(s) => s.as_fd(),
+            Self::Tls(s) => s.sock.as_fd(),
+        }
+    }
+}
+
+/// TLS with the system's root certificates (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others).
+fn secure(host: &str, tcp: TcpStream) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+    let session = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
+    let mut stream = StreamOwned::new(session, tcp);
+    stream.sock.set_read_timeout(Some(CONNECT))?;
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock)?;
+    }
+    stream.sock.set_read_timeout(None)?;
+    Ok(stream)
+}
+
+impl Read for Stream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Unix(s) => s.read(buf),
+            Self::Tcp(s) => s.read(buf),
+            Self::Tls(s) => s.read(buf),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Unix(s) => s.write(buf),
+            Self::Tcp(s) => s.write(buf),
+            Self::Tls(s) => s.write(buf),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Unix(s) => s.flush(),
+            Self::Tcp(s) => s.flush(),
+            Self::Tls(s) => s.flush(),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The one error type, and the only place that names Python's exceptions.
+
+use std::fmt;
+
+use pyo3::PyErr;
+use pyo3::exceptions::{
+    PyAssertionError, PyBrokenPipeError, PyConnectionError, PyEOFError, PyOSError, PyRuntimeError, PyValueError,
+};
+
+#[derive(Debug)]
+pub enum Error {
+    /// A setting or an argument that cannot be used.
+    Value(String),
+    /// The store cannot be reached or does not let us in.
+    Unreachable(String),
+    /// The store no longer has an object of this session.
+    Lost(String),
+    /// Nobody holds the other end of a pipe, and everything it sent was taken.
+    Eof,
+    /// Nobody holds the end of the pipe that was sent to.
+    Broken,
+    /// The store answered with an error.
+    Store(String),
+    /// A stream failed; commands are repeated on a new one before this is seen by anyone.
+    Io(std::io::Error),
+    /// A payload whose seal does not open.
+    Seal(String),
+    /// A lock released by somebody who does not hold it.
+    NotOwner(String),
+    /// A call at the wrong time.
+    State(String),
+    /// A signal handler of the program raised this.
+    Raised(PyErr),
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Value(text)
+            | Self::Unreachable(text)
+            | Self::Store(text)
+            | Self::Seal(text)
+            | Self::NotOwner(text)
+            | Self::State(text) => f.write_str(text),
+            Self::Lost(what) => write!(
+                f,
+                "session lost: the store no longer has {what} (flushed, its lease ran out, or its owner has ended)"
+            ),
+            Self::Eof => f.write_str("the other end of the pipe is closed"),
+            Self::Broken => f.write_str("nobody holds the other end of the pipe"),
+            Self::Io(e) => write!(f, "connection to the store: {e}"),
+            Self::Raised(e) => write!(f, "{e}"),
+        }
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(e: std::io::Error) -> Self {
+        Self::Io(e)
+    }
+}
+
+impl From<nix::errno::Errno> for Error {
+    fn from(e: nix::errno::Errno) -> Self {
+        Self::Io(e.into())
+    }
+}
+
+impl From<Error> for PyErr {
+    fn from(e: Error) -> Self {
+        let text = e.to_string();
+        match e {
+            Error::Raised(e) => e,
+            Error::Value(_) | Error::Seal(_) => PyValueError::new_err(text),
+            Error::Unreachable(_) | Error::Lost(_) => PyConnectionError::new_err(text),
+            Error::Eof => PyEOFError::new_err(()),
+            Error::Broken => PyBrokenPipeError::new_err((nix::libc::EPIPE, text)),
+            Error::Store(_) | Error::State(_) => PyRuntimeError::new_err(text),
+            Error::Io(_) => PyOSError::new_err(text),
+            Error::NotOwner(_) => PyAssertionError::new_err(text),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The session's life: its beginning, its lease, its end.
+
+use std::time::Duration;
+
+use redis::{Value, cmd};
+
+use crate::conn::{Conn, Until};
+use crate::endpoint::{CONNECT, Endpoint, VARIABLE};
+use crate::error::{Error, Result};
+use crate::keys;
+use crate::link;
+use crate::process::{self, Args, Process, Session};
+use crate::scripts;
+use crate::store::text;
+
+/// How often a private store, which has no leases, is asked whether it still has the session.
+const PRIVATE: Duration = Duration::from_secs(5);
+
+/// The exit code of a worker whose session is gone: of its parent nobody renews the lease any more.
+pub const EXIT_SESSION_LOST: i32 = 75;
+
+/// Opens a session: its first keys, its scripts on every node, its heartbeat.
+pub fn open(session: Session) -> Result<()> {
+    process::enter(session, None)?;
+    let opened = process::current().and_then(|p| {
+        prepare(p)?;
+        // A pipe, too: workers leave in it what the summary of a run wants to know.
+        p.create(keys::SESSION, 0, &[b"n0", b"1", b"n1", b"1"])?;
+        if p.session.ttl > 0 {
+            p.create(keys::INDEX, 0, &[])?;
+        }
+        p.create(&keys::process(&p.number), 0, &[b"n0", b"1", b"n1", b"1"])?;
+        p.settle()?;
+        beat(p)
+    });
+    if opened.is_err() {
+        process::leave();
+    }
+    opened
+}
+
+/// Joins a session as the process that its parent named.
+pub fn join(session: Session, number: String) -> Result<()> {
+    process::enter(session, Some(number))?;
+    process::current().and_then(beat)
+}
+
+/// Ends the session: with an outside store all its keys go.
+pub fn close() -> Result<()> {
+    let p = process::current()?;
+    let result = if p.session.ttl > 0 { sweep(p) } else { Ok(()) };
+    process::leave();
+    result
+}
+
+/// Every node gets the scripts, and must not throw keys away.
+fn prepare(p: &Process) -> Result<()> {
+    for place in p.store.nodes() {
+        let mut conn = Conn::open(&p.store.endpoint, &place)?;
+        conn.send(&cmd("INFO").arg("memory").get_packed_command())?;
+        let until = Until { deadline: Some(std::time::Instant::now() + CONNECT), ..Until::default() };
+        let info = conn.read(until).map(|v| text(&v)).unwrap_or_default();
+        let policy = info.lines().find_map(|l| l.strip_prefix("maxmemory_policy:")).unwrap_or("noeviction").trim();
+        if policy != "noeviction" {
+            return Err(Error::Value(format!(
+                "the store at {place} ({VARIABLE}) has maxmemory-policy {policy}: it would throw locks and queues away; \
+                 set it to noeviction"
+            )));
+        }
+        link::load(&mut conn, &scripts::all())?;
+    }
+    Ok(())
+}
+
+fn beat(p: &'static Process) -> Result<()> {
+    let pause = if p.session.ttl > 0 { Duration::from_millis(p.session.ttl / 3) } else { PRIVATE };
+    std::thread::Builder::new().name("serverless_mp-heart".into()).stack_size(256 << 10).spawn(move || {
+        loop {
+            std::thread::sleep(pause);
+            if !p.is_current() {
+                return;
+            }
+            let alive = if p.session.parent.is_none() && p.session.ttl > 0 { renew(p) } else { look(p) };
+            if let Err(e) = alive {
+                p.set_lost(&format!("this session ({e})"));
+                if p.session.parent.is_some() {
+                    eprintln!("serverless_mp: worker {} stops: {e}", std::process::id());
+                    // At once: nothing that it could still say would reach anybody.
+                    // SAFETY: no destructors are wanted.
+                    unsafe { nix::libc::_exit(EXIT_SESSION_LOST) }
+                }
+                return;
+            }
+        }
+    })?;
+    Ok(())
+}
+
+fn look(p: &Process) -> Result<()> {
+    match p.plain(p.key(keys::SESSION), &Args(&[b"EXISTS"]))? {
+        Value::Int(1) => Ok(()),
+        _ => Err(Error::Lost(format!("session {}", p.session.id))),
+    }
+}
+
+/// A new lease for every key of the session.
+fn renew(p: &Process) -> Result<()> {
+    look(p)?;
+    let ttl = p.session.ttl.to_string();
+    for object in objects(p)? {
+        if p.ask(&scripts::RENEW, &object, &Args(&[ttl.as_bytes()]))? == "gone" {
+            let index = keys::held(&p.key(keys::INDEX));
+            p.plain(index, &Args(&[b"SREM", object.as_bytes()]))?;
+        }
+    }
+    Ok(())
+}
+
+/// All objects of the session; the index names itself as well.
+fn objects(p: &Process) -> Result<Vec<String>> {
+    match p.plain(keys::held(&p.key(keys::INDEX)), &Args(&[b"SMEMBERS"]))? {
+        Value::Array(rows) | Value::Set(rows) => Ok(rows.iter().map(text).collect()),
+        _ => Ok(Vec::new()),
+    }
+}
+
+fn sweep(p: &Process) -> Result<()> {
+    p.settle()?;
+    for object in objects(p)? {
+        if object != keys::INDEX {
+            p.post(&scripts::DROP, &object, &Args(&[]))?;
+        }
+    }
+    p.post(&scripts::DROP, keys::INDEX, &Args(&[]))?;
+    p.settle()
+}
+
+/// Checks a URL without opening anything.
+pub fn check_url(url: &str) -> Result<()> {
+    Endpoint::parse(url).map(|_| ())
+}

@@ -1,0 +1,45 @@
+//! One handle on one end of an object: while any process has one, the object exists.
+
+use crate::error::Result;
+use crate::process::{self, Process};
+
+pub struct Held {
+    pub process: &'static Process,
+    pub id: String,
+    end: u8,
+}
+
+impl Held {
+    /// A new object of one end, or one more handle on a known one.
+    pub fn new(id: Option<String>, beside: Option<&str>, fields: &[&[u8]]) -> Result<Self> {
+        let Some(id) = id else {
+            let process = process::current()?;
+            let id = process.new_object(beside);
+            process.create(&id, 1, fields)?;
+            return Ok(Self { process, id, end: 0 });
+        };
+        Self::hold(id, 0)
+    }
+
+    /// A handle on an end of a known object.
+    pub fn hold(id: String, end: u8) -> Result<Self> {
+        let process = process::current()?;
+        process.hold(&id, end)?;
+        Ok(Self { process, id, end })
+    }
+
+    /// For an end that its creation has made this process hold already.
+    pub const fn created(process: &'static Process, id: String, end: u8) -> Self {
+        Self { process, id, end }
+    }
+}
+
+impl Drop for Held {
+    /// In a child of the program's own `fork()` it is still the parent's handle.
+    fn drop(&mut self) {
+        if self.process.is_current() {
+            // The store may be gone already; then there is nothing to give back.
+            let _ = self.process.unhold(&self.id, self.end);
+        }
+    }
+}

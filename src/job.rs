@@ -1,0 +1,176 @@
+//! `_core.Job`: one process, from its record in the store to its exit code.
+
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::fcntl::OFlag;
+use nix::poll::PollFlags;
+use nix::unistd::pipe2;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use redis::Value;
+
+use crate::conn::{Ended, Until, ready};
+use crate::error::{Error, Result};
+use crate::keys;
+use crate::launcher::{Launched, Launcher};
+use crate::message;
+use crate::process::{self, Args, Process};
+use crate::scripts;
+use crate::wait;
+use crate::watcher;
+
+/// What seals of records and events vouch for.
+const RECORD: &str = "record";
+
+#[pyclass(frozen, module = "serverless_mp._core")]
+pub struct Job {
+    process: &'static Process,
+    state: Arc<watcher::Job>,
+    sentinel: OwnedFd,
+    launcher: &'static str,
+    /// Whether the map of its end was applied here.
+    joined: AtomicBool,
+}
+
+impl Job {
+    /// What the end of the process released becomes visible with the first look at its exit code.
+    fn code(&self) -> Result<Option<i32>> {
+        let Some((code, map)) = self.state.exit() else { return Ok(None) };
+        if !self.joined.swap(true, Ordering::AcqRel) && self.process.is_current() {
+            self.process.memory.acquire(self.process, &map)?;
+        }
+        Ok(Some(code))
+    }
+}
+
+fn write_record(p: &Process, number: &str, child: &str, payload: &[u8]) -> Result<()> {
+    let job = keys::job(number);
+    p.create(&keys::process(child), 0, &[b"n0", b"1", b"n1", b"1"])?;
+    let record = message::encode(p, &job, RECORD, false, payload)?;
+    p.create(&job, 0, &[b"record", &record])?;
+    p.settle()
+}
+
+#[pymethods]
+impl Job {
+    /// Writes the record and launches a worker for it.
+    ///
+    /// `number` and `process` name the job and its worker's process in the session. `holds` are the ends of objects
+    /// that the record refers to: held here until the child has attached. `descriptors` go to a local worker.
+    #[staticmethod]
+    #[pyo3(signature = (number, process, record, event, path, *, holds, descriptors, attempts))]
+    #[allow(clippy::too_many_arguments, reason = "one call from one place, all by keyword or in the order of its text")]
+    fn start(
+        py: Python<'_>,
+        number: String,
+        process: String,
+        record: &[u8],
+        event: &[u8],
+        path: String,
+        holds: Vec<(String, u8)>,
+        descriptors: Vec<i32>,
+        attempts: u32,
+    ) -> PyResult<Self> {
+        Ok(py.detach(|| {
+            let p = process::current()?;
+            p.jobs.begin(p)?;
+            for (object, end) in &holds {
+                p.hold(object, *end)?;
+            }
+            write_record(p, &number, &process, record)?;
+            // SAFETY: the caller keeps them open during the call.
+            let descriptors: Vec<BorrowedFd<'_>> =
+                descriptors.iter().map(|fd| unsafe { BorrowedFd::borrow_raw(*fd) }).collect();
+            let launcher = Launcher::Local { path };
+            let Launched { pid, word } = launcher.launch(event, &descriptors)?;
+            let (sentinel, write) = pipe2(OFlag::O_CLOEXEC)?;
+            let state = Arc::new(watcher::Job::new(number, process, pid, attempts, write, holds));
+            p.jobs.watch(&state, word);
+            Ok::<_, Error>(Self { process: p, state, sentinel, launcher: launcher.name(), joined: AtomicBool::new(false) })
+        })?)
+    }
+
+    #[getter]
+    fn pid(&self) -> i32 {
+        self.state.pid
+    }
+
+    #[getter]
+    fn launcher(&self) -> &'static str {
+        self.launcher
+    }
+
+    /// Readable once the process has ended.
+    #[getter]
+    fn sentinel(&self) -> i32 {
+        self.sentinel.as_raw_fd()
+    }
+
+    fn exitcode(&self, py: Python<'_>) -> PyResult<Option<i32>> {
+        Ok(py.detach(|| self.code())?)
+    }
+
+    #[pyo3(signature = (timeout=None))]
+    fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<i32>> {
+        Ok(py.detach(|| {
+            let until = Until { deadline: wait::deadline(timeout), ..Until::default() };
+            // SAFETY: the descriptor is owned by this object.
+            let fd = unsafe { BorrowedFd::borrow_raw(self.sentinel.as_raw_fd()) };
+            match ready(fd, PollFlags::POLLIN, &until) {
+                Err(Ended::Failed(e)) => Err(e),
+                _ => self.code(),
+            }
+        })?)
+    }
+
+    /// In the worker: takes the job's record, once. None: another worker has it.
+    #[staticmethod]
+    fn claim<'py>(py: Python<'py>, number: &str) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let payload = py.detach(|| {
+            let p = process::current()?;
+            let job = keys::job(number);
+            match p.call(&scripts::CLAIM, &job, &Args(&[p.number.as_bytes()]))? {
+                Value::BulkString(reply) if reply == b"taken" => Ok(None),
+                Value::BulkString(item) => {
+                    let record = message::decode(p, &job, RECORD, &item)?;
+                    p.memory.acquire(p, &record.map)?;
+                    if let Some(blob) = record.blob {
+                        p.post(&scripts::DROP, &blob, &Args(&[]))?;
+                    }
+                    Ok(Some(record.payload))
+                }
+                _ => Err(Error::Lost(format!("the record of job {number}"))),
+            }
+        })?;
+        Ok(payload.map(|p| PyBytes::new(py, &p)))
+    }
+
+    /// In the worker: it holds by itself what its record referred to.
+    #[staticmethod]
+    fn attached(py: Python<'_>, number: &str, parent: &str) -> PyResult<()> {
+        Ok(py.detach(|| tell(process::current()?, parent, &format!("a {number}"), false))?)
+    }
+
+    /// In the worker: writes the exit record, after everything else that this process had to say.
+    #[staticmethod]
+    fn finish(py: Python<'_>, number: &str, parent: &str, code: i32, attempts: u32) -> PyResult<()> {
+        Ok(py.detach(|| {
+            let p = process::current()?;
+            let map = p.memory.publish(p)?;
+            p.unhold_all(code, attempts)?;
+            let record = format!("{code} {map}");
+            p.post(&scripts::FINISH, &keys::job(number), &Args(&[record.as_bytes()]))?;
+            tell(p, parent, &format!("x {number} {record}"), true)
+        })?)
+    }
+}
+
+/// An event for the parent.
+fn tell(p: &Process, parent: &str, event: &str, wait: bool) -> Result<()> {
+    let object = keys::process(parent);
+    let item = message::encode(p, &object, "to 0", false, event.as_bytes())?;
+    p.post(&scripts::SEND, &object, &Args(&[b"0", b"0", &item]))?;
+    if wait { p.settle() } else { Ok(()) }
+}

@@ -1,0 +1,62 @@
+//! Every key of the store, on one page.
+//!
+//! An object is a metadata hash and keys that begin with its name, all under one hash tag `{SESSION.TAG}`:
+//!
+//! | key               | what                                                                              |
+//! |-------------------|-----------------------------------------------------------------------------------|
+//! | `smp:{S.T}ID`     | hash: `ttl`; `n0 n1` holders of each end; `hE:HOLDER`; `cCALLER` the caller's last command and its answer; `f` there is a map; then by kind: `v` value of a semaphore, `z` count of a gate, `count broken` of a barrier, `version G:I` of a region, `record claim exit` of a job |
+//! | `..:q0 ..:q1`     | list: items for end 0 and for end 1 of a pipe (`q0` of a barrier: parties whose action runs) |
+//! | `..:I:CALLER`     | list: items taken by this thread and not yet acknowledged, then an anchor           |
+//! | `..:w`            | list: waiters, the longest first                                                    |
+//! | `..:k:WAITER`     | list: the token that wakes one waiter (`g:WAITER` in the hash until acknowledged)   |
+//! | `..:m`            | hash: the region versions that a release left                                       |
+//! | `..:G:I`          | string: one granule of a region or one piece of a big message                       |
+//! | `..:held`         | set: (of a process) the objects it holds                                            |
+//!
+//! Fixed objects of a session: `s` the session itself, `index` all objects of the session (an outside store only),
+//! `pN` a process and its list of events, `jN` a job.
+
+/// The metadata key of an object. `id` is `TAG` or `TAG/REST`: objects with one tag share a slot.
+pub fn object(session: &str, id: &str) -> String {
+    match id.split_once('/') {
+        Some((tag, rest)) => format!("smp:{{{session}.{tag}}}{rest}"),
+        None => format!("smp:{{{session}.{id}}}"),
+    }
+}
+
+pub const SESSION: &str = "s";
+pub const INDEX: &str = "index";
+
+pub fn process(number: &str) -> String {
+    format!("p{number}")
+}
+
+pub fn job(number: &str) -> String {
+    format!("j{number}")
+}
+
+/// The list of items for one end of a pipe.
+pub fn items(object: &str, end: u8) -> String {
+    format!("{object}:q{end}")
+}
+
+/// What one thread has taken from a pipe and not acknowledged.
+pub fn in_flight(object: &str, caller: &str) -> String {
+    format!("{object}:I:{caller}")
+}
+
+/// The token of one waiter.
+pub fn token(object: &str, waiter: &str) -> String {
+    format!("{object}:k:{waiter}")
+}
+
+/// The objects that a process holds.
+pub fn held(object: &str) -> String {
+    format!("{object}:held")
+}
+
+/// The slot of a key in a cluster: of its hash tag, which all our keys have.
+pub fn slot(key: &str) -> u16 {
+    let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map_or(key, |(tag, _)| tag);
+    crc16::State::<crc16::XMODEM>::calculate(tag.as_bytes()) % 16384
+}

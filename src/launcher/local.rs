@@ -1,0 +1,49 @@
+//! Workers on this machine: forked by a warm parent process, which listens on a UNIX socket.
+//!
+//! One connection a worker. We send the event and the descriptors that the worker is to have; the warm parent
+//! answers with the worker's process id, and with its exit code when it has ended: both four bytes.
+
+use std::io::{IoSlice, Read, Write};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+
+use super::Launched;
+use crate::error::{Error, Result};
+
+/// What the launcher's descriptor says.
+pub enum Word {
+    Ended(i32),
+    /// The warm parent itself is gone, and its workers with it.
+    Silent,
+}
+
+impl Word {
+    /// Reads it from a readable descriptor.
+    pub fn read(fd: &OwnedFd) -> Self {
+        let mut code = [0; 4];
+        match nix::unistd::read(fd, &mut code) {
+            Ok(4) => Self::Ended(i32::from_ne_bytes(code)),
+            _ => Self::Silent,
+        }
+    }
+}
+
+pub fn launch(path: &str, event: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<Launched> {
+    let failed = |e: std::io::Error| Error::State(format!("the parent of local workers does not answer: {e}"));
+    let mut stream = UnixStream::connect(path).map_err(failed)?;
+    let length = u32::try_from(event.len()).map_err(|_| Error::Value("the environment is too large".into()))?;
+    let head = length.to_ne_bytes();
+    let raw: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+    // The descriptors travel with the first bytes.
+    sendmsg::<()>(stream.as_raw_fd(), &[IoSlice::new(&head)], &[ControlMessage::ScmRights(&raw)], MsgFlags::empty(), None)?;
+    stream.write_all(event).map_err(failed)?;
+    let mut pid = [0; 4];
+    stream.read_exact(&mut pid).map_err(failed)?;
+    let pid = i32::from_ne_bytes(pid);
+    if pid <= 0 {
+        return Err(Error::State(format!("no process could be started: {}", std::io::Error::from_raw_os_error(-pid))));
+    }
+    Ok(Launched { pid, word: stream.into() })
+}

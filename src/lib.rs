@@ -1,0 +1,179 @@
+//! `serverless_mp._core`: the leaves of multiprocessing over a store that speaks Redis.
+//!
+//! What Python sees stands at the top, each a file from its Python signature down to its script:
+//! `semlock` (locks and semaphores), `condition`, `gate` (events, unfinished tasks), `barrier`, `channel` (pipes
+//! and queues), `region` (shared memory), `job` (processes).
+//!
+//! They stand on: `held` (a handle keeps an object alive), `message` (a payload with its map, sealed), `memory`
+//! (which versions of regions a process has seen), `wait` (a token that wakes), `bell` (a file descriptor that
+//! tells), `watcher` (the end of processes), `launcher` (what makes a machine run a job), `heart` (a session's lease).
+//!
+//! Below: `process` (what this OS process has of the session), `link` (one thread's connections), `conn` (one
+//! connection), `store` (nodes), `endpoint` (addresses), `keys` (every key), `scripts` (every script), `seal`,
+//! `signals`, `error`. Of these only `signals` and `error` know Python. Nothing outside `link` and `heart` writes
+//! to a connection, and `process` is the only door to `link`.
+
+#![deny(unsafe_op_in_unsafe_fn)]
+
+mod barrier;
+mod bell;
+mod channel;
+mod condition;
+mod conn;
+mod endpoint;
+mod error;
+mod gate;
+mod heart;
+mod held;
+mod job;
+mod keys;
+mod launcher;
+mod link;
+mod memory;
+mod message;
+mod process;
+mod region;
+mod scripts;
+mod seal;
+mod semlock;
+mod signals;
+mod store;
+mod wait;
+mod watcher;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+mod _core {
+    use std::collections::HashMap;
+    use std::sync::atomic::Ordering;
+
+    use pyo3::prelude::*;
+    use pyo3::types::PyBytes;
+
+    #[pymodule_export]
+    use crate::barrier::Barrier;
+    #[pymodule_export]
+    use crate::channel::Channel;
+    #[pymodule_export]
+    use crate::condition::Condition;
+    use crate::error::Error;
+    #[pymodule_export]
+    use crate::gate::Gate;
+    #[pymodule_export]
+    use crate::job::Job;
+    use crate::process::{self, Args, Session};
+    #[pymodule_export]
+    use crate::region::Region;
+    use crate::scripts;
+    #[pymodule_export]
+    use crate::semlock::SemLock;
+    use crate::{heart, message};
+
+    /// Exit code of a worker whose session was lost.
+    #[pymodule_export]
+    const EXIT_SESSION_LOST: i32 = heart::EXIT_SESSION_LOST;
+
+    #[pyfunction]
+    fn is_open() -> bool {
+        process::is_open()
+    }
+
+    #[pyfunction]
+    fn check_url(url: &str) -> PyResult<()> {
+        Ok(heart::check_url(url)?)
+    }
+
+    /// `size` random bytes from the operating system.
+    fn random(size: usize) -> PyResult<Vec<u8>> {
+        let mut bytes = vec![0; size];
+        aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::State("no source of random numbers".into()))?;
+        Ok(bytes)
+    }
+
+    #[pyfunction]
+    fn open_session(py: Python<'_>, url: String, ttl: u64) -> PyResult<()> {
+        let session = Session { id: scripts::hex(&random(8)?), key: random(32)?, url, ttl, parent: None };
+        Ok(py.detach(|| heart::open(session))?)
+    }
+
+    #[pyfunction]
+    fn join_session(
+        py: Python<'_>,
+        session: String,
+        key: Vec<u8>,
+        url: String,
+        ttl: u64,
+        process: String,
+        parent: String,
+    ) -> PyResult<()> {
+        let session = Session { id: session, key, url, ttl, parent: Some(parent) };
+        Ok(py.detach(|| heart::join(session, process))?)
+    }
+
+    /// What a worker needs to join: session, key, url, ttl, and this process' number as its parent.
+    #[pyfunction]
+    fn session_info(py: Python<'_>) -> PyResult<(String, Bound<'_, PyBytes>, String, u64, String)> {
+        let p = process::current()?;
+        let s = &p.session;
+        Ok((s.id.clone(), PyBytes::new(py, &s.key), s.url.clone(), s.ttl, p.number.clone()))
+    }
+
+    #[pyfunction]
+    fn close_session(py: Python<'_>) -> PyResult<()> {
+        Ok(py.detach(heart::close)?)
+    }
+
+    #[pyfunction]
+    fn after_fork() {
+        process::after_fork();
+    }
+
+    /// Waits until the store has everything that this process sent without waiting.
+    #[pyfunction]
+    fn settle(py: Python<'_>) -> PyResult<()> {
+        Ok(py.detach(|| process::current()?.settle())?)
+    }
+
+    /// What this process has sent to the store.
+    #[pyfunction]
+    fn counters() -> PyResult<HashMap<&'static str, u64>> {
+        let c = &process::current()?.store.counters;
+        Ok(HashMap::from([
+            ("commands", c.commands.load(Ordering::Relaxed)),
+            ("round_trips", c.round_trips.load(Ordering::Relaxed)),
+            ("bytes", c.bytes.load(Ordering::Relaxed)),
+        ]))
+    }
+
+    /// A number that nothing else in the session has: 16 hexadecimal digits.
+    #[pyfunction]
+    fn new_number() -> PyResult<String> {
+        Ok(scripts::hex(&random(8)?))
+    }
+
+    /// Stores bytes under a name of the caller's choice, once, for the life of the session.
+    #[pyfunction]
+    fn put_blob(py: Python<'_>, name: &str, payload: &[u8]) -> PyResult<()> {
+        Ok(py.detach(|| message::put_blob_as(process::current()?, name, payload))?)
+    }
+
+    #[pyfunction]
+    fn drop_blob(py: Python<'_>, name: &str) -> PyResult<()> {
+        Ok(py.detach(|| process::current()?.post(&scripts::DROP, name, &Args(&[])))?)
+    }
+
+    #[pyfunction]
+    fn get_blob<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyBytes>> {
+        let bytes = py.detach(|| message::get_blob(process::current()?, name))?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    /// Has the kernel end this process when its parent ends (Linux).
+    #[pyfunction]
+    fn die_with_parent() -> PyResult<()> {
+        #[cfg(target_os = "linux")]
+        nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL).map_err(Error::from)?;
+        Ok(())
+    }
+}

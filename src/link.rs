@@ -1,0 +1,455 @@
+//! One thread's way to the store: a connection to each node it talks to.
+//!
+//! Three ways to send a command. `call` waits for the reply. `post` does not: the command is kept until its reply
+//! was read, and sent again on a new connection, after NOSCRIPT and after MOVED. `block` is a wait without end.
+//! Every script answers a repeated command as it was answered before, so sending again is safe.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use redis::{Value, cmd};
+
+use crate::conn::{Conn, Ended, TICK, Until};
+use crate::endpoint::{CONNECT, Place};
+use crate::error::{Error, Result};
+use crate::process::Process;
+use crate::scripts::Script;
+
+/// Commands that may be on their way unread before we wait for them: bounds what a reconnect repeats.
+const UNREAD: usize = 256;
+const UNREAD_BYTES: usize = 4 << 20;
+
+/// A server that accepts commands and does not answer is taken for dead after this.
+const SILENCE: Duration = Duration::from_secs(60);
+
+pub struct Request {
+    /// A script, or a plain command whose repetition changes nothing.
+    pub script: Option<&'static Script>,
+    /// The first is the key that chooses the node.
+    pub keys: Vec<String>,
+    /// For a plain command: its name first; then what follows its keys.
+    pub args: Vec<Vec<u8>>,
+    /// Of this command among all of its process: makes a repetition known to the scripts.
+    pub number: u64,
+}
+
+impl Request {
+    fn pack(&self, caller: &str) -> Vec<u8> {
+        let command = if let Some(script) = self.script {
+            let mut c = cmd("EVALSHA");
+            c.arg(&script.sha).arg(self.keys.len()).arg(&self.keys).arg(caller).arg(self.number);
+            for a in &self.args {
+                c.arg(a.as_slice());
+            }
+            c
+        } else {
+            let mut c = cmd(std::str::from_utf8(&self.args[0]).expect("a command's name is text"));
+            c.arg(&self.keys);
+            for a in &self.args[1..] {
+                c.arg(a.as_slice());
+            }
+            c
+        };
+        command.get_packed_command()
+    }
+
+    fn size(&self) -> usize {
+        self.args.iter().map(Vec::len).sum()
+    }
+}
+
+#[derive(Default)]
+struct Lane {
+    conn: Option<Conn>,
+    /// The number of a connection that broke.
+    lost: Option<i64>,
+    /// Sent, reply not read.
+    unread: VecDeque<Request>,
+    bytes: usize,
+}
+
+pub struct Link {
+    /// `process.thread`: whose commands the scripts tell apart.
+    pub caller: String,
+    lanes: HashMap<String, Lane>,
+    /// How many commands are unread on all lanes: other threads look at it.
+    pub unread: Arc<AtomicUsize>,
+    trouble: Patience,
+    /// The pipes that have an in-flight list of this link.
+    taking: HashSet<String>,
+}
+
+/// How a wait ended.
+pub enum Outcome {
+    Reply(Value),
+    /// The connection was renewed: what the lost one may have taken must be looked for first.
+    Again,
+    /// Something else than a reply ended the wait; a reply that came all the same is here.
+    Stopped(Error, Value),
+}
+
+enum Failure {
+    /// The stream, before the reply: to be sent again.
+    Stream(Error),
+    Fatal(Error),
+}
+
+impl Link {
+    pub fn new(caller: String) -> Self {
+        Self { caller, lanes: HashMap::new(), unread: Arc::default(), trouble: Patience::new(), taking: HashSet::new() }
+    }
+
+    /// Whether this link has taken from a pipe before; from now on it has.
+    pub fn takes_from(&mut self, object: &str) -> bool {
+        self.taking.contains(object) || !self.taking.insert(object.to_owned())
+    }
+
+    /// Sends a command and waits for its reply.
+    pub fn call(&mut self, p: &Process, request: &Request) -> Result<Value> {
+        let mut request = Repeat::new(request);
+        loop {
+            match self.attempt(p, request.get()) {
+                Ok(value) => match error_code(&value) {
+                    Some("NOSCRIPT") => {
+                        self.load(p, request.get())?;
+                        request.renumber(p);
+                    }
+                    Some("MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN") => {
+                        request.pause(&value)?;
+                        p.store.refresh()?;
+                    }
+                    _ => return checked(value),
+                },
+                Err(Failure::Stream(e)) => request.after(e)?,
+                Err(Failure::Fatal(e)) => return Err(e),
+            }
+        }
+    }
+
+    /// Sends a command and returns; its reply is read before anything that could be observed elsewhere.
+    pub fn post(&mut self, p: &Process, request: Request) -> Result<()> {
+        let place = p.store.route(&request.keys[0]);
+        let packed = request.pack(&self.caller);
+        let lane = self.lanes.entry(place.to_string()).or_default();
+        lane.bytes += request.size();
+        lane.unread.push_back(request);
+        self.unread.fetch_add(1, Ordering::AcqRel);
+        p.unread.fetch_add(1, Ordering::AcqRel);
+        let sent = match &mut lane.conn {
+            Some(conn) => {
+                p.store.count(|c| &c.commands, 1);
+                p.store.count(|c| &c.bytes, packed.len());
+                conn.send(&packed).is_ok()
+            }
+            // Connecting sends what is unread.
+            None => self.connect(p, &place).is_ok(),
+        };
+        let lane = self.lanes.get_mut(&place.to_string()).expect("made above");
+        if !sent {
+            lane.conn = None;
+        }
+        if !sent || lane.unread.len() > UNREAD || lane.bytes > UNREAD_BYTES {
+            return self.settle(p);
+        }
+        Ok(())
+    }
+
+    /// Reads the replies of all commands that were posted.
+    pub fn settle(&mut self, p: &Process) -> Result<()> {
+        let names: Vec<String> =
+            self.lanes.iter().filter(|(_, l)| !l.unread.is_empty()).map(|(n, _)| n.clone()).collect();
+        for name in names {
+            let mut patience = Patience::new();
+            loop {
+                let place = p.store.route(&self.lanes[&name].unread[0].keys[0]);
+                let result = if place.to_string() == name {
+                    self.connect(p, &place).map_err(Failure::Stream).and_then(|()| self.read_unread(p, &name))
+                } else {
+                    // The slot has moved since.
+                    self.repost(p, &name).map_err(Failure::Fatal)
+                };
+                match result {
+                    Ok(()) => break,
+                    Err(Failure::Stream(e)) => {
+                        self.drop_conn(&name);
+                        patience.after(e)?;
+                    }
+                    Err(Failure::Fatal(e)) => return Err(e),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A blocking command. Only its reply, or what `until` names, ends it.
+    pub fn block(&mut self, p: &Process, request: &Request, until: Until<'_>) -> Result<Outcome> {
+        let place = p.store.route(&request.keys[0]);
+        let name = place.to_string();
+        if let Err(e) = self.connect(p, &place) {
+            self.drop_conn(&name);
+            self.trouble.after(e)?;
+            return Ok(Outcome::Again);
+        }
+        self.trouble = Patience::new();
+        let packed = request.pack(&self.caller);
+        p.store.count(|c| &c.commands, 1);
+        p.store.count(|c| &c.round_trips, 1);
+        let conn = self.lanes.get_mut(&name).and_then(|l| l.conn.as_mut()).expect("connected above");
+        if conn.send(&packed).is_err() {
+            self.drop_conn(&name);
+            return Ok(Outcome::Again);
+        }
+        match self.read_unread(p, &name) {
+            Ok(()) => {}
+            Err(Failure::Stream(_)) => {
+                self.drop_conn(&name);
+                return Ok(Outcome::Again);
+            }
+            Err(Failure::Fatal(e)) => {
+                self.drop_conn(&name);
+                return Err(e);
+            }
+        }
+        let conn = self.lanes.get_mut(&name).and_then(|l| l.conn.as_mut()).expect("connected above");
+        let ended = match conn.read(until) {
+            Ok(value) => return Self::blocked(p, value),
+            Err(ended) => ended,
+        };
+        let reason = match ended {
+            Ended::Failed(Error::Io(_)) => {
+                self.drop_conn(&name);
+                return Ok(Outcome::Again);
+            }
+            Ended::Failed(e) => e,
+            Ended::Woken | Ended::Deadline => Error::State("woken".into()),
+        };
+        // The server is told to end the wait, and its reply says whether an item came before it did.
+        let id = conn.id;
+        let ask = cmd("CLIENT").arg("UNBLOCK").arg(id).get_packed_command();
+        let told = Conn::open(&p.store.endpoint, &place).is_ok_and(|mut other| {
+            other.send(&ask).is_ok() && matches!(other.read(soon()), Ok(Value::Int(_)))
+        });
+        let conn = self.lanes.get_mut(&name).and_then(|l| l.conn.as_mut()).expect("connected above");
+        match if told { conn.read(soon()) } else { Err(Ended::Deadline) } {
+            Ok(value) => Ok(Outcome::Stopped(reason, value)),
+            Err(_) => {
+                self.drop_conn(&name);
+                Ok(Outcome::Stopped(reason, Value::Nil))
+            }
+        }
+    }
+
+    fn blocked(p: &Process, value: Value) -> Result<Outcome> {
+        match error_code(&value) {
+            Some("MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN" | "UNBLOCKED") => {
+                std::thread::sleep(TICK / 2);
+                p.store.refresh()?;
+                Ok(Outcome::Again)
+            }
+            _ => checked(value).map(Outcome::Reply),
+        }
+    }
+
+    fn attempt(&mut self, p: &Process, request: &Request) -> std::result::Result<Value, Failure> {
+        let place = p.store.route(&request.keys[0]);
+        let name = place.to_string();
+        self.connect(p, &place).map_err(Failure::Stream)?;
+        let packed = request.pack(&self.caller);
+        p.store.count(|c| &c.commands, 1);
+        p.store.count(|c| &c.round_trips, 1);
+        p.store.count(|c| &c.bytes, packed.len());
+        let conn = self.lanes.get_mut(&name).and_then(|l| l.conn.as_mut()).expect("connected above");
+        let result = conn
+            .send(&packed)
+            .map_err(|e| Failure::Stream(e.into()))
+            .and_then(|()| self.read_unread(p, &name))
+            .and_then(|()| self.read(&name));
+        if result.is_err() {
+            self.drop_conn(&name);
+        }
+        result
+    }
+
+    fn read(&mut self, name: &str) -> std::result::Result<Value, Failure> {
+        let conn = self.lanes.get_mut(name).and_then(|l| l.conn.as_mut()).expect("connected before");
+        let until = Until { deadline: Some(Instant::now() + SILENCE), ..Until::default() };
+        conn.read(until).map_err(|ended| match ended {
+            Ended::Failed(Error::Io(e)) => Failure::Stream(Error::Io(e)),
+            Ended::Failed(e) => Failure::Fatal(e),
+            _ => Failure::Stream(Error::Unreachable("the store does not answer".into())),
+        })
+    }
+
+    /// Reads what stands before the reply that the caller wants.
+    fn read_unread(&mut self, p: &Process, name: &str) -> std::result::Result<(), Failure> {
+        let mut failed = Ok(());
+        let mut again = Vec::new();
+        while !self.lanes[name].unread.is_empty() {
+            let value = self.read(name)?;
+            let lane = self.lanes.get_mut(name).expect("it has unread commands");
+            let request = lane.unread.pop_front().expect("not empty");
+            lane.bytes -= request.size();
+            self.unread.fetch_sub(1, Ordering::AcqRel);
+            p.unread.fetch_sub(1, Ordering::AcqRel);
+            match error_code(&value) {
+                Some("NOSCRIPT" | "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN") => again.push(request),
+                Some(_) => failed = checked(value).map(|_| ()),
+                None => {}
+            }
+        }
+        if !again.is_empty() {
+            // A link of its own: on this one the reply that the caller waits for comes next.
+            let mut other = Self::new(self.caller.clone());
+            for request in again {
+                other.call(p, &Request { number: p.next_number(), ..request }).map_err(Failure::Fatal)?;
+            }
+        }
+        failed.map_err(Failure::Fatal)
+    }
+
+    /// Posted commands whose node no longer serves their slot.
+    fn repost(&mut self, p: &Process, name: &str) -> Result<()> {
+        let lane = self.lanes.remove(name).unwrap_or_default();
+        for request in lane.unread {
+            self.unread.fetch_sub(1, Ordering::AcqRel);
+            p.unread.fetch_sub(1, Ordering::AcqRel);
+            self.call(p, &request)?;
+        }
+        Ok(())
+    }
+
+    /// A connection to the node; a new one is sent everything that was unread on the old one.
+    fn connect(&mut self, p: &Process, place: &Place) -> Result<()> {
+        let name = place.to_string();
+        let lane = self.lanes.entry(name).or_default();
+        if lane.conn.is_some() {
+            return Ok(());
+        }
+        let mut conn = Conn::open(&p.store.endpoint, place)?;
+        if let Some(old) = lane.lost {
+            // A wait that the server still believes in would take an item for nobody.
+            conn.send(&cmd("CLIENT").arg("KILL").arg("ID").arg(old).get_packed_command())?;
+            conn.read(soon()).map_err(|_| Error::Unreachable("the store does not answer".into()))?;
+            lane.lost = None;
+        }
+        for request in &lane.unread {
+            let packed = request.pack(&self.caller);
+            p.store.count(|c| &c.commands, 1);
+            conn.send(&packed)?;
+        }
+        lane.conn = Some(conn);
+        Ok(())
+    }
+
+    fn load(&mut self, p: &Process, request: &Request) -> Result<()> {
+        let Some(script) = request.script else { return Ok(()) };
+        let place = p.store.route(&request.keys[0]);
+        let mut conn = Conn::open(&p.store.endpoint, &place)?;
+        load(&mut conn, &[script])
+    }
+
+    fn drop_conn(&mut self, name: &str) {
+        if let Some(lane) = self.lanes.get_mut(name) {
+            lane.lost = lane.conn.take().map(|c| c.id).or(lane.lost);
+        }
+    }
+}
+
+/// Loads scripts on one node.
+pub fn load(conn: &mut Conn, scripts: &[&Script]) -> Result<()> {
+    for script in scripts {
+        conn.send(&cmd("SCRIPT").arg("LOAD").arg(&script.body).get_packed_command())?;
+    }
+    for _ in scripts {
+        match conn.read(soon()) {
+            Ok(value) => drop(checked(value)?),
+            Err(_) => return Err(Error::Unreachable("the store does not answer".into())),
+        }
+    }
+    Ok(())
+}
+
+/// For a reply that comes at once and must not be missed, whatever signal arrives.
+fn soon() -> Until<'static> {
+    Until { deadline: Some(Instant::now() + CONNECT), deaf: true, ..Until::default() }
+}
+
+/// A request that may be sent again, for a time.
+struct Repeat<'a> {
+    first: &'a Request,
+    again: Option<Request>,
+    patience: Patience,
+}
+
+impl<'a> Repeat<'a> {
+    fn new(first: &'a Request) -> Self {
+        Self { first, again: None, patience: Patience::new() }
+    }
+
+    fn get(&self) -> &Request {
+        self.again.as_ref().unwrap_or(self.first)
+    }
+
+    /// It did not run, and later ones may have: it takes its place after them.
+    fn renumber(&mut self, p: &Process) {
+        let old = self.get();
+        let (script, keys, args) = (old.script, old.keys.clone(), old.args.clone());
+        self.again = Some(Request { script, keys, args, number: p.next_number() });
+    }
+
+    fn pause(&mut self, value: &Value) -> Result<()> {
+        let text = checked(value.clone()).err().map(|e| e.to_string()).unwrap_or_default();
+        self.patience.after(Error::Store(text))
+    }
+
+    fn after(&mut self, e: Error) -> Result<()> {
+        self.patience.after(e)
+    }
+}
+
+/// Bounds how long a store that cannot be reached is tried.
+struct Patience {
+    until: Option<Instant>,
+    pause: Duration,
+}
+
+impl Patience {
+    const fn new() -> Self {
+        Self { until: None, pause: Duration::from_millis(1) }
+    }
+
+    /// Waits a little before the next try, or gives up with the error.
+    fn after(&mut self, e: Error) -> Result<()> {
+        let until = *self.until.get_or_insert_with(|| Instant::now() + CONNECT);
+        if Instant::now() > until {
+            return Err(match e {
+                Error::Io(e) => Error::Unreachable(format!("the store does not answer ({}): {e}", crate::endpoint::VARIABLE)),
+                e => e,
+            });
+        }
+        crate::signals::check()?;
+        std::thread::sleep(self.pause);
+        self.pause = (self.pause * 2).min(TICK);
+        Ok(())
+    }
+}
+
+fn error_code(value: &Value) -> Option<&str> {
+    match value {
+        Value::ServerError(e) => Some(e.code()),
+        _ => None,
+    }
+}
+
+/// An error reply as our error.
+fn checked(value: Value) -> Result<Value> {
+    match value {
+        Value::ServerError(e) if e.code() == "SMPLOST" => {
+            Err(Error::Lost(format!("object {}", e.details().unwrap_or_default())))
+        }
+        Value::ServerError(e) => Err(Error::Store(format!("store: {} {}", e.code(), e.details().unwrap_or_default()))),
+        value => Ok(value),
+    }
+}

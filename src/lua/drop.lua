@@ -1,0 +1,3 @@
+-- Deletes the object, whoever holds it.
+drop()
+return 'ok'

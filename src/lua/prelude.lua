@@ -1,0 +1,94 @@
+-- Stands before every script.
+-- KEYS[1] the object's metadata hash; ARGV[1] the caller (process.thread); ARGV[2] the number of its command.
+-- Every other key of the object is KEYS[1] plus a suffix: one hash tag, so one slot of a cluster.
+local M, CALLER, NUMBER = KEYS[1], ARGV[1], ARGV[2]
+local call = redis.call
+local TTL = '0'
+
+-- Reads fields of the object, which stand from [3] on. The second value is set when there is nothing left to do: the
+-- object is gone, or this very command ran before (its reply was lost on the way) and is answered as it was then.
+local function open(...)
+  local f = call('HMGET', M, 'ttl', 'c' .. CALLER, ...)
+  if not f[1] then return f, redis.error_reply('SMPLOST ' .. M) end
+  TTL = f[1]
+  if f[2] then
+    local number, answer = string.match(f[2], '^(%d+) (.*)$')
+    if tonumber(number) >= tonumber(NUMBER) then return f, answer end
+  end
+  return f
+end
+
+-- Remembers the answer to this command, for a repetition of it.
+local function answer(text)
+  call('HSET', M, 'c' .. CALLER, NUMBER .. ' ' .. text)
+  return text
+end
+
+-- In a store of others every key has a time to live, which the session's owner renews.
+local function keep(key)
+  if TTL ~= '0' then call('PEXPIRE', key, TTL) end
+end
+
+-- Region versions left with an object: 'region:version region:version ...', merged by the greater version.
+local function merge(map, at)
+  if map == '' then return end
+  local key = (at or M) .. ':m'
+  for region, version in string.gmatch(map, '(%S+):(%d+)') do
+    local old = call('HGET', key, region)
+    if not old or tonumber(old) < tonumber(version) then call('HSET', key, region, version) end
+  end
+  call('HSET', at or M, 'f', 1)
+  keep(key)
+end
+
+local function map(at)
+  if not call('HGET', at or M, 'f') then return '' end
+  local t, out = call('HGETALL', (at or M) .. ':m'), {}
+  for i = 1, #t, 2 do out[#out + 1] = t[i] .. ':' .. t[i + 1] end
+  return table.concat(out, ' ')
+end
+
+-- Wakes one waiter. The token stays until the waiter has acknowledged it.
+local function wake(waiter, token, at)
+  local key = (at or M) .. ':k:' .. waiter
+  call('RPUSH', key, token)
+  call('HSET', at or M, 'g:' .. waiter, 1)
+  keep(key)
+end
+
+local function wait_in(list)
+  call('RPUSH', M .. list, CALLER .. ':' .. NUMBER)
+  keep(M .. list)
+  return answer('wait ' .. CALLER .. ':' .. NUMBER)
+end
+
+-- One unit back to a semaphore: to the longest waiter, else to the count. False: it was full.
+local function release(maximum, at)
+  at = at or M
+  local value = tonumber(call('HGET', at, 'v'))
+  if value >= tonumber(maximum) then return false end
+  local waiter = call('LPOP', at .. ':w')
+  if waiter then wake(waiter, 'ok ' .. map(at), at) else call('HSET', at, 'v', value + 1) end
+  return true
+end
+
+-- Everything of the object.
+local function drop()
+  for _, f in ipairs(call('HKEYS', M)) do
+    local c = string.sub(f, 1, 2)
+    if c == 'I:' or c == 'G:' then call('UNLINK', M .. ':' .. f)
+    elseif c == 'g:' then call('UNLINK', M .. ':k:' .. string.sub(f, 3)) end
+  end
+  call('UNLINK', M .. ':q0', M .. ':q1', M .. ':w', M .. ':m', M .. ':held', M)
+end
+
+-- One holder less of one end. The last one of an end of a pipe gives its peer the end of file;
+-- the last one of all deletes the object.
+local function leave(holder, ending)
+  if call('HDEL', M, 'h' .. ending .. ':' .. holder) == 0 then return end
+  if call('HINCRBY', M, 'n' .. ending, -1) > 0 then return end
+  local other = 1 - tonumber(ending)
+  if tonumber(call('HGET', M, 'n' .. other) or '0') <= 0 then return drop() end
+  call('RPUSH', M .. ':q' .. other, 'E')
+  keep(M .. ':q' .. other)
+end

@@ -1,0 +1,40 @@
+-- All that an ended process held of one object. ARGV[3] process, ARGV[4] its exit code, ARGV[5] how often a task may be begun.
+-- What it had taken and not acknowledged goes back to the head; a task begun too often goes to the other
+-- end, marked 'D' with the exit code. What was granted and not acknowledged is granted to the next.
+if call('EXISTS', M) == 0 then return 'ok' end
+TTL = call('HGET', M, 'ttl')
+local mine = ARGV[3] .. '.'
+local function is_mine(text) return string.sub(text, 1, #mine) == mine end
+
+for _, waiter in ipairs(call('LRANGE', M .. ':w', 0, -1)) do
+  if is_mine(waiter) then call('LREM', M .. ':w', 0, waiter) end
+end
+for _, f in ipairs(call('HKEYS', M)) do
+  local c, rest = string.sub(f, 1, 2), string.sub(f, 3)
+  if c == 'I:' and is_mine(rest) then
+    local ending = call('HGET', M, f)
+    for _, item in ipairs(call('LRANGE', M .. ':' .. f, 0, -1)) do
+      local attempts = tonumber(string.sub(item, 2, 2)) or 0
+      if (string.sub(item, 1, 1) == 'P' or string.sub(item, 1, 1) == 'Q') and attempts + 1 >= tonumber(ARGV[5]) then
+        call('RPUSH', M .. ':q' .. (1 - ending), 'D' .. ARGV[4] .. ' ' .. item)
+        keep(M .. ':q' .. (1 - ending))
+      elseif item ~= 'A' then
+        if (string.sub(item, 1, 1) == 'P' or string.sub(item, 1, 1) == 'Q') then item = string.sub(item, 1, 1) .. (attempts + 1) .. string.sub(item, 3) end
+        call('LPUSH', M .. ':q' .. ending, item)
+        keep(M .. ':q' .. ending)
+      end
+    end
+    call('DEL', M .. ':' .. f)
+    call('HDEL', M, f)
+  elseif c == 'g:' and is_mine(rest) then
+    call('DEL', M .. ':k:' .. rest)
+    call('HDEL', M, f)
+    if call('HEXISTS', M, 'v') == 1 then release(2147483647) end
+  elseif string.sub(f, 1, 1) == 'c' and is_mine(string.sub(f, 2)) then
+    call('HDEL', M, f)
+  end
+end
+for e = 0, 1 do
+  if call('EXISTS', M) == 1 then leave(ARGV[3], e) end
+end
+return 'ok'

@@ -1,0 +1,24 @@
+//! The one look at the program's signals.
+
+use pyo3::Python;
+
+use crate::error::{Error, Result};
+
+/// Runs the handlers of signals that have arrived; what a handler raises ends the wait.
+/// Python runs them in the main thread only, so other threads do not ask.
+pub fn check() -> Result<()> {
+    if !is_main_thread() {
+        return Ok(());
+    }
+    Python::try_attach(|py| py.check_signals()).unwrap_or(Ok(())).map_err(Error::Raised)
+}
+
+#[cfg(target_os = "linux")]
+fn is_main_thread() -> bool {
+    nix::unistd::gettid() == nix::unistd::getpid()
+}
+
+#[cfg(not(target_os = "linux"))]
+const fn is_main_thread() -> bool {
+    true
+}

@@ -1,0 +1,65 @@
+//! Waiting for a token: how a lock, an event, a condition or a barrier wakes a process.
+
+use std::time::{Duration, Instant};
+
+use crate::conn::Until;
+use crate::error::{Error, Result};
+use crate::keys;
+use crate::link::Outcome;
+use crate::process::{Args, Process};
+use crate::scripts::Script;
+use crate::store::text;
+use redis::Value;
+
+/// How a wait for a token ended.
+pub enum Waited {
+    Token(String),
+    Timeout,
+    /// Something was raised while waiting; a token that had come is here, and its meaning must be given back.
+    Stopped(Error, Option<String>),
+}
+
+/// A time-out in seconds as the moment when it is over. Negative is over now.
+pub fn deadline(timeout: Option<f64>) -> Option<Instant> {
+    // A year is "for ever" to the clock, which cannot add infinity.
+    timeout.map(|t| Instant::now() + Duration::from_secs_f64(t.clamp(0.0, 3e7)))
+}
+
+/// The server's own time-out until a deadline: seconds, 0 for ever.
+pub fn server_timeout(deadline: Option<Instant>) -> String {
+    let left = deadline.map(|d| d.saturating_duration_since(Instant::now()).as_secs_f64().max(0.001));
+    format!("{:.3}", left.unwrap_or(0.0))
+}
+
+/// Waits for the token of a waiter that a script has put in line. `cancel` takes it out of the line again.
+pub fn token(
+    p: &Process,
+    object: &str,
+    waiter: &str,
+    deadline: Option<Instant>,
+    cancel: &'static Script,
+) -> Result<Waited> {
+    let base = p.key(object);
+    let key = keys::token(&base, waiter);
+    loop {
+        let timeout = server_timeout(deadline);
+        // A peek: the token stays where it is until it is acknowledged.
+        let command = Args(&[b"BLMOVE", b"LEFT", b"LEFT", timeout.as_bytes()]);
+        match p.block(vec![key.clone(), key.clone()], &command, Until::default()) {
+            Ok(Outcome::Again) => {}
+            Ok(Outcome::Reply(Value::Nil)) => {
+                let reply = p.ask(cancel, object, &Args(&[waiter.as_bytes()]))?;
+                return Ok(if reply == "gone" { Waited::Timeout } else { Waited::Token(reply) });
+            }
+            Ok(Outcome::Reply(value)) => {
+                p.post_plain(key, &Args(&[b"DEL"]))?;
+                p.post_plain(base, &Args(&[b"HDEL", format!("g:{waiter}").as_bytes()]))?;
+                return Ok(Waited::Token(text(&value)));
+            }
+            Ok(Outcome::Stopped(e, _)) | Err(e) => {
+                let reply = p.ask(cancel, object, &Args(&[waiter.as_bytes()])).ok();
+                return Ok(Waited::Stopped(e, reply.filter(|r| r != "gone")));
+            }
+        }
+    }
+}

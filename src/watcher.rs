@@ -1,0 +1,182 @@
+//! The end of processes: what a parent knows of those it has started.
+//!
+//! Two threads, begun with the first process. One takes this process' events: a child has attached to what it was
+//! given, or has left its exit record. The other waits for the launchers' words; a process that ended without an
+//! exit record ended badly, and its holds are cleared away here. Either closes the sentinel.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::{pipe, read, write};
+
+use crate::channel::Channel;
+use crate::conn::Until;
+use crate::error::Result;
+use crate::keys;
+use crate::launcher::Word;
+use crate::process::{Args, Process};
+use crate::scripts;
+use crate::store::text;
+
+/// How CPython's forkserver reports a child of which nothing is known.
+const UNKNOWN: i32 = 255;
+
+#[derive(Default)]
+pub struct Jobs {
+    started: AtomicBool,
+    table: Mutex<HashMap<String, Arc<Job>>>,
+    /// The launchers' words that are waited for.
+    words: Mutex<Vec<(OwnedFd, Arc<Job>)>>,
+    /// Wakes the thread that waits for them.
+    bell: Mutex<Option<OwnedFd>>,
+}
+
+pub struct Job {
+    pub number: String,
+    /// The process number that its worker has in the session.
+    pub process: String,
+    pub pid: i32,
+    /// How often a task is begun before it counts as the killer of its workers.
+    pub attempts: u32,
+    end: Mutex<End>,
+}
+
+struct End {
+    /// Closed at the end: the sentinel is the other end of this pipe.
+    sentinel: Option<OwnedFd>,
+    /// What the parent holds for the child until it has attached.
+    holds: Vec<(String, u8)>,
+    exit: Option<(i32, String)>,
+}
+
+impl Job {
+    pub fn new(number: String, process: String, pid: i32, attempts: u32, sentinel: OwnedFd, holds: Vec<(String, u8)>) -> Self {
+        let end = Mutex::new(End { sentinel: Some(sentinel), holds, exit: None });
+        Self { number, process, pid, attempts, end }
+    }
+
+    /// The exit code and the map that came with it.
+    pub fn exit(&self) -> Option<(i32, String)> {
+        self.end.lock().expect("no panic under this lock").exit.clone()
+    }
+
+    /// The child holds by itself what it was given.
+    fn attached(&self, p: &Process) -> Result<()> {
+        let holds = std::mem::take(&mut self.end.lock().expect("no panic under this lock").holds);
+        holds.iter().try_for_each(|(object, end)| p.unhold(object, *end))
+    }
+
+    fn complete(&self, p: &Process, code: i32, map: &str) -> Result<()> {
+        self.attached(p)?;
+        p.post(&scripts::DROP, &keys::job(&self.number), &Args(&[]))?;
+        p.post(&scripts::DROP, &keys::process(&self.process), &Args(&[]))?;
+        p.settle()?;
+        let mut end = self.end.lock().expect("no panic under this lock");
+        if end.exit.is_none() {
+            end.exit = Some((code, map.to_owned()));
+        }
+        end.sentinel = None;
+        Ok(())
+    }
+}
+
+impl Jobs {
+    /// Enters a job before it is launched, so that no event of it is missed.
+    pub fn begin(&self, p: &'static Process) -> Result<()> {
+        if self.started.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let events = Channel::open(keys::process(&p.number), 0)?;
+        let (wake, bell) = pipe()?;
+        fcntl(&wake, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        *self.bell.lock().expect("no panic under this lock") = Some(bell);
+        spawn("serverless_mp-events", move || take_events(p, &events))?;
+        spawn("serverless_mp-words", move || take_words(p, &wake))
+    }
+
+    /// A job whose worker was launched.
+    pub fn watch(&self, job: &Arc<Job>, word: OwnedFd) {
+        self.table.lock().expect("no panic under this lock").insert(job.number.clone(), job.clone());
+        self.words.lock().expect("no panic under this lock").push((word, job.clone()));
+        if let Some(bell) = &*self.bell.lock().expect("no panic under this lock") {
+            let _ = write(bell, b"x");
+        }
+    }
+
+    fn get(&self, number: &str) -> Option<Arc<Job>> {
+        self.table.lock().expect("no panic under this lock").get(number).cloned()
+    }
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
+    std::thread::Builder::new().name(name.into()).stack_size(512 << 10).spawn(body)?;
+    Ok(())
+}
+
+/// Events: `a JOB`, or `x JOB CODE MAP`. Ends with the session.
+fn take_events(p: &Process, events: &Channel) {
+    while let Ok(event) = events.next(Until::default()) {
+        let event = String::from_utf8_lossy(&event).into_owned();
+        let mut words = event.splitn(4, ' ');
+        let (kind, number) = (words.next(), words.next().unwrap_or_default());
+        let Some(job) = p.jobs.get(number) else { continue };
+        // A store that fails here is noticed by the program's own next call.
+        let _ = match kind {
+            Some("a") => job.attached(p),
+            _ => {
+                let code = words.next().and_then(|w| w.parse().ok()).unwrap_or(UNKNOWN);
+                job.complete(p, code, words.next().unwrap_or_default())
+            }
+        };
+    }
+}
+
+fn take_words(p: &Process, wake: &OwnedFd) {
+    let mut watched: Vec<(OwnedFd, Arc<Job>)> = Vec::new();
+    while p.is_current() {
+        watched.append(&mut p.jobs.words.lock().expect("no panic under this lock"));
+        let mut fds = vec![PollFd::new(wake.as_fd(), PollFlags::POLLIN)];
+        fds.extend(watched.iter().map(|(fd, _)| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
+        if poll(&mut fds, PollTimeout::NONE).is_err() {
+            continue;
+        }
+        let ready: Vec<bool> = fds.iter().map(|fd| fd.any() == Some(true)).collect();
+        if ready[0] {
+            let _ = read(wake, &mut [0; 64]);
+        }
+        let mut i = 0;
+        watched.retain(|(fd, job)| {
+            i += 1;
+            if ready[i] {
+                ended(p, job, &Word::read(fd));
+            }
+            !ready[i]
+        });
+    }
+}
+
+/// The launcher says that the process is gone. Its exit record, written before, counts; else how it went.
+fn ended(p: &Process, job: &Job, word: &Word) {
+    p.jobs.table.lock().expect("no panic under this lock").remove(&job.number);
+    if job.exit().is_some() {
+        return;
+    }
+    let record = p.plain(p.key(&keys::job(&job.number)), &Args(&[b"HGET", b"exit"])).map(|v| text(&v));
+    let record = record.unwrap_or_default();
+    let (code, map) = record.split_once(' ').unwrap_or((&record, ""));
+    let _ = if let Ok(code) = code.parse() {
+        job.complete(p, code, map)
+    } else {
+        let code = if let Word::Ended(code) = word { *code } else { UNKNOWN };
+        let cleared = p.reap(&job.process, code, job.attempts);
+        job.complete(p, code, "").and(cleared)
+    };
+    // Even when the store is gone the sentinel must close.
+    let mut end = job.end.lock().expect("no panic under this lock");
+    end.exit.get_or_insert((UNKNOWN, String::new()));
+    end.sentinel = None;
+}
