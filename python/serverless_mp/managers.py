@@ -11,6 +11,7 @@ from multiprocessing.managers import BaseProxy, DictProxy, ListProxy, Namespace,
 from typing import Any
 
 from . import connection, context
+from .pool import Pool
 
 __all__ = ["BaseManager", "BaseProxy", "DictProxy", "ListProxy", "Namespace", "NamespaceProxy", "RemoteError"]
 __all__ += ["SyncManager", "Token"]
@@ -32,3 +33,7 @@ class BaseManager(managers.BaseManager):
 
 class SyncManager(BaseManager, managers.SyncManager):
     """CPython's, with all its types."""
+
+
+# By its own name: what `install()` has replaced cannot be pickled by CPython's.
+SyncManager.register("Pool", Pool, managers.PoolProxy)  # type: ignore[attr-defined]

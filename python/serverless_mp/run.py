@@ -80,7 +80,7 @@ def _guard(program: Any) -> None:
         trace = e.__traceback__
         while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
             trace = trace.tb_next
-        sys.excepthook(type(e), e, trace)
+        sys.excepthook(type(e), e.with_traceback(trace), trace)
         if isinstance(e, KeyboardInterrupt):
             # The shell is to see the signal, after everything was put away.
             atexit._run_exitfuncs()

@@ -60,7 +60,7 @@ def _start(path: str, directory: str) -> tuple[int, subprocess.Popen[bytes], int
         alive_r, alive_w = os.pipe()
         place = str(Path(__file__).parent.parent)
         program = (
-            f"import sys; sys.path.append({place!r}) if {place!r} not in sys.path else None; "
+            f"import multiprocessing, sys; sys.path.append({place!r}) if {place!r} not in sys.path else None; "
             f"from serverless_mp.zygote import main; main({listener.fileno()}, {alive_r}, {path!r}, {directory!r})"
         )
         executable = os.fsdecode(spawn.get_executable())
@@ -97,6 +97,12 @@ def main(listener_fd: int, alive: int, path: str, directory: str) -> None:
 def _preload() -> None:
     """Everything that a worker needs, once."""
     from . import connection, context, heap, managers, pool, queues, sharedctypes, synchronize, worker  # noqa: F401, PLC0415
+
+    # Hooks of the environment (a .pth file that wraps imports) may have loaded the package anew after its submodules.
+    package = sys.modules["multiprocessing"]
+    for name, module in list(sys.modules.items()):
+        if name.rpartition(".")[0] == "multiprocessing":
+            setattr(package, name.rpartition(".")[2], module)
 
 
 class Zygote:
