@@ -50,7 +50,11 @@ class Connection(connection._ConnectionBase):  # type: ignore[name-defined,misc]
 
     def _recv_bytes(self, maxsize: int | None = None) -> io.BytesIO | None:
         data = self._handle.recv()
-        return None if maxsize is not None and len(data) > maxsize else io.BytesIO(data)
+        if maxsize is not None and len(data) > maxsize:
+            return None
+        buffer = io.BytesIO(data)
+        buffer.seek(0, io.SEEK_END)  # where CPython's reading leaves it
+        return buffer
 
     def _poll(self, timeout: float | None) -> bool:
         return self._handle.poll(timeout)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from multiprocessing.heap import BufferWrapper, Heap
+from multiprocessing.heap import BufferWrapper
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-from . import _core, session
-from .region import hold, rebuild
+from . import _core, session, spawning
+from .region import rebuild
 
 __all__ = ["BufferWrapper"]
 
@@ -26,8 +26,7 @@ class Arena:
 
 
 def _reduce_arena(arena: Arena) -> Any:
-    hold(arena.region)
-    return _rebuild_arena, (arena.region.id, arena.size)
+    return _rebuild_arena, (spawning.hold(arena, arena.region), arena.size)
 
 
 def _rebuild_arena(ident: str, size: int) -> Arena:
@@ -37,4 +36,3 @@ def _rebuild_arena(ident: str, size: int) -> Arena:
 
 
 ForkingPickler.register(Arena, _reduce_arena)
-_ = Heap

@@ -19,6 +19,7 @@ __all__ += ["SyncManager", "Token"]
 # A transport of our own beside CPython's two. Ours takes their addresses as well.
 _TRANSPORT = "serverless-mp"
 managers.listener_client[_TRANSPORT] = (connection.Listener, connection.Client)  # type: ignore[attr-defined]
+_base_init = managers.BaseManager.__init__
 
 
 class BaseManager(managers.BaseManager):
@@ -28,7 +29,8 @@ class BaseManager(managers.BaseManager):
         self, address: Any = None, authkey: Any = None, serializer: str = "pickle", ctx: Any = None, **options: Any
     ) -> None:
         transport = _TRANSPORT if serializer == "pickle" else serializer
-        super().__init__(address, authkey, transport, ctx or context.default.get_context(), **options)
+        # By name, not by super(): CPython's SharedMemoryManager calls this, too, and is no subclass of it.
+        _base_init(self, address, authkey, transport, ctx or context.default.get_context(), **options)
 
 
 class SyncManager(BaseManager, managers.SyncManager):

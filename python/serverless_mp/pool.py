@@ -9,12 +9,12 @@ from __future__ import annotations
 import collections
 import os
 from multiprocessing import pool
-from multiprocessing.context import ProcessError, assert_spawning, get_spawning_popen
+from multiprocessing.context import ProcessError
 from multiprocessing.connection import Connection
 from multiprocessing.pool import ThreadPool
 from typing import Any
 
-from . import _core, context, reduction, session
+from . import _core, context, reduction, session, spawning
 
 __all__ = ["Pool", "ThreadPool"]
 
@@ -74,9 +74,7 @@ class _Results:
 
 def _hold(channel: Any) -> tuple[str]:
     # Always the workers' end, whichever the parent keeps.
-    assert_spawning(channel)
-    popen: Any = get_spawning_popen()
-    popen.hold(channel, 1)
+    spawning.check(channel, fork=False).hold(channel, 1)
     return (channel.id,)
 
 

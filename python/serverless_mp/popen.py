@@ -10,7 +10,7 @@ import os
 import pickle
 import signal
 import threading
-from multiprocessing import context, spawn, util
+from multiprocessing import context, resource_tracker, spawn, util
 from multiprocessing.popen_forkserver import _DupFd  # type: ignore[attr-defined]
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
@@ -56,7 +56,9 @@ class Popen:
         record = self._record(process_obj)
         number, process = _core.new_number(), _core.new_number()
         streams = [fd for fd in (1, 2) if _is_open(fd)]
-        event = _event(number, process)
+        # A worker of this machine shares the tracker of a program that has one, as CPython's children do.
+        tracker = [fd for fd in [resource_tracker._resource_tracker._fd] if fd is not None]  # type: ignore[attr-defined]
+        event = _event(number, process) | {"tracker": bool(tracker)}
         surroundings = {
             "event": event,
             "streams": streams,
@@ -73,7 +75,7 @@ class Popen:
             pickle.dumps(surroundings),
             zygote.ensure(),
             holds=self._holds,
-            descriptors=[*streams, _alive_pipe(), *self._fds],
+            descriptors=[*streams, _alive_pipe(), *tracker, *self._fds],
             attempts=config.attempts(),
         )
         self._kept.clear()

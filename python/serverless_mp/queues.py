@@ -8,11 +8,11 @@ and its feeder has not sent.
 from __future__ import annotations
 
 import threading
-from multiprocessing import context, queues
+from multiprocessing import queues
 from queue import Empty, Full
 from typing import Any
 
-from . import _core, reduction
+from . import _core, reduction, spawning
 from .connection import Pipe
 from .synchronize import SEM_VALUE_MAX, BoundedSemaphore
 
@@ -57,11 +57,13 @@ class Queue(queues.Queue):
     def __init__(self, maxsize: int = 0, *, ctx: Any = None) -> None:
         bounded = 0 < maxsize < SEM_VALUE_MAX
         reader, writer = Pipe(duplex=False)
-        self._restore(False, maxsize if bounded else 0, reader, writer, BoundedSemaphore(maxsize, ctx=ctx) if bounded else None)
+        semaphore = BoundedSemaphore(maxsize, ctx=ctx) if bounded else None
+        self._restore(False, maxsize if bounded else 0, spawning.is_fork(ctx), reader, writer, semaphore)
 
-    def _restore(self, ignore_epipe: bool, maxsize: int, reader: Any, writer: Any, semaphore: Any) -> None:
+    def _restore(self, ignore_epipe: bool, maxsize: int, fork: bool, reader: Any, writer: Any, semaphore: Any) -> None:
         self._ignore_epipe = ignore_epipe
         self._maxsize = maxsize
+        self._is_fork_ctx = fork
         self._reader = reader
         self._writer = writer
         # For CPython's feeder, which is the only one here to write.
@@ -70,8 +72,8 @@ class Queue(queues.Queue):
         self._reset()
 
     def __getstate__(self) -> Any:
-        context.assert_spawning(self)
-        return self._ignore_epipe, self._maxsize, self._reader, self._writer, self._sem.semaphore
+        spawning.check(self, self._is_fork_ctx)
+        return self._ignore_epipe, self._maxsize, self._is_fork_ctx, self._reader, self._writer, self._sem.semaphore
 
     def __setstate__(self, state: Any) -> None:
         self._restore(*state)
@@ -121,10 +123,7 @@ class JoinableQueue(Queue):
         self._unfinished = _core.Gate(0)
 
     def __getstate__(self) -> Any:
-        state = super().__getstate__()
-        popen: Any = context.get_spawning_popen()
-        popen.hold(self._unfinished)
-        return state, self._unfinished.id
+        return super().__getstate__(), spawning.hold(self, self._unfinished)
 
     def __setstate__(self, state: Any) -> None:
         super().__setstate__(state[0])
@@ -161,15 +160,15 @@ class JoinableQueue(Queue):
 class SimpleQueue(queues.SimpleQueue):
     """CPython's; a channel's ends need no locks."""
 
-    def __init__(self, *, ctx: Any = None) -> None:  # noqa: ARG002 - CPython's signature
-        self.__setstate__(Pipe(duplex=False))
+    def __init__(self, *, ctx: Any = None) -> None:
+        self.__setstate__((*Pipe(duplex=False), spawning.is_fork(ctx)))
 
     def __getstate__(self) -> Any:
-        context.assert_spawning(self)
-        return self._reader, self._writer
+        spawning.check(self, self._is_fork_ctx)
+        return self._reader, self._writer, self._is_fork_ctx
 
     def __setstate__(self, state: Any) -> None:
-        self._reader, self._writer = state
+        self._reader, self._writer, self._is_fork_ctx = state
         self._poll = self._reader.poll
 
     def get(self) -> Any:

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from multiprocessing import context
 from typing import Any
 
-from . import _core, session
-
-
-def hold(region: Any) -> None:
-    """At pickling: only while a process is launched, which then holds the region as well."""
-    context.assert_spawning(region)
-    popen: Any = context.get_spawning_popen()
-    popen.hold(region)
+from . import _core, session, spawning
 
 
 def rebuild(ident: str, size: int) -> Any:
@@ -32,8 +24,7 @@ class Block:
         return memoryview(self._region)
 
     def __getstate__(self) -> tuple[str, int]:
-        hold(self._region)
-        return self._region.id, self._region.size
+        return spawning.hold(self, self._region), self._region.size
 
     def __setstate__(self, state: tuple[str, int]) -> None:
         self._region = rebuild(*state)

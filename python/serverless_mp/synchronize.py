@@ -6,11 +6,11 @@ CPython composes the latter three from semaphores, at 4 to 23 round trips a call
 from __future__ import annotations
 
 import threading
-from multiprocessing import context, synchronize
+from multiprocessing import synchronize
 from multiprocessing.synchronize import RECURSIVE_MUTEX, SEM_VALUE_MAX, SEMAPHORE
 from typing import Any
 
-from . import _core, session
+from . import _core, session, spawning
 
 __all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"]
 
@@ -20,22 +20,13 @@ class SemLock(synchronize.SemLock):
 
     def __init__(self, kind: int, value: int, maxvalue: int, *, ctx: Any = None) -> None:
         session.ensure()
-        ctx = ctx or context._default_context.get_context()  # type: ignore[attr-defined]
-        self._is_fork_ctx = ctx.get_start_method() == "fork"
+        self._is_fork_ctx = spawning.is_fork(ctx)
         self._semlock = _core.SemLock(kind, value, maxvalue)
         self._make_methods()
 
     def __getstate__(self) -> Any:
-        context.assert_spawning(self)
-        popen: Any = context.get_spawning_popen()
-        if self._is_fork_ctx and getattr(popen, "method", "fork") != "fork":
-            message = (
-                "A SemLock created in a fork context is being shared with a process in a spawn context. This is not "
-                "supported. Please use the same context to create multiprocessing objects and Process."
-            )
-            raise RuntimeError(message)
-        popen.hold(self._semlock)
-        return self._semlock.kind, self._semlock.maxvalue, self._semlock.id, self._is_fork_ctx
+        ident = spawning.hold(self, self._semlock, self._is_fork_ctx)
+        return self._semlock.kind, self._semlock.maxvalue, ident, self._is_fork_ctx
 
     def __setstate__(self, state: Any) -> None:
         kind, maxvalue, ident, self._is_fork_ctx = state
@@ -86,10 +77,7 @@ class Condition(synchronize.Condition):
         self.__setstate__((lock, _core.Condition(lock._semlock)))
 
     def __getstate__(self) -> Any:
-        context.assert_spawning(self)
-        popen: Any = context.get_spawning_popen()
-        popen.hold(self._condition)
-        return self._lock, self._condition.id
+        return self._lock, spawning.hold(self, self._condition)
 
     def __setstate__(self, state: Any) -> None:
         self._lock, condition = state
@@ -128,18 +116,17 @@ class Condition(synchronize.Condition):
 class Event(synchronize.Event):
     """CPython's face over a gate: 0 is set."""
 
-    def __init__(self, *, ctx: Any = None) -> None:  # noqa: ARG002 - CPython's signature
+    def __init__(self, *, ctx: Any = None) -> None:
         session.ensure()
+        self._is_fork_ctx = spawning.is_fork(ctx)
         self._gate = _core.Gate(1)
 
-    def __getstate__(self) -> str:
-        context.assert_spawning(self)
-        popen: Any = context.get_spawning_popen()
-        popen.hold(self._gate)
-        return self._gate.id
+    def __getstate__(self) -> tuple[str, bool]:
+        return spawning.hold(self, self._gate, self._is_fork_ctx), self._is_fork_ctx
 
-    def __setstate__(self, state: str) -> None:
-        self._gate = _core.Gate(0, id=state)
+    def __setstate__(self, state: tuple[str, bool]) -> None:
+        ident, self._is_fork_ctx = state
+        self._gate = _core.Gate(0, id=ident)
 
     def is_set(self) -> bool:
         """Whether it is set."""
@@ -161,18 +148,16 @@ class Event(synchronize.Event):
 class Barrier(threading.Barrier):
     """`threading.Barrier`'s face, as CPython's."""
 
-    def __init__(self, parties: int, action: Any = None, timeout: float | None = None, *, ctx: Any = None) -> None:  # noqa: ARG002
+    def __init__(self, parties: int, action: Any = None, timeout: float | None = None, *, ctx: Any = None) -> None:
         session.ensure()
-        self.__setstate__((parties, action, timeout, _core.Barrier(parties)))
+        self.__setstate__((parties, action, timeout, spawning.is_fork(ctx), _core.Barrier(parties)))
 
     def __getstate__(self) -> Any:
-        context.assert_spawning(self)
-        popen: Any = context.get_spawning_popen()
-        popen.hold(self._barrier)
-        return self._parties, self._action, self._timeout, self._barrier.id
+        ident = spawning.hold(self, self._barrier, self._is_fork_ctx)
+        return self._parties, self._action, self._timeout, self._is_fork_ctx, ident
 
     def __setstate__(self, state: Any) -> None:
-        self._parties, self._action, self._timeout, barrier = state
+        self._parties, self._action, self._timeout, self._is_fork_ctx, barrier = state
         self._barrier = _core.Barrier(self._parties, id=barrier) if isinstance(barrier, str) else barrier
 
     def wait(self, timeout: float | None = None) -> int:

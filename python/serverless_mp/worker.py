@@ -6,7 +6,7 @@ import contextlib
 import io
 import pickle
 import sys
-from multiprocessing import forkserver, process, spawn
+from multiprocessing import forkserver, process, resource_tracker, spawn
 from typing import Any
 
 from . import _core, summary
@@ -14,6 +14,8 @@ from . import _core, summary
 
 def main(event: dict[str, Any], parent_sentinel: int | None, descriptors: list[int]) -> int:
     """Runs the job that the event names; its exit code. A job that another worker has taken is left to it."""
+    if event["tracker"]:
+        resource_tracker._resource_tracker._fd = descriptors.pop(0)  # type: ignore[attr-defined]
     forkserver._forkserver._inherited_fds = descriptors  # type: ignore[attr-defined]
     _core.join_session(event["session"], event["key"], event["url"], event["ttl"], event["process"], event["parent"])
     record = _core.Job.claim(event["job"])

@@ -161,6 +161,8 @@ class Zygote:
         except (OSError, EOFError, struct.error):
             connection.close()
             return
+        # A signal for the child must not meet the handlers of this process: it is taken when the child has its own.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             pid = os.fork()
         except OSError as e:
@@ -173,6 +175,7 @@ class Zygote:
             self.children[pid] = connection
             with contextlib.suppress(OSError):
                 connection.sendall(_INT.pack(pid))
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         for fd in fds:
             os.close(fd)
 
