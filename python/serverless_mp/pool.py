@@ -82,6 +82,9 @@ def _rebuild(kind: Any, ident: str) -> Any:
     return kind(_core.Channel(ident, 1))
 
 
+_base_init = pool.Pool.__init__
+
+
 class Pool(pool.Pool):
     """CPython's pool with its three threads."""
 
@@ -93,8 +96,10 @@ class Pool(pool.Pool):
         maxtasksperchild: int | None = None,
         context: Any = None,
     ) -> None:
-        ctx = _default_context(context)
-        super().__init__(processes or _size(processes, ctx), initializer, initargs, maxtasksperchild, ctx)
+        if isinstance(self, Pool):  # CPython's ThreadPool calls this by the name `Pool`, and is no subclass of it
+            context = _default_context(context)
+            processes = context.cpu_count() if processes is None else processes
+        _base_init(self, processes, initializer, initargs, maxtasksperchild, context)
 
     def _setup_queues(self) -> None:
         session.ensure()
@@ -143,11 +148,6 @@ class _Bell:
 
     def empty(self) -> bool:
         return not self._reader.poll()
-
-
-def _size(processes: int | None, ctx: Any) -> int:
-    """A pool's default size; CPython refuses zero."""
-    return ctx.cpu_count() if processes is None else processes
 
 
 def _default_context(ctx: Any) -> Any:
