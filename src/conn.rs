@@ -20,6 +20,9 @@ use crate::signals;
 /// How often a waiting thread looks at signals that another thread received, and at the session's health.
 pub const TICK: Duration = Duration::from_millis(100);
 
+/// How long a reply is looked for before the thread sleeps: about as long as waking it up again would take.
+const SPIN: Duration = Duration::from_micros(50);
+
 pub struct Conn {
     stream: Stream,
     parser: Parser,
@@ -54,12 +57,17 @@ struct Patient<'a> {
 
 impl Read for Patient<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let began = Instant::now();
         loop {
             match self.stream.read(buf) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 other => return other,
+            }
+            if began.elapsed() < SPIN {
+                std::thread::yield_now();
+                continue;
             }
             if let Err(ended) = ready(self.stream.fd(), PollFlags::POLLIN, &self.until) {
                 self.ended = Some(ended);
