@@ -4,7 +4,6 @@ Three doors: `import serverless_mp as multiprocessing`; `serverless_mp.install()
 itself; `serverless-mp run script.py`.
 """
 
-from importlib import metadata as _metadata
 from typing import Any as _Any
 
 from .context import default as _default
@@ -18,6 +17,8 @@ __all__ += ["install", "uninstall"]
 
 def __getattr__(name: str) -> _Any:
     if name == "__version__":
-        return _metadata.version("serverless_mp")
+        from importlib import metadata  # noqa: PLC0415 - 30 ms that an import need not cost
+
+        return metadata.version("serverless_mp")
     message = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(message)

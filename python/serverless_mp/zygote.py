@@ -9,6 +9,8 @@ end of the pipe that the program holds is the end of it and of its workers.
 from __future__ import annotations
 
 import contextlib
+import gc
+import importlib
 import os
 import pickle
 import selectors
@@ -61,7 +63,8 @@ def _start(path: str, directory: str) -> tuple[int, subprocess.Popen[bytes], int
         place = str(Path(__file__).parent.parent)
         program = (
             f"import multiprocessing, sys; sys.path.append({place!r}) if {place!r} not in sys.path else None; "
-            f"from serverless_mp.zygote import main; main({listener.fileno()}, {alive_r}, {path!r}, {directory!r})"
+            f"from serverless_mp.zygote import main; "
+            f"main({listener.fileno()}, {alive_r}, {path!r}, {directory!r}, {_standard_modules()!r})"
         )
         executable = os.fsdecode(spawn.get_executable())
         flags = util._args_from_interpreter_flags()  # type: ignore[attr-defined]
@@ -73,6 +76,11 @@ def _start(path: str, directory: str) -> tuple[int, subprocess.Popen[bytes], int
         )
         os.close(alive_r)
     return os.getpid(), process, alive_w
+
+
+def _standard_modules() -> list[str]:
+    """What the program uses of the standard library: its workers will, too."""
+    return [name for name in sys.modules if name.partition(".")[0] in sys.stdlib_module_names and name != "__main__"]
 
 
 def stop() -> None:
@@ -87,10 +95,10 @@ def stop() -> None:
 # ---- the warm parent -------------------------------------------------------------------------------------------
 
 
-def main(listener_fd: int, alive: int, path: str, directory: str) -> None:
+def main(listener_fd: int, alive: int, path: str, directory: str, modules: list[str]) -> None:
     """Starts workers until the program ends."""
     _preload()
-    Zygote(socket.socket(fileno=listener_fd), alive, path).serve()
+    Zygote(socket.socket(fileno=listener_fd), alive, path, modules).serve()
     shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -108,8 +116,8 @@ def _preload() -> None:
 class Zygote:
     """The loop: connections, dead children, the end."""
 
-    def __init__(self, listener: socket.socket, alive: int, path: str) -> None:
-        self.listener, self.alive, self.path = listener, alive, path
+    def __init__(self, listener: socket.socket, alive: int, path: str, modules: list[str]) -> None:
+        self.listener, self.alive, self.path, self.modules = listener, alive, path, modules
         self.children: dict[int, socket.socket] = {}
         self.bell, self.bell_w = os.pipe()
         for fd in (self.bell, self.bell_w):
@@ -125,7 +133,9 @@ class Zygote:
             for fd in (self.listener, self.alive, self.bell):
                 selector.register(fd, selectors.EVENT_READ)
             while True:
-                ready = {key.fd for key, _ in selector.select()}
+                ready = {key.fd for key, _ in selector.select(0 if self.modules else None)}
+                if not ready:
+                    self.load_one()
                 if self.alive in ready:
                     break
                 if self.bell in ready:
@@ -137,6 +147,14 @@ class Zygote:
         for pid in self.children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+    def load_one(self) -> None:
+        """While there is nothing else to do: one more module of the standard library that workers will want."""
+        with contextlib.suppress(ImportError):
+            importlib.import_module(self.modules.pop())
+        if not self.modules:
+            # What is here stays: a collection in a worker need not touch, and so copy, its pages.
+            gc.freeze()
 
     def reap(self) -> None:
         """Tells how each ended child ended."""
