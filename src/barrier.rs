@@ -24,7 +24,11 @@ impl Barrier {
         let parties = self.parties.to_string();
         let flag: &[u8] = if action { b"1" } else { b"0" };
         let deadline = wait::deadline(timeout);
-        let reply = p.ask(&scripts::BARRIER_WAIT, &self.held.id, &Args(&[parties.as_bytes(), flag, map.as_bytes()]))?;
+        let reply = p.ask(
+            &scripts::BARRIER_WAIT,
+            &self.held.id,
+            &Args(&[parties.as_bytes(), flag, map.as_bytes()]),
+        )?;
         let mut words = reply.splitn(3, ' ');
         let how = words.next().unwrap_or_default();
         let index = words.next().and_then(|w| w.parse().ok()).unwrap_or(0);
@@ -32,14 +36,16 @@ impl Barrier {
         match how {
             "ok" => p.memory.acquire(p, rest).map(|()| (index, "ok")),
             "act" => Ok((index, "act")),
-            "wait" => match wait::token(p, &self.held.id, rest, deadline, &scripts::BARRIER_CANCEL)? {
-                Waited::Token(token) => match token.strip_prefix("ok") {
-                    Some(map) => p.memory.acquire(p, map).map(|()| (index, "ok")),
-                    None => Ok((index, "broken")),
-                },
-                Waited::Timeout => Ok((index, "broken")),
-                Waited::Stopped(e, _) => Err(e),
-            },
+            "wait" => {
+                match wait::token(p, &self.held.id, rest, deadline, &scripts::BARRIER_CANCEL)? {
+                    Waited::Token(token) => match token.strip_prefix("ok") {
+                        Some(map) => p.memory.acquire(p, map).map(|()| (index, "ok")),
+                        None => Ok((index, "broken")),
+                    },
+                    Waited::Timeout => Ok((index, "broken")),
+                    Waited::Stopped(e, _) => Err(e),
+                }
+            }
             _ => Ok((index, "broken")),
         }
     }
@@ -47,7 +53,12 @@ impl Barrier {
     fn finish(&self, how: &str) -> Result<()> {
         let p = self.held.process;
         let map = p.memory.publish(p)?;
-        p.ask(&scripts::BARRIER_END, &self.held.id, &Args(&[how.as_bytes(), map.as_bytes()])).map(|_| ())
+        p.ask(
+            &scripts::BARRIER_END,
+            &self.held.id,
+            &Args(&[how.as_bytes(), map.as_bytes()]),
+        )
+        .map(|_| ())
     }
 }
 
@@ -66,7 +77,12 @@ impl Barrier {
     }
 
     #[pyo3(signature = (action, timeout=None))]
-    fn wait(&self, py: Python<'_>, action: bool, timeout: Option<f64>) -> PyResult<(usize, &'static str)> {
+    fn wait(
+        &self,
+        py: Python<'_>,
+        action: bool,
+        timeout: Option<f64>,
+    ) -> PyResult<(usize, &'static str)> {
         Ok(py.detach(|| self.arrive(action, timeout))?)
     }
 
@@ -78,11 +94,21 @@ impl Barrier {
     /// How many parties wait, and whether the barrier is broken.
     fn state(&self, py: Python<'_>) -> PyResult<(usize, bool)> {
         let p = self.held.process;
-        let reply = py.detach(|| p.plain(p.key(&self.held.id), &Args(&[b"HMGET", b"count", b"broken"])))?;
-        let Value::Array(fields) = reply else { return Err(Error::Lost("a barrier".into()).into()) };
+        let reply = py.detach(|| {
+            p.plain(
+                p.key(&self.held.id),
+                &Args(&[b"HMGET", b"count", b"broken"]),
+            )
+        })?;
+        let Value::Array(fields) = reply else {
+            return Err(Error::Lost("a barrier".into()).into());
+        };
         if matches!(fields[0], Value::Nil) {
             return Err(Error::Lost(format!("barrier {}", self.held.id)).into());
         }
-        Ok((text(&fields[0]).parse().unwrap_or(0), text(&fields[1]) == "1"))
+        Ok((
+            text(&fields[0]).parse().unwrap_or(0),
+            text(&fields[1]) == "1",
+        ))
     }
 }

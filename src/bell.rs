@@ -42,7 +42,13 @@ impl Bell {
         let (read, write) = pipe()?;
         fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         let (stop, stop_write) = pipe()?;
-        let shared = Arc::new(Shared { read, write, stop, state: Mutex::default(), changed: Condvar::new() });
+        let shared = Arc::new(Shared {
+            read,
+            write,
+            stop,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        });
         let theirs = shared.clone();
         std::thread::Builder::new()
             .name("serverless_mp-bell".into())
@@ -73,7 +79,11 @@ impl Bell {
 
 impl Drop for Bell {
     fn drop(&mut self) {
-        self.shared.state.lock().expect("no panic under this lock").closed = true;
+        self.shared
+            .state
+            .lock()
+            .expect("no panic under this lock")
+            .closed = true;
         self.shared.changed.notify_all();
         let _ = write(&self.stop_write, b"x");
     }
@@ -108,8 +118,15 @@ impl Shared {
                     return;
                 }
             }
-            let until = Until { wake: Some(self.stop.as_fd()), ..Until::default() };
-            let outcome = p.block(vec![key.clone(), key.clone()], &Args(&[b"BLMOVE", b"LEFT", b"LEFT", b"0"]), until);
+            let until = Until {
+                wake: Some(self.stop.as_fd()),
+                ..Until::default()
+            };
+            let outcome = p.block(
+                vec![key.clone(), key.clone()],
+                &Args(&[b"BLMOVE", b"LEFT", b"LEFT", b"0"]),
+                until,
+            );
             let mut state = self.state.lock().expect("no panic under this lock");
             match outcome {
                 Ok(Outcome::Again | Outcome::Reply(Value::Nil)) => {}

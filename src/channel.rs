@@ -71,7 +71,12 @@ impl Channel {
     }
 
     fn check_open(&self) -> Result<()> {
-        if self.held.lock().expect("no panic under this lock").is_none() {
+        if self
+            .held
+            .lock()
+            .expect("no panic under this lock")
+            .is_none()
+        {
             return Err(Error::State("the channel is closed".into()));
         }
         Ok(())
@@ -101,7 +106,13 @@ impl Channel {
     }
 
     /// Takes the next item. `hold` leaves its acknowledgement to the result.
-    fn take(&self, block: bool, deadline: Option<Instant>, wake: Until<'_>, hold: bool) -> Result<Item> {
+    fn take(
+        &self,
+        block: bool,
+        deadline: Option<Instant>,
+        wake: Until<'_>,
+        hold: bool,
+    ) -> Result<Item> {
         self.check_open()?;
         if self.eof.load(Ordering::Acquire) {
             return Err(Error::Eof);
@@ -118,7 +129,11 @@ impl Channel {
             } else {
                 let keys = vec![keys::items(&base, self.end), flying.clone()];
                 let timeout = wait::server_timeout(deadline);
-                match p.block(keys, &Args(&[b"BLMOVE", b"LEFT", b"LEFT", timeout.as_bytes()]), wake)? {
+                match p.block(
+                    keys,
+                    &Args(&[b"BLMOVE", b"LEFT", b"LEFT", timeout.as_bytes()]),
+                    wake,
+                )? {
                     Outcome::Reply(Value::Nil) => {
                         self.length()?; // an absent object is an error, not an empty queue
                         return Ok(Item::Nothing);
@@ -127,7 +142,11 @@ impl Channel {
                     Outcome::Again => Value::Nil,
                     Outcome::Stopped(e, value) => {
                         if value != Value::Nil {
-                            p.call(&scripts::TAKE_BACK, &self.id, &Args(&[end.as_bytes(), b"LEFT"]))?;
+                            p.call(
+                                &scripts::TAKE_BACK,
+                                &self.id,
+                                &Args(&[end.as_bytes(), b"LEFT"]),
+                            )?;
                         }
                         return Err(e);
                     }
@@ -137,24 +156,30 @@ impl Channel {
                 bell.rearm();
             }
             match value {
-                Value::BulkString(item) => return self.received(&item, &flying, hold),
+                Value::BulkString(item) => return self.received(&item, hold),
                 _ if !block => return Ok(Item::Nothing),
-                _ if look && deadline.is_some_and(|d| d <= Instant::now()) => return Ok(Item::Nothing),
+                _ if look && deadline.is_some_and(|d| d <= Instant::now()) => {
+                    return Ok(Item::Nothing);
+                }
                 _ => look = !look,
             }
         }
     }
 
-    fn received(&self, item: &[u8], flying: &str, hold: bool) -> Result<Item> {
+    fn received(&self, item: &[u8], hold: bool) -> Result<Item> {
         let p = self.process;
         if item == b"E" {
             self.eof.store(true, Ordering::Release);
             let end = self.end.to_string();
-            p.post(&scripts::TAKE_BACK, &self.id, &Args(&[end.as_bytes(), b"RIGHT"]))?;
+            p.post(
+                &scripts::TAKE_BACK,
+                &self.id,
+                &Args(&[end.as_bytes(), b"RIGHT"]),
+            )?;
             return Err(Error::Eof);
         }
         if let Some(dead) = item.strip_prefix(b"D") {
-            self.acknowledge(flying)?;
+            self.acknowledge()?;
             let (code, task) = dead.split_at(dead.iter().position(|b| *b == b' ').unwrap_or(0));
             let code = String::from_utf8_lossy(code).parse().unwrap_or(1);
             let task = message::decode(p, &self.id, Self::kind(1 - self.end), &task[1..])?;
@@ -167,8 +192,11 @@ impl Channel {
             *self.blob.lock().expect("no panic under this lock") = blob;
         } else {
             // A payload that is refused is not offered again either.
-            self.acknowledge(flying)?;
-            if let Ok(Message { blob: Some(blob), .. }) = &decoded {
+            self.acknowledge()?;
+            if let Ok(Message {
+                blob: Some(blob), ..
+            }) = &decoded
+            {
                 p.post(&scripts::DROP, blob, &Args(&[]))?;
             }
         }
@@ -177,18 +205,24 @@ impl Channel {
         Ok(Item::Message(message))
     }
 
-    fn acknowledge(&self, flying: &str) -> Result<()> {
-        self.process.post_plain(flying.to_owned(), &Args(&[b"LTRIM", b"-1", b"-1"]))
+    fn acknowledge(&self) -> Result<()> {
+        self.process.post(&scripts::TAKE_DONE, &self.id, &Args(&[]))
     }
 
     fn drop_blob(&self) -> Result<()> {
         let blob = self.blob.lock().expect("no panic under this lock").take();
-        blob.map_or(Ok(()), |blob| self.process.post(&scripts::DROP, &blob, &Args(&[])))
+        blob.map_or(Ok(()), |blob| {
+            self.process.post(&scripts::DROP, &blob, &Args(&[]))
+        })
     }
 
     /// How many items wait, and whether the end of file stands behind them.
     fn length(&self) -> Result<(i64, bool)> {
-        let reply = self.process.call(&scripts::LENGTH, &self.id, &Args(&[self.end.to_string().as_bytes()]))?;
+        let reply = self.process.call(
+            &scripts::LENGTH,
+            &self.id,
+            &Args(&[self.end.to_string().as_bytes()]),
+        )?;
         match reply {
             Value::Array(row) => match row.as_slice() {
                 [Value::Int(n), Value::Int(eof)] => Ok((*n, *eof == 1)),
@@ -317,12 +351,15 @@ impl Channel {
             let p = self.process;
             let mut items = vec![self.take(true, None, Until::default(), false)?];
             let args = [self.end.to_string(), MANY.to_string()];
-            let more = p.call(&scripts::TAKE_MANY, &self.id, &Args(&args.each_ref().map(String::as_bytes)))?;
-            let flying = p.in_flight(&self.id, self.end)?;
+            let more = p.call(
+                &scripts::TAKE_MANY,
+                &self.id,
+                &Args(&args.each_ref().map(String::as_bytes)),
+            )?;
             if let Value::Array(more) = more {
                 for item in more {
                     if let Value::BulkString(item) = item {
-                        items.push(self.received(&item, &flying, false)?);
+                        items.push(self.received(&item, false)?);
                     }
                 }
             }

@@ -22,11 +22,23 @@ impl Condition {
         let count = lock.set_aside();
         let maximum = lock.maxvalue.to_string();
         let keys = vec![p.key(&self.held.id), p.key(&lock.held.id)];
-        let reply = text(&p.call_with(&scripts::COND_WAIT, keys, &Args(&[maximum.as_bytes(), map.as_bytes()]))?);
+        let reply = text(&p.call_with(
+            &scripts::COND_WAIT,
+            keys,
+            &Args(&[maximum.as_bytes(), map.as_bytes()]),
+        )?);
         let Some(waiter) = reply.strip_prefix("wait ") else {
-            return Err(Error::Value("semaphore or lock released too many times".into()));
+            return Err(Error::Value(
+                "semaphore or lock released too many times".into(),
+            ));
         };
-        let waited = wait::token(p, &self.held.id, waiter, wait::deadline(timeout), &scripts::CANCEL)?;
+        let waited = wait::token(
+            p,
+            &self.held.id,
+            waiter,
+            wait::deadline(timeout),
+            &scripts::CANCEL,
+        )?;
         // Whatever ended the wait, its caller holds the lock again.
         let mut raised = None;
         while let Err(e) = lock.take(true, None) {
@@ -49,7 +61,14 @@ impl Condition {
     }
 
     fn wake(&self, n: usize) -> Result<()> {
-        self.held.process.ask(&scripts::NOTIFY, &self.held.id, &Args(&[n.to_string().as_bytes()])).map(|_| ())
+        self.held
+            .process
+            .ask(
+                &scripts::NOTIFY,
+                &self.held.id,
+                &Args(&[n.to_string().as_bytes()]),
+            )
+            .map(|_| ())
     }
 }
 
@@ -79,7 +98,8 @@ impl Condition {
     /// How many wait.
     fn waiting(&self, py: Python<'_>) -> PyResult<usize> {
         let p = self.held.process;
-        let reply = py.detach(|| p.plain(format!("{}:w", p.key(&self.held.id)), &Args(&[b"LLEN"])))?;
+        let reply =
+            py.detach(|| p.plain(format!("{}:w", p.key(&self.held.id)), &Args(&[b"LLEN"])))?;
         Ok(text(&reply).parse().unwrap_or(0))
     }
 }

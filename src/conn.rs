@@ -78,7 +78,11 @@ impl Read for Patient<'_> {
 }
 
 /// Waits until `fd` is ready, or until one of the ends that `until` names.
-pub fn ready(fd: BorrowedFd<'_>, events: PollFlags, until: &Until<'_>) -> std::result::Result<(), Ended> {
+pub fn ready(
+    fd: BorrowedFd<'_>,
+    events: PollFlags,
+    until: &Until<'_>,
+) -> std::result::Result<(), Ended> {
     loop {
         let mut slice = TICK;
         if let Some(deadline) = until.deadline {
@@ -116,7 +120,11 @@ impl Conn {
     /// Connects, logs in and asks for the connection's number.
     pub fn open(endpoint: &Endpoint, place: &Place) -> Result<Self> {
         let stream = Stream::connect(place).map_err(|e| unreachable_store(place, &e))?;
-        let mut conn = Self { stream, parser: Parser::new(), id: 0 };
+        let mut conn = Self {
+            stream,
+            parser: Parser::new(),
+            id: 0,
+        };
         if let Some(password) = &endpoint.password {
             let mut auth = cmd("AUTH");
             if let Some(user) = &endpoint.user {
@@ -134,10 +142,13 @@ impl Conn {
     }
 
     fn greet(&mut self, command: &Cmd, place: &Place) -> Result<Value> {
-        let until = Until { deadline: Some(Instant::now() + CONNECT), ..Until::default() };
+        let until = Until {
+            deadline: Some(Instant::now() + CONNECT),
+            ..Until::default()
+        };
         self.send(&command.get_packed_command())?;
         match self.read(until) {
-            Ok(Value::ServerError(e)) => Err(Error::Unreachable(format!(
+            Ok(Value::ServerError(e)) => Err(Error::Refused(format!(
                 "the store at {place} ({VARIABLE}) refuses the connection: {}",
                 e.details().unwrap_or(e.code())
             ))),
@@ -170,16 +181,22 @@ impl Conn {
 
     /// The next reply. After an end that is not a failure of the stream the same reply can be read later.
     pub fn read(&mut self, until: Until<'_>) -> std::result::Result<Value, Ended> {
-        let mut reader = Patient { stream: &mut self.stream, until, ended: None };
+        let mut reader = Patient {
+            stream: &mut self.stream,
+            until,
+            ended: None,
+        };
         match self.parser.parse_value(&mut reader) {
             Ok(value) => Ok(value),
-            Err(e) => Err(reader
-                .ended
-                .unwrap_or_else(|| Ended::Failed(Error::Io(io::Error::new(io::ErrorKind::ConnectionReset, e))))),
+            Err(e) => Err(reader.ended.unwrap_or_else(|| {
+                Ended::Failed(Error::Io(io::Error::new(io::ErrorKind::ConnectionReset, e)))
+            })),
         }
     }
 }
 
 fn unreachable_store(place: &Place, e: &io::Error) -> Error {
-    Error::Unreachable(format!("cannot reach the store at {place} ({VARIABLE}): {e}"))
+    Error::Unreachable(format!(
+        "cannot reach the store at {place} ({VARIABLE}): {e}"
+    ))
 }

@@ -48,18 +48,35 @@ impl std::fmt::Display for Place {
 
 impl Endpoint {
     pub fn parse(url: &str) -> Result<Self> {
-        let wrong = |why: &str| Error::Value(format!("{VARIABLE} is not usable ({why}); valid forms: {FORMS}"));
+        let wrong = |why: &str| {
+            Error::Value(format!(
+                "{VARIABLE} is not usable ({why}); valid forms: {FORMS}"
+            ))
+        };
         let (scheme, rest) = url.split_once("://").ok_or_else(|| wrong("no scheme"))?;
         let cluster = scheme.ends_with("+cluster");
         let scheme = scheme.trim_end_matches("+cluster");
-        if !matches!(scheme, "redis" | "rediss" | "valkey" | "valkeys" | "redis+unix" | "valkey+unix" | "unix") {
+        if !matches!(
+            scheme,
+            "redis" | "rediss" | "valkey" | "valkeys" | "redis+unix" | "valkey+unix" | "unix"
+        ) {
             return Err(wrong(&format!("scheme {scheme:?}")));
         }
         // A cluster may name several nodes; each takes the place of the host in turn.
         let (login, hosts) = rest.rsplit_once('@').map_or(("", rest), |(l, h)| (l, h));
-        let (hosts, tail) = hosts.split_once('/').map_or((hosts, String::new()), |(h, t)| (h, format!("/{t}")));
-        let at = if login.is_empty() { String::new() } else { format!("{login}@") };
-        let names: Vec<&str> = if cluster { hosts.split(',').collect() } else { vec![hosts] };
+        let (hosts, tail) = hosts
+            .split_once('/')
+            .map_or((hosts, String::new()), |(h, t)| (h, format!("/{t}")));
+        let at = if login.is_empty() {
+            String::new()
+        } else {
+            format!("{login}@")
+        };
+        let names: Vec<&str> = if cluster {
+            hosts.split(',').collect()
+        } else {
+            vec![hosts]
+        };
         let mut endpoint: Option<Self> = None;
         for name in names {
             // Never the parser's own text: it may quote the password.
@@ -68,8 +85,16 @@ impl Endpoint {
                 .into_connection_info()
                 .map_err(|e| wrong(e.detail().unwrap_or("it does not parse")))?;
             let place = match info.addr() {
-                ConnectionAddr::Tcp(host, port) => Place::Tcp { host: host.clone(), port: *port, tls: false },
-                ConnectionAddr::TcpTls { host, port, .. } => Place::Tcp { host: host.clone(), port: *port, tls: true },
+                ConnectionAddr::Tcp(host, port) => Place::Tcp {
+                    host: host.clone(),
+                    port: *port,
+                    tls: false,
+                },
+                ConnectionAddr::TcpTls { host, port, .. } => Place::Tcp {
+                    host: host.clone(),
+                    port: *port,
+                    tls: true,
+                },
                 ConnectionAddr::Unix(path) => Place::Unix(path.clone()),
                 _ => return Err(wrong("address")),
             };
@@ -94,7 +119,11 @@ impl Endpoint {
     /// The place of another node of the same cluster.
     pub fn node(&self, host: &str, port: u16) -> Place {
         let tls = matches!(self.first[0], Place::Tcp { tls: true, .. });
-        Place::Tcp { host: host.to_owned(), port, tls }
+        Place::Tcp {
+            host: host.to_owned(),
+            port,
+            tls,
+        }
     }
 }
 
@@ -131,7 +160,11 @@ impl Stream {
                     setsockopt(&tcp, sockopt::TcpKeepInterval, &10)?;
                     setsockopt(&tcp, sockopt::TcpKeepCount, &3)?;
                 }
-                if *tls { Self::Tls(Box::new(secure(host, tcp)?)) } else { Self::Tcp(tcp) }
+                if *tls {
+                    Self::Tls(Box::new(secure(host, tcp)?))
+                } else {
+                    Self::Tcp(tcp)
+                }
             }
         };
         match &stream {

@@ -4,15 +4,18 @@ use std::fmt;
 
 use pyo3::PyErr;
 use pyo3::exceptions::{
-    PyAssertionError, PyBrokenPipeError, PyConnectionError, PyEOFError, PyOSError, PyRuntimeError, PyValueError,
+    PyAssertionError, PyBrokenPipeError, PyConnectionError, PyEOFError, PyOSError, PyRuntimeError,
+    PyValueError,
 };
 
 #[derive(Debug)]
 pub enum Error {
     /// A setting or an argument that cannot be used.
     Value(String),
-    /// The store cannot be reached or does not let us in.
+    /// The store cannot be reached, for now.
     Unreachable(String),
+    /// The store does not let us in, nor will it later.
+    Refused(String),
     /// The store no longer has an object of this session.
     Lost(String),
     /// Nobody holds the other end of a pipe, and everything it sent was taken.
@@ -40,6 +43,7 @@ impl fmt::Display for Error {
         match self {
             Self::Value(text)
             | Self::Unreachable(text)
+            | Self::Refused(text)
             | Self::Store(text)
             | Self::Seal(text)
             | Self::NotOwner(text)
@@ -74,7 +78,9 @@ impl From<Error> for PyErr {
         match e {
             Error::Raised(e) => e,
             Error::Value(_) | Error::Seal(_) => PyValueError::new_err(text),
-            Error::Unreachable(_) | Error::Lost(_) => PyConnectionError::new_err(text),
+            Error::Unreachable(_) | Error::Refused(_) | Error::Lost(_) => {
+                PyConnectionError::new_err(text)
+            }
             Error::Eof => PyEOFError::new_err(()),
             Error::Broken => PyBrokenPipeError::new_err((nix::libc::EPIPE, text)),
             Error::Store(_) | Error::State(_) => PyRuntimeError::new_err(text),

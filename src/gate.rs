@@ -33,13 +33,19 @@ impl Gate {
     fn pass(&self, block: bool, timeout: Option<f64>) -> Result<bool> {
         let p = self.held.process;
         let deadline = wait::deadline(timeout);
-        let reply = p.ask(&scripts::GATE_WAIT, &self.held.id, &Args(&[if block { b"1" } else { b"0" }]))?;
+        let reply = p.ask(
+            &scripts::GATE_WAIT,
+            &self.held.id,
+            &Args(&[if block { b"1" } else { b"0" }]),
+        )?;
         let token = match reply.strip_prefix("wait ") {
-            Some(waiter) => match wait::token(p, &self.held.id, waiter, deadline, &scripts::CANCEL)? {
-                Waited::Token(token) => token,
-                Waited::Timeout => return Ok(false),
-                Waited::Stopped(e, _) => return Err(e),
-            },
+            Some(waiter) => {
+                match wait::token(p, &self.held.id, waiter, deadline, &scripts::CANCEL)? {
+                    Waited::Token(token) => token,
+                    Waited::Timeout => return Ok(false),
+                    Waited::Stopped(e, _) => return Err(e),
+                }
+            }
             None => reply,
         };
         match token.strip_prefix("ok") {

@@ -5,10 +5,10 @@ use std::time::Duration;
 use redis::{Value, cmd};
 
 use crate::conn::{Conn, Until};
-use crate::endpoint::{CONNECT, Endpoint, VARIABLE};
+use crate::endpoint::{CONNECT, Endpoint, Place, VARIABLE};
 use crate::error::{Error, Result};
 use crate::keys;
-use crate::link;
+use crate::link::{self, Patience};
 use crate::process::{self, Args, Process, Session};
 use crate::scripts;
 use crate::store::text;
@@ -24,11 +24,11 @@ pub fn open(session: Session) -> Result<()> {
     process::enter(session, None)?;
     let opened = process::current().and_then(|p| {
         prepare(p)?;
-        // A pipe, too: workers leave in it what the summary of a run wants to know.
-        p.create(keys::SESSION, 0, &[b"n0", b"1", b"n1", b"1"])?;
         if p.session.ttl > 0 {
             p.create(keys::INDEX, 0, &[])?;
         }
+        // A pipe, too: workers leave in it what the summary of a run wants to know.
+        p.create(keys::SESSION, 0, &[b"n0", b"1", b"n1", b"1"])?;
         p.create(&keys::process(&p.number), 0, &[b"n0", b"1", b"n1", b"1"])?;
         p.settle()?;
         beat(p)
@@ -56,43 +56,68 @@ pub fn close() -> Result<()> {
 /// Every node gets the scripts, and must not throw keys away.
 fn prepare(p: &Process) -> Result<()> {
     for place in p.store.nodes() {
-        let mut conn = Conn::open(&p.store.endpoint, &place)?;
-        conn.send(&cmd("INFO").arg("memory").get_packed_command())?;
-        let until = Until { deadline: Some(std::time::Instant::now() + CONNECT), ..Until::default() };
-        let info = conn.read(until).map(|v| text(&v)).unwrap_or_default();
-        let policy = info.lines().find_map(|l| l.strip_prefix("maxmemory_policy:")).unwrap_or("noeviction").trim();
-        if policy != "noeviction" {
-            return Err(Error::Value(format!(
-                "the store at {place} ({VARIABLE}) has maxmemory-policy {policy}: it would throw locks and queues away; \
-                 set it to noeviction"
-            )));
+        let mut patience = Patience::new();
+        while let Err(e) = prepare_node(p, &place) {
+            patience.after(e)?;
         }
-        link::load(&mut conn, &scripts::all())?;
     }
     Ok(())
 }
 
+fn prepare_node(p: &Process, place: &Place) -> Result<()> {
+    let mut conn = Conn::open(&p.store.endpoint, place)?;
+    conn.send(&cmd("INFO").arg("memory").get_packed_command())?;
+    let until = Until {
+        deadline: Some(std::time::Instant::now() + CONNECT),
+        ..Until::default()
+    };
+    let info = conn.read(until).map(|v| text(&v)).unwrap_or_default();
+    let policy = info
+        .lines()
+        .find_map(|l| l.strip_prefix("maxmemory_policy:"))
+        .unwrap_or("noeviction")
+        .trim();
+    if policy != "noeviction" {
+        return Err(Error::Value(format!(
+            "the store at {place} ({VARIABLE}) has maxmemory-policy {policy}: it would throw locks and queues away; \
+                 set it to noeviction"
+        )));
+    }
+    link::load(&mut conn, &scripts::all())
+}
+
 fn beat(p: &'static Process) -> Result<()> {
-    let pause = if p.session.ttl > 0 { Duration::from_millis(p.session.ttl / 3) } else { PRIVATE };
-    std::thread::Builder::new().name("serverless_mp-heart".into()).stack_size(256 << 10).spawn(move || {
-        loop {
-            std::thread::sleep(pause);
-            if !p.is_current() {
-                return;
-            }
-            let alive = if p.session.parent.is_none() && p.session.ttl > 0 { renew(p) } else { look(p) };
-            if let Err(e) = alive {
-                p.set_lost(&format!("this session ({e})"));
-                if p.session.parent.is_some() {
-                    eprintln!("serverless_mp: worker {} stops: {e}", std::process::id());
-                    // At once: nothing that it could still say would reach anybody.
-                    // SAFETY: no destructors are wanted.
-                    unsafe { nix::libc::_exit(EXIT_SESSION_LOST) }
+    let pause = if p.session.ttl > 0 {
+        Duration::from_millis(p.session.ttl / 3)
+    } else {
+        PRIVATE
+    };
+    std::thread::Builder::new()
+        .name("serverless_mp-heart".into())
+        .stack_size(256 << 10)
+        .spawn(move || {
+            loop {
+                std::thread::sleep(pause);
+                if !p.is_current() {
+                    return;
                 }
-                return;
+                let alive = if p.session.parent.is_none() && p.session.ttl > 0 {
+                    renew(p)
+                } else {
+                    look(p)
+                };
+                if let Err(e) = alive {
+                    p.set_lost(&format!("this session ({e})"));
+                    if p.session.parent.is_some() {
+                        eprintln!("serverless_mp: worker {} stops: {e}", std::process::id());
+                        // At once: nothing that it could still say would reach anybody.
+                        // SAFETY: no destructors are wanted.
+                        unsafe { nix::libc::_exit(EXIT_SESSION_LOST) }
+                    }
+                    return;
+                }
             }
-        }
-    })?;
+        })?;
     Ok(())
 }
 

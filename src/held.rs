@@ -16,7 +16,11 @@ impl Held {
             let process = process::current()?;
             let id = process.new_object(beside);
             process.create(&id, 1, fields)?;
-            return Ok(Self { process, id, end: 0 });
+            return Ok(Self {
+                process,
+                id,
+                end: 0,
+            });
         };
         Self::hold(id, 0)
     }

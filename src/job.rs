@@ -37,7 +37,9 @@ pub struct Job {
 impl Job {
     /// What the end of the process released becomes visible with the first look at its exit code.
     fn code(&self) -> Result<Option<i32>> {
-        let Some((code, map)) = self.state.exit() else { return Ok(None) };
+        let Some((code, map)) = self.state.exit() else {
+            return Ok(None);
+        };
         if !self.joined.swap(true, Ordering::AcqRel) && self.process.is_current() {
             self.process.memory.acquire(self.process, &map)?;
         }
@@ -61,7 +63,10 @@ impl Job {
     /// that the record refers to: held here until the child has attached. `descriptors` go to a local worker.
     #[staticmethod]
     #[pyo3(signature = (number, process, record, event, path, *, holds, descriptors, attempts))]
-    #[allow(clippy::too_many_arguments, reason = "one call from one place, all by keyword or in the order of its text")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "one call from one place, all by keyword or in the order of its text"
+    )]
     fn start(
         py: Python<'_>,
         number: String,
@@ -81,14 +86,24 @@ impl Job {
             }
             write_record(p, &number, &process, record)?;
             // SAFETY: the caller keeps them open during the call.
-            let descriptors: Vec<BorrowedFd<'_>> =
-                descriptors.iter().map(|fd| unsafe { BorrowedFd::borrow_raw(*fd) }).collect();
+            let descriptors: Vec<BorrowedFd<'_>> = descriptors
+                .iter()
+                .map(|fd| unsafe { BorrowedFd::borrow_raw(*fd) })
+                .collect();
             let launcher = Launcher::Local { path };
             let Launched { pid, word } = launcher.launch(event, &descriptors)?;
             let (sentinel, write) = pipe2(OFlag::O_CLOEXEC)?;
-            let state = Arc::new(watcher::Job::new(number, process, pid, attempts, write, holds));
+            let state = Arc::new(watcher::Job::new(
+                number, process, pid, attempts, write, holds,
+            ));
             p.jobs.watch(&state, word);
-            Ok::<_, Error>(Self { process: p, state, sentinel, launcher: launcher.name(), joined: AtomicBool::new(false) })
+            Ok::<_, Error>(Self {
+                process: p,
+                state,
+                sentinel,
+                launcher: launcher.name(),
+                joined: AtomicBool::new(false),
+            })
         })?)
     }
 
@@ -115,7 +130,10 @@ impl Job {
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<i32>> {
         Ok(py.detach(|| {
-            let until = Until { deadline: wait::deadline(timeout), ..Until::default() };
+            let until = Until {
+                deadline: wait::deadline(timeout),
+                ..Until::default()
+            };
             // SAFETY: the descriptor is owned by this object.
             let fd = unsafe { BorrowedFd::borrow_raw(self.sentinel.as_raw_fd()) };
             match ready(fd, PollFlags::POLLIN, &until) {
@@ -155,13 +173,23 @@ impl Job {
 
     /// In the worker: writes the exit record, after everything else that this process had to say.
     #[staticmethod]
-    fn finish(py: Python<'_>, number: &str, parent: &str, code: i32, attempts: u32) -> PyResult<()> {
+    fn finish(
+        py: Python<'_>,
+        number: &str,
+        parent: &str,
+        code: i32,
+        attempts: u32,
+    ) -> PyResult<()> {
         Ok(py.detach(|| {
             let p = process::current()?;
             let map = p.memory.publish(p)?;
             p.unhold_all(code, attempts)?;
             let record = format!("{code} {map}");
-            p.post(&scripts::FINISH, &keys::job(number), &Args(&[record.as_bytes()]))?;
+            p.post(
+                &scripts::FINISH,
+                &keys::job(number),
+                &Args(&[record.as_bytes()]),
+            )?;
             tell(p, parent, &format!("x {number} {record}"), true)
         })?)
     }

@@ -57,6 +57,9 @@ pub fn held(object: &str) -> String {
 
 /// The slot of a key in a cluster: of its hash tag, which all our keys have.
 pub fn slot(key: &str) -> u16 {
-    let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map_or(key, |(tag, _)| tag);
+    let tag = key
+        .split_once('{')
+        .and_then(|(_, rest)| rest.split_once('}'))
+        .map_or(key, |(tag, _)| tag);
     crc16::State::<crc16::XMODEM>::calculate(tag.as_bytes()) % 16384
 }

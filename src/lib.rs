@@ -87,13 +87,20 @@ mod _core {
     /// `size` random bytes from the operating system.
     fn random(size: usize) -> PyResult<Vec<u8>> {
         let mut bytes = vec![0; size];
-        aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::State("no source of random numbers".into()))?;
+        aws_lc_rs::rand::fill(&mut bytes)
+            .map_err(|_| Error::State("no source of random numbers".into()))?;
         Ok(bytes)
     }
 
     #[pyfunction]
     fn open_session(py: Python<'_>, url: String, ttl: u64) -> PyResult<()> {
-        let session = Session { id: scripts::hex(&random(8)?), key: random(32)?, url, ttl, parent: None };
+        let session = Session {
+            id: scripts::hex(&random(8)?),
+            key: random(32)?,
+            url,
+            ttl,
+            parent: None,
+        };
         Ok(py.detach(|| heart::open(session))?)
     }
 
@@ -107,7 +114,13 @@ mod _core {
         process: String,
         parent: String,
     ) -> PyResult<()> {
-        let session = Session { id: session, key, url, ttl, parent: Some(parent) };
+        let session = Session {
+            id: session,
+            key,
+            url,
+            ttl,
+            parent: Some(parent),
+        };
         Ok(py.detach(|| heart::join(session, process))?)
     }
 
@@ -116,7 +129,13 @@ mod _core {
     fn session_info(py: Python<'_>) -> PyResult<(String, Bound<'_, PyBytes>, String, u64, String)> {
         let p = process::current()?;
         let s = &p.session;
-        Ok((s.id.clone(), PyBytes::new(py, &s.key), s.url.clone(), s.ttl, p.number.clone()))
+        Ok((
+            s.id.clone(),
+            PyBytes::new(py, &s.key),
+            s.url.clone(),
+            s.ttl,
+            p.number.clone(),
+        ))
     }
 
     #[pyfunction]

@@ -39,7 +39,11 @@ impl Request {
     fn pack(&self, caller: &str) -> Vec<u8> {
         let command = if let Some(script) = self.script {
             let mut c = cmd("EVALSHA");
-            c.arg(&script.sha).arg(self.keys.len()).arg(&self.keys).arg(caller).arg(self.number);
+            c.arg(&script.sha)
+                .arg(self.keys.len())
+                .arg(&self.keys)
+                .arg(caller)
+                .arg(self.number);
             for a in &self.args {
                 c.arg(a.as_slice());
             }
@@ -98,7 +102,13 @@ enum Failure {
 
 impl Link {
     pub fn new(caller: String) -> Self {
-        Self { caller, lanes: HashMap::new(), unread: Arc::default(), trouble: Patience::new(), taking: HashSet::new() }
+        Self {
+            caller,
+            lanes: HashMap::new(),
+            unread: Arc::default(),
+            trouble: Patience::new(),
+            taking: HashSet::new(),
+        }
     }
 
     /// Whether this link has taken from a pipe before; from now on it has.
@@ -116,7 +126,9 @@ impl Link {
                         self.load(p, request.get())?;
                         request.renumber(p);
                     }
-                    Some("MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN") => {
+                    Some(
+                        "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN",
+                    ) => {
                         request.pause(&value)?;
                         p.store.refresh()?;
                     }
@@ -158,14 +170,20 @@ impl Link {
 
     /// Reads the replies of all commands that were posted.
     pub fn settle(&mut self, p: &Process) -> Result<()> {
-        let names: Vec<String> =
-            self.lanes.iter().filter(|(_, l)| !l.unread.is_empty()).map(|(n, _)| n.clone()).collect();
+        let names: Vec<String> = self
+            .lanes
+            .iter()
+            .filter(|(_, l)| !l.unread.is_empty())
+            .map(|(n, _)| n.clone())
+            .collect();
         for name in names {
             let mut patience = Patience::new();
             loop {
                 let place = p.store.route(&self.lanes[&name].unread[0].keys[0]);
                 let result = if place.to_string() == name {
-                    self.connect(p, &place).map_err(Failure::Stream).and_then(|()| self.read_unread(p, &name))
+                    self.connect(p, &place)
+                        .map_err(Failure::Stream)
+                        .and_then(|()| self.read_unread(p, &name))
                 } else {
                     // The slot has moved since.
                     self.repost(p, &name).map_err(Failure::Fatal)
@@ -196,7 +214,11 @@ impl Link {
         let packed = request.pack(&self.caller);
         p.store.count(|c| &c.commands, 1);
         p.store.count(|c| &c.round_trips, 1);
-        let conn = self.lanes.get_mut(&name).and_then(|l| l.conn.as_mut()).expect("connected above");
+        let conn = self
+            .lanes
+            .get_mut(&name)
+            .and_then(|l| l.conn.as_mut())
+            .expect("connected above");
         if conn.send(&packed).is_err() {
             self.drop_conn(&name);
             return Ok(Outcome::Again);
@@ -212,7 +234,11 @@ impl Link {
                 return Err(e);
             }
         }
-        let conn = self.lanes.get_mut(&name).and_then(|l| l.conn.as_mut()).expect("connected above");
+        let conn = self
+            .lanes
+            .get_mut(&name)
+            .and_then(|l| l.conn.as_mut())
+            .expect("connected above");
         let ended = match conn.read(until) {
             Ok(value) => return Self::blocked(p, value),
             Err(ended) => ended,
@@ -231,8 +257,16 @@ impl Link {
         let told = Conn::open(&p.store.endpoint, &place).is_ok_and(|mut other| {
             other.send(&ask).is_ok() && matches!(other.read(soon()), Ok(Value::Int(_)))
         });
-        let conn = self.lanes.get_mut(&name).and_then(|l| l.conn.as_mut()).expect("connected above");
-        match if told { conn.read(soon()) } else { Err(Ended::Deadline) } {
+        let conn = self
+            .lanes
+            .get_mut(&name)
+            .and_then(|l| l.conn.as_mut())
+            .expect("connected above");
+        match if told {
+            conn.read(soon())
+        } else {
+            Err(Ended::Deadline)
+        } {
             Ok(value) => Ok(Outcome::Stopped(reason, value)),
             Err(_) => {
                 self.drop_conn(&name);
@@ -243,7 +277,10 @@ impl Link {
 
     fn blocked(p: &Process, value: Value) -> Result<Outcome> {
         match error_code(&value) {
-            Some("MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN" | "UNBLOCKED") => {
+            Some(
+                "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN"
+                | "UNBLOCKED",
+            ) => {
                 std::thread::sleep(TICK / 2);
                 p.store.refresh()?;
                 Ok(Outcome::Again)
@@ -260,7 +297,11 @@ impl Link {
         p.store.count(|c| &c.commands, 1);
         p.store.count(|c| &c.round_trips, 1);
         p.store.count(|c| &c.bytes, packed.len());
-        let conn = self.lanes.get_mut(&name).and_then(|l| l.conn.as_mut()).expect("connected above");
+        let conn = self
+            .lanes
+            .get_mut(&name)
+            .and_then(|l| l.conn.as_mut())
+            .expect("connected above");
         let result = conn
             .send(&packed)
             .map_err(|e| Failure::Stream(e.into()))
@@ -273,8 +314,15 @@ impl Link {
     }
 
     fn read(&mut self, name: &str) -> std::result::Result<Value, Failure> {
-        let conn = self.lanes.get_mut(name).and_then(|l| l.conn.as_mut()).expect("connected before");
-        let until = Until { deadline: Some(Instant::now() + SILENCE), ..Until::default() };
+        let conn = self
+            .lanes
+            .get_mut(name)
+            .and_then(|l| l.conn.as_mut())
+            .expect("connected before");
+        let until = Until {
+            deadline: Some(Instant::now() + SILENCE),
+            ..Until::default()
+        };
         conn.read(until).map_err(|ended| match ended {
             Ended::Failed(Error::Io(e)) => Failure::Stream(Error::Io(e)),
             Ended::Failed(e) => Failure::Fatal(e),
@@ -294,7 +342,9 @@ impl Link {
             self.unread.fetch_sub(1, Ordering::AcqRel);
             p.unread.fetch_sub(1, Ordering::AcqRel);
             match error_code(&value) {
-                Some("NOSCRIPT" | "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN") => again.push(request),
+                Some("NOSCRIPT" | "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN") => {
+                    again.push(request)
+                }
                 Some(_) => failed = checked(value).map(|_| ()),
                 None => {}
             }
@@ -303,7 +353,15 @@ impl Link {
             // A link of its own: on this one the reply that the caller waits for comes next.
             let mut other = Self::new(self.caller.clone());
             for request in again {
-                other.call(p, &Request { number: p.next_number(), ..request }).map_err(Failure::Fatal)?;
+                other
+                    .call(
+                        p,
+                        &Request {
+                            number: p.next_number(),
+                            ..request
+                        },
+                    )
+                    .map_err(Failure::Fatal)?;
             }
         }
         failed.map_err(Failure::Fatal)
@@ -330,8 +388,15 @@ impl Link {
         let mut conn = Conn::open(&p.store.endpoint, place)?;
         if let Some(old) = lane.lost {
             // A wait that the server still believes in would take an item for nobody.
-            conn.send(&cmd("CLIENT").arg("KILL").arg("ID").arg(old).get_packed_command())?;
-            conn.read(soon()).map_err(|_| Error::Unreachable("the store does not answer".into()))?;
+            conn.send(
+                &cmd("CLIENT")
+                    .arg("KILL")
+                    .arg("ID")
+                    .arg(old)
+                    .get_packed_command(),
+            )?;
+            conn.read(soon())
+                .map_err(|_| Error::Unreachable("the store does not answer".into()))?;
             lane.lost = None;
         }
         for request in &lane.unread {
@@ -344,7 +409,9 @@ impl Link {
     }
 
     fn load(&mut self, p: &Process, request: &Request) -> Result<()> {
-        let Some(script) = request.script else { return Ok(()) };
+        let Some(script) = request.script else {
+            return Ok(());
+        };
         let place = p.store.route(&request.keys[0]);
         let mut conn = Conn::open(&p.store.endpoint, &place)?;
         load(&mut conn, &[script])
@@ -360,7 +427,12 @@ impl Link {
 /// Loads scripts on one node.
 pub fn load(conn: &mut Conn, scripts: &[&Script]) -> Result<()> {
     for script in scripts {
-        conn.send(&cmd("SCRIPT").arg("LOAD").arg(&script.body).get_packed_command())?;
+        conn.send(
+            &cmd("SCRIPT")
+                .arg("LOAD")
+                .arg(&script.body)
+                .get_packed_command(),
+        )?;
     }
     for _ in scripts {
         match conn.read(soon()) {
@@ -373,7 +445,11 @@ pub fn load(conn: &mut Conn, scripts: &[&Script]) -> Result<()> {
 
 /// For a reply that comes at once and must not be missed, whatever signal arrives.
 fn soon() -> Until<'static> {
-    Until { deadline: Some(Instant::now() + CONNECT), deaf: true, ..Until::default() }
+    Until {
+        deadline: Some(Instant::now() + CONNECT),
+        deaf: true,
+        ..Until::default()
+    }
 }
 
 /// A request that may be sent again, for a time.
@@ -385,7 +461,11 @@ struct Repeat<'a> {
 
 impl<'a> Repeat<'a> {
     fn new(first: &'a Request) -> Self {
-        Self { first, again: None, patience: Patience::new() }
+        Self {
+            first,
+            again: None,
+            patience: Patience::new(),
+        }
     }
 
     fn get(&self) -> &Request {
@@ -396,11 +476,19 @@ impl<'a> Repeat<'a> {
     fn renumber(&mut self, p: &Process) {
         let old = self.get();
         let (script, keys, args) = (old.script, old.keys.clone(), old.args.clone());
-        self.again = Some(Request { script, keys, args, number: p.next_number() });
+        self.again = Some(Request {
+            script,
+            keys,
+            args,
+            number: p.next_number(),
+        });
     }
 
     fn pause(&mut self, value: &Value) -> Result<()> {
-        let text = checked(value.clone()).err().map(|e| e.to_string()).unwrap_or_default();
+        let text = checked(value.clone())
+            .err()
+            .map(|e| e.to_string())
+            .unwrap_or_default();
         self.patience.after(Error::Store(text))
     }
 
@@ -410,22 +498,31 @@ impl<'a> Repeat<'a> {
 }
 
 /// Bounds how long a store that cannot be reached is tried.
-struct Patience {
+pub struct Patience {
     until: Option<Instant>,
     pause: Duration,
 }
 
 impl Patience {
-    const fn new() -> Self {
-        Self { until: None, pause: Duration::from_millis(1) }
+    pub const fn new() -> Self {
+        Self {
+            until: None,
+            pause: Duration::from_millis(1),
+        }
     }
 
     /// Waits a little before the next try, or gives up with the error.
-    fn after(&mut self, e: Error) -> Result<()> {
+    pub fn after(&mut self, e: Error) -> Result<()> {
+        if !matches!(e, Error::Io(_) | Error::Unreachable(_) | Error::Store(_)) {
+            return Err(e);
+        }
         let until = *self.until.get_or_insert_with(|| Instant::now() + CONNECT);
         if Instant::now() > until {
             return Err(match e {
-                Error::Io(e) => Error::Unreachable(format!("the store does not answer ({}): {e}", crate::endpoint::VARIABLE)),
+                Error::Io(e) => Error::Unreachable(format!(
+                    "the store does not answer ({}): {e}",
+                    crate::endpoint::VARIABLE
+                )),
                 e => e,
             });
         }
@@ -446,10 +543,15 @@ fn error_code(value: &Value) -> Option<&str> {
 /// An error reply as our error.
 fn checked(value: Value) -> Result<Value> {
     match value {
-        Value::ServerError(e) if e.code() == "SMPLOST" => {
-            Err(Error::Lost(format!("object {}", e.details().unwrap_or_default())))
-        }
-        Value::ServerError(e) => Err(Error::Store(format!("store: {} {}", e.code(), e.details().unwrap_or_default()))),
+        Value::ServerError(e) if e.code() == "SMPLOST" => Err(Error::Lost(format!(
+            "object {}",
+            e.details().unwrap_or_default()
+        ))),
+        Value::ServerError(e) => Err(Error::Store(format!(
+            "store: {} {}",
+            e.code(),
+            e.details().unwrap_or_default()
+        ))),
         value => Ok(value),
     }
 }

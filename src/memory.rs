@@ -57,11 +57,23 @@ impl Memory {
         let region = Arc::new(Shared {
             id: id.to_owned(),
             buffer: Buffer::new(size),
-            state: Mutex::new(Twin { bytes: vec![0; size], version: 0 }),
+            state: Mutex::new(Twin {
+                bytes: vec![0; size],
+                version: 0,
+            }),
         });
-        self.regions.lock().expect("no panic under this lock").insert(id.to_owned(), Arc::downgrade(&region));
+        self.regions
+            .lock()
+            .expect("no panic under this lock")
+            .insert(id.to_owned(), Arc::downgrade(&region));
         self.count.fetch_add(1, Ordering::AcqRel);
-        if self.seen.lock().expect("no panic under this lock").get(id).is_some_and(|v| *v > 0) {
+        if self
+            .seen
+            .lock()
+            .expect("no panic under this lock")
+            .get(id)
+            .is_some_and(|v| *v > 0)
+        {
             region.refresh(p)?;
         }
         Ok(region)
@@ -69,11 +81,21 @@ impl Memory {
 
     /// The region as this process has it already.
     pub fn get(&self, id: &str) -> Option<Arc<Shared>> {
-        self.regions.lock().expect("no panic under this lock").get(id).and_then(Weak::upgrade)
+        self.regions
+            .lock()
+            .expect("no panic under this lock")
+            .get(id)
+            .and_then(Weak::upgrade)
     }
 
     pub fn detach(&self, id: &str) {
-        if self.regions.lock().expect("no panic under this lock").remove(id).is_some() {
+        if self
+            .regions
+            .lock()
+            .expect("no panic under this lock")
+            .remove(id)
+            .is_some()
+        {
             self.count.fetch_sub(1, Ordering::AcqRel);
         }
     }
@@ -88,22 +110,38 @@ impl Memory {
             }
         }
         let seen = self.seen.lock().expect("no panic under this lock");
-        let entries: Vec<String> = seen.iter().map(|(id, version)| format!("{id}:{version}")).collect();
+        let entries: Vec<String> = seen
+            .iter()
+            .map(|(id, version)| format!("{id}:{version}"))
+            .collect();
         Ok(entries.join(" "))
     }
 
     /// Merges the map of a release and fetches what is stale by it.
     pub fn acquire(&self, p: &Process, map: &str) -> Result<()> {
         for entry in map.split_ascii_whitespace() {
-            let (id, version) = entry.rsplit_once(':').ok_or_else(|| Error::Store("a map that is none".into()))?;
+            let (id, version) = entry
+                .rsplit_once(':')
+                .ok_or_else(|| Error::Store("a map that is none".into()))?;
             self.saw(id, version.parse().unwrap_or(0));
         }
         if self.count.load(Ordering::Acquire) == 0 || map.is_empty() {
             return Ok(());
         }
         for region in self.all() {
-            let wanted = self.seen.lock().expect("no panic under this lock").get(&region.id).copied();
-            if wanted.unwrap_or(0) > region.state.lock().expect("no panic under this lock").version {
+            let wanted = self
+                .seen
+                .lock()
+                .expect("no panic under this lock")
+                .get(&region.id)
+                .copied();
+            if wanted.unwrap_or(0)
+                > region
+                    .state
+                    .lock()
+                    .expect("no panic under this lock")
+                    .version
+            {
                 region.refresh(p)?;
             }
         }
@@ -117,7 +155,12 @@ impl Memory {
     }
 
     fn all(&self) -> Vec<Arc<Shared>> {
-        self.regions.lock().expect("no panic under this lock").values().filter_map(Weak::upgrade).collect()
+        self.regions
+            .lock()
+            .expect("no panic under this lock")
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect()
     }
 }
 
@@ -134,7 +177,8 @@ impl Shared {
             if self.buffer.equals(start, &twin.bytes[start..end]) {
                 continue;
             }
-            self.buffer.differences(start, &mut twin.bytes[start..end], &mut spans);
+            self.buffer
+                .differences(start, &mut twin.bytes[start..end], &mut spans);
             bytes += spans.iter().map(|(_, s)| s.len()).sum::<usize>();
             if spans.len() >= SPANS || bytes >= BATCH {
                 newest = Some(self.send(p, &spans)?);
@@ -165,18 +209,36 @@ impl Shared {
             args.push(bytes);
         }
         let reply = p.ask(&scripts::PUBLISH, &self.id, &Args(&args))?;
-        reply.parse().map_err(|_| Error::Store(format!("a region's version is {reply:?}")))
+        reply
+            .parse()
+            .map_err(|_| Error::Store(format!("a region's version is {reply:?}")))
     }
 
     /// Fetches what is newer in the store.
     fn refresh(&self, p: &Process) -> Result<()> {
-        let known = self.state.lock().expect("no panic under this lock").version.to_string();
+        let known = self
+            .state
+            .lock()
+            .expect("no panic under this lock")
+            .version
+            .to_string();
         let granules = self.buffer.len().div_ceil(GRANULE).to_string();
         let (mut next, mut first_version) = (0_i64, None);
         while next >= 0 {
-            let args = [known.clone(), granules.clone(), next.to_string(), FETCH.to_string()];
-            let reply = p.call(&scripts::FETCH, &self.id, &Args(&args.each_ref().map(String::as_bytes)))?;
-            let Value::Array(rows) = reply else { return Err(Error::Store("a region that is none".into())) };
+            let args = [
+                known.clone(),
+                granules.clone(),
+                next.to_string(),
+                FETCH.to_string(),
+            ];
+            let reply = p.call(
+                &scripts::FETCH,
+                &self.id,
+                &Args(&args.each_ref().map(String::as_bytes)),
+            )?;
+            let Value::Array(rows) = reply else {
+                return Err(Error::Store("a region that is none".into()));
+            };
             let [Value::Int(version), Value::Int(more), rest @ ..] = rows.as_slice() else {
                 return Err(Error::Store("a region that is none".into()));
             };
@@ -188,7 +250,8 @@ impl Shared {
                 if let [Value::Int(granule), Value::BulkString(content)] = pair {
                     let start = usize::try_from(*granule).unwrap_or(0) * GRANULE;
                     let end = (start + GRANULE).min(self.buffer.len());
-                    self.buffer.refresh(start, &mut twin.bytes[start..end], content);
+                    self.buffer
+                        .refresh(start, &mut twin.bytes[start..end], content);
                 }
             }
         }

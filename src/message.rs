@@ -23,9 +23,16 @@ pub struct Message {
 }
 
 /// Seals a payload for an object. `task` if it must be acknowledged by its result.
-pub fn encode(p: &Process, object: &str, kind: &str, task: bool, payload: &[u8]) -> Result<Vec<u8>> {
+pub fn encode(
+    p: &Process,
+    object: &str,
+    kind: &str,
+    task: bool,
+    payload: &[u8],
+) -> Result<Vec<u8>> {
     let map = p.memory.publish(p)?;
-    let length = u32::try_from(map.len()).map_err(|_| Error::State("too many shared regions".into()))?;
+    let length =
+        u32::try_from(map.len()).map_err(|_| Error::State("too many shared regions".into()))?;
     let head = [&length.to_be_bytes(), map.as_bytes()].concat();
     let mut item = Vec::with_capacity(payload.len() + head.len() + 64);
     if payload.len() <= INLINE {
@@ -34,24 +41,39 @@ pub fn encode(p: &Process, object: &str, kind: &str, task: bool, payload: &[u8])
     } else {
         let blob = put_blob(p, payload)?;
         item.extend_from_slice(if task { b"Q0" } else { b"B0" });
-        p.seal.close(object, kind, &[&head, blob.as_bytes()], &mut item);
+        p.seal
+            .close(object, kind, &[&head, blob.as_bytes()], &mut item);
     }
     Ok(item)
 }
 
 /// Opens an item and fetches what is not in it. The map is not applied yet.
 pub fn decode(p: &Process, object: &str, kind: &str, item: &[u8]) -> Result<Message> {
-    let refused = || Error::Seal(format!("payload refused: no item for {kind} of object {object}"));
-    let plain = p.seal.open(object, kind, item.get(2..).ok_or_else(refused)?)?;
+    let refused = || {
+        Error::Seal(format!(
+            "payload refused: no item for {kind} of object {object}"
+        ))
+    };
+    let plain = p
+        .seal
+        .open(object, kind, item.get(2..).ok_or_else(refused)?)?;
     let (head, rest) = plain.split_at_checked(4).ok_or_else(refused)?;
     let length = u32::from_be_bytes(head.try_into().expect("four bytes")) as usize;
     let (map, rest) = rest.split_at_checked(length).ok_or_else(refused)?;
     let map = String::from_utf8_lossy(map).into_owned();
     if matches!(item[0], b'B' | b'Q') {
         let blob = String::from_utf8_lossy(rest).into_owned();
-        return Ok(Message { map, payload: get_blob(p, &blob)?, blob: Some(blob) });
+        return Ok(Message {
+            map,
+            payload: get_blob(p, &blob)?,
+            blob: Some(blob),
+        });
     }
-    Ok(Message { map, payload: rest.to_vec(), blob: None })
+    Ok(Message {
+        map,
+        payload: rest.to_vec(),
+        blob: None,
+    })
 }
 
 /// Stores bytes as an object of their own, in pieces, and returns its name: its life is up to the caller.
@@ -64,27 +86,52 @@ pub fn put_blob(p: &Process, payload: &[u8]) -> Result<String> {
 pub fn put_blob_as(p: &Process, blob: &str, payload: &[u8]) -> Result<()> {
     let mut sealed = Vec::with_capacity(payload.len() + 64);
     p.seal.close(blob, "blob", &[payload], &mut sealed);
-    p.create(blob, 0, &[b"version", b"0", b"size", sealed.len().to_string().as_bytes()])?;
+    p.create(
+        blob,
+        0,
+        &[
+            b"version",
+            b"0",
+            b"size",
+            sealed.len().to_string().as_bytes(),
+        ],
+    )?;
     let piece = PIECE.to_string();
     for (n, span) in sealed.chunks(PIECE).enumerate() {
         let offset = (n * PIECE).to_string();
-        p.post(&scripts::PUBLISH, blob, &Args(&[piece.as_bytes(), offset.as_bytes(), span]))?;
+        p.post(
+            &scripts::PUBLISH,
+            blob,
+            &Args(&[piece.as_bytes(), offset.as_bytes(), span]),
+        )?;
     }
     p.settle()
 }
 
 pub fn get_blob(p: &Process, blob: &str) -> Result<Vec<u8>> {
     let size = p.plain(p.key(blob), &Args(&[b"HGET", b"size"]))?;
-    let size: usize =
-        crate::store::text(&size).parse().map_err(|_| Error::Lost(format!("the big message {blob}")))?;
+    let size: usize = crate::store::text(&size)
+        .parse()
+        .map_err(|_| Error::Lost(format!("the big message {blob}")))?;
     let pieces = size.div_ceil(PIECE).to_string();
     let mut sealed = Vec::with_capacity(size);
     let mut next = 0;
     while next >= 0 {
-        let args = ["0".to_owned(), pieces.clone(), next.to_string(), AT_ONCE.to_string()];
-        let reply = p.call(&scripts::FETCH, blob, &Args(&args.each_ref().map(String::as_bytes)))?;
+        let args = [
+            "0".to_owned(),
+            pieces.clone(),
+            next.to_string(),
+            AT_ONCE.to_string(),
+        ];
+        let reply = p.call(
+            &scripts::FETCH,
+            blob,
+            &Args(&args.each_ref().map(String::as_bytes)),
+        )?;
         let Value::Array(rows) = reply else { break };
-        let [_, Value::Int(more), rest @ ..] = rows.as_slice() else { break };
+        let [_, Value::Int(more), rest @ ..] = rows.as_slice() else {
+            break;
+        };
         next = *more;
         for row in rest.iter().skip(1).step_by(2) {
             if let Value::BulkString(bytes) = row {

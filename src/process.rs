@@ -136,7 +136,9 @@ pub fn leave() {
 pub fn after_fork() {
     let p = CURRENT.load(Ordering::Acquire);
     // SAFETY: as in `current`. No lock of the old state is touched: another thread may have held it.
-    let Some(old) = (unsafe { p.as_ref() }) else { return };
+    let Some(old) = (unsafe { p.as_ref() }) else {
+        return;
+    };
     let session = Session {
         id: old.session.id.clone(),
         key: old.session.key.clone(),
@@ -144,7 +146,8 @@ pub fn after_fork() {
         ttl: old.session.ttl,
         parent: None,
     };
-    let new = Process::new(session, None).map_or(std::ptr::null_mut(), |p| Box::into_raw(Box::new(p)));
+    let new =
+        Process::new(session, None).map_or(std::ptr::null_mut(), |p| Box::into_raw(Box::new(p)));
     CURRENT.store(new, Ordering::Release);
     // The inherited sockets are the parent's: not even their clean end is ours to say.
     HERE.with_borrow_mut(|here| std::mem::forget(here.take()));
@@ -152,7 +155,8 @@ pub fn after_fork() {
 
 fn random_number() -> Result<String> {
     let mut bytes = [0; 8];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::State("no source of random numbers".into()))?;
+    aws_lc_rs::rand::fill(&mut bytes)
+        .map_err(|_| Error::State("no source of random numbers".into()))?;
     Ok(scripts::hex(&bytes))
 }
 
@@ -191,7 +195,11 @@ impl Process {
     pub fn new_object(&self, beside: Option<&str>) -> String {
         let n = self.objects.fetch_add(1, Ordering::Relaxed);
         match beside {
-            Some(other) => format!("{}/{}-{n}", other.split('/').next().unwrap_or(other), self.number),
+            Some(other) => format!(
+                "{}/{}-{n}",
+                other.split('/').next().unwrap_or(other),
+                self.number
+            ),
             None => format!("{}-{n}", self.number),
         }
     }
@@ -208,7 +216,12 @@ impl Process {
     }
 
     /// The same with further keys of the same tag.
-    pub fn call_with(&self, script: &'static Script, keys: Vec<String>, args: &Args<'_>) -> Result<Value> {
+    pub fn call_with(
+        &self,
+        script: &'static Script,
+        keys: Vec<String>,
+        args: &Args<'_>,
+    ) -> Result<Value> {
         let request = self.request(Some(script), keys, args);
         self.with_link(|link| link.call(self, &request))
     }
@@ -239,7 +252,10 @@ impl Process {
     pub fn block(&self, keys: Vec<String>, args: &Args<'_>, until: Until<'_>) -> Result<Outcome> {
         let request = self.request(None, keys, args);
         let look = || self.healthy();
-        let until = Until { look: Some(&look), ..until };
+        let until = Until {
+            look: Some(&look),
+            ..until
+        };
         self.with_link(|link| link.block(self, &request, until))
     }
 
@@ -253,21 +269,40 @@ impl Process {
 
     /// This thread's in-flight list of a pipe, made ready for what it will take from one end.
     pub fn in_flight(&self, object: &str, end: u8) -> Result<String> {
-        let (caller, known) = self.with_link(|link| Ok((link.caller.clone(), link.takes_from(object))))?;
+        let (caller, known) =
+            self.with_link(|link| Ok((link.caller.clone(), link.takes_from(object))))?;
         if !known {
-            self.post(&scripts::TAKE_OPEN, object, &Args(&[end.to_string().as_bytes()]))?;
+            self.post(
+                &scripts::TAKE_OPEN,
+                object,
+                &Args(&[end.to_string().as_bytes()]),
+            )?;
         }
         Ok(keys::in_flight(&self.key(object), &caller))
     }
 
-    fn request(&self, script: Option<&'static Script>, keys: Vec<String>, args: &Args<'_>) -> Request {
+    fn request(
+        &self,
+        script: Option<&'static Script>,
+        keys: Vec<String>,
+        args: &Args<'_>,
+    ) -> Request {
         let args = args.0.iter().map(|a| a.to_vec()).collect();
-        Request { script, keys, args, number: self.next_number() }
+        Request {
+            script,
+            keys,
+            args,
+            number: self.next_number(),
+        }
     }
 
     fn with_link<T>(&self, f: impl FnOnce(&mut Link) -> Result<T>) -> Result<T> {
         let inner = Busy(BUSY.replace(true));
-        let thread = if inner.0 { self.spare_thread() } else { self.thread()? };
+        let thread = if inner.0 {
+            self.spare_thread()
+        } else {
+            self.thread()?
+        };
         let result = self.with_thread(&thread, f);
         if inner.0 {
             self.put_away(&thread);
@@ -279,7 +314,10 @@ impl Process {
         if self.unread.load(Ordering::Acquire) > thread.unread.load(Ordering::Acquire) {
             self.settle_others(thread)?;
         }
-        let mut link = thread.link.lock().map_err(|_| Error::State("a thread failed inside the store".into()))?;
+        let mut link = thread
+            .link
+            .lock()
+            .map_err(|_| Error::State("a thread failed inside the store".into()))?;
         f(&mut link)
     }
 
@@ -288,7 +326,12 @@ impl Process {
         let others: Vec<Thread> = {
             let links = self.links.lock().expect("no panic under this lock");
             let idle = self.idle.lock().expect("no panic under this lock");
-            links.iter().chain(idle.iter()).filter(|t| !Arc::ptr_eq(&t.link, &me.link)).cloned().collect()
+            links
+                .iter()
+                .chain(idle.iter())
+                .filter(|t| !Arc::ptr_eq(&t.link, &me.link))
+                .cloned()
+                .collect()
         };
         for other in others {
             while other.unread.load(Ordering::Acquire) > 0 {
@@ -315,7 +358,10 @@ impl Process {
                 return Err(Error::State("the session has ended".into()));
             }
             let thread = self.spare_thread();
-            *here = Some(Here { process, thread: thread.clone() });
+            *here = Some(Here {
+                process,
+                thread: thread.clone(),
+            });
             Ok(thread)
         })
     }
@@ -325,30 +371,49 @@ impl Process {
         let thread = idle.unwrap_or_else(|| {
             let n = self.threads.fetch_add(1, Ordering::Relaxed);
             let link = Link::new(format!("{}.{n}", self.number));
-            Thread { unread: link.unread.clone(), link: Arc::new(Mutex::new(link)) }
+            Thread {
+                unread: link.unread.clone(),
+                link: Arc::new(Mutex::new(link)),
+            }
         });
-        self.links.lock().expect("no panic under this lock").push(thread.clone());
+        self.links
+            .lock()
+            .expect("no panic under this lock")
+            .push(thread.clone());
         thread
     }
 
     /// A link that is no longer needed waits for the next thread.
     fn put_away(&self, thread: &Thread) {
-        self.links.lock().expect("no panic under this lock").retain(|t| !Arc::ptr_eq(&t.link, &thread.link));
-        self.idle.lock().expect("no panic under this lock").push(thread.clone());
+        self.links
+            .lock()
+            .expect("no panic under this lock")
+            .retain(|t| !Arc::ptr_eq(&t.link, &thread.link));
+        self.idle
+            .lock()
+            .expect("no panic under this lock")
+            .push(thread.clone());
     }
 
     // ---- health ----------------------------------------------------------------------------------------------
 
     /// Marks the session as gone: waits end with this error.
     pub fn set_lost(&self, why: &str) {
-        self.lost.lock().expect("no panic under this lock").get_or_insert_with(|| why.to_owned());
+        self.lost
+            .lock()
+            .expect("no panic under this lock")
+            .get_or_insert_with(|| why.to_owned());
     }
 
     pub fn healthy(&self) -> Result<()> {
         if self.closed.load(Ordering::Acquire) {
             return Err(Error::State("the session has ended".into()));
         }
-        self.lost.lock().expect("no panic under this lock").as_ref().map_or(Ok(()), |why| Err(Error::Lost(why.clone())))
+        self.lost
+            .lock()
+            .expect("no panic under this lock")
+            .as_ref()
+            .map_or(Ok(()), |why| Err(Error::Lost(why.clone())))
     }
 
     // ---- objects ---------------------------------------------------------------------------------------------
@@ -356,7 +421,8 @@ impl Process {
     /// Makes an object, held by this process at each of its ends. Nothing is waited for.
     pub fn create(&self, object: &str, ends: u8, fields: &[&[u8]]) -> Result<()> {
         let (ttl, ends_text) = (self.session.ttl.to_string(), ends.to_string());
-        let mut args: Vec<&[u8]> = vec![ttl.as_bytes(), self.number.as_bytes(), ends_text.as_bytes()];
+        let mut args: Vec<&[u8]> =
+            vec![ttl.as_bytes(), self.number.as_bytes(), ends_text.as_bytes()];
         args.extend_from_slice(fields);
         self.post(&scripts::CREATE, object, &Args(&args))?;
         if self.session.ttl > 0 {
@@ -388,11 +454,19 @@ impl Process {
 
     /// A hold in the name of something else than a process: of a handle on its way in a message.
     pub fn hold_as(&self, object: &str, end: u8, holder: &str) -> Result<()> {
-        self.post(&scripts::ATTACH, object, &Args(&[holder.as_bytes(), end.to_string().as_bytes()]))
+        self.post(
+            &scripts::ATTACH,
+            object,
+            &Args(&[holder.as_bytes(), end.to_string().as_bytes()]),
+        )
     }
 
     pub fn drop_hold_of(&self, object: &str, end: u8, holder: &str) -> Result<()> {
-        self.post(&scripts::DETACH, object, &Args(&[holder.as_bytes(), end.to_string().as_bytes()]))
+        self.post(
+            &scripts::DETACH,
+            object,
+            &Args(&[holder.as_bytes(), end.to_string().as_bytes()]),
+        )
     }
 
     /// One handle less.
@@ -400,7 +474,9 @@ impl Process {
         {
             let mut handles = self.handles.lock().expect("no panic under this lock");
             let key = (object.to_owned(), end);
-            let Some(count) = handles.get_mut(&key) else { return Ok(()) };
+            let Some(count) = handles.get_mut(&key) else {
+                return Ok(());
+            };
             *count -= 1;
             if *count > 0 {
                 return Ok(());
@@ -415,26 +491,46 @@ impl Process {
         if self.session.parent.is_none() {
             return Ok(()); // nobody looks after it: with the owner ends the session
         }
-        self.post(&scripts::NOTE, &keys::process(&self.number), &Args(&[object.as_bytes()]))
+        self.post(
+            &scripts::NOTE,
+            &keys::process(&self.number),
+            &Args(&[object.as_bytes()]),
+        )
     }
 
     pub fn task_begun(&self, object: &str) {
-        self.tasks.lock().expect("no panic under this lock").insert(object.to_owned());
+        self.tasks
+            .lock()
+            .expect("no panic under this lock")
+            .insert(object.to_owned());
     }
 
     pub fn task_done(&self, object: &str) {
-        self.tasks.lock().expect("no panic under this lock").remove(object);
+        self.tasks
+            .lock()
+            .expect("no panic under this lock")
+            .remove(object);
     }
 
     /// Everything that this process still holds, before its exit record. A task that it leaves unfinished is
     /// treated as one whose worker died.
     pub fn unhold_all(&self, exit_code: i32, attempts: u32) -> Result<()> {
-        let tasks: Vec<String> = self.tasks.lock().expect("no panic under this lock").drain().collect();
+        let tasks: Vec<String> = self
+            .tasks
+            .lock()
+            .expect("no panic under this lock")
+            .drain()
+            .collect();
         for object in tasks {
             self.reap_object(&object, &self.number, exit_code, attempts)?;
         }
-        let held: Vec<(String, u8)> =
-            self.handles.lock().expect("no panic under this lock").drain().map(|(k, _)| k).collect();
+        let held: Vec<(String, u8)> = self
+            .handles
+            .lock()
+            .expect("no panic under this lock")
+            .drain()
+            .map(|(k, _)| k)
+            .collect();
         for (object, end) in held {
             self.drop_hold_of(&object, end, &self.number)?;
         }
@@ -455,7 +551,15 @@ impl Process {
     }
 
     fn reap_object(&self, object: &str, number: &str, exit_code: i32, attempts: u32) -> Result<()> {
-        let args = [number.to_owned(), exit_code.to_string(), attempts.to_string()];
-        self.post(&scripts::REAP, object, &Args(&args.each_ref().map(String::as_bytes)))
+        let args = [
+            number.to_owned(),
+            exit_code.to_string(),
+            attempts.to_string(),
+        ];
+        self.post(
+            &scripts::REAP,
+            object,
+            &Args(&args.each_ref().map(String::as_bytes)),
+        )
     }
 }

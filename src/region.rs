@@ -12,7 +12,6 @@ use crate::error::Error;
 use crate::held::Held;
 use crate::memory::Shared;
 
-
 const PAGE: usize = 4096;
 
 /// Memory that the program reads and writes through ctypes and numpy while we compare and refresh it.
@@ -31,13 +30,17 @@ impl Buffer {
     pub fn new(length: usize) -> Self {
         // SAFETY: the layout has a size of at least one page.
         let start = unsafe { alloc_zeroed(Self::layout(length)) };
-        assert!(!start.is_null(), "out of memory for a shared region of {length} bytes");
+        assert!(
+            !start.is_null(),
+            "out of memory for a shared region of {length} bytes"
+        );
         Self { start, length }
     }
 
     /// Whole pages, so that a page belongs to one region.
     fn layout(length: usize) -> Layout {
-        Layout::from_size_align(length.max(1).next_multiple_of(PAGE), PAGE).expect("a size below isize::MAX")
+        Layout::from_size_align(length.max(1).next_multiple_of(PAGE), PAGE)
+            .expect("a size below isize::MAX")
     }
 
     pub const fn len(&self) -> usize {
@@ -48,7 +51,13 @@ impl Buffer {
     pub fn equals(&self, start: usize, other: &[u8]) -> bool {
         debug_assert!(start + other.len() <= self.length);
         // SAFETY: within the allocation; memcmp takes what it finds.
-        unsafe { nix::libc::memcmp(self.start.add(start).cast(), other.as_ptr().cast(), other.len()) == 0 }
+        unsafe {
+            nix::libc::memcmp(
+                self.start.add(start).cast(),
+                other.as_ptr().cast(),
+                other.len(),
+            ) == 0
+        }
     }
 
     /// Appends the spans that differ from the twin, which becomes equal to what was read.
@@ -114,7 +123,10 @@ impl Region {
         Ok(py.detach(|| {
             let held = Held::new(id, None, &[b"version", b"0"])?;
             let p = held.process;
-            let shared = p.memory.get(&held.id).map_or_else(|| p.memory.attach(p, &held.id, size), Ok)?;
+            let shared = p
+                .memory
+                .get(&held.id)
+                .map_or_else(|| p.memory.attach(p, &held.id, size), Ok)?;
             Ok::<_, Error>(Self { shared, held })
         })?)
     }
@@ -130,12 +142,23 @@ impl Region {
     }
 
     // The buffer protocol, whose memory lives as long as this object, to which every view refers.
-    unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+    unsafe fn __getbuffer__(
+        slf: Bound<'_, Self>,
+        view: *mut ffi::Py_buffer,
+        flags: c_int,
+    ) -> PyResult<()> {
         let buffer = &slf.get().shared.buffer;
-        let length = isize::try_from(buffer.len()).map_err(|_| PyBufferError::new_err("the region is too large"))?;
+        let length = isize::try_from(buffer.len())
+            .map_err(|_| PyBufferError::new_err("the region is too large"))?;
         // SAFETY: the interpreter passes a view to fill; the memory outlives `slf`.
-        let status = unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), buffer.start.cast(), length, 0, flags) };
-        if status == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
+        let status = unsafe {
+            ffi::PyBuffer_FillInfo(view, slf.as_ptr(), buffer.start.cast(), length, 0, flags)
+        };
+        if status == 0 {
+            Ok(())
+        } else {
+            Err(PyErr::fetch(slf.py()))
+        }
     }
 }
 

@@ -13,16 +13,21 @@ impl Script {
     fn new(text: &str) -> Self {
         let body = format!("{}{text}", include_str!("lua/prelude.lua"));
         let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, body.as_bytes());
-        Self { sha: hex(hash.as_ref()), body }
+        Self {
+            sha: hex(hash.as_ref()),
+            body,
+        }
     }
 }
 
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, b| {
-        let _ = write!(out, "{b:02x}");
-        out
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut out, b| {
+            let _ = write!(out, "{b:02x}");
+            out
+        })
 }
 
 macro_rules! scripts {
@@ -41,7 +46,7 @@ scripts! {
     COND_WAIT "cond_wait" NOTIFY "notify"
     GATE_CHANGE "gate_change" GATE_WAIT "gate_wait"
     BARRIER_WAIT "barrier_wait" BARRIER_END "barrier_end" BARRIER_CANCEL "barrier_cancel"
-    SEND "send" TAKE_OPEN "take_open" TAKE_NOW "take_now" TAKE_MANY "take_many" TAKE_BACK "take_back" LENGTH "length"
+    SEND "send" TAKE_OPEN "take_open" TAKE_NOW "take_now" TAKE_MANY "take_many" TAKE_BACK "take_back" TAKE_DONE "take_done" LENGTH "length"
     PUBLISH "publish" FETCH "fetch"
     CLAIM "claim" FINISH "finish"
 }

@@ -58,7 +58,11 @@ impl Seal {
 
     /// The payload, if it was sealed in this session for this object and kind.
     pub fn open(&self, object: &str, kind: &str, sealed: &[u8]) -> Result<Vec<u8>> {
-        let refused = || Error::Seal(format!("payload refused: its seal does not open for {kind} of object {object}"));
+        let refused = || {
+            Error::Seal(format!(
+                "payload refused: its seal does not open for {kind} of object {object}"
+            ))
+        };
         if sealed.len() < HEAD {
             return Err(refused());
         }
@@ -91,7 +95,9 @@ impl Seal {
 
 fn derive(secret: &hkdf::Prk, number: &str) -> LessSafeKey {
     let info = [number.as_bytes()];
-    let okm = secret.expand(&info, &AES_256_GCM).expect("one key is within HKDF's limit");
+    let okm = secret
+        .expand(&info, &AES_256_GCM)
+        .expect("one key is within HKDF's limit");
     LessSafeKey::new(UnboundKey::from(okm))
 }
 

@@ -34,27 +34,36 @@ pub fn thread_ident() -> u64 {
 
 impl SemLock {
     pub fn is_mine(&self) -> bool {
-        self.count.load(Ordering::Acquire) > 0 && self.owner.load(Ordering::Acquire) == thread_ident()
+        self.count.load(Ordering::Acquire) > 0
+            && self.owner.load(Ordering::Acquire) == thread_ident()
     }
 
     /// Takes one unit; false if the time is over first.
     pub fn take(&self, block: bool, deadline: Option<Instant>) -> Result<bool> {
         let p = self.held.process;
-        let reply = p.ask(&scripts::SEM_ACQUIRE, &self.held.id, &Args(&[if block { b"1" } else { b"0" }]))?;
+        let reply = p.ask(
+            &scripts::SEM_ACQUIRE,
+            &self.held.id,
+            &Args(&[if block { b"1" } else { b"0" }]),
+        )?;
         let reply = match reply.split_once(' ') {
-            Some(("wait", waiter)) => match wait::token(p, &self.held.id, waiter, deadline, &scripts::CANCEL)? {
-                Waited::Token(token) => token,
-                Waited::Timeout => return Ok(false),
-                Waited::Stopped(e, token) => {
-                    if token.is_some() {
-                        self.give(false)?;
+            Some(("wait", waiter)) => {
+                match wait::token(p, &self.held.id, waiter, deadline, &scripts::CANCEL)? {
+                    Waited::Token(token) => token,
+                    Waited::Timeout => return Ok(false),
+                    Waited::Stopped(e, token) => {
+                        if token.is_some() {
+                            self.give(false)?;
+                        }
+                        return Err(e);
                     }
-                    return Err(e);
                 }
-            },
+            }
             _ => reply,
         };
-        let Some(map) = reply.strip_prefix("ok") else { return Ok(false) };
+        let Some(map) = reply.strip_prefix("ok") else {
+            return Ok(false);
+        };
         p.memory.acquire(p, map)?;
         self.owner.store(thread_ident(), Ordering::Release);
         self.count.fetch_add(1, Ordering::AcqRel);
@@ -71,7 +80,9 @@ impl SemLock {
             return p.post(&scripts::SEM_RELEASE, &self.held.id, &args);
         }
         if p.ask(&scripts::SEM_RELEASE, &self.held.id, &args)? == "over" {
-            return Err(Error::Value("semaphore or lock released too many times".into()));
+            return Err(Error::Value(
+                "semaphore or lock released too many times".into(),
+            ));
         }
         Ok(())
     }
@@ -89,13 +100,17 @@ impl SemLock {
     fn value(&self) -> Result<i64> {
         let p = self.held.process;
         let value = p.plain(p.key(&self.held.id), &Args(&[b"HGET", b"v"]))?;
-        crate::store::text(&value).parse().map_err(|_| Error::Lost(format!("semaphore {}", self.held.id)))
+        crate::store::text(&value)
+            .parse()
+            .map_err(|_| Error::Lost(format!("semaphore {}", self.held.id)))
     }
 
     fn release_one(&self) -> Result<()> {
         if self.kind == RECURSIVE_MUTEX {
             if !self.is_mine() {
-                return Err(Error::NotOwner("attempt to release recursive lock not owned by thread".into()));
+                return Err(Error::NotOwner(
+                    "attempt to release recursive lock not owned by thread".into(),
+                ));
             }
             if self.count.load(Ordering::Acquire) > 1 {
                 self.count.fetch_sub(1, Ordering::AcqRel);
@@ -128,10 +143,20 @@ impl SemLock {
         beside: Option<String>,
     ) -> PyResult<Self> {
         if value < 0 || value > maxvalue || maxvalue > SEM_VALUE_MAX {
-            return Err(Error::Value(format!("semaphore value {value} is not within 0..{maxvalue}")).into());
+            return Err(Error::Value(format!(
+                "semaphore value {value} is not within 0..{maxvalue}"
+            ))
+            .into());
         }
-        let held = py.detach(|| Held::new(id, beside.as_deref(), &[b"v", value.to_string().as_bytes()]))?;
-        Ok(Self { held, kind, maxvalue, count: AtomicI64::new(0), owner: AtomicU64::new(0) })
+        let held =
+            py.detach(|| Held::new(id, beside.as_deref(), &[b"v", value.to_string().as_bytes()]))?;
+        Ok(Self {
+            held,
+            kind,
+            maxvalue,
+            count: AtomicI64::new(0),
+            owner: AtomicU64::new(0),
+        })
     }
 
     #[getter]

@@ -10,7 +10,9 @@ pub fn check() -> Result<()> {
     if !is_main_thread() {
         return Ok(());
     }
-    Python::try_attach(|py| py.check_signals()).unwrap_or(Ok(())).map_err(Error::Raised)
+    Python::try_attach(|py| py.check_signals())
+        .unwrap_or(Ok(()))
+        .map_err(Error::Raised)
 }
 
 #[cfg(target_os = "linux")]

@@ -33,7 +33,11 @@ pub struct Store {
 
 impl Store {
     pub fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, counters: Counters::default(), ranges: RwLock::default() }
+        Self {
+            endpoint,
+            counters: Counters::default(),
+            ranges: RwLock::default(),
+        }
     }
 
     /// The node that serves a key.
@@ -44,7 +48,9 @@ impl Store {
         let slot = keys::slot(key);
         let ranges = self.ranges.read().expect("no panic under this lock");
         let i = ranges.partition_point(|r| r.last < slot);
-        ranges.get(i).map_or_else(|| self.endpoint.first[0].clone(), |r| r.place.clone())
+        ranges
+            .get(i)
+            .map_or_else(|| self.endpoint.first[0].clone(), |r| r.place.clone())
     }
 
     /// One place of each node.
@@ -82,15 +88,24 @@ impl Store {
     fn slots(&self, place: &Place) -> Result<Vec<Range>> {
         let mut conn = Conn::open(&self.endpoint, place)?;
         conn.send(&cmd("CLUSTER").arg("SLOTS").get_packed_command())?;
-        let until = Until { deadline: Some(std::time::Instant::now() + crate::endpoint::CONNECT), ..Until::default() };
+        let until = Until {
+            deadline: Some(std::time::Instant::now() + crate::endpoint::CONNECT),
+            ..Until::default()
+        };
         let Ok(Value::Array(rows)) = conn.read(until) else {
-            return Err(Error::Store(format!("the store at {place} is no cluster: use redis:// for a single node")));
+            return Err(Error::Store(format!(
+                "the store at {place} is no cluster: use redis:// for a single node"
+            )));
         };
         let mut ranges = Vec::new();
         for row in rows {
             let Value::Array(row) = row else { continue };
-            let [Value::Int(_), Value::Int(last), Value::Array(master), ..] = row.as_slice() else { continue };
-            let [host, Value::Int(port), ..] = master.as_slice() else { continue };
+            let [Value::Int(_), Value::Int(last), Value::Array(master), ..] = row.as_slice() else {
+                continue;
+            };
+            let [host, Value::Int(port), ..] = master.as_slice() else {
+                continue;
+            };
             let mut host = text(host);
             if host.is_empty() {
                 // "the host you asked"
@@ -99,10 +114,15 @@ impl Store {
                 }
             }
             let port = u16::try_from(*port).unwrap_or(6379);
-            ranges.push(Range { last: u16::try_from(*last).unwrap_or(16383), place: self.endpoint.node(&host, port) });
+            ranges.push(Range {
+                last: u16::try_from(*last).unwrap_or(16383),
+                place: self.endpoint.node(&host, port),
+            });
         }
         if ranges.is_empty() {
-            return Err(Error::Unreachable(format!("the cluster at {place} has no slots assigned yet")));
+            return Err(Error::Unreachable(format!(
+                "the cluster at {place} has no slots assigned yet"
+            )));
         }
         ranges.sort_by_key(|r| r.last);
         Ok(ranges)

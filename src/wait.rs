@@ -27,7 +27,11 @@ pub fn deadline(timeout: Option<f64>) -> Option<Instant> {
 
 /// The server's own time-out until a deadline: seconds, 0 for ever.
 pub fn server_timeout(deadline: Option<Instant>) -> String {
-    let left = deadline.map(|d| d.saturating_duration_since(Instant::now()).as_secs_f64().max(0.001));
+    let left = deadline.map(|d| {
+        d.saturating_duration_since(Instant::now())
+            .as_secs_f64()
+            .max(0.001)
+    });
     format!("{:.3}", left.unwrap_or(0.0))
 }
 
@@ -49,7 +53,11 @@ pub fn token(
             Ok(Outcome::Again) => {}
             Ok(Outcome::Reply(Value::Nil)) => {
                 let reply = p.ask(cancel, object, &Args(&[waiter.as_bytes()]))?;
-                return Ok(if reply == "gone" { Waited::Timeout } else { Waited::Token(reply) });
+                return Ok(if reply == "gone" {
+                    Waited::Timeout
+                } else {
+                    Waited::Token(reply)
+                });
             }
             Ok(Outcome::Reply(value)) => {
                 p.post_plain(key, &Args(&[b"DEL"]))?;

@@ -54,20 +54,43 @@ struct End {
 }
 
 impl Job {
-    pub fn new(number: String, process: String, pid: i32, attempts: u32, sentinel: OwnedFd, holds: Vec<(String, u8)>) -> Self {
-        let end = Mutex::new(End { sentinel: Some(sentinel), holds, exit: None });
-        Self { number, process, pid, attempts, end }
+    pub fn new(
+        number: String,
+        process: String,
+        pid: i32,
+        attempts: u32,
+        sentinel: OwnedFd,
+        holds: Vec<(String, u8)>,
+    ) -> Self {
+        let end = Mutex::new(End {
+            sentinel: Some(sentinel),
+            holds,
+            exit: None,
+        });
+        Self {
+            number,
+            process,
+            pid,
+            attempts,
+            end,
+        }
     }
 
     /// The exit code and the map that came with it.
     pub fn exit(&self) -> Option<(i32, String)> {
-        self.end.lock().expect("no panic under this lock").exit.clone()
+        self.end
+            .lock()
+            .expect("no panic under this lock")
+            .exit
+            .clone()
     }
 
     /// The child holds by itself what it was given.
     fn attached(&self, p: &Process) -> Result<()> {
         let holds = std::mem::take(&mut self.end.lock().expect("no panic under this lock").holds);
-        holds.iter().try_for_each(|(object, end)| p.unhold(object, *end))
+        holds
+            .iter()
+            .try_for_each(|(object, end)| p.unhold(object, *end))
     }
 
     fn complete(&self, p: &Process, code: i32, map: &str) -> Result<()> {
@@ -100,20 +123,33 @@ impl Jobs {
 
     /// A job whose worker was launched.
     pub fn watch(&self, job: &Arc<Job>, word: OwnedFd) {
-        self.table.lock().expect("no panic under this lock").insert(job.number.clone(), job.clone());
-        self.words.lock().expect("no panic under this lock").push((word, job.clone()));
+        self.table
+            .lock()
+            .expect("no panic under this lock")
+            .insert(job.number.clone(), job.clone());
+        self.words
+            .lock()
+            .expect("no panic under this lock")
+            .push((word, job.clone()));
         if let Some(bell) = &*self.bell.lock().expect("no panic under this lock") {
             let _ = write(bell, b"x");
         }
     }
 
     fn get(&self, number: &str) -> Option<Arc<Job>> {
-        self.table.lock().expect("no panic under this lock").get(number).cloned()
+        self.table
+            .lock()
+            .expect("no panic under this lock")
+            .get(number)
+            .cloned()
     }
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
-    std::thread::Builder::new().name(name.into()).stack_size(512 << 10).spawn(body)?;
+    std::thread::Builder::new()
+        .name(name.into())
+        .stack_size(512 << 10)
+        .spawn(body)?;
     Ok(())
 }
 
@@ -123,7 +159,9 @@ fn take_events(p: &Process, events: &Channel) {
         let event = String::from_utf8_lossy(&event).into_owned();
         let mut words = event.splitn(4, ' ');
         let (kind, number) = (words.next(), words.next().unwrap_or_default());
-        let Some(job) = p.jobs.get(number) else { continue };
+        let Some(job) = p.jobs.get(number) else {
+            continue;
+        };
         // A store that fails here is noticed by the program's own next call.
         let _ = match kind {
             Some("a") => job.attached(p),
@@ -140,7 +178,11 @@ fn take_words(p: &Process, wake: &OwnedFd) {
     while p.is_current() {
         watched.append(&mut p.jobs.words.lock().expect("no panic under this lock"));
         let mut fds = vec![PollFd::new(wake.as_fd(), PollFlags::POLLIN)];
-        fds.extend(watched.iter().map(|(fd, _)| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
+        fds.extend(
+            watched
+                .iter()
+                .map(|(fd, _)| PollFd::new(fd.as_fd(), PollFlags::POLLIN)),
+        );
         if poll(&mut fds, PollTimeout::NONE).is_err() {
             continue;
         }
@@ -161,17 +203,27 @@ fn take_words(p: &Process, wake: &OwnedFd) {
 
 /// The launcher says that the process is gone. Its exit record, written before, counts; else how it went.
 fn ended(p: &Process, job: &Job, word: &Word) {
-    p.jobs.table.lock().expect("no panic under this lock").remove(&job.number);
+    p.jobs
+        .table
+        .lock()
+        .expect("no panic under this lock")
+        .remove(&job.number);
     if job.exit().is_some() {
         return;
     }
-    let record = p.plain(p.key(&keys::job(&job.number)), &Args(&[b"HGET", b"exit"])).map(|v| text(&v));
+    let record = p
+        .plain(p.key(&keys::job(&job.number)), &Args(&[b"HGET", b"exit"]))
+        .map(|v| text(&v));
     let record = record.unwrap_or_default();
     let (code, map) = record.split_once(' ').unwrap_or((&record, ""));
     let _ = if let Ok(code) = code.parse() {
         job.complete(p, code, map)
     } else {
-        let code = if let Word::Ended(code) = word { *code } else { UNKNOWN };
+        let code = if let Word::Ended(code) = word {
+            *code
+        } else {
+            UNKNOWN
+        };
         let cleared = p.reap(&job.process, code, job.attempts);
         job.complete(p, code, "").and(cleared)
     };

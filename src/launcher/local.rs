@@ -31,19 +31,34 @@ impl Word {
 }
 
 pub fn launch(path: &str, event: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<Launched> {
-    let failed = |e: std::io::Error| Error::State(format!("the parent of local workers does not answer: {e}"));
+    let failed = |e: std::io::Error| {
+        Error::State(format!("the parent of local workers does not answer: {e}"))
+    };
     let mut stream = UnixStream::connect(path).map_err(failed)?;
-    let length = u32::try_from(event.len()).map_err(|_| Error::Value("the environment is too large".into()))?;
+    let length = u32::try_from(event.len())
+        .map_err(|_| Error::Value("the environment is too large".into()))?;
     let head = length.to_ne_bytes();
     let raw: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
     // The descriptors travel with the first bytes.
-    sendmsg::<()>(stream.as_raw_fd(), &[IoSlice::new(&head)], &[ControlMessage::ScmRights(&raw)], MsgFlags::empty(), None)?;
+    sendmsg::<()>(
+        stream.as_raw_fd(),
+        &[IoSlice::new(&head)],
+        &[ControlMessage::ScmRights(&raw)],
+        MsgFlags::empty(),
+        None,
+    )?;
     stream.write_all(event).map_err(failed)?;
     let mut pid = [0; 4];
     stream.read_exact(&mut pid).map_err(failed)?;
     let pid = i32::from_ne_bytes(pid);
     if pid <= 0 {
-        return Err(Error::State(format!("no process could be started: {}", std::io::Error::from_raw_os_error(-pid))));
+        return Err(Error::State(format!(
+            "no process could be started: {}",
+            std::io::Error::from_raw_os_error(-pid)
+        )));
     }
-    Ok(Launched { pid, word: stream.into() })
+    Ok(Launched {
+        pid,
+        word: stream.into(),
+    })
 }

@@ -1,0 +1,67 @@
+"""A proxy between a program and its store that cuts connections, as networks do.
+
+`python proxy.py LISTEN TARGET SECONDS`: UNIX socket paths, and the mean time between two cuts (0: never). A cut closes one of the
+connections, chosen at random, both ways and in the middle of whatever it carries. Prints `ready`, and at its end (when
+standard input closes) how many connections it has cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import sys
+
+
+class Proxy:
+    """All connections, and how many were cut."""
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+        self.open: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
+        self.cuts = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        try:
+            there_reader, there_writer = await asyncio.open_unix_connection(self.target)
+        except OSError:
+            writer.close()
+            return
+        pair = (writer, there_writer)
+        self.open.add(pair)
+        await asyncio.gather(self.pump(reader, there_writer), self.pump(there_reader, writer))
+        self.open.discard(pair)
+
+    async def pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Bytes one way, until an end is closed."""
+        with contextlib.suppress(OSError):
+            while data := await reader.read(1 << 16):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def cut(self, mean: float) -> None:
+        """Closes connections at random times."""
+        while mean:
+            await asyncio.sleep(random.expovariate(1 / mean))
+            if self.open:
+                self.cuts += 1
+                for side in random.choice(list(self.open)):
+                    side.transport.abort()
+
+
+async def main(listen: str, target: str, mean: float) -> None:
+    """Serves until standard input closes."""
+    proxy = Proxy(target)
+    server = await asyncio.start_unix_server(proxy.serve, listen)
+    cutter = asyncio.create_task(proxy.cut(mean))
+    print("ready", flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    cutter.cancel()
+    server.close()
+    print(proxy.cuts, flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], sys.argv[2], float(sys.argv[3])))
