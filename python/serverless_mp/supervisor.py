@@ -22,6 +22,7 @@ def main() -> None:
         os.dup2(log_w, 1)
         os.dup2(log_w, 2)
         os.closerange(3, 256)
+        _die_with_parent()
         os.execv(server, [server, "-"])  # noqa: S606 - no shell wanted
     os.close(config_r)
     os.close(log_w)
@@ -53,6 +54,14 @@ def main() -> None:
         os.rmdir(directory)  # noqa: PTH106 - the same
     except FileNotFoundError:
         pass  # the parent of local workers clears it as well
+
+
+def _die_with_parent() -> None:
+    """On Linux the server ends with this process, should somebody kill that."""
+    if sys.platform == "linux":
+        import ctypes  # noqa: PLC0415 - in the child only, where it delays nobody
+
+        ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
 
 
 def _read(length: int) -> bytes:

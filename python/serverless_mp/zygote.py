@@ -64,17 +64,20 @@ def _start(path: str, directory: str) -> tuple[int, subprocess.Popen[bytes], int
         program = (
             f"import multiprocessing, sys; sys.path.append({place!r}) if {place!r} not in sys.path else None; "
             f"from serverless_mp.zygote import main; "
-            f"main({listener.fileno()}, {alive_r}, {path!r}, {directory!r}, {_standard_modules()!r})"
+            f"main({listener.fileno()}, {alive_r}, {path!r}, {directory!r})"
         )
         executable = os.fsdecode(spawn.get_executable())
         flags = util._args_from_interpreter_flags()  # type: ignore[attr-defined]
         process = subprocess.Popen(  # noqa: S603 - this interpreter
             [executable, *flags, "-c", program],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             pass_fds=(listener.fileno(), alive_r),
             process_group=0,
         )
         os.close(alive_r)
+        assert process.stdin is not None  # noqa: S101 - asked for above
+        with process.stdin as stdin:
+            stdin.write(" ".join(_standard_modules()).encode())
     return os.getpid(), process, alive_w
 
 
@@ -95,8 +98,11 @@ def stop() -> None:
 # ---- the warm parent -------------------------------------------------------------------------------------------
 
 
-def main(listener_fd: int, alive: int, path: str, directory: str, modules: list[str]) -> None:
-    """Starts workers until the program ends."""
+def main(listener_fd: int, alive: int, path: str, directory: str) -> None:
+    """Starts workers until the program ends. Standard input: the names of modules to load when there is time."""
+    modules = sys.stdin.read().split()
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
     _preload()
     Zygote(socket.socket(fileno=listener_fd), alive, path, modules).serve()
     shutil.rmtree(directory, ignore_errors=True)
