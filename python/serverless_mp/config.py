@@ -38,7 +38,7 @@ def attempts() -> int:
 
 def large_argument() -> int:
     """Bytes from which on a buffer in a joblib task travels once for all tasks."""
-    return _positive(LARGE, 1 << 20)
+    return _positive(LARGE, 1 << 16)
 
 
 def _positive(name: str, default: int) -> int:

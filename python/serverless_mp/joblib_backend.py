@@ -1,7 +1,8 @@
 """joblib's process backends on our workers: the default, and `loky` or `multiprocessing` by name.
 
 A batch of calls travels pickled with cloudpickle, as with loky. A buffer of `SERVERLESS_MP_LARGE_ARGUMENT` bytes or more is
-stored once under the hash of its content and read once by each worker, which sees it read-only, as it sees joblib's memory maps.
+stored once under the hash of its content and read once by each worker. As with joblib's memory maps, a task sees one of 1 MB or more
+read-only; of a smaller one it gets a copy of its own.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ _NAMES = ("loky", "multiprocessing")
 _MODULE = "joblib.parallel"
 # What a worker keeps of large arguments; a call seldom has more.
 _KEPT = 8
+# joblib's `max_nbytes`: from here on its workers see arrays read-only.
+_READ_ONLY = 1_000_000
 
 _replaced: dict[str, Any] = {}
 _kept: collections.OrderedDict[str, bytes] = collections.OrderedDict()
@@ -44,13 +47,13 @@ class Task:
         return pickle.loads(self.payload, buffers=[_buffer(name) for name in self.buffers])()  # noqa: S301 - sealed
 
 
-def _buffer(name: str) -> bytes:
+def _buffer(name: str) -> bytes | bytearray:
     if name not in _kept:
         _kept[name] = _core.get_blob(name)
         while len(_kept) > _KEPT:
             _kept.popitem(last=False)
     _kept.move_to_end(name)
-    return _kept[name]
+    return _kept[name] if len(_kept[name]) >= _READ_ONLY else bytearray(_kept[name])
 
 
 class JoblibProcess(ServerlessProcess):
@@ -151,43 +154,36 @@ def _drop_pool() -> None:
 
 def _make_backend() -> type:
     """The backend's class, which can only be made once joblib is there."""
-    from joblib._parallel_backends import (  # noqa: PLC0415 # type: ignore[import-untyped]
-        FallbackToBackend,
-        LokyBackend,
-        PoolManagerMixin,
-        SequentialBackend,
-    )
+    from joblib import _parallel_backends as theirs  # noqa: PLC0415 # type: ignore[import-untyped]
     from joblib.externals.loky.process_executor import TerminatedWorkerError  # noqa: PLC0415 # type: ignore[import-untyped]
 
     from .context import ProcessError  # noqa: PLC0415 - beside its use
 
-    class ServerlessBackend(LokyBackend):  # type: ignore[misc]
-        """loky's face: nesting, batching, inner threads; the executor is our pool."""
+    class ServerlessBackend(theirs.PoolManagerMixin, theirs.AutoBatchingMixin, theirs.ParallelBackendBase):  # type: ignore[misc]
+        """loky's rules of nesting and inner threads; joblib takes care of files for loky's own class only."""
 
-        submit_to_pool = PoolManagerMixin.submit
+        supports_retrieve_callback = True
+        supports_inner_max_num_threads = True
 
         def configure(self, n_jobs: int = 1, parallel: Any = None, **_: Any) -> int:
             n_jobs = self.effective_n_jobs(n_jobs)
             if n_jobs == 1:
-                raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
-            self._workers = _get_pool(n_jobs, self._prepare_worker_env(n_jobs=n_jobs))
+                raise theirs.FallbackToBackend(theirs.SequentialBackend(nesting_level=self.nesting_level))
+            self._pool = _get_pool(n_jobs, self._prepare_worker_env(n_jobs=n_jobs))
             self.parallel = parallel
             return n_jobs
 
         def effective_n_jobs(self, n_jobs: int) -> int:
             if n_jobs is not None and n_jobs < 0:
                 n_jobs = max(config.workers() + 1 + n_jobs, 1)
-            return super().effective_n_jobs(n_jobs)
-
-        def _get_pool(self) -> Any:
-            return self._workers
+            return theirs.LokyBackend.effective_n_jobs(self, n_jobs)
 
         def submit(self, func: Any, callback: Any = None) -> Any:
-            return self.submit_to_pool(_sender.pack(func), callback)
+            return super().submit(_sender.pack(func), callback)
 
         def retrieve_result_callback(self, result: Any) -> Any:
             try:
-                return PoolManagerMixin.retrieve_result_callback(self, result)
+                return super().retrieve_result_callback(result)
             except ProcessError as e:
                 raise TerminatedWorkerError(str(e)) from e
 
@@ -196,12 +192,13 @@ def _make_backend() -> type:
             _sender.end_call()
 
         def terminate(self) -> None:
-            self._workers = None
+            # The workers stay for the next call, as loky's do.
+            self._pool = None
             self.reset_batch_stats()
 
         def abort_everything(self, ensure_ready: bool = True) -> None:
             _drop_pool()
-            self._workers = None
+            self._pool = None
             if ensure_ready:
                 self.configure(n_jobs=self.parallel.n_jobs, parallel=self.parallel)
 

@@ -87,16 +87,25 @@ class Popen:
         from .install import state  # noqa: PLC0415 - a cycle otherwise
 
         preparation = spawn.get_preparation_data(process_obj._name)
-        if not getattr(process_obj, "_import_main", True):
+        imports_main = getattr(process_obj, "_import_main", True)
+        forks = imports_main and self.method == "fork"
+        if forks or not imports_main:
             preparation.pop("init_main_from_path", None)
             preparation.pop("init_main_from_name", None)
         preparation.update(start_method=self.method, serverless_mp=state())
         buffer = io.BytesIO()
         context.set_spawning_popen(self)
         try:
+            if forks:
+                from . import main_module  # noqa: PLC0415 - cloudpickle, which the other methods do not need
+
+                preparation["fork_main"] = main_module.dump()
             ForkingPickler(buffer, pickle.HIGHEST_PROTOCOL).dump(preparation)
             try:
-                ForkingPickler(buffer, pickle.HIGHEST_PROTOCOL).dump(process_obj)
+                if forks:
+                    buffer.write(main_module.pickle_object(process_obj))
+                else:
+                    ForkingPickler(buffer, pickle.HIGHEST_PROTOCOL).dump(process_obj)
             except Exception as e:
                 _explain(e, process_obj)
                 raise

@@ -45,7 +45,13 @@ def _prepare(record: io.BytesIO, event: dict[str, Any]) -> Any:
 
         restore(preparation["serverless_mp"])
         spawn.prepare(preparation)
-        process_obj = pickle.load(record)  # noqa: S301 - its seal was checked
+        if "fork_main" in preparation:
+            from . import main_module  # noqa: PLC0415 - cloudpickle, which the other methods do not need
+
+            main_module.load(preparation["fork_main"])
+            process_obj = main_module.load_object(record)
+        else:
+            process_obj = pickle.load(record)  # noqa: S301 - its seal was checked
     finally:
         del me._inheriting  # type: ignore[attr-defined]
     _core.Job.attached(event["job"], event["parent"])
