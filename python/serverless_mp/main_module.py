@@ -27,9 +27,11 @@ _OWN = {"__file__", "__name__", "__doc__", "__package__", "__annotations__"}
 class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
     """By name what `__main__` has under its name, by value lambdas and nested functions."""
 
+    # On the class: the C base takes it from there when it is made.
+    dispatch_table = ChainMap(ForkingPickler._extra_reducers, cloudpickle.Pickler.dispatch_table)  # type: ignore[attr-defined]
+
     def __init__(self, file: io.BytesIO, known: dict[str, Any]) -> None:
         super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
-        self.dispatch_table = ChainMap(ForkingPickler._extra_reducers, self.dispatch_table)  # type: ignore[attr-defined]
         self._globals = sys.modules["__main__"].__dict__
         self._known = known
         self.globals_ref[id(self._globals)] = self._globals
