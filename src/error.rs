@@ -12,6 +12,8 @@ use pyo3::exceptions::{
 pub enum Error {
     /// A setting or an argument that cannot be used.
     Value(String),
+    /// An argument that the system refuses, in CPython.
+    Invalid(String),
     /// The store cannot be reached, for now.
     Unreachable(String),
     /// The store does not let us in, nor will it later.
@@ -42,6 +44,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Value(text)
+            | Self::Invalid(text)
             | Self::Unreachable(text)
             | Self::Refused(text)
             | Self::Store(text)
@@ -84,6 +87,7 @@ impl From<Error> for PyErr {
             Error::Eof => PyEOFError::new_err(()),
             Error::Broken => PyBrokenPipeError::new_err((nix::libc::EPIPE, text)),
             Error::Store(_) | Error::State(_) => PyRuntimeError::new_err(text),
+            Error::Invalid(_) => PyOSError::new_err((nix::libc::EINVAL, text)),
             Error::Io(_) => PyOSError::new_err(text),
             Error::NotOwner(_) => PyAssertionError::new_err(text),
         }

@@ -205,6 +205,14 @@ impl Link {
     pub fn block(&mut self, p: &Process, request: &Request, until: Until<'_>) -> Result<Outcome> {
         let place = p.store.route(&request.keys[0]);
         let name = place.to_string();
+        if self
+            .lanes
+            .iter()
+            .any(|(n, lane)| *n != name && !lane.unread.is_empty())
+        {
+            // During the wait only this node's replies are read, and other threads wait for them all.
+            self.settle(p)?;
+        }
         if let Err(e) = self.connect(p, &place) {
             self.drop_conn(&name);
             self.trouble.after(e)?;

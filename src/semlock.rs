@@ -143,7 +143,7 @@ impl SemLock {
         beside: Option<String>,
     ) -> PyResult<Self> {
         if value < 0 || value > maxvalue || maxvalue > SEM_VALUE_MAX {
-            return Err(Error::Value(format!(
+            return Err(Error::Invalid(format!(
                 "semaphore value {value} is not within 0..{maxvalue}"
             ))
             .into());

@@ -25,24 +25,21 @@ class _Room:
     def __init__(self, semaphore: Any) -> None:
         self.semaphore = semaphore
         self.unsent = 0
-        self._lock = threading.Lock()
+        # Held while an item goes from the one side to the other: it is counted once.
+        self.lock = threading.Lock()
 
     def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
         """Room for one item, and one more to send."""
         if self.semaphore is not None and not self.semaphore.acquire(block, timeout):
             return False
-        with self._lock:
+        with self.lock:
             self.unsent += 1
         return True
 
-    def sent(self) -> None:
-        """The feeder has sent one."""
-        with self._lock:
-            self.unsent -= 1
-
     def release(self) -> None:
         """What CPython's feeder does with an item that it could not send."""
-        self.sent()
+        with self.lock:
+            self.unsent -= 1
         self.taken()
 
     def taken(self) -> None:
@@ -83,8 +80,9 @@ class Queue(queues.Queue):
         channel, room = self._writer._handle, self._sem
 
         def send_bytes(data: Any) -> None:
-            channel.post([bytes(data)])
-            room.sent()
+            with room.lock:
+                channel.post([bytes(data)])
+                room.unsent -= 1
 
         self._send_bytes = send_bytes
         self._recv = self._reader._handle.recv
@@ -104,11 +102,13 @@ class Queue(queues.Queue):
         """How many items are in it, those of this process included that are still to be sent."""
         if self._maxsize:
             return self._maxsize - self._sem.semaphore.get_value()
-        return len(self._reader._handle) + self._sem.unsent
+        with self._sem.lock:
+            return len(self._reader._handle) + self._sem.unsent
 
     def empty(self) -> bool:
         """Whether there is nothing in it."""
-        return not self._sem.unsent and not self._poll()
+        with self._sem.lock:
+            return not self._sem.unsent and not self._poll()
 
     def full(self) -> bool:
         """Whether a bounded queue has no room."""

@@ -1,0 +1,61 @@
+"""The store that the tests run on, and the two contexts that they compare.
+
+`SERVERLESS_MP_TEST_STORE`: `private` (default), `redis` (redis-server on TCP with a password), `cluster` (three nodes). A test
+that takes `mp` runs twice, with the same assertions: on CPython's spawn context and on ours.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import stores
+
+PROGRAMS = Path(__file__).parent / "programs"
+STORE = os.environ.get("SERVERLESS_MP_TEST_STORE", "private")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def store(tmp_path_factory):
+    """The store's URL in the environment, for this process and those that it starts."""
+    with stores.started(STORE, tmp_path_factory.mktemp("store")) as url:
+        if url is not None:
+            os.environ["SERVERLESS_MP_REDIS_URL"] = url
+        yield url
+
+
+@pytest.fixture(params=["stdlib", "serverless"])
+def mp(request):
+    """A spawn context: CPython's, then ours."""
+    if request.param == "stdlib":
+        return multiprocessing.get_context("spawn")
+    return ours()
+
+
+@pytest.fixture
+def smp():
+    """Our spawn context, for what CPython does not promise."""
+    return ours()
+
+
+def ours():
+    import serverless_mp
+
+    return serverless_mp.get_context("spawn")
+
+
+@pytest.fixture
+def run():
+    """Runs `serverless-mp run` on a program; its result, with output as text."""
+
+    def run(*arguments, timeout=60, env=None, **options):
+        command = [sys.executable, "-m", "serverless_mp.cli", "run", *map(str, arguments)]
+        options = {"capture_output": True, "text": True, "check": False} | options
+        return subprocess.run(command, timeout=timeout, env={**os.environ, **(env or {})}, **options)
+
+    return run

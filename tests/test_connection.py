@@ -1,0 +1,165 @@
+"""Pipes, listeners and clients."""
+
+import multiprocessing
+import selectors
+import socket
+
+import pytest
+from multiprocessing.connection import wait
+
+
+def echo(connection):
+    try:
+        while True:
+            connection.send(connection.recv())
+    except EOFError:
+        pass
+
+
+def test_duplex_and_end_of_file(mp):
+    here, there = mp.Pipe()
+    process = mp.Process(target=echo, args=(there,))
+    process.start()
+    there.close()
+    for message in (1, "text", {"a": [1, 2]}, b"x" * 2_000_000):
+        here.send(message)
+        assert here.recv() == message
+    here.close()
+    process.join(30)
+    assert process.exitcode == 0
+    with pytest.raises(OSError, match="closed"):
+        here.send(1)
+
+
+def test_broken_pipe(mp):
+    reader, writer = mp.Pipe(duplex=False)
+    reader.close()
+    with pytest.raises(BrokenPipeError):
+        writer.send(1)
+    with pytest.raises(OSError, match="write-only"):
+        writer.recv()
+
+
+def test_what_was_sent_is_there_after_the_sender_closed(mp):
+    reader, writer = mp.Pipe(duplex=False)
+    writer.send(1)
+    writer.close()
+    assert reader.poll()
+    assert reader.recv() == 1
+    for _ in range(2):
+        with pytest.raises(EOFError):
+            reader.recv()
+    assert reader.poll()
+
+
+def test_the_peer_of_a_killed_process_reads_end_of_file(mp):
+    reader, writer = mp.Pipe(duplex=False)
+    process = mp.Process(target=send_and_wait, args=(writer,))
+    process.start()
+    writer.close()
+    assert reader.recv() == "ready"
+    process.kill()
+    with pytest.raises(EOFError):
+        reader.recv()
+    process.join()
+
+
+def send_and_wait(writer):
+    writer.send("ready")
+    multiprocessing.Event().wait()
+
+
+def test_bytes(mp):
+    here, there = mp.Pipe()
+    here.send_bytes(b"hello", 1, 3)
+    assert there.recv_bytes() == b"ell"
+    here.send_bytes(b"hello")
+    buffer = bytearray(10)
+    assert there.recv_bytes_into(buffer, 2) == 5
+    assert bytes(buffer) == b"\0\0hello\0\0\0"
+    here.send_bytes(b"hello")
+    with pytest.raises(multiprocessing.BufferTooShort) as raised:
+        there.recv_bytes_into(bytearray(2))
+    assert raised.value.args == (b"hello",)
+    here.send_bytes(b"hello")
+    with pytest.raises(OSError, match="bad message length"):
+        there.recv_bytes(2)
+
+
+def test_wait_for_connections_processes_and_sockets_together(mp):
+    one, one_there = mp.Pipe()
+    two, two_there = mp.Pipe()
+    left, right = socket.socketpair()
+    process = mp.Process(target=send_and_wait, args=(two_there,))
+    process.start()
+    everything = [one, two, left, process.sentinel]
+    assert wait([one, left], 0) == []
+    assert wait(everything, 30) == [two]
+    assert two.recv() == "ready"
+    assert wait([one, two, left], 0.05) == []
+    one_there.send(1)
+    right.send(b"x")
+    assert set(wait(everything, 0)) <= {one, left}
+    assert one.recv() == 1
+    process.kill()
+    assert process.sentinel in wait([one, process.sentinel], 30)
+    process.join()
+    left.close()
+    right.close()
+
+
+def test_descriptor_is_level_triggered(mp):
+    here, there = mp.Pipe()
+    with selectors.DefaultSelector() as selector:
+        selector.register(here, selectors.EVENT_READ)
+        assert selector.select(0.05) == []
+        there.send(1)
+        there.send(2)
+        for expected in (1, 2):
+            assert selector.select(30)
+            assert here.recv() == expected
+        assert selector.select(0.1) == []
+        there.close()
+        assert selector.select(30), "the end of file is something to read"
+
+
+def test_a_connection_through_a_connection(mp):
+    here, there = mp.Pipe()
+    process = mp.Process(target=echo_back_through_what_is_sent, args=(there,))
+    process.start()
+    mine, theirs = mp.Pipe()
+    here.send(theirs)
+    theirs.close()
+    assert mine.recv() == "through it"
+    process.join()
+
+
+def echo_back_through_what_is_sent(connection):
+    connection.recv().send("through it")
+
+
+def test_listener_and_client_in_the_store(smp):
+    from serverless_mp.connection import Client, Listener
+
+    with Listener(authkey=b"secret") as listener:
+        process = smp.Process(target=connect_and_send, args=(listener.address, b"secret"))
+        process.start()
+        with listener.accept() as connection:
+            assert connection.recv() == "hello"
+        process.join()
+        process = smp.Process(target=connect_and_send, args=(listener.address, b"wrong"))
+        process.start()
+        with pytest.raises(multiprocessing.AuthenticationError):
+            listener.accept()
+        process.join()
+        assert process.exitcode == 1
+        address = listener.address
+    with pytest.raises(ConnectionRefusedError):
+        Client(address)
+
+
+def connect_and_send(address, key):
+    from serverless_mp.connection import Client
+
+    with Client(address, authkey=key) as connection:
+        connection.send("hello")

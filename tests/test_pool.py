@@ -1,0 +1,120 @@
+"""Pools."""
+
+import multiprocessing
+import os
+import signal
+import time
+
+import pytest
+
+
+def square(x):
+    return x * x
+
+
+def add(a, b):
+    return a + b
+
+
+def fail(x):
+    raise KeyError(x)
+
+
+def set_up(value):
+    global prepared
+    prepared = value
+
+
+def get_prepared(_):
+    return prepared
+
+
+def pid_of(_):
+    time.sleep(0.01)
+    return os.getpid()
+
+
+def test_the_methods(mp):
+    results = []
+    with mp.Pool(3) as pool:
+        assert pool.map(square, range(20)) == [x * x for x in range(20)]
+        assert pool.map(square, range(100), chunksize=1) == [x * x for x in range(100)]
+        assert pool.starmap(add, [(1, 2), (3, 4)]) == [3, 7]
+        assert pool.apply(add, (1,), {"b": 5}) == 6
+        assert list(pool.imap(square, range(5))) == [0, 1, 4, 9, 16]
+        assert sorted(pool.imap_unordered(square, range(5), chunksize=2)) == [0, 1, 4, 9, 16]
+        pool.apply_async(square, (4,), callback=results.append).wait(30)
+        result = pool.map_async(square, [1, 2])
+        assert result.get(timeout=30) == [1, 4] and result.successful()
+        with pytest.raises(KeyError) as raised:
+            pool.map(fail, [1])
+        assert "RemoteTraceback" in type(raised.value.__cause__).__name__
+        with pytest.raises(multiprocessing.TimeoutError):
+            pool.apply_async(time.sleep, (5,)).get(timeout=0.05)
+        assert pool.map(square, []) == []
+    assert results == [16]
+    with pytest.raises(ValueError):
+        pool.map(square, [1])
+
+
+def test_initializer_runs_once_a_worker(mp):
+    with mp.Pool(2, set_up, ("ready",)) as pool:
+        assert set(pool.map(get_prepared, range(10))) == {"ready"}
+        pool.close()
+        pool.join()
+
+
+def test_workers_are_replaced(mp):
+    with mp.Pool(2, maxtasksperchild=2) as pool:
+        assert len(set(pool.map(pid_of, range(12), chunksize=1))) >= 6
+
+
+def test_imap_is_lazy(mp):
+    def endless():
+        i = 0
+        while True:
+            yield i
+            i += 1
+
+    with mp.Pool(2) as pool:
+        results = pool.imap(square, iter(range(3)))
+        assert [next(results) for _ in range(3)] == [0, 1, 4]
+
+
+def die_the_first_time(path):
+    if os.path.exists(path):
+        return "second time"
+    open(path, "w").close()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die(_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_the_task_of_a_worker_that_died_is_begun_again(smp, tmp_path):
+    with smp.Pool(2) as pool:
+        assert pool.apply(die_the_first_time, (str(tmp_path / "mark"),)) == "second time"
+        with pytest.raises(multiprocessing.ProcessError, match="exit code -9"):
+            pool.apply_async(die, (1,)).get(timeout=60)
+        assert pool.map(square, range(10)) == [x * x for x in range(10)]
+
+
+def leave(_):
+    raise SystemExit(3)
+
+
+def test_a_task_that_leaves_the_process_fails(smp):
+    with smp.Pool(1) as pool, pytest.raises(multiprocessing.ProcessError, match="exit code 3"):
+        pool.apply_async(leave, (1,)).get(timeout=60)
+
+
+def test_the_default_size_is_the_configured_one(smp, monkeypatch):
+    monkeypatch.setenv("SERVERLESS_MP_WORKERS", "3")
+    with smp.Pool() as pool:
+        assert pool._processes == smp.cpu_count() == 3
+    with pytest.raises(ValueError):
+        smp.Pool(0)
+    monkeypatch.setenv("SERVERLESS_MP_WORKERS", "many")
+    with pytest.raises(ValueError, match="SERVERLESS_MP_WORKERS is 'many'; it must be a whole number"):
+        smp.cpu_count()

@@ -1,0 +1,153 @@
+"""The life of processes."""
+
+import os
+import signal
+import sys
+import threading
+import time
+
+import pytest
+from multiprocessing.connection import wait
+
+
+def leave(code):
+    sys.exit(code)
+
+
+def fail():
+    raise KeyError("on purpose")
+
+
+def leave_at_once():
+    os._exit(7)
+
+
+@pytest.mark.parametrize(
+    ("target", "args", "code"), [(leave, (0,), 0), (leave, (3,), 3), (fail, (), 1), (leave_at_once, (), 7), (leave, ("no",), 1)]
+)
+def test_exit_codes(mp, target, args, code):
+    process = mp.Process(target=target, args=args)
+    assert process.exitcode is None and not process.is_alive()
+    process.start()
+    process.join()
+    assert process.exitcode == code
+    assert not process.is_alive()
+
+
+@pytest.mark.parametrize(("end", "number"), [("terminate", signal.SIGTERM), ("kill", signal.SIGKILL)])
+def test_ended_by_a_signal(mp, end, number):
+    process = mp.Process(target=time.sleep, args=(1000,))
+    process.start()
+    assert process.is_alive()
+    process.join(0.01)
+    assert process.exitcode is None
+    assert wait([process.sentinel], 0) == []
+    getattr(process, end)()
+    assert wait([process.sentinel], 30)
+    process.join()
+    assert process.exitcode == -number
+
+
+def test_join_from_any_thread(mp):
+    process = mp.Process(target=time.sleep, args=(0.1,))
+    process.start()
+    thread = threading.Thread(target=process.join, args=(30,))
+    thread.start()
+    thread.join()
+    assert process.exitcode == 0
+
+
+def report(queue):
+    import multiprocessing
+
+    parent = multiprocessing.parent_process()
+    me = multiprocessing.current_process()
+    queue.put((os.getpid(), me.name, me.daemon, bytes(me.authkey), parent.pid, parent.is_alive(), os.environ.get("SET_LATE")))
+
+
+def test_identity_and_surroundings(mp, monkeypatch):
+    import multiprocessing
+
+    queue = mp.SimpleQueue()
+    monkeypatch.setenv("SET_LATE", "yes")
+    process = mp.Process(target=report, args=(queue,), name="somebody", daemon=True)
+    process.start()
+    pid, name, daemon, key, parent, alive, late = queue.get()
+    assert (pid, name, daemon, parent, alive, late) == (process.pid, "somebody", True, os.getpid(), True, "yes")
+    assert key == bytes(multiprocessing.current_process().authkey)
+    process.join()
+    assert process not in multiprocessing.active_children()
+
+
+def test_output_is_complete(mp, capfd):
+    process = mp.Process(target=speak)
+    process.start()
+    process.join()
+    out, err = capfd.readouterr()
+    assert out == "to standard output\n" * 100
+    assert err == "to standard error\n"
+
+
+def speak():
+    for _ in range(100):
+        print("to standard output")
+    print("to standard error", file=sys.stderr)
+
+
+def test_processes_of_processes(mp):
+    queue = mp.SimpleQueue()
+    process = mp.Process(target=start_another, args=(queue, 3))
+    process.start()
+    assert queue.get() == "three generations down"
+    process.join()
+    assert process.exitcode == 0
+
+
+def start_another(queue, depth):
+    import multiprocessing
+
+    if depth == 0:
+        queue.put("three generations down")
+        return
+    process = type(multiprocessing.current_process())(target=start_another, args=(queue, depth - 1))
+    process.start()
+    process.join()
+
+
+class WithLock:
+    def __init__(self):
+        self.parts = {"lock": [threading.Lock()]}
+
+
+def test_an_argument_that_cannot_be_pickled_is_named(smp):
+    process = smp.Process(target=print, args=(1, WithLock()), name="P")
+    with pytest.raises(TypeError, match="cannot pickle") as raised:
+        process.start()
+    assert "argument 1 of process 'P'.parts['lock'][0]" in "".join(raised.value.__notes__)
+
+
+def test_close(mp):
+    process = mp.Process(target=time.sleep, args=(1000,))
+    process.start()
+    with pytest.raises(ValueError):
+        process.close()
+    process.kill()
+    process.join()
+    process.close()
+    with pytest.raises(ValueError):
+        process.is_alive()
+
+
+def test_a_module_that_the_worker_cannot_import_is_named(smp, tmp_path, monkeypatch, capfd):
+    (tmp_path / "only_here.py").write_text("def target(): pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import only_here
+
+    process = smp.Process(target=only_here.target)
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p != str(tmp_path)])
+    process.start()
+    process.join()
+    assert process.exitcode == 1
+    err = capfd.readouterr().err
+    assert "No module named 'only_here'" in err
+    assert "looked for module 'only_here' in [" in err

@@ -1,0 +1,103 @@
+"""Queues."""
+
+import queue as exceptions
+
+import pytest
+
+
+def produce(queue, first, last):
+    for i in range(first, last):
+        queue.put(i)
+
+
+def consume_and_count(tasks, results):
+    while (item := tasks.get()) is not None:
+        results.put(item * 2)
+        tasks.task_done()
+    tasks.task_done()
+
+
+def test_order_and_completeness(mp):
+    queue = mp.Queue()
+    processes = [mp.Process(target=produce, args=(queue, first, first + 500)) for first in (0, 1000)]
+    for process in processes:
+        process.start()
+    got = [queue.get(timeout=30) for _ in range(1000)]
+    for process in processes:
+        process.join()
+    assert [i for i in got if i < 1000] == list(range(500))
+    assert [i for i in got if i >= 1000] == list(range(1000, 1500))
+    assert queue.empty()
+
+
+def test_bounded(mp):
+    queue = mp.Queue(2)
+    queue.put(1)
+    queue.put(2)
+    assert queue.full() and queue.qsize() == 2
+    with pytest.raises(exceptions.Full):
+        queue.put_nowait(3)
+    with pytest.raises(exceptions.Full):
+        queue.put(3, timeout=0.05)
+    assert queue.get(timeout=10) == 1
+    queue.put(3)
+    assert [queue.get(timeout=10), queue.get(timeout=10)] == [2, 3]
+
+
+def test_empty(mp):
+    queue = mp.Queue()
+    with pytest.raises(exceptions.Empty):
+        queue.get_nowait()
+    with pytest.raises(exceptions.Empty):
+        queue.get(timeout=0.05)
+
+
+def test_own_unsent_items_count(smp):
+    queue = smp.Queue()
+    for i in range(100):
+        queue.put(i)
+    assert queue.qsize() == 100
+    assert not queue.empty()
+
+
+def test_joinable(mp):
+    tasks, results = mp.JoinableQueue(), mp.Queue()
+    process = mp.Process(target=consume_and_count, args=(tasks, results))
+    process.start()
+    for i in [1, 2, 3, None]:
+        tasks.put(i)
+    tasks.join()
+    assert [results.get(timeout=10) for _ in range(3)] == [2, 4, 6]
+    process.join()
+    with pytest.raises(ValueError, match="too many times"):
+        tasks.task_done()
+
+
+@pytest.mark.parametrize("size", [0, 1, 1 << 16, (1 << 20) + 5000, 5 << 20])
+def test_sizes(mp, size):
+    queue = mp.SimpleQueue()
+    process = mp.Process(target=queue_bytes, args=(queue, size))
+    process.start()
+    assert queue.get() == b"x" * size
+    process.join()
+
+
+def queue_bytes(queue, size):
+    queue.put(b"x" * size)
+
+
+def test_what_cannot_be_pickled_is_left_out(mp, capsys):
+    queue = mp.Queue(1)
+    queue.put(lambda: None)
+    queue.put(1)
+    assert queue.get(timeout=30) == 1
+    assert "pickle" in capsys.readouterr().err
+
+
+def test_closed(mp):
+    queue = mp.Queue()
+    queue.close()
+    queue.join_thread()
+    for use in (queue.get, lambda: queue.put(1)):
+        with pytest.raises(ValueError, match="is closed"):
+            use()

@@ -1,0 +1,174 @@
+"""What each operation costs: commands sent, and times that a thread waited for the store. Both are exact.
+
+The table in ARCHITECTURE.md is this one.
+"""
+
+import threading
+import time
+
+import pytest
+
+import stores
+from serverless_mp import _core
+
+
+class Cost:
+    """What this process asked of the store during a block, everything that was posted included."""
+
+    def __enter__(self):
+        _core.settle()
+        self.before = _core.counters()
+        return self
+
+    def __exit__(self, *_):
+        after = _core.counters()
+        self.round_trips = after["round_trips"] - self.before["round_trips"]
+        self.commands = after["commands"] - self.before["commands"]
+
+
+def cost(operation, *args, **kwargs):
+    with Cost() as spent:
+        operation(*args, **kwargs)
+    return spent.round_trips, spent.commands
+
+
+def nothing():
+    pass
+
+
+def cases(mp):
+    """(name, operation, round trips, commands), each on an object used before."""
+    lock, rlock, semaphore = mp.Lock(), mp.RLock(), mp.Semaphore(5)
+    yield "Lock.acquire", lock.acquire, 1, 1
+    yield "Lock.release", lock.release, 0, 1
+    rlock.acquire()
+    yield "RLock.acquire again", rlock.acquire, 0, 0
+    yield "RLock.release inner", rlock.release, 0, 0
+    yield "RLock.release", rlock.release, 0, 1
+    yield "Semaphore.acquire", semaphore.acquire, 1, 1
+    yield "Semaphore.release", semaphore.release, 0, 1
+
+    event = mp.Event()
+    yield "Event.is_set", event.is_set, 1, 1
+    yield "Event.set", event.set, 1, 1
+    yield "Event.wait (set)", event.wait, 1, 1
+    yield "Event.clear", event.clear, 1, 1
+
+    condition = mp.Condition()
+    with condition:
+        yield "Condition.notify", condition.notify, 1, 1
+    # wait: give the lock back and stand in line; the sleep; here a time-out leaves the line; take the lock.
+    condition.acquire()
+    yield "Condition.wait (times out; the sleep and leaving the line are 2 of 4)", lambda: condition.wait(0.01), 4, 4
+    condition.release()
+
+    barrier = mp.Barrier(1)
+    yield "Barrier.wait (last party)", barrier.wait, 1, 1
+    acting = mp.Barrier(1, action=nothing)
+    yield "Barrier.wait (runs the action)", acting.wait, 2, 2
+
+    queue, bounded, joinable = mp.Queue(), mp.Queue(10), mp.JoinableQueue()
+    for q in (queue, bounded, joinable):
+        q.put(0)
+        q.get()
+    yield "Queue.put", lambda: put_and_let_it_be_sent(queue), 0, 1
+    yield "Queue.get", queue.get, 1, 2
+    yield "Queue.put (bounded)", lambda: put_and_let_it_be_sent(bounded), 1, 2
+    yield "Queue.get (bounded)", bounded.get, 1, 3
+    yield "JoinableQueue.put", lambda: put_and_let_it_be_sent(joinable), 0, 2
+    yield "JoinableQueue.get", joinable.get, 1, 2
+    yield "JoinableQueue.task_done", joinable.task_done, 1, 1
+
+    here, there = mp.Pipe()
+    here.send(0)
+    there.recv()
+    yield "Connection.send", lambda: here.send(1), 1, 1
+    yield "Connection.poll", there.poll, 1, 1
+    yield "Connection.recv", there.recv, 1, 2
+
+    value = mp.Value("i", 0)
+    yield "Value read under its own lock", lambda: value.value, 1, 2
+    yield "Value write under its own lock (dirty)", lambda: setattr(value, "value", 5), 2, 3
+
+
+def put_and_let_it_be_sent(queue):
+    queue.put(1)
+    while queue._sem.unsent:
+        time.sleep(0)
+
+
+def test_operations_against_the_budget(smp):
+    wrong = []
+    for name, operation, round_trips, commands in cases(smp):
+        got = cost(operation)
+        print(f"{name:75} {got[0]} round trips, {got[1]} commands")
+        if got != (round_trips, commands):
+            wrong.append((name, got, (round_trips, commands)))
+    assert not wrong
+
+
+def test_process(smp):
+    smp.Process(target=nothing).run()
+    process = smp.Process(target=nothing)
+    process.start()
+    process.join()
+    process = smp.Process(target=nothing)
+    assert cost(process.start)[0] <= 2, "the record, and what its launch posted"
+    process.join()
+    for look in (process.is_alive, lambda: process.exitcode, process.join):
+        assert cost(look)[0] == 0
+
+
+def test_manager_call(smp):
+    with smp.Manager() as manager:
+        d = manager.dict()
+        d["a"] = 1
+        assert cost(lambda: d["a"])[0] == 2
+
+
+def test_event_set_to_wake(smp):
+    """From `set` to the waiter's return: the setter's one, and the end of the waiter's sleep."""
+    event, woken = smp.Event(), threading.Event()
+    thread = threading.Thread(target=lambda: (event.wait(), woken.set()))
+    thread.start()
+    while not _core.counters()["round_trips"]:
+        time.sleep(0)
+    time.sleep(0.2)  # asleep: the wait costs what it costs before the count begins
+    with Cost() as spent:
+        event.set()
+        woken.wait()
+    thread.join()
+    assert spent.round_trips <= 3
+
+
+def test_our_count_is_the_server_s(smp, store):
+    """The counters against the server's own, on the one server that nobody else uses."""
+    if store is not None:
+        pytest.skip("on a private store only: others talk to this one as well")
+    from urllib.parse import unquote
+
+    lock, queue = smp.Lock(), smp.Queue()
+    queue.put(0)
+    queue.get()
+    _core.settle()
+    url = _core.session_info()[2]
+    path, password = url.removeprefix("redis+unix://").split("?pass=")
+    server = stores.Connection(unquote(path), unquote(password))
+
+    def processed():
+        return int(server.info("stats")["total_commands_processed"])
+
+    before, own = processed(), _core.counters()["commands"]
+    for i in range(50):
+        lock.acquire()
+        lock.release()
+        queue.put(i)
+        queue.get()
+    _core.settle()
+    ours, theirs = _core.counters()["commands"] - own, processed() - before - 1
+    # The server also counts the commands inside scripts; so it is the scripts that are compared.
+    assert ours <= theirs
+    calls = server.info("commandstats")
+    scripts = sum(int(v.split("calls=")[1].split(",")[0]) for k, v in calls.items() if k == "cmdstat_evalsha")
+    assert scripts >= ours - 60
+    server.close()

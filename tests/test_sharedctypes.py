@@ -1,0 +1,216 @@
+"""Values and arrays, and what is visible when."""
+
+import ctypes
+import threading
+
+import numpy as np
+import pytest
+
+
+class Point(ctypes.Structure):
+    _fields_ = [("x", ctypes.c_int), ("y", ctypes.c_double)]
+
+
+def increment(value, n):
+    for _ in range(n):
+        with value.get_lock():
+            value.value += 1
+
+
+def test_locked_increments(mp):
+    value = mp.Value("q", 5)
+    processes = [mp.Process(target=increment, args=(value, 50)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert value.value == 155
+
+
+def change(number, array, point, text):
+    number.value *= 2
+    for i in range(len(array)):
+        array[i] += i
+    point.x, point.y = 7, 0.5
+    text.value = b"changed"
+
+
+def test_what_a_process_wrote_is_there_after_join(mp):
+    number = mp.RawValue("d", 1.5)
+    array = mp.Array("i", range(10))
+    point = mp.Value(Point, 1, 2.0)
+    text = mp.Array("c", b"original text")
+    process = mp.Process(target=change, args=(number, array, point, text))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    assert number.value == 3.0
+    assert array[:] == [2 * i for i in range(10)]
+    assert (point.x, point.y) == (7, 0.5)
+    assert text.value == b"changed"
+
+
+def test_a_view_is_the_memory_itself(mp):
+    array = mp.Array("f", 1000)
+    view = np.ctypeslib.as_array(array.get_obj())
+    view[:] = np.arange(1000)
+    process = mp.Process(target=double_all, args=(array,))
+    process.start()
+    process.join()
+    assert (view == 2 * np.arange(1000)).all()
+
+
+def double_all(array):
+    view = np.ctypeslib.as_array(array.get_obj())
+    view *= 2
+
+
+def test_what_a_message_follows_is_there_with_it(mp):
+    value, array = mp.RawValue("i", 0), mp.RawArray("b", 1 << 20)
+    here, there = mp.Pipe()
+    process = mp.Process(target=answer_with_memory, args=(value, array, there))
+    process.start()
+    for i in range(1, 5):
+        value.value = i
+        array[-i] = i
+        here.send("look")
+        assert here.recv() == (i, i)
+        assert value.value == -i
+    process.join()
+
+
+def answer_with_memory(value, array, connection):
+    for i in range(1, 5):
+        connection.recv()
+        seen = value.value, array[-i]
+        value.value = -i
+        connection.send(seen)
+
+
+def relay(value, incoming, outgoing, add):
+    incoming.get()
+    value.value += add
+    outgoing.put("go on")
+
+
+def test_visibility_is_transitive(mp):
+    """The third process hears from the second only, and sees what the first wrote."""
+    value = mp.RawValue("i", 1)
+    a, b, c = mp.SimpleQueue(), mp.Queue(), mp.JoinableQueue()
+    first = mp.Process(target=relay, args=(value, a, b, 10))
+    second = mp.Process(target=relay, args=(value, b, c, 100))
+    first.start()
+    second.start()
+    a.put("go")
+    assert c.get(timeout=30) == "go on"
+    assert value.value == 111
+    first.join()
+    second.join()
+
+
+def write_every_second(array, start, barrier):
+    for i in range(start, len(array), 2):
+        array[i] = start + 1
+    barrier.wait(30)
+    assert list(array) == [1, 2] * (len(array) // 2)
+
+
+def test_two_writers_of_one_page_both_survive(mp):
+    array, barrier = mp.RawArray("b", 1000), mp.Barrier(3)
+    processes = [mp.Process(target=write_every_second, args=(array, start, barrier)) for start in (0, 1)]
+    for process in processes:
+        process.start()
+    barrier.wait(30)
+    assert list(array) == [1, 2] * 500
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+
+
+def test_events_conditions_and_semaphores_carry_memory(mp):
+    value, event, semaphore = mp.RawValue("i", 0), mp.Event(), mp.Semaphore(0)
+    condition = mp.Condition()
+    process = mp.Process(target=write_then_signal, args=(value, event, semaphore, condition))
+    with condition:
+        process.start()
+        event.wait(30)
+        assert value.value == 1
+        semaphore.acquire(timeout=30)
+        assert value.value == 2
+        assert condition.wait_for(lambda: value.value == 3, 30)
+    process.join()
+
+
+def write_then_signal(value, event, semaphore, condition):
+    value.value = 1
+    event.set()
+    value.value = 2
+    semaphore.release()
+    with condition:
+        value.value = 3
+        condition.notify()
+
+
+def spin(value, ready):
+    ready.send(None)
+    while value.value == 0:
+        pass
+
+
+@pytest.mark.parametrize(
+    "mp",
+    [
+        "stdlib",
+        pytest.param(
+            "serverless",
+            marks=pytest.mark.xfail(
+                reason="a write is visible after the next acquire; a loop that only reads makes none", strict=True
+            ),
+        ),
+    ],
+    indirect=True,
+)
+def test_a_spin_on_a_raw_value_ends(mp):
+    value = mp.RawValue("i", 0)
+    here, there = mp.Pipe()
+    process = mp.Process(target=spin, args=(value, there))
+    process.start()
+    here.recv()
+    value.value = 1
+    mp.Event().set()
+    process.join(5)
+    ended = not process.is_alive()
+    process.kill()
+    process.join()
+    assert ended
+
+
+def test_arguments(mp):
+    assert mp.Value("i", lock=False).value == 0
+    lock = mp.RLock()
+    assert mp.Array("i", 3, lock=lock).get_lock() is lock
+    with pytest.raises(AttributeError):
+        mp.Array("i", 3, lock="no lock")
+    with pytest.raises(TypeError):
+        mp.Value("i", 1, 2)
+
+
+def test_threads_publish_as_well(mp):
+    value, queue = mp.RawValue("i", 0), mp.SimpleQueue()
+    process = mp.Process(target=add_when_told, args=(value, queue))
+    process.start()
+
+    def write():
+        value.value = 41
+        queue.put("now")
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    thread.join()
+    process.join()
+    assert value.value == 42
+
+
+def add_when_told(value, queue):
+    queue.get()
+    value.value += 1

@@ -1,0 +1,192 @@
+"""Locks, semaphores, conditions, events, barriers."""
+
+import pickle
+import threading
+
+import pytest
+
+
+def hold(lock, connection):
+    with lock:
+        connection.send("held")
+        connection.recv()
+
+
+def test_lock_excludes_another_process(mp):
+    lock = mp.Lock()
+    here, there = mp.Pipe()
+    process = mp.Process(target=hold, args=(lock, there))
+    process.start()
+    assert here.recv() == "held"
+    assert lock.acquire(False) is False
+    assert lock.acquire(timeout=0.05) is False
+    here.send("go")
+    assert lock.acquire(timeout=30) is True
+    lock.release()
+    process.join()
+
+
+def test_lock_released_too_often(mp):
+    with pytest.raises(ValueError, match="released too many times"):
+        mp.Lock().release()
+
+
+def test_lock_released_by_another_process(mp):
+    lock = mp.Lock()
+    lock.acquire()
+    process = mp.Process(target=lock_release, args=(lock,))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    assert lock.acquire(timeout=10)
+
+
+def lock_release(lock):
+    lock.release()
+
+
+def test_rlock(mp):
+    lock = mp.RLock()
+    assert lock.acquire() and lock.acquire()
+    lock.release()
+    raised = []
+
+    def release():
+        try:
+            lock.release()
+        except AssertionError as e:
+            raised.append(e)
+
+    thread = threading.Thread(target=release)
+    thread.start()
+    thread.join()
+    assert raised, "only the owner may release it"
+    lock.release()
+    with pytest.raises(AssertionError):
+        lock.release()
+
+
+def test_semaphores_count(mp):
+    semaphore = mp.Semaphore(2)
+    assert semaphore.acquire() and semaphore.acquire()
+    assert not semaphore.acquire(False)
+    for _ in range(3):
+        semaphore.release()
+    assert semaphore.get_value() == 3
+    bounded = mp.BoundedSemaphore(1)
+    with pytest.raises(ValueError):
+        bounded.release()
+    with pytest.raises(OSError, match="22"):
+        mp.Semaphore(-1)
+
+
+def test_pickling_outside_a_launch_is_refused(mp):
+    for thing in (mp.Lock(), mp.Event(), mp.Condition(), mp.Queue(), mp.Semaphore(), mp.SimpleQueue()):
+        with pytest.raises(RuntimeError):
+            pickle.dumps(thing)
+
+
+def wait_for_turn(condition, turn, mine, log):
+    with condition:
+        condition.wait_for(lambda: turn.value == mine, timeout=30)
+        log.put(mine)
+        turn.value += 1
+        condition.notify_all()
+
+
+def test_condition_hands_the_turn_round(mp):
+    condition, turn, log = mp.Condition(), mp.Value("i", 0), mp.Queue()
+    processes = [mp.Process(target=wait_for_turn, args=(condition, turn, i, log)) for i in (2, 1, 0)]
+    for process in processes:
+        process.start()
+    assert [log.get(timeout=30) for _ in processes] == [0, 1, 2]
+    for process in processes:
+        process.join()
+
+
+def test_condition_times_out_and_keeps_the_lock(mp):
+    condition = mp.Condition()
+    with condition:
+        with condition:
+            assert condition.wait(0.05) is False
+            assert condition._lock._semlock._count() == 2
+    with pytest.raises(AssertionError):
+        condition.wait()
+    with pytest.raises(AssertionError):
+        condition.notify()
+
+
+def test_event(mp):
+    event = mp.Event()
+    assert not event.is_set()
+    assert event.wait(0.05) is False
+    here, there = mp.Pipe()
+    process = mp.Process(target=report_event, args=(event, there))
+    process.start()
+    assert here.recv() == "waiting"
+    event.set()
+    assert here.recv() is True
+    process.join()
+    event.clear()
+    assert not event.is_set()
+
+
+def report_event(event, connection):
+    connection.send("waiting")
+    connection.send(event.wait(30))
+
+
+def pass_barrier(barrier, rounds, results):
+    for _ in range(rounds):
+        results.put(barrier.wait(30))
+
+
+def test_barrier(mp):
+    barrier, results = mp.Barrier(3), mp.Queue()
+    processes = [mp.Process(target=pass_barrier, args=(barrier, 5, results)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    indices = [results.get(timeout=30) for _ in range(15)]
+    for process in processes:
+        process.join()
+    assert sorted(indices) == sorted([0, 1, 2] * 5)
+
+
+def test_barrier_breaks(mp):
+    barrier = mp.Barrier(2)
+    with pytest.raises(threading.BrokenBarrierError):
+        barrier.wait(0.05)
+    assert barrier.broken
+    with pytest.raises(threading.BrokenBarrierError):
+        barrier.wait()
+    barrier.reset()
+    assert not barrier.broken and barrier.n_waiting == 0
+    barrier.abort()
+    assert barrier.broken
+
+
+def failing_action():
+    raise KeyError("action")
+
+
+def test_barrier_action(mp):
+    barrier = mp.Barrier(1, action=failing_action)
+    with pytest.raises(KeyError):
+        barrier.wait()
+    assert barrier.broken
+
+
+def test_many_threads_share_a_lock(mp):
+    lock, counter = mp.Lock(), [0]
+
+    def count():
+        for _ in range(100):
+            with lock:
+                counter[0] += 1
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert counter == [400]
