@@ -177,6 +177,7 @@ impl Link {
             .map(|(n, _)| n.clone())
             .collect();
         for name in names {
+            p.store.count(|c| &c.round_trips, 1);
             let mut patience = Patience::new();
             loop {
                 let place = p.store.route(&self.lanes[&name].unread[0].keys[0]);

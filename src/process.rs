@@ -524,15 +524,15 @@ impl Process {
         for object in tasks {
             self.reap_object(&object, &self.number, exit_code, attempts)?;
         }
-        let held: Vec<(String, u8)> = self
-            .handles
-            .lock()
-            .expect("no panic under this lock")
-            .drain()
-            .map(|(k, _)| k)
-            .collect();
-        for (object, end) in held {
-            self.drop_hold_of(&object, end, &self.number)?;
+        let mut held: HashMap<String, Vec<String>> = HashMap::new();
+        for ((object, end), _) in self.handles.lock().expect("no panic under this lock").drain() {
+            held.entry(object).or_default().push(end.to_string());
+        }
+        for (object, ends) in held {
+            // Both ends of a pipe at once: a thread of this process that still reads must not see an end of file.
+            let mut args: Vec<&[u8]> = vec![self.number.as_bytes()];
+            args.extend(ends.iter().map(String::as_bytes));
+            self.post(&scripts::DETACH, &object, &Args(&args))?;
         }
         self.settle()
     }

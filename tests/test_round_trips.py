@@ -18,7 +18,14 @@ class Cost:
     def __enter__(self):
         _core.settle()
         self.before = _core.counters()
+        while self.before != (now := self.later()):  # what our own threads are still at is not counted
+            self.before = now
         return self
+
+    @staticmethod
+    def later():
+        time.sleep(0.02)
+        return _core.counters()
 
     def __exit__(self, *_):
         after = _core.counters()
@@ -75,7 +82,7 @@ def cases(mp):
     yield "Queue.get", queue.get, 1, 2
     yield "Queue.put (bounded)", lambda: put_and_let_it_be_sent(bounded), 1, 2
     yield "Queue.get (bounded)", bounded.get, 1, 3
-    yield "JoinableQueue.put", lambda: put_and_let_it_be_sent(joinable), 0, 2
+    yield "JoinableQueue.put", lambda: put_and_let_it_be_sent(joinable), 1, 2
     yield "JoinableQueue.get", joinable.get, 1, 2
     yield "JoinableQueue.task_done", joinable.task_done, 1, 1
 
@@ -113,7 +120,7 @@ def test_process(smp):
     process.start()
     process.join()
     process = smp.Process(target=nothing)
-    assert cost(process.start)[0] <= 2, "the record, and what its launch posted"
+    assert cost(process.start)[0] <= 2, "the record; and the thread that waits for events begins its next wait"
     process.join()
     for look in (process.is_alive, lambda: process.exitcode, process.join):
         assert cost(look)[0] == 0

@@ -134,9 +134,9 @@ def test_events_conditions_and_semaphores_carry_memory(mp):
     with condition:
         process.start()
         event.wait(30)
-        assert value.value == 1
+        assert value.value >= 1
         semaphore.acquire(timeout=30)
-        assert value.value == 2
+        assert value.value >= 2
         assert condition.wait_for(lambda: value.value == 3, 30)
     process.join()
 

@@ -95,11 +95,11 @@ def wait_for_turn(condition, turn, mine, log):
 
 
 def test_condition_hands_the_turn_round(mp):
-    condition, turn, log = mp.Condition(), mp.Value("i", 0), mp.Queue()
+    condition, turn, log = mp.Condition(), mp.Value("i", 0), mp.SimpleQueue()
     processes = [mp.Process(target=wait_for_turn, args=(condition, turn, i, log)) for i in (2, 1, 0)]
     for process in processes:
         process.start()
-    assert [log.get(timeout=30) for _ in processes] == [0, 1, 2]
+    assert [log.get() for _ in processes] == [0, 1, 2]
     for process in processes:
         process.join()
 

@@ -30,8 +30,9 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
     # On the class: the C base takes it from there when it is made.
     dispatch_table = ChainMap(ForkingPickler._extra_reducers, cloudpickle.Pickler.dispatch_table)  # type: ignore[attr-defined]
 
-    def __init__(self, file: io.BytesIO, known: dict[str, Any]) -> None:
+    def __init__(self, file: io.BytesIO, known: dict[str, Any], by_name: bool) -> None:
         super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
+        self._by_name = by_name
         self._globals = sys.modules["__main__"].__dict__
         self._known = known
         self.globals_ref[id(self._globals)] = self._globals
@@ -42,12 +43,14 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def reducer_override(self, obj: Any) -> Any:
         """By name where the worker has it."""
-        if isinstance(obj, (type, types.FunctionType)) and obj.__module__ == "__main__" and self._is_known(obj):
+        is_main_s = isinstance(obj, (type, types.FunctionType)) and obj.__module__ == "__main__"
+        if self._by_name and is_main_s and self._is_known(obj):
             return NotImplemented
         reduced = super().reducer_override(obj)
         if isinstance(obj, types.FunctionType) and obj.__globals__ is self._globals:
-            # What it names comes with `__main__`, once for all.
-            reduced[2][1]["__globals__"] = {}
+            # Most of what it names comes with `__main__`, once for all.
+            named = reduced[2][1]["__globals__"]
+            reduced[2][1]["__globals__"] = {name: named[name] for name in named if name not in self._known}
         return reduced
 
     def _is_known(self, obj: Any) -> bool:
@@ -72,7 +75,7 @@ class Missing:
     def _raise(self, *_: Any, **__: Any) -> Any:
         raise RuntimeError(object.__getattribute__(self, "_why"))
 
-    __getattr__ = __call__ = __iter__ = __len__ = __getitem__ = __setitem__ = __enter__ = __bool__ = _raise
+    __getattr__ = __call__ = __iter__ = __len__ = __getitem__ = __setitem__ = __enter__ = __exit__ = __bool__ = _raise
     __setattr__ = _raise  # type: ignore[assignment]
 
     def __reduce__(self) -> Any:
@@ -90,7 +93,7 @@ def dump() -> bytes:
 
 def _dump(wanted: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
-    ForkPickler(buffer, {}).dump(wanted)
+    ForkPickler(buffer, sys.modules["__main__"].__dict__, by_name=False).dump(wanted)
     return buffer.getvalue()
 
 
@@ -105,7 +108,7 @@ def _or_missing(name: str, value: Any) -> Any:
 def pickle_object(obj: Any) -> bytes:
     """An object for a worker that has this program's `__main__`."""
     buffer = io.BytesIO()
-    ForkPickler(buffer, _wanted(sys.modules["__main__"].__dict__)).dump(obj)
+    ForkPickler(buffer, _wanted(sys.modules["__main__"].__dict__), by_name=True).dump(obj)
     return buffer.getvalue()
 
 

@@ -82,13 +82,21 @@ local function drop()
   call('UNLINK', M .. ':q0', M .. ':q1', M .. ':w', M .. ':m', M .. ':held', M)
 end
 
--- One holder less of one end. The last one of an end of a pipe gives its peer the end of file;
+-- One holder less of some ends, all in one step. The last one of an end of a pipe gives its peer the end of file;
 -- the last one of all deletes the object.
-local function leave(holder, ending)
-  if call('HDEL', M, 'h' .. ending .. ':' .. holder) == 0 then return end
-  if call('HINCRBY', M, 'n' .. ending, -1) > 0 then return end
-  local other = 1 - tonumber(ending)
-  if tonumber(call('HGET', M, 'n' .. other) or '0') <= 0 then return drop() end
-  call('RPUSH', M .. ':q' .. other, 'E')
-  keep(M .. ':q' .. other)
+local function leave(holder, ends)
+  local left = {}
+  for _, e in ipairs(ends) do
+    if call('HDEL', M, 'h' .. e .. ':' .. holder) == 1 and call('HINCRBY', M, 'n' .. e, -1) <= 0 then
+      left[#left + 1] = 1 - tonumber(e)
+    end
+  end
+  local n = call('HMGET', M, 'n0', 'n1')
+  if #left > 0 and tonumber(n[1] or '0') <= 0 and tonumber(n[2] or '0') <= 0 then return drop() end
+  for _, other in ipairs(left) do
+    if tonumber(n[other + 1] or '0') > 0 then
+      call('RPUSH', M .. ':q' .. other, 'E')
+      keep(M .. ':q' .. other)
+    end
+  end
 end

@@ -34,7 +34,5 @@ for _, f in ipairs(call('HKEYS', M)) do
     call('HDEL', M, f)
   end
 end
-for e = 0, 1 do
-  if call('EXISTS', M) == 1 then leave(ARGV[3], e) end
-end
+leave(ARGV[3], {0, 1})
 return 'ok'
