@@ -19,7 +19,7 @@ pub struct Barrier {
 impl Barrier {
     /// Arrives. The index and how it went: "ok", "act" (the caller is to run the action), "broken".
     fn arrive(&self, action: bool, timeout: Option<f64>) -> Result<(usize, &'static str)> {
-        let p = self.held.process;
+        let p = self.held.now()?;
         let map = p.memory.publish(p)?;
         let parties = self.parties.to_string();
         let flag: &[u8] = if action { b"1" } else { b"0" };
@@ -51,7 +51,7 @@ impl Barrier {
     }
 
     fn finish(&self, how: &str) -> Result<()> {
-        let p = self.held.process;
+        let p = self.held.now()?;
         let map = p.memory.publish(p)?;
         p.ask(
             &scripts::BARRIER_END,
@@ -93,7 +93,7 @@ impl Barrier {
 
     /// How many parties wait, and whether the barrier is broken.
     fn state(&self, py: Python<'_>) -> PyResult<(usize, bool)> {
-        let p = self.held.process;
+        let p = self.held.now()?;
         let reply = py.detach(|| {
             p.plain(
                 p.key(&self.held.id),

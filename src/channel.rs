@@ -15,7 +15,7 @@ use redis::Value;
 use crate::bell::Bell;
 use crate::conn::Until;
 use crate::error::{Error, Result};
-use crate::held::Held;
+use crate::held::{Held, now};
 use crate::keys;
 use crate::link::Outcome;
 use crate::message::{self, Message};
@@ -28,7 +28,7 @@ const MANY: usize = 256;
 
 #[pyclass(frozen, module = "serverless_mp._core")]
 pub struct Channel {
-    process: &'static Process,
+    origin: &'static Process,
     id: String,
     end: u8,
     held: Mutex<Option<Held>>,
@@ -49,9 +49,9 @@ enum Item {
 
 impl Channel {
     fn with(held: Held, id: String, end: u8) -> Self {
-        let process = held.process;
+        let origin = held.process;
         Self {
-            process,
+            origin,
             id,
             end,
             held: Mutex::new(Some(held)),
@@ -70,6 +70,10 @@ impl Channel {
         if end == 0 { "to 0" } else { "to 1" }
     }
 
+    fn now(&self) -> Result<&'static Process> {
+        now(self.origin)
+    }
+
     fn check_open(&self) -> Result<()> {
         if self
             .held
@@ -84,7 +88,7 @@ impl Channel {
 
     pub fn send(&self, payloads: &[&[u8]], task: bool, result: bool, wait: bool) -> Result<()> {
         self.check_open()?;
-        let (p, to) = (self.process, 1 - self.end);
+        let (p, to) = (self.now()?, 1 - self.end);
         let items = payloads
             .iter()
             .map(|payload| message::encode(p, &self.id, Self::kind(to), task, payload))
@@ -117,7 +121,7 @@ impl Channel {
         if self.eof.load(Ordering::Acquire) {
             return Err(Error::Eof);
         }
-        let p = self.process;
+        let p = self.now()?;
         let flying = p.in_flight(&self.id, self.end)?;
         let base = p.key(&self.id);
         let end = self.end.to_string();
@@ -167,7 +171,7 @@ impl Channel {
     }
 
     fn received(&self, item: &[u8], hold: bool) -> Result<Item> {
-        let p = self.process;
+        let p = self.now()?;
         if item == b"E" {
             self.eof.store(true, Ordering::Release);
             let end = self.end.to_string();
@@ -206,19 +210,19 @@ impl Channel {
     }
 
     fn acknowledge(&self) -> Result<()> {
-        self.process.post(&scripts::TAKE_DONE, &self.id, &Args(&[]))
+        self.now()?.post(&scripts::TAKE_DONE, &self.id, &Args(&[]))
     }
 
     fn drop_blob(&self) -> Result<()> {
         let blob = self.blob.lock().expect("no panic under this lock").take();
         blob.map_or(Ok(()), |blob| {
-            self.process.post(&scripts::DROP, &blob, &Args(&[]))
+            self.now()?.post(&scripts::DROP, &blob, &Args(&[]))
         })
     }
 
     /// How many items wait, and whether the end of file stands behind them.
     fn length(&self) -> Result<(i64, bool)> {
-        let reply = self.process.call(
+        let reply = self.now()?.call(
             &scripts::LENGTH,
             &self.id,
             &Args(&[self.end.to_string().as_bytes()]),
@@ -247,7 +251,7 @@ impl Channel {
             }
             return Ok(n > 0 || eof);
         }
-        let p = self.process;
+        let p = self.now()?;
         let key = keys::items(&p.key(&self.id), self.end);
         loop {
             let timeout = wait::server_timeout(deadline);
@@ -348,7 +352,7 @@ impl Channel {
     /// Each with the exit code of its last worker where it is a task that was begun too often.
     fn recv_many<'py>(&self, py: Python<'py>) -> PyResult<Vec<(Bound<'py, PyBytes>, Option<i32>)>> {
         let items = py.detach(|| {
-            let p = self.process;
+            let p = self.now()?;
             let mut items = vec![self.take(true, None, Until::default(), false)?];
             let args = [self.end.to_string(), MANY.to_string()];
             let more = p.call(
@@ -393,7 +397,7 @@ impl Channel {
             let ready = self.ready(None, false)?;
             let mut bell = self.bell.lock().expect("no panic under this lock");
             if bell.is_none() {
-                *bell = Some(Bell::new(self.process, self.id.clone(), self.end)?);
+                *bell = Some(Bell::new(self.now()?, self.id.clone(), self.end)?);
             }
             let bell = bell.as_ref().expect("made above");
             bell.set(ready);
@@ -407,11 +411,11 @@ impl Channel {
 
     /// Keeps this end alive for a handle on its way in a message, in the name of `holder`.
     fn lend(&self, py: Python<'_>, holder: &str) -> PyResult<()> {
-        Ok(py.detach(|| self.process.hold_as(&self.id, self.end, holder))?)
+        Ok(py.detach(|| self.now()?.hold_as(&self.id, self.end, holder))?)
     }
 
     /// The handle has arrived: this end is held by itself.
     fn arrived(&self, py: Python<'_>, holder: &str) -> PyResult<()> {
-        Ok(py.detach(|| self.process.drop_hold_of(&self.id, self.end, holder))?)
+        Ok(py.detach(|| self.now()?.drop_hold_of(&self.id, self.end, holder))?)
     }
 }

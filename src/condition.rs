@@ -17,7 +17,7 @@ pub struct Condition {
 
 impl Condition {
     fn wait_for_token(&self, lock: &SemLock, timeout: Option<f64>) -> Result<bool> {
-        let p = self.held.process;
+        let p = self.held.now()?;
         let map = p.memory.publish(p)?;
         let count = lock.set_aside();
         let maximum = lock.maxvalue.to_string();
@@ -62,7 +62,7 @@ impl Condition {
 
     fn wake(&self, n: usize) -> Result<()> {
         self.held
-            .process
+            .now()?
             .ask(
                 &scripts::NOTIFY,
                 &self.held.id,
@@ -97,7 +97,7 @@ impl Condition {
 
     /// How many wait.
     fn waiting(&self, py: Python<'_>) -> PyResult<usize> {
-        let p = self.held.process;
+        let p = self.held.now()?;
         let reply =
             py.detach(|| p.plain(format!("{}:w", p.key(&self.held.id)), &Args(&[b"LLEN"])))?;
         Ok(text(&reply).parse().unwrap_or(0))

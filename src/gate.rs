@@ -17,7 +17,7 @@ pub struct Gate {
 
 impl Gate {
     fn change(&self, how: &str, amount: i64, wait: bool) -> Result<()> {
-        let p = self.held.process;
+        let p = self.held.now()?;
         let map = p.memory.publish(p)?;
         let amount = amount.to_string();
         let args = Args(&[how.as_bytes(), amount.as_bytes(), map.as_bytes()]);
@@ -31,7 +31,7 @@ impl Gate {
     }
 
     fn pass(&self, block: bool, timeout: Option<f64>) -> Result<bool> {
-        let p = self.held.process;
+        let p = self.held.now()?;
         let deadline = wait::deadline(timeout);
         let reply = p.ask(
             &scripts::GATE_WAIT,

@@ -1,12 +1,24 @@
 //! One handle on one end of an object: while any process has one, the object exists.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::process::{self, Process};
 
 pub struct Held {
+    /// Where the handle was made: what it holds there it gives back there.
     pub process: &'static Process,
     pub id: String,
     end: u8,
+}
+
+/// The state to use for an object that was made in `origin`: after the program's own `fork()` that of the child.
+pub fn now(origin: &'static Process) -> Result<&'static Process> {
+    let process = process::current()?;
+    if process.session.id != origin.session.id {
+        return Err(Error::State(
+            "this object is of a session that has ended".into(),
+        ));
+    }
+    Ok(process)
 }
 
 impl Held {
@@ -30,6 +42,10 @@ impl Held {
         let process = process::current()?;
         process.hold(&id, end)?;
         Ok(Self { process, id, end })
+    }
+
+    pub fn now(&self) -> Result<&'static Process> {
+        now(self.process)
     }
 
     /// For an end that its creation has made this process hold already.

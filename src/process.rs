@@ -525,7 +525,12 @@ impl Process {
             self.reap_object(&object, &self.number, exit_code, attempts)?;
         }
         let mut held: HashMap<String, Vec<String>> = HashMap::new();
-        for ((object, end), _) in self.handles.lock().expect("no panic under this lock").drain() {
+        for ((object, end), _) in self
+            .handles
+            .lock()
+            .expect("no panic under this lock")
+            .drain()
+        {
             held.entry(object).or_default().push(end.to_string());
         }
         for (object, ends) in held {

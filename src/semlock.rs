@@ -40,7 +40,7 @@ impl SemLock {
 
     /// Takes one unit; false if the time is over first.
     pub fn take(&self, block: bool, deadline: Option<Instant>) -> Result<bool> {
-        let p = self.held.process;
+        let p = self.held.now()?;
         let reply = p.ask(
             &scripts::SEM_ACQUIRE,
             &self.held.id,
@@ -72,7 +72,7 @@ impl SemLock {
 
     /// One unit back. Without waiting where this process holds one: the count cannot then exceed the maximum.
     fn give(&self, held: bool) -> Result<()> {
-        let p = self.held.process;
+        let p = self.held.now()?;
         let map = p.memory.publish(p)?;
         let maximum = self.maxvalue.to_string();
         let args = Args(&[maximum.as_bytes(), map.as_bytes()]);
@@ -98,7 +98,7 @@ impl SemLock {
     }
 
     fn value(&self) -> Result<i64> {
-        let p = self.held.process;
+        let p = self.held.now()?;
         let value = p.plain(p.key(&self.held.id), &Args(&[b"HGET", b"v"]))?;
         crate::store::text(&value)
             .parse()

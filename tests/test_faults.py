@@ -1,0 +1,323 @@
+"""What goes wrong: connections cut, processes killed, stores flushed, wrong, full of others' payloads."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+import stores
+from conftest import PROGRAMS
+from serverless_mp import private
+
+PROXY = Path(__file__).with_name("proxy.py")
+LEASE = 6
+
+
+@contextlib.contextmanager
+def through_a_proxy(mean):
+    """The URL of a private store behind a proxy that cuts a connection every `mean` seconds on average, and its cuts."""
+    with tempfile.TemporaryDirectory(prefix="smp-test-") as folder:
+        store = f"{folder}/store"
+        os.mkdir(store)
+        url = private.start(store)
+        proxy = subprocess.Popen(
+            [sys.executable, PROXY, f"{folder}/p", f"{store}/s", str(mean)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert proxy.stdout.readline() == "ready\n"
+        cuts = []
+        try:
+            yield url.replace("/store/s?", "/p?").replace("%2Fstore%2Fs?", "%2Fp?"), cuts
+        finally:
+            out, _ = proxy.communicate()
+            cuts.append(int(out))
+            private.stop()
+
+
+def test_nothing_is_lost_or_doubled_when_connections_are_cut(run):
+    items, hand_overs = os.environ.get("SERVERLESS_MP_TEST_ITEMS", "10000 2000").split()
+    with through_a_proxy(0.05) as (url, cuts):
+        done = run(PROGRAMS / "through_cuts.py", items, hand_overs, env={"SERVERLESS_MP_REDIS_URL": url}, timeout=110)
+    print(done.stdout, "cuts", cuts)
+    assert f"items {items} lost 0 doubled 0 out of order 0\n" in done.stdout, done.stderr
+    assert f"hand-overs {hand_overs} counted {hand_overs} token there\n" in done.stdout, done.stderr
+    assert cuts[0] > 3, "the connections were cut"
+
+
+def running(folder):
+    """Processes that have the folder in their command line or environment, and are no zombies."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and int(entry.name) != os.getpid():
+                texts = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+                if folder.encode() in texts:
+                    found.append(int(entry.name))
+    return found
+
+
+@contextlib.contextmanager
+def a_pool_in_the_middle_of_a_map(env):
+    """The program, and the process ids of its pool."""
+    with tempfile.TemporaryDirectory(prefix="smp-test-") as folder:
+        program = subprocess.Popen(
+            [sys.executable, "-m", "serverless_mp.cli", "run", PROGRAMS / "pool_for_ever.py"],
+            env={**os.environ, **env, "TMPDIR": folder},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        word, *pids = program.stdout.readline().split()
+        assert word == "pids" and len(pids) >= 3
+        yield program, folder
+        program.stdout.close()
+
+
+def wait_until(condition, seconds):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.05)
+
+
+def test_a_killed_parent_leaves_nothing(store):
+    with a_pool_in_the_middle_of_a_map({}) as (program, folder):
+        assert len(running(folder)) >= 5
+        assert any(Path(folder).iterdir())
+        program.kill()
+        program.wait()
+        wait_until(lambda: not running(folder) and not any(Path(folder).glob("smp-*")), 10)
+
+
+def test_a_killed_parent_leaves_no_key_after_the_lease(tmp_path):
+    with stores.server(tmp_path / "server") as port:
+        client = stores.Connection(("127.0.0.1", port), stores.PASSWORD)
+        env = {"SERVERLESS_MP_REDIS_URL": f"redis://:{stores.QUOTED}@127.0.0.1:{port}", "SERVERLESS_MP_LEASE": str(LEASE)}
+        with a_pool_in_the_middle_of_a_map(env) as (program, folder):
+            time.sleep(LEASE)  # longer than the lease: it is renewed
+            assert program.poll() is None
+            assert client.call("DBSIZE") > 5
+            for key in client.call("KEYS", "*"):
+                assert 0 < client.call("PTTL", key.decode()) <= LEASE * 1000, key
+            program.kill()
+            program.wait()
+            wait_until(lambda: not running(folder), 10)
+            wait_until(lambda: client.call("DBSIZE") == 0, LEASE + 1)
+        client.close()
+
+
+def test_a_session_leaves_no_key_at_its_end(tmp_path, run):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import multiprocessing as mp\n"
+        "if __name__ == '__main__':\n"
+        "    with mp.Pool(2) as pool: pool.map(abs, range(100), chunksize=1)\n"
+        "    q = mp.Queue(); v = mp.Array('d', 10**5); v[5] = 1; q.put(b'x' * 3_000_000)\n"
+        "    m = mp.Manager(); d = m.dict(a=1)\n"
+    )
+    with stores.server(tmp_path / "server") as port:
+        done = run(program, env={"SERVERLESS_MP_REDIS_URL": f"redis://:{stores.QUOTED}@127.0.0.1:{port}/3"})
+        assert done.returncode == 0 and not done.stderr
+        client = stores.Connection(("127.0.0.1", port), stores.PASSWORD)
+        assert client.info("keyspace") == {}
+        client.close()
+
+
+FLUSHED = """
+import multiprocessing, sys
+lock, queue, event = multiprocessing.Lock(), multiprocessing.Queue(), multiprocessing.Event()
+lock.acquire(); lock.release(); queue.put(1); queue.get()
+print("ready", flush=True)
+sys.stdin.readline()
+for use in (lock.acquire, queue.get_nowait, lambda: queue.get(timeout=0.1), queue.qsize, event.is_set, lambda: event.wait(1)):
+    try:
+        print("no error", use())
+    except ConnectionError as e:
+        print(str(e).partition(":")[0])
+queue.cancel_join_thread()
+"""
+
+
+def test_a_flushed_store_is_no_empty_queue_and_no_open_lock(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(FLUSHED)
+    with stores.server(tmp_path / "server") as port:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "serverless_mp.cli", "run", program],
+            env={**os.environ, "SERVERLESS_MP_REDIS_URL": f"redis://:{stores.QUOTED}@127.0.0.1:{port}"},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        assert process.stdout.readline() == "ready\n"
+        client = stores.Connection(("127.0.0.1", port), stores.PASSWORD)
+        client.call("FLUSHALL")
+        client.close()
+        out, err = process.communicate("go\n", timeout=60)
+    assert out == "session lost\n" * 6, err
+
+
+def test_a_wait_ends_when_the_session_is_lost(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import multiprocessing\nqueue = multiprocessing.Queue()\nprint('ready', flush=True)\n"
+        "try:\n    queue.get()\nexcept ConnectionError as e:\n    print(e)\n"
+    )
+    with stores.server(tmp_path / "server") as port:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "serverless_mp.cli", "run", program],
+            env={
+                **os.environ, "SERVERLESS_MP_REDIS_URL": f"redis://:{stores.QUOTED}@127.0.0.1:{port}", "SERVERLESS_MP_LEASE": "3",
+            },
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        assert process.stdout.readline() == "ready\n"
+        client = stores.Connection(("127.0.0.1", port), stores.PASSWORD)
+        client.call("FLUSHALL")
+        client.close()
+        out, err = process.communicate(timeout=30)
+    assert out.startswith("session lost"), err
+
+
+ONE_LOCK = "import multiprocessing; multiprocessing.Lock()"
+
+
+@pytest.fixture
+def one_lock(run, tmp_path):
+    """Runs a program that makes one lock; its standard error, and the seconds it took."""
+    program = tmp_path / "one_lock.py"
+    program.write_text(ONE_LOCK)
+
+    def one_lock(**env):
+        begin = time.monotonic()
+        done = run(program, env=env)
+        assert done.returncode != 0
+        return done.stderr, time.monotonic() - begin
+
+    return one_lock
+
+
+def test_a_store_that_does_not_let_us_in(one_lock, tmp_path):
+    with stores.server(tmp_path / "server") as port:
+        err, seconds = one_lock(SERVERLESS_MP_REDIS_URL=f"redis://:wrongpassword@127.0.0.1:{port}")
+    assert "SERVERLESS_MP_REDIS_URL" in err and f"127.0.0.1:{port}" in err and "WRONGPASS" in err or "invalid" in err
+    assert "wrongpassword" not in err
+    assert seconds < 5
+
+
+def test_a_store_that_is_not_there(one_lock):
+    err, seconds = one_lock(SERVERLESS_MP_REDIS_URL=f"redis://:secret@127.0.0.1:{stores.free_port()}")
+    assert "ConnectionError" in err and "SERVERLESS_MP_REDIS_URL" in err and "127.0.0.1" in err
+    assert "secret" not in err
+    assert seconds < 6
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SERVERLESS_MP_REDIS_URL", "localhost:6379"),
+        ("SERVERLESS_MP_REDIS_URL", "http://:secret@localhost"),
+        ("SERVERLESS_MP_REDIS_URL", "redis://:secret@localhost:port"),
+        ("SERVERLESS_MP_WORKERS", "four"),
+        ("SERVERLESS_MP_LEASE", "0"),
+    ],
+)
+def test_settings_that_cannot_be_used(one_lock, name, value):
+    err, _ = one_lock(**{name: value})
+    assert name in err and ("valid forms: redis://" in err or "whole number" in err)
+    assert "secret" not in err
+    assert "Traceback" not in err
+
+
+def test_a_store_that_evicts_is_refused(one_lock, tmp_path):
+    with stores.server(tmp_path / "server", "--maxmemory-policy", "allkeys-lru") as port:
+        err, _ = one_lock(SERVERLESS_MP_REDIS_URL=f"redis://:{stores.QUOTED}@127.0.0.1:{port}")
+    assert "maxmemory-policy allkeys-lru" in err and "noeviction" in err
+
+
+FORGED = """
+import multiprocessing, os, sys
+sys.path.insert(0, {tests!r})
+import stores
+class Evil:
+    def __reduce__(self):
+        return print, ("EXECUTED",)
+import pickle
+queue, other = multiprocessing.SimpleQueue(), multiprocessing.SimpleQueue()
+queue.put("mine")
+client = stores.Connection(("127.0.0.1", {port}), stores.PASSWORD)
+keys = [key.decode() for key in client.call("KEYS", "*:q0")]
+key, = keys
+sealed = client.call("LINDEX", key, 0)
+def raw(item):
+    words = [b"RPUSH", key.encode(), item]
+    client.socket.sendall(b"*3\\r\\n" + b"".join(b"$%d\\r\\n%b\\r\\n" % (len(w), w) for w in words))
+    client._reply()
+raw(b"I0" + b"0" * 16 + bytes(8) + pickle.dumps(Evil()))
+changed = bytearray(sealed); changed[-1] ^= 1
+raw(bytes(changed))
+other_key = key.replace(queue._reader._handle.id, other._reader._handle.id)
+key = other_key
+raw(sealed)
+print(queue.get())
+for q in (queue, queue, other):
+    try:
+        print("opened", q.get())
+    except ValueError as e:
+        print("refused" if "seal does not open" in str(e) else e)
+"""
+
+
+def test_forged_changed_and_moved_payloads_are_refused(run, tmp_path):
+    with stores.server(tmp_path / "server") as port:
+        program = tmp_path / "program.py"
+        program.write_text(FORGED.format(tests=str(Path(__file__).parent), port=port))
+        done = run(program, env={"SERVERLESS_MP_REDIS_URL": f"redis://:{stores.QUOTED}@127.0.0.1:{port}"})
+    assert done.stdout == "mine\nrefused\nrefused\nrefused\n", done.stderr
+
+
+def test_nothing_crosses_the_program_s_own_fork(run, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import multiprocessing, os\n"
+        "lock, (here, there) = multiprocessing.Lock(), multiprocessing.Pipe()\n"
+        "lock.acquire()\n"
+        "here.send(0); there.recv()\n"
+        "pid = os.fork()\n"
+        "if pid == 0:\n"
+        "    there.send('from the child')\n"
+        "    lock.release()\n"
+        "    del lock, here, there\n"
+        "    os._exit(0)\n"
+        "print(here.recv(), os.waitpid(pid, 0)[1], lock.acquire(timeout=10))\n"
+        "here.send('still there'); print(there.recv())\n"
+    )
+    done = run(program)
+    assert done.stdout == "from the child 0 True\nstill there\n", done.stderr
+
+
+def call_method(thing, name):
+    getattr(thing, name)()
+
+
+def test_a_killed_worker_in_a_wait_loses_nothing(smp):
+    """It waits for an item and for a lock when it is killed; both go to others."""
+    queue, lock = smp.Queue(), smp.Lock()
+    lock.acquire()
+    waiters = [smp.Process(target=call_method, args=(queue, "get")) for _ in range(2)]
+    waiters += [smp.Process(target=call_method, args=(lock, "acquire")) for _ in range(2)]
+    for process in waiters:
+        process.start()
+    time.sleep(0.3)  # some of them wait by now; killed before or during the wait, nothing may be lost
+    for process in waiters:
+        os.kill(process.pid, signal.SIGKILL)
+    for process in waiters:
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+    queue.put("kept")
+    assert queue.get(timeout=10) == "kept"
+    lock.release()
+    assert lock.acquire(timeout=10)
