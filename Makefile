@@ -55,7 +55,7 @@ lint: $(VENV)/.built $(VENV)/.group-lint $(VENV)/.group-test  ## formatting, cli
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m mypy.stubtest serverless_mp._core --ignore-disjoint-bases
+	$(BIN)/python -m mypy.stubtest serverless_mp._core --allowlist stubtest-allowlist.txt --ignore-unused-allowlist --ignore-disjoint-bases
 
 lint-deny:  ## licences, bans and sources of the crates (advisories where the network allows: cargo deny check)
 	cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny

@@ -244,10 +244,11 @@ impl Channel {
         }
         if !block {
             let (n, eof) = self.length()?;
-            if n == 0 && !eof {
-                if let Some(bell) = self.bell.lock().expect("no panic under this lock").as_ref() {
-                    bell.set(false);
-                }
+            if n == 0
+                && !eof
+                && let Some(bell) = self.bell.lock().expect("no panic under this lock").as_ref()
+            {
+                bell.set(false);
             }
             return Ok(n > 0 || eof);
         }

@@ -32,7 +32,7 @@ impl Condition {
                 "semaphore or lock released too many times".into(),
             ));
         };
-        let waited = wait::token(
+        let ended = wait::token(
             p,
             &self.held.id,
             waiter,
@@ -48,7 +48,7 @@ impl Condition {
             raised = Some(e);
         }
         lock.take_up(count);
-        match waited {
+        match ended {
             Waited::Stopped(e, token) => {
                 if token.is_some() {
                     self.wake(1)?; // a notification that this waiter did not live to use

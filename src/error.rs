@@ -12,7 +12,7 @@ use pyo3::exceptions::{
 pub enum Error {
     /// A setting or an argument that cannot be used.
     Value(String),
-    /// An argument that the system refuses, in CPython.
+    /// An argument that the system refuses, in `CPython`.
     Invalid(String),
     /// The store cannot be reached, for now.
     Unreachable(String),

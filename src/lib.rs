@@ -13,8 +13,6 @@
 //! `signals`, `error`. Of these only `signals` and `error` know Python. Nothing outside `link` and `heart` writes
 //! to a connection, and `process` is the only door to `link`.
 
-#![deny(unsafe_op_in_unsafe_fn)]
-
 mod barrier;
 mod bell;
 mod channel;

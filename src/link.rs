@@ -271,16 +271,15 @@ impl Link {
             .get_mut(&name)
             .and_then(|l| l.conn.as_mut())
             .expect("connected above");
-        match if told {
+        if let Ok(value) = if told {
             conn.read(soon())
         } else {
             Err(Ended::Deadline)
         } {
-            Ok(value) => Ok(Outcome::Stopped(reason, value)),
-            Err(_) => {
-                self.drop_conn(&name);
-                Ok(Outcome::Stopped(reason, Value::Nil))
-            }
+            Ok(Outcome::Stopped(reason, value))
+        } else {
+            self.drop_conn(&name);
+            Ok(Outcome::Stopped(reason, Value::Nil))
         }
     }
 
@@ -352,7 +351,7 @@ impl Link {
             p.unread.fetch_sub(1, Ordering::AcqRel);
             match error_code(&value) {
                 Some("NOSCRIPT" | "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN") => {
-                    again.push(request)
+                    again.push(request);
                 }
                 Some(_) => failed = checked(value).map(|_| ()),
                 None => {}

@@ -21,7 +21,7 @@ use crate::scripts::{self, Script};
 use crate::seal::Seal;
 use crate::store::{Store, text};
 
-/// A semaphore's greatest value, as CPython's `SEM_VALUE_MAX` on Linux.
+/// A semaphore's greatest value, as `CPython`'s `SEM_VALUE_MAX` on Linux.
 pub const SEM_VALUE_MAX: i64 = i32::MAX as i64;
 
 pub struct Session {
@@ -348,10 +348,10 @@ impl Process {
 
     fn thread(&self) -> Result<Thread> {
         HERE.with_borrow_mut(|here| {
-            if let Some(h) = here {
-                if std::ptr::eq(h.process, self) {
-                    return Ok(h.thread.clone());
-                }
+            if let Some(h) = here
+                && std::ptr::eq(h.process, self)
+            {
+                return Ok(h.thread.clone());
             }
             let process = current()?;
             if !std::ptr::eq(process, self) {

@@ -1,7 +1,7 @@
 //! `_core.SemLock`: locks and semaphores, as `_multiprocessing.SemLock`.
 //!
 //! The store keeps the value and the line of waiters, and hands a released unit to the longest waiter. How often
-//! this process has taken it, and which thread last did, is known here alone, as in CPython.
+//! this process has taken it, and which thread last did, is known here alone, as in `CPython`.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Instant;

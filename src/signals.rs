@@ -10,6 +10,10 @@ pub fn check() -> Result<()> {
     if !is_main_thread() {
         return Ok(());
     }
+    #[allow(
+        clippy::redundant_closure_for_method_calls,
+        reason = "the method is not general enough in its lifetime"
+    )]
     Python::try_attach(|py| py.check_signals())
         .unwrap_or(Ok(()))
         .map_err(Error::Raised)

@@ -22,7 +22,7 @@ use crate::process::{Args, Process};
 use crate::scripts;
 use crate::store::text;
 
-/// How CPython's forkserver reports a child of which nothing is known.
+/// How `CPython`'s forkserver reports a child of which nothing is known.
 const UNKNOWN: i32 = 255;
 
 #[derive(Default)]
@@ -163,12 +163,11 @@ fn take_events(p: &Process, events: &Channel) {
             continue;
         };
         // A store that fails here is noticed by the program's own next call.
-        let _ = match kind {
-            Some("a") => job.attached(p),
-            _ => {
-                let code = words.next().and_then(|w| w.parse().ok()).unwrap_or(UNKNOWN);
-                job.complete(p, code, words.next().unwrap_or_default())
-            }
+        let _ = if let Some("a") = kind {
+            job.attached(p)
+        } else {
+            let code = words.next().and_then(|w| w.parse().ok()).unwrap_or(UNKNOWN);
+            job.complete(p, code, words.next().unwrap_or_default())
         };
     }
 }

@@ -1,7 +1,7 @@
 """A proxy between a program and its store that cuts connections, as networks do.
 
-`python proxy.py LISTEN TARGET SECONDS`: UNIX socket paths, and the mean time between two cuts (0: never). A cut closes one of the
-connections, chosen at random, both ways and in the middle of whatever it carries. Prints `ready`, and at its end (when
+`python proxy.py LISTEN TARGET SECONDS`: UNIX socket paths, and the mean time between two cuts (0: never). A cut closes one of
+the connections, chosen at random, both ways and in the middle of whatever it carries. Prints `ready`, and at its end (when
 standard input closes) how many connections it has cut.
 """
 

@@ -100,17 +100,17 @@ def started(kind, folder):
 def cluster(folder):
     """Three nodes that share the slots."""
     with contextlib.ExitStack() as stack:
-        ports = [
-            stack.enter_context(server(folder / str(i), "--cluster-enabled", "yes", password=None)) for i in range(3)
-        ]
+        ports = [stack.enter_context(server(folder / str(i), "--cluster-enabled", "yes", password=None)) for i in range(3)]
         nodes = [Connection(("127.0.0.1", port)) for port in ports]
         bounds = [0, 5461, 10923, 16384]
-        for node, first, last in zip(nodes, bounds, bounds[1:]):
+        for node, first, last in zip(nodes, bounds, bounds[1:], strict=False):
             node.call("CLUSTER", "ADDSLOTSRANGE", first, last - 1)
         for port in ports[1:]:
             nodes[0].call("CLUSTER", "MEET", "127.0.0.1", port)
         deadline = time.monotonic() + 30
-        while not all(len(node.call("CLUSTER", "SLOTS")) == 3 and b"state:ok" in node.call("CLUSTER", "INFO") for node in nodes):
+        while not all(
+            len(node.call("CLUSTER", "SLOTS")) == 3 and b"state:ok" in node.call("CLUSTER", "INFO") for node in nodes
+        ):
             if time.monotonic() > deadline:
                 raise RuntimeError("the cluster did not form")
             time.sleep(0.05)

@@ -3,9 +3,9 @@
 import multiprocessing
 import selectors
 import socket
+from multiprocessing.connection import wait
 
 import pytest
-from multiprocessing.connection import wait
 
 
 def echo(connection):

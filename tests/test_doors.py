@@ -138,7 +138,9 @@ def test_run_module(run, tmp_path):
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "__main__.py").write_text("import sys; print(__name__, __package__, sys.argv, sys.path[0])")
-    plain = subprocess.run([sys.executable, "-m", "package", "a", "-b"], capture_output=True, text=True, cwd=tmp_path, check=True)
+    plain = subprocess.run(
+        [sys.executable, "-m", "package", "a", "-b"], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
     ours = run("-m", "package", "a", "-b", cwd=tmp_path)
     assert ours.stdout == plain.stdout, ours.stderr
     assert "No module named absent" in run("-m", "absent").stderr
@@ -185,7 +187,10 @@ def test_interrupt_ends_everything(tmp_path, where):
     """)
     )
     process = subprocess.Popen(
-        [sys.executable, "-m", "serverless_mp.cli", "run", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-m", "serverless_mp.cli", "run", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         start_new_session=True,
     )
     pids = [int(process.stdout.readline()) for _ in range(2 if where == "pool" else 1)]

@@ -27,7 +27,10 @@ def through_a_proxy(mean):
         os.mkdir(store)
         url = private.start(store)
         proxy = subprocess.Popen(
-            [sys.executable, PROXY, f"{folder}/p", f"{store}/s", str(mean)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, PROXY, f"{folder}/p", f"{store}/s", str(mean)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert proxy.stdout.readline() == "ready\n"
         cuts = []
@@ -150,7 +153,10 @@ def test_a_flushed_store_is_no_empty_queue_and_no_open_lock(tmp_path):
         process = subprocess.Popen(
             [sys.executable, "-m", "serverless_mp.cli", "run", program],
             env={**os.environ, "SERVERLESS_MP_REDIS_URL": f"redis://:{stores.QUOTED}@127.0.0.1:{port}"},
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         assert process.stdout.readline() == "ready\n"
         client = stores.Connection(("127.0.0.1", port), stores.PASSWORD)
@@ -170,9 +176,13 @@ def test_a_wait_ends_when_the_session_is_lost(tmp_path):
         process = subprocess.Popen(
             [sys.executable, "-m", "serverless_mp.cli", "run", program],
             env={
-                **os.environ, "SERVERLESS_MP_REDIS_URL": f"redis://:{stores.QUOTED}@127.0.0.1:{port}", "SERVERLESS_MP_LEASE": "3",
+                **os.environ,
+                "SERVERLESS_MP_REDIS_URL": f"redis://:{stores.QUOTED}@127.0.0.1:{port}",
+                "SERVERLESS_MP_LEASE": "3",
             },
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         assert process.stdout.readline() == "ready\n"
         client = stores.Connection(("127.0.0.1", port), stores.PASSWORD)

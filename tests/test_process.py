@@ -5,9 +5,9 @@ import signal
 import sys
 import threading
 import time
+from multiprocessing.connection import wait
 
 import pytest
-from multiprocessing.connection import wait
 
 
 def leave(code):

@@ -38,8 +38,10 @@ def main() -> int:
             ours = show("serverless-mp run", run([command, "run", "--summary", str(summary), program]))
             report = json.loads(summary.read_text())
         launched = [p for p in report["processes"] if p.get("launcher")]
-        print(f"    {len(launched)} processes launched by {sorted({p['launcher'] for p in launched})}: "
-              f"{sorted(p['pid'] for p in launched)}")
+        print(
+            f"    {len(launched)} processes launched by {sorted({p['launcher'] for p in launched})}: "
+            f"{sorted(p['pid'] for p in launched)}"
+        )
         print(f"    {report['store_commands']} store commands, {report['store_bytes']} bytes")
         same = plain == ours and bool(plain) and bool(launched)
         print("  results equal" if same else "  RESULTS DIFFER")

@@ -82,7 +82,7 @@ def _rebuild(ident: str, end: int, readable: bool, writable: bool, lent: str) ->
     return Connection(channel, readable, writable)
 
 
-def Pipe(duplex: bool = True) -> tuple[Connection, Connection]:  # noqa: N802 - CPython's name
+def Pipe(duplex: bool = True) -> tuple[Connection, Connection]:
     """Two connected ends; without `duplex` the first receives and the second sends."""
     session.ensure()
     first, second = _core.Channel.pair()
@@ -122,7 +122,7 @@ class Listener(connection.Listener):
             super().__init__(address, family, backlog, authkey)
 
 
-def Client(address: Any, family: Any = None, authkey: Any = None) -> Any:  # noqa: N802 - CPython's name
+def Client(address: Any, family: Any = None, authkey: Any = None) -> Any:
     """A connection to a listener. ConnectionRefusedError where there is none in the store."""
     if family is not None or not isinstance(address, str) or not address.startswith(_FAMILY):
         return connection_client(address, family, authkey)

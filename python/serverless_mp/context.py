@@ -25,7 +25,6 @@ class Factories(BaseContext):
     """BaseContext's factories, each from our module of the same name."""
 
     # ruff: noqa: PLC0415 - lazy imports keep `import serverless_mp` cheap, as in CPython
-    # ruff: noqa: D102 - documented where CPython documents them
 
     def cpu_count(self) -> int:
         """The number of workers that the configuration allows: a pool's default size."""
@@ -182,7 +181,7 @@ class Process(BaseProcess):
     _start_method = None
 
     @staticmethod
-    def _Popen(process_obj: Any) -> Any:  # noqa: N802 - CPython's name
+    def _Popen(process_obj: Any) -> Any:
         return default.get_context().Process._Popen(process_obj)
 
     @staticmethod
@@ -197,4 +196,4 @@ def initial() -> ServerlessContext:
 
 # `import serverless_mp as multiprocessing` has a default context of its own beside the standard library's.
 default = ServerlessDefaultContext(initial())
-default.Process = Process  # type: ignore[assignment]
+default.Process = Process  # type: ignore[assignment,misc]

@@ -1,8 +1,8 @@
 """joblib's process backends on our workers: the default, and `loky` or `multiprocessing` by name.
 
 A batch of calls travels pickled with cloudpickle, as with loky. A buffer of `SERVERLESS_MP_LARGE_ARGUMENT` bytes or more is
-stored once under the hash of its content and read once by each worker. As with joblib's memory maps, a task sees one of 1 MB or more
-read-only; of a smaller one it gets a copy of its own.
+stored once under the hash of its content and read once by each worker. As with joblib's memory maps, a task sees one of 1 MB or
+more read-only; of a smaller one it gets a copy of its own.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from . import _core, config
 from .process import ServerlessProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
@@ -121,7 +120,7 @@ class _Context:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ctx, name)
 
-    def Process(self, *args: Any, **kwargs: Any) -> Any:  # noqa: N802 - CPython's name
+    def Process(self, *args: Any, **kwargs: Any) -> Any:
         process = JoblibProcess(*args, **kwargs)
         process._environment = self._environment  # type: ignore[attr-defined]
         return process
@@ -152,7 +151,7 @@ def _drop_pool() -> None:
         _pool = None
 
 
-def _make_backend() -> type:
+def _make_backend() -> type:  # noqa: C901 - one class, which must be made late
     """The backend's class, which can only be made once joblib is there."""
     from joblib import _parallel_backends as theirs  # noqa: PLC0415 # type: ignore[import-untyped]
     from joblib.externals.loky.process_executor import TerminatedWorkerError  # noqa: PLC0415 # type: ignore[import-untyped]
@@ -211,7 +210,7 @@ def _make_backend() -> type:
 class _Finder:
     """Waits for joblib to be imported."""
 
-    def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(self, name: str, *_: Any) -> ModuleSpec | None:
         """The module's own spec, with our step after its execution."""
         if name != _MODULE:
             return None

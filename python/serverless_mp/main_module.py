@@ -16,7 +16,7 @@ import sys
 import types
 from collections import ChainMap
 from multiprocessing.reduction import ForkingPickler
-from typing import Any
+from typing import Any, ClassVar
 
 import cloudpickle
 
@@ -28,7 +28,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
     """By name what `__main__` has under its name, by value lambdas and nested functions."""
 
     # On the class: the C base takes it from there when it is made.
-    dispatch_table = ChainMap(ForkingPickler._extra_reducers, cloudpickle.Pickler.dispatch_table)  # type: ignore[attr-defined]
+    dispatch_table: ClassVar[Any] = ChainMap(ForkingPickler._extra_reducers, cloudpickle.Pickler.dispatch_table)  # type: ignore[attr-defined]
 
     def __init__(self, file: io.BytesIO, known: dict[str, Any], by_name: bool) -> None:
         super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
@@ -62,7 +62,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
 
 
 class _Unpickler(pickle.Unpickler):
-    def persistent_load(self, pid: str) -> Any:
+    def persistent_load(self, pid: str) -> Any:  # noqa: ARG002 - there is only one
         return sys.modules["__main__"].__dict__
 
 

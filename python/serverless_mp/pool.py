@@ -9,8 +9,8 @@ from __future__ import annotations
 import collections
 import os
 from multiprocessing import pool
-from multiprocessing.context import ProcessError
 from multiprocessing.connection import Connection
+from multiprocessing.context import ProcessError
 from multiprocessing.pool import ThreadPool
 from typing import Any
 
@@ -128,7 +128,7 @@ class _LocalBell:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ctx, name)
 
-    def SimpleQueue(self) -> Any:  # noqa: N802 - CPython's name
+    def SimpleQueue(self) -> Any:
         return _Bell()
 
 

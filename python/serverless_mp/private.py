@@ -56,7 +56,7 @@ def start(directory: str) -> str:
 
 def stop() -> None:
     """Ends the store, and waits for its end."""
-    global _supervisor  # noqa: PLW0603 - one per process
+    global _supervisor
     if _supervisor is not None:
         supervisor, _supervisor = _supervisor, None
         if supervisor.stdin is not None:

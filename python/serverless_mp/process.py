@@ -14,7 +14,7 @@ class ServerlessProcess(BaseProcess):
     _start_method = "serverless"
 
     @staticmethod
-    def _Popen(process_obj: Any) -> Any:  # noqa: N802 - CPython's name
+    def _Popen(process_obj: Any) -> Any:
         from .popen import Popen  # noqa: PLC0415 - lazy, as in CPython
 
         return Popen(process_obj)

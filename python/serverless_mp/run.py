@@ -1,4 +1,7 @@
-"""Runs a program as `python script.py` or `python -m module` would: `__main__`, `sys.argv`, `sys.path[0]`, tracebacks, exit code."""
+"""Runs a program as `python script.py` or `python -m module` would.
+
+That is: `__main__`, `sys.argv`, `sys.path[0]`, tracebacks, exit code.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ def run_script(path: str, arguments: list[str]) -> None:
     if not os.path.exists(path):
         sys.exit(f"serverless-mp: can't open file {os.path.abspath(path)!r}: [Errno 2] No such file or directory")
     sys.argv[:] = [path, *arguments]
-    if os.path.isdir(path) or not path.endswith((".py", ".pyw")) and _is_archive(path):
+    if os.path.isdir(path) or (not path.endswith((".py", ".pyw")) and _is_archive(path)):
         _guard(lambda: runpy.run_path(path, run_name="__main__"))
         return
     sys.path[0] = os.path.dirname(os.path.realpath(path))

@@ -19,14 +19,14 @@ def _new_value(type_: Any) -> Any:
     return rebuild_ctype(type_, Block(ctypes.sizeof(type_)), None)
 
 
-def RawValue(typecode_or_type: Any, *args: Any) -> Any:  # noqa: N802 - CPython's name
+def RawValue(typecode_or_type: Any, *args: Any) -> Any:
     """A ctypes object in shared memory, without a lock."""
     obj = _new_value(typecode_to_type.get(typecode_or_type, typecode_or_type))
     obj.__init__(*args)
     return obj
 
 
-def RawArray(typecode_or_type: Any, size_or_initializer: Any) -> Any:  # noqa: N802 - CPython's name
+def RawArray(typecode_or_type: Any, size_or_initializer: Any) -> Any:
     """A ctypes array in shared memory, without a lock: of so many zeros, or of the items of a sequence."""
     type_ = typecode_to_type.get(typecode_or_type, typecode_or_type)
     if isinstance(size_or_initializer, int):
@@ -36,12 +36,12 @@ def RawArray(typecode_or_type: Any, size_or_initializer: Any) -> Any:  # noqa: N
     return result
 
 
-def Value(typecode_or_type: Any, *args: Any, lock: Any = True, ctx: Any = None) -> Any:  # noqa: N802 - CPython's name
+def Value(typecode_or_type: Any, *args: Any, lock: Any = True, ctx: Any = None) -> Any:
     """A ctypes object in shared memory behind a lock; without one where `lock` is False."""
     return _locked(RawValue(typecode_or_type, *args), lock, ctx)
 
 
-def Array(typecode_or_type: Any, size_or_initializer: Any, *, lock: Any = True, ctx: Any = None) -> Any:  # noqa: N802
+def Array(typecode_or_type: Any, size_or_initializer: Any, *, lock: Any = True, ctx: Any = None) -> Any:
     """A ctypes array in shared memory behind a lock; without one where `lock` is False."""
     return _locked(RawArray(typecode_or_type, size_or_initializer), lock, ctx)
 

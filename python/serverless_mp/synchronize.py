@@ -81,9 +81,7 @@ class Condition(synchronize.Condition):
 
     def __setstate__(self, state: Any) -> None:
         self._lock, condition = state
-        self._condition = (
-            _core.Condition(self._lock._semlock, id=condition) if isinstance(condition, str) else condition
-        )
+        self._condition = _core.Condition(self._lock._semlock, id=condition) if isinstance(condition, str) else condition
         self._make_methods()
 
     def wait(self, timeout: float | None = None) -> bool:

@@ -88,7 +88,7 @@ def _standard_modules() -> list[str]:
 
 def stop() -> None:
     """Ends the warm parent and its workers, and waits for its end."""
-    global _zygote, _path  # noqa: PLW0603 - one per process
+    global _zygote, _path
     if _zygote is not None and _zygote[0] == os.getpid():
         (_, process, alive), _zygote, _path = _zygote, None, None
         os.close(alive)

@@ -25,9 +25,7 @@ def hand_over(lock, counter, n):
 def main(items, hand_overs):
     queue, results = multiprocessing.Queue(), multiprocessing.SimpleQueue()
     half = items // 2
-    producers = [
-        multiprocessing.Process(target=produce, args=(queue, first, first + half)) for first in (0, half)
-    ]
+    producers = [multiprocessing.Process(target=produce, args=(queue, first, first + half)) for first in (0, half)]
     consumers = [multiprocessing.Process(target=consume, args=(queue, results)) for _ in range(2)]
     for process in producers + consumers:
         process.start()
@@ -40,15 +38,11 @@ def main(items, hand_overs):
         process.join()
     got = parts[0] + parts[1]
     lost, doubled = items - len(set(got)), len(got) - len(set(got))
-    disorder = sum(
-        a > b for part in parts for low in (True, False) for a, b in pairs([i for i in part if (i < half) == low])
-    )
+    disorder = sum(a > b for part in parts for low in (True, False) for a, b in pairs([i for i in part if (i < half) == low]))
     print(f"items {items} lost {lost} doubled {doubled} out of order {disorder}")
 
     lock, counter = multiprocessing.Lock(), multiprocessing.RawValue("q", 0)
-    processes = [
-        multiprocessing.Process(target=hand_over, args=(lock, counter, hand_overs // 4)) for _ in range(4)
-    ]
+    processes = [multiprocessing.Process(target=hand_over, args=(lock, counter, hand_overs // 4)) for _ in range(4)]
     for process in processes:
         process.start()
     for process in processes:
@@ -58,7 +52,7 @@ def main(items, hand_overs):
 
 
 def pairs(items):
-    return zip(items, items[1:])
+    return zip(items, items[1:], strict=False)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,253 @@
+"""The leaves of multiprocessing over a store that speaks Redis, in Rust.
+
+Everything here needs a session: `open_session` in the program, `join_session` in a worker. Beside what is named below, every
+call may raise ConnectionError (the store cannot be reached, does not let us in, or "session lost": it no longer has the
+object), RuntimeError (there is no session, or it has ended), and what a signal handler of the program raises.
+
+Times are in seconds; None waits for ever. An `id` names an object in its session; where a constructor takes one it attaches
+to that object, else it makes a new one. An object lives while any process holds a handle on it.
+"""
+
+from typing import Final, final
+
+__all__ = [
+    "Barrier",
+    "Channel",
+    "Condition",
+    "EXIT_SESSION_LOST",
+    "Gate",
+    "Job",
+    "Region",
+    "SemLock",
+    "after_fork",
+    "check_url",
+    "close_session",
+    "counters",
+    "die_with_parent",
+    "drop_blob",
+    "get_blob",
+    "is_open",
+    "join_session",
+    "new_number",
+    "open_session",
+    "put_blob",
+    "session_info",
+    "settle",
+]
+
+EXIT_SESSION_LOST: Final[int]
+"""Exit code of a worker whose session is gone."""
+
+@final
+class SemLock:
+    """A lock or semaphore, with the methods of `_multiprocessing.SemLock`. Uncontended: `acquire` waits for one round trip,
+    `release` of what this process holds for none, a recursive `acquire` sends nothing.
+    """
+
+    SEM_VALUE_MAX: Final[int]
+    def __new__(cls, kind: int, value: int, maxvalue: int, *, id: str | None = None, beside: str | None = None) -> SemLock: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def handle(self) -> int: ...
+    @property
+    def kind(self) -> int: ...
+    @property
+    def maxvalue(self) -> int: ...
+    def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
+        """Takes one unit; False when it is not there in time."""
+    def release(self) -> None:
+        """One unit back. ValueError beyond the maximum; AssertionError for a recursive lock of another thread."""
+    def post(self) -> None:
+        """One unit back that another process has taken, without waiting."""
+    def __enter__(self) -> bool: ...
+    def __exit__(self, *_args: object) -> None: ...
+    def _count(self) -> int: ...
+    def _is_mine(self) -> bool: ...
+    def _get_value(self) -> int: ...
+    def _is_zero(self) -> bool: ...
+    def _after_fork(self) -> None: ...
+
+@final
+class Condition:
+    """The waiters of a condition, under the hash tag of its lock."""
+
+    def __new__(cls, lock: SemLock, *, id: str | None = None) -> Condition: ...
+    @property
+    def id(self) -> str: ...
+    def wait(self, lock: SemLock, timeout: float | None = None) -> bool:
+        """Gives the lock back, waits, takes it again: two round trips beside the sleep. False when the time was over."""
+    def notify(self, n: int) -> None:
+        """Wakes up to n waiters: one round trip."""
+    def waiting(self) -> int:
+        """How many wait."""
+
+@final
+class Gate:
+    """A count whose waiters pass when it is zero: an event, or the unfinished tasks of a queue."""
+
+    def __new__(cls, count: int, *, id: str | None = None) -> Gate: ...
+    @property
+    def id(self) -> str: ...
+    def put(self, count: int) -> None:
+        """Sets the count: one round trip."""
+    def add(self, amount: int) -> None:
+        """Adds to it: no round trip, or one for a negative amount. ValueError where it would fall below zero."""
+    def is_zero(self) -> bool: ...
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits until it is zero; False when the time was over."""
+
+@final
+class Barrier:
+    """Arrival, release and breaking of a barrier."""
+
+    def __new__(cls, parties: int, *, id: str | None = None) -> Barrier: ...
+    @property
+    def id(self) -> str: ...
+    def wait(self, action: bool, timeout: float | None = None) -> tuple[int, str]:
+        """This party's index, and `ok`, `broken`, or `act`: the caller is to run the action and then to call `end`."""
+    def end(self, how: str) -> None:
+        """`go` after the action, `break`, or `reset`."""
+    def state(self) -> tuple[int, bool]:
+        """How many wait, and whether it is broken."""
+
+@final
+class Channel:
+    """One end, 0 or 1, of a pipe of messages. BrokenPipeError: nobody holds the other end. EOFError: nobody holds it and
+    everything it sent was taken. ValueError: a message whose seal does not open, which is then gone.
+    """
+
+    def __new__(cls, id: str, end: int) -> Channel: ...
+    @staticmethod
+    def pair() -> tuple[Channel, Channel]:
+        """Both ends of a new pipe."""
+    @property
+    def id(self) -> str: ...
+    @property
+    def end(self) -> int: ...
+    def send(self, payload: bytes) -> None:
+        """Sends a message and waits until the store has it: one round trip."""
+    def post(self, payloads: list[bytes]) -> None:
+        """Sends messages, in order, without waiting."""
+    def post_task(self, payload: bytes) -> None:
+        """Sends a message that must be acknowledged by its result, without waiting."""
+    def post_result(self, payload: bytes) -> None:
+        """Sends the result of the task that this thread took last, without waiting."""
+    def recv(self, block: bool = True, timeout: float | None = None, hold: bool = False) -> bytes | None:
+        """The next message: one round trip. None when there is none in time. `hold` leaves a task unacknowledged."""
+    def recv_many(self) -> list[tuple[bytes, int | None]]:
+        """For an end with one reader: waits for a message and takes up to 256 more that are there. With each the exit code
+        of its last worker, where it is a task that was begun as often as it may be.
+        """
+    def poll(self, timeout: float | None = ...) -> bool:
+        """Whether there is something to take, the end of file included: one round trip."""
+    def __len__(self) -> int:
+        """How many messages can be taken."""
+    def fileno(self) -> int:
+        """A file descriptor that is readable while there is something to take. It costs a thread and a connection."""
+    def close(self) -> None: ...
+    def lend(self, holder: str) -> None:
+        """Keeps this end alive for a handle on its way in a message."""
+    def arrived(self, holder: str) -> None:
+        """That handle is here."""
+
+@final
+class Region:
+    """A span of shared memory, with the buffer protocol: a real buffer in every process that holds it.
+
+    Acquiring operations of the other classes refresh it and releasing ones publish what was written; see ARCHITECTURE.md.
+    """
+
+    def __new__(cls, size: int, *, id: str | None = None) -> Region: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def size(self) -> int:
+        """Bytes."""
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
+class Job:
+    """One process, from its record in the store to its exit code."""
+
+    @staticmethod
+    def start(
+        number: str,
+        process: str,
+        record: bytes,
+        event: bytes,
+        path: str,
+        *,
+        holds: list[tuple[str, int]],
+        descriptors: list[int],
+        attempts: int,
+    ) -> Job:
+        """Writes the record and launches a worker for it. `holds` are ends of objects that the record refers to, held here
+        until the child has attached; `descriptors` go to a worker of this machine; `path` is its parent's socket.
+        """
+    @property
+    def pid(self) -> int: ...
+    @property
+    def launcher(self) -> str: ...
+    @property
+    def sentinel(self) -> int:
+        """A file descriptor that is readable once the process has ended."""
+    def exitcode(self) -> int | None:
+        """None while it runs; negative for a signal. No round trip."""
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Waits for the end; None when the time was over."""
+    @staticmethod
+    def claim(number: str) -> bytes | None:
+        """In the worker: takes the job's record, once. None: another worker has it."""
+    @staticmethod
+    def attached(number: str, parent: str) -> None:
+        """In the worker: it holds by itself what its record referred to."""
+    @staticmethod
+    def finish(number: str, parent: str, code: int, attempts: int) -> None:
+        """In the worker: writes the exit record, after everything else that it had to say."""
+
+def is_open() -> bool:
+    """Whether this process has a session."""
+
+def check_url(url: str) -> None:
+    """ValueError, with the valid forms, for a URL of a store that cannot be used."""
+
+def open_session(url: str, ttl: int) -> None:
+    """Opens a session. `ttl`: milliseconds that its keys outlive this process; 0 in a private store. ValueError for a store
+    that evicts keys.
+    """
+
+def join_session(session: str, key: bytes, url: str, ttl: int, process: str, parent: str) -> None:
+    """In a worker: joins the session as the process that its parent named."""
+
+def session_info() -> tuple[str, bytes, str, int, str]:
+    """Name, key, URL, ttl, and the number of this process."""
+
+def close_session() -> None:
+    """Ends the session; in an outside store its keys go."""
+
+def after_fork() -> None:
+    """In the child of the program's own `fork()`: begins anew, leaving what was inherited alone."""
+
+def settle() -> None:
+    """Waits until the store has everything that was sent without waiting."""
+
+def counters() -> dict[str, int]:
+    """What this process has sent: `commands`, `bytes`, and `round_trips`, the times that a thread waited for the store."""
+
+def new_number() -> str:
+    """16 hexadecimal digits that nothing else in the session has."""
+
+def put_blob(name: str, payload: bytes) -> None:
+    """Stores bytes under a name, once."""
+
+def drop_blob(name: str) -> None:
+    """Deletes them."""
+
+def get_blob(name: str) -> bytes:
+    """Reads them."""
+
+def die_with_parent() -> None:
+    """On Linux: the kernel ends this process with its parent."""
