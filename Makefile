@@ -61,7 +61,7 @@ lint-deny:  ## licences, bans and sources of the crates (advisories where the ne
 	cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
 	cargo deny check licenses bans sources
 
-bench: $(VENV)/.built $(VENV)/.group-test  ## every figure for the standard library and for us, and the store's floor
+bench: $(VENV)/.built $(VENV)/.group-bench  ## every figure for the standard library and for us, and the store's floor
 	$(BIN)/python benchmarks/run.py
 
 wheel: $(BIN)/python  ## one abi3 wheel, in dist/

@@ -8,14 +8,15 @@
 //! (which versions of regions a process has seen), `wait` (a token that wakes), `bell` (a file descriptor that
 //! tells), `watcher` (the end of processes), `launcher` (what makes a machine run a job), `heart` (a session's lease).
 //!
-//! Below: `process` (what this OS process has of the session), `link` (one thread's connections), `conn` (one
-//! connection), `store` (nodes), `endpoint` (addresses), `keys` (every key), `scripts` (every script), `seal`,
-//! `signals`, `error`. Of these only `signals` and `error` know Python. Nothing outside `link` and `heart` writes
-//! to a connection, and `process` is the only door to `link`.
+//! Below: `process` (what this OS process has of the session: `commands` to the store, `holdings` of objects), `link`
+//! (one thread's connections, with `patience`), `conn` (one connection), `store` (nodes), `endpoint` (addresses), `keys`
+//! (every key), `scripts` (every script), `seal`, `signals`, `error`. Of these only `signals` and `error` know Python.
+//! Nothing outside `link`, `store` and `heart` writes to a connection, and `commands` is the only door to `link`.
 
 mod barrier;
 mod bell;
 mod channel;
+mod commands;
 mod condition;
 mod conn;
 mod endpoint;
@@ -23,12 +24,14 @@ mod error;
 mod gate;
 mod heart;
 mod held;
+mod holdings;
 mod job;
 mod keys;
 mod launcher;
 mod link;
 mod memory;
 mod message;
+mod patience;
 mod process;
 mod region;
 mod scripts;

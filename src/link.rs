@@ -14,6 +14,7 @@ use redis::{Value, cmd};
 use crate::conn::{Conn, Ended, TICK, Until};
 use crate::endpoint::{CONNECT, Place};
 use crate::error::{Error, Result};
+use crate::patience::{Patience, Repeat};
 use crate::process::Process;
 use crate::scripts::Script;
 
@@ -460,87 +461,6 @@ fn soon() -> Until<'static> {
     }
 }
 
-/// A request that may be sent again, for a time.
-struct Repeat<'a> {
-    first: &'a Request,
-    again: Option<Request>,
-    patience: Patience,
-}
-
-impl<'a> Repeat<'a> {
-    fn new(first: &'a Request) -> Self {
-        Self {
-            first,
-            again: None,
-            patience: Patience::new(),
-        }
-    }
-
-    fn get(&self) -> &Request {
-        self.again.as_ref().unwrap_or(self.first)
-    }
-
-    /// It did not run, and later ones may have: it takes its place after them.
-    fn renumber(&mut self, p: &Process) {
-        let old = self.get();
-        let (script, keys, args) = (old.script, old.keys.clone(), old.args.clone());
-        self.again = Some(Request {
-            script,
-            keys,
-            args,
-            number: p.next_number(),
-        });
-    }
-
-    fn pause(&mut self, value: &Value) -> Result<()> {
-        let text = checked(value.clone())
-            .err()
-            .map(|e| e.to_string())
-            .unwrap_or_default();
-        self.patience.after(Error::Store(text))
-    }
-
-    fn after(&mut self, e: Error) -> Result<()> {
-        self.patience.after(e)
-    }
-}
-
-/// Bounds how long a store that cannot be reached is tried.
-pub struct Patience {
-    until: Option<Instant>,
-    pause: Duration,
-}
-
-impl Patience {
-    pub const fn new() -> Self {
-        Self {
-            until: None,
-            pause: Duration::from_millis(1),
-        }
-    }
-
-    /// Waits a little before the next try, or gives up with the error.
-    pub fn after(&mut self, e: Error) -> Result<()> {
-        if !matches!(e, Error::Io(_) | Error::Unreachable(_) | Error::Store(_)) {
-            return Err(e);
-        }
-        let until = *self.until.get_or_insert_with(|| Instant::now() + CONNECT);
-        if Instant::now() > until {
-            return Err(match e {
-                Error::Io(e) => Error::Unreachable(format!(
-                    "the store does not answer ({}): {e}",
-                    crate::endpoint::VARIABLE
-                )),
-                e => e,
-            });
-        }
-        crate::signals::check()?;
-        std::thread::sleep(self.pause);
-        self.pause = (self.pause * 2).min(TICK);
-        Ok(())
-    }
-}
-
 fn error_code(value: &Value) -> Option<&str> {
     match value {
         Value::ServerError(e) => Some(e.code()),
@@ -549,7 +469,7 @@ fn error_code(value: &Value) -> Option<&str> {
 }
 
 /// An error reply as our error.
-fn checked(value: Value) -> Result<Value> {
+pub fn checked(value: Value) -> Result<Value> {
     match value {
         Value::ServerError(e) if e.code() == "SMPLOST" => Err(Error::Lost(format!(
             "object {}",

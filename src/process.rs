@@ -9,17 +9,14 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize
 use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Duration;
 
-use redis::Value;
-
-use crate::conn::Until;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
 use crate::keys;
-use crate::link::{Link, Outcome, Request};
+use crate::link::Link;
 use crate::memory::Memory;
-use crate::scripts::{self, Script};
+use crate::scripts::{self};
 use crate::seal::Seal;
-use crate::store::{Store, text};
+use crate::store::Store;
 
 /// A semaphore's greatest value, as `CPython`'s `SEM_VALUE_MAX` on Linux.
 pub const SEM_VALUE_MAX: i64 = i32::MAX as i64;
@@ -45,16 +42,16 @@ pub struct Process {
     /// Commands posted by any thread whose reply is unread.
     pub unread: AtomicUsize,
     commands: AtomicU64,
-    objects: AtomicU64,
+    pub objects: AtomicU64,
     threads: AtomicU32,
     /// Links in use.
     links: Mutex<Vec<Thread>>,
     /// Links of threads that have ended, for the next thread.
     idle: Mutex<Vec<Thread>>,
     /// How many handles of this process hold an end of an object.
-    handles: Mutex<HashMap<(String, u8), usize>>,
+    pub handles: Mutex<HashMap<(String, u8), usize>>,
     /// Pipes with a task whose result is not sent.
-    tasks: Mutex<HashSet<String>>,
+    pub tasks: Mutex<HashSet<String>>,
     /// Set once the session was found gone, with the words for the error.
     lost: Mutex<Option<String>>,
     closed: AtomicBool,
@@ -208,95 +205,9 @@ impl Process {
         keys::object(&self.session.id, object)
     }
 
-    // ---- commands --------------------------------------------------------------------------------------------
+    // ---- threads ---------------------------------------------------------------------------------------------
 
-    /// Runs a script on an object and waits for its reply.
-    pub fn call(&self, script: &'static Script, object: &str, args: &Args<'_>) -> Result<Value> {
-        self.call_with(script, vec![self.key(object)], args)
-    }
-
-    /// The same with further keys of the same tag.
-    pub fn call_with(
-        &self,
-        script: &'static Script,
-        keys: Vec<String>,
-        args: &Args<'_>,
-    ) -> Result<Value> {
-        let request = self.request(Some(script), keys, args);
-        self.with_link(|link| link.call(self, &request))
-    }
-
-    /// The same, its reply as text.
-    pub fn ask(&self, script: &'static Script, object: &str, args: &Args<'_>) -> Result<String> {
-        self.call(script, object, args).map(|v| text(&v))
-    }
-
-    /// Runs a script on an object without waiting.
-    pub fn post(&self, script: &'static Script, object: &str, args: &Args<'_>) -> Result<()> {
-        let request = self.request(Some(script), vec![self.key(object)], args);
-        self.with_link(|link| link.post(self, request))
-    }
-
-    /// A plain command on a key: its name, then its arguments. Only such as may be repeated.
-    pub fn plain(&self, key: String, args: &Args<'_>) -> Result<Value> {
-        let request = self.request(None, vec![key], args);
-        self.with_link(|link| link.call(self, &request))
-    }
-
-    pub fn post_plain(&self, key: String, args: &Args<'_>) -> Result<()> {
-        let request = self.request(None, vec![key], args);
-        self.with_link(|link| link.post(self, request))
-    }
-
-    /// A blocking plain command on keys of one tag.
-    pub fn block(&self, keys: Vec<String>, args: &Args<'_>, until: Until<'_>) -> Result<Outcome> {
-        let request = self.request(None, keys, args);
-        let look = || self.healthy();
-        let until = Until {
-            look: Some(&look),
-            ..until
-        };
-        self.with_link(|link| link.block(self, &request, until))
-    }
-
-    /// Reads the replies of everything that any thread has posted.
-    pub fn settle(&self) -> Result<()> {
-        if self.unread.load(Ordering::Acquire) == 0 {
-            return Ok(());
-        }
-        self.with_link(|link| link.settle(self))
-    }
-
-    /// This thread's in-flight list of a pipe, made ready for what it will take from one end.
-    pub fn in_flight(&self, object: &str, end: u8) -> Result<String> {
-        let (caller, known) =
-            self.with_link(|link| Ok((link.caller.clone(), link.takes_from(object))))?;
-        if !known {
-            self.post(
-                &scripts::TAKE_OPEN,
-                object,
-                &Args(&[end.to_string().as_bytes()]),
-            )?;
-        }
-        Ok(keys::in_flight(&self.key(object), &caller))
-    }
-
-    fn request(
-        &self,
-        script: Option<&'static Script>,
-        keys: Vec<String>,
-        args: &Args<'_>,
-    ) -> Request {
-        let args = args.0.iter().map(|a| a.to_vec()).collect();
-        Request {
-            script,
-            keys,
-            args,
-            number: self.next_number(),
-        }
-    }
-
-    fn with_link<T>(&self, f: impl FnOnce(&mut Link) -> Result<T>) -> Result<T> {
+    pub fn with_link<T>(&self, f: impl FnOnce(&mut Link) -> Result<T>) -> Result<T> {
         let inner = Busy(BUSY.replace(true));
         let thread = if inner.0 {
             self.spare_thread()
@@ -414,157 +325,5 @@ impl Process {
             .expect("no panic under this lock")
             .as_ref()
             .map_or(Ok(()), |why| Err(Error::Lost(why.clone())))
-    }
-
-    // ---- objects ---------------------------------------------------------------------------------------------
-
-    /// Makes an object, held by this process at each of its ends. Nothing is waited for.
-    pub fn create(&self, object: &str, ends: u8, fields: &[&[u8]]) -> Result<()> {
-        let (ttl, ends_text) = (self.session.ttl.to_string(), ends.to_string());
-        let mut args: Vec<&[u8]> =
-            vec![ttl.as_bytes(), self.number.as_bytes(), ends_text.as_bytes()];
-        args.extend_from_slice(fields);
-        self.post(&scripts::CREATE, object, &Args(&args))?;
-        if self.session.ttl > 0 {
-            self.post(&scripts::NOTE, keys::INDEX, &Args(&[object.as_bytes()]))?;
-        }
-        if ends > 0 {
-            self.note_held(object)?;
-            let mut handles = self.handles.lock().expect("no panic under this lock");
-            for end in 0..ends {
-                handles.insert((object.to_owned(), end), 1);
-            }
-        }
-        Ok(())
-    }
-
-    /// One handle more on an end of an object that another process made, or this one.
-    pub fn hold(&self, object: &str, end: u8) -> Result<()> {
-        {
-            let mut handles = self.handles.lock().expect("no panic under this lock");
-            let count = handles.entry((object.to_owned(), end)).or_insert(0);
-            *count += 1;
-            if *count > 1 {
-                return Ok(());
-            }
-        }
-        self.note_held(object)?;
-        self.hold_as(object, end, &self.number)
-    }
-
-    /// A hold in the name of something else than a process: of a handle on its way in a message.
-    pub fn hold_as(&self, object: &str, end: u8, holder: &str) -> Result<()> {
-        self.post(
-            &scripts::ATTACH,
-            object,
-            &Args(&[holder.as_bytes(), end.to_string().as_bytes()]),
-        )
-    }
-
-    pub fn drop_hold_of(&self, object: &str, end: u8, holder: &str) -> Result<()> {
-        self.post(
-            &scripts::DETACH,
-            object,
-            &Args(&[holder.as_bytes(), end.to_string().as_bytes()]),
-        )
-    }
-
-    /// One handle less.
-    pub fn unhold(&self, object: &str, end: u8) -> Result<()> {
-        {
-            let mut handles = self.handles.lock().expect("no panic under this lock");
-            let key = (object.to_owned(), end);
-            let Some(count) = handles.get_mut(&key) else {
-                return Ok(());
-            };
-            *count -= 1;
-            if *count > 0 {
-                return Ok(());
-            }
-            handles.remove(&key);
-        }
-        self.drop_hold_of(object, end, &self.number)
-    }
-
-    /// The index by which an ended process' holds are found.
-    fn note_held(&self, object: &str) -> Result<()> {
-        if self.session.parent.is_none() {
-            return Ok(()); // nobody looks after it: with the owner ends the session
-        }
-        self.post(
-            &scripts::NOTE,
-            &keys::process(&self.number),
-            &Args(&[object.as_bytes()]),
-        )
-    }
-
-    pub fn task_begun(&self, object: &str) {
-        self.tasks
-            .lock()
-            .expect("no panic under this lock")
-            .insert(object.to_owned());
-    }
-
-    pub fn task_done(&self, object: &str) {
-        self.tasks
-            .lock()
-            .expect("no panic under this lock")
-            .remove(object);
-    }
-
-    /// Everything that this process still holds, before its exit record. A task that it leaves unfinished is
-    /// treated as one whose worker died.
-    pub fn unhold_all(&self, exit_code: i32, attempts: u32) -> Result<()> {
-        let tasks: Vec<String> = self
-            .tasks
-            .lock()
-            .expect("no panic under this lock")
-            .drain()
-            .collect();
-        for object in tasks {
-            self.reap_object(&object, &self.number, exit_code, attempts)?;
-        }
-        let mut held: HashMap<String, Vec<String>> = HashMap::new();
-        for ((object, end), _) in self
-            .handles
-            .lock()
-            .expect("no panic under this lock")
-            .drain()
-        {
-            held.entry(object).or_default().push(end.to_string());
-        }
-        for (object, ends) in held {
-            // Both ends of a pipe at once: a thread of this process that still reads must not see an end of file.
-            let mut args: Vec<&[u8]> = vec![self.number.as_bytes()];
-            args.extend(ends.iter().map(String::as_bytes));
-            self.post(&scripts::DETACH, &object, &Args(&args))?;
-        }
-        self.settle()
-    }
-
-    /// What another process, which has ended without this, still held.
-    pub fn reap(&self, number: &str, exit_code: i32, attempts: u32) -> Result<()> {
-        let process = self.key(&keys::process(number));
-        let held = self.plain(keys::held(&process), &Args(&[b"SMEMBERS"]))?;
-        if let Value::Array(objects) | Value::Set(objects) = held {
-            for object in objects {
-                self.reap_object(&text(&object), number, exit_code, attempts)?;
-            }
-        }
-        self.post(&scripts::DROP, &keys::process(number), &Args(&[]))?;
-        self.settle()
-    }
-
-    fn reap_object(&self, object: &str, number: &str, exit_code: i32, attempts: u32) -> Result<()> {
-        let args = [
-            number.to_owned(),
-            exit_code.to_string(),
-            attempts.to_string(),
-        ];
-        self.post(
-            &scripts::REAP,
-            object,
-            &Args(&args.each_ref().map(String::as_bytes)),
-        )
     }
 }

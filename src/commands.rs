@@ -1,0 +1,101 @@
+//! The door to the store: scripts and commands on objects, from whichever thread.
+
+use std::sync::atomic::Ordering;
+
+use redis::Value;
+
+use crate::conn::Until;
+use crate::error::Result;
+use crate::keys;
+use crate::link::{Outcome, Request};
+use crate::process::{Args, Process};
+use crate::scripts::{self, Script};
+use crate::store::text;
+
+impl Process {
+    /// Runs a script on an object and waits for its reply.
+    pub fn call(&self, script: &'static Script, object: &str, args: &Args<'_>) -> Result<Value> {
+        self.call_with(script, vec![self.key(object)], args)
+    }
+
+    /// The same with further keys of the same tag.
+    pub fn call_with(
+        &self,
+        script: &'static Script,
+        keys: Vec<String>,
+        args: &Args<'_>,
+    ) -> Result<Value> {
+        let request = self.request(Some(script), keys, args);
+        self.with_link(|link| link.call(self, &request))
+    }
+
+    /// The same, its reply as text.
+    pub fn ask(&self, script: &'static Script, object: &str, args: &Args<'_>) -> Result<String> {
+        self.call(script, object, args).map(|v| text(&v))
+    }
+
+    /// Runs a script on an object without waiting.
+    pub fn post(&self, script: &'static Script, object: &str, args: &Args<'_>) -> Result<()> {
+        let request = self.request(Some(script), vec![self.key(object)], args);
+        self.with_link(|link| link.post(self, request))
+    }
+
+    /// A plain command on a key: its name, then its arguments. Only such as may be repeated.
+    pub fn plain(&self, key: String, args: &Args<'_>) -> Result<Value> {
+        let request = self.request(None, vec![key], args);
+        self.with_link(|link| link.call(self, &request))
+    }
+
+    pub fn post_plain(&self, key: String, args: &Args<'_>) -> Result<()> {
+        let request = self.request(None, vec![key], args);
+        self.with_link(|link| link.post(self, request))
+    }
+
+    /// A blocking plain command on keys of one tag.
+    pub fn block(&self, keys: Vec<String>, args: &Args<'_>, until: Until<'_>) -> Result<Outcome> {
+        let request = self.request(None, keys, args);
+        let look = || self.healthy();
+        let until = Until {
+            look: Some(&look),
+            ..until
+        };
+        self.with_link(|link| link.block(self, &request, until))
+    }
+
+    /// Reads the replies of everything that any thread has posted.
+    pub fn settle(&self) -> Result<()> {
+        if self.unread.load(Ordering::Acquire) == 0 {
+            return Ok(());
+        }
+        self.with_link(|link| link.settle(self))
+    }
+
+    /// This thread's in-flight list of a pipe, made ready for what it will take from one end.
+    pub fn in_flight(&self, object: &str, end: u8) -> Result<String> {
+        let (caller, known) =
+            self.with_link(|link| Ok((link.caller.clone(), link.takes_from(object))))?;
+        if !known {
+            self.post(
+                &scripts::TAKE_OPEN,
+                object,
+                &Args(&[end.to_string().as_bytes()]),
+            )?;
+        }
+        Ok(keys::in_flight(&self.key(object), &caller))
+    }
+
+    fn request(
+        &self,
+        script: Option<&'static Script>,
+        keys: Vec<String>,
+        args: &Args<'_>,
+    ) -> Request {
+        let args = args.0.iter().map(|a| a.to_vec()).collect();
+        Request {
+            script,
+            keys,
+            args,
+            number: self.next_number(),
+        }
+    }
+}
