@@ -56,7 +56,10 @@ def rust_floor():
         try:
             out = subprocess.run(
                 ["cargo", "run", "--quiet", "--release", "--example", "floor", "--", url],
-                cwd=HERE.parent, check=True, capture_output=True, text=True,
+                cwd=HERE.parent,
+                check=True,
+                capture_output=True,
+                text=True,
             ).stdout
         finally:
             private.stop()
@@ -71,7 +74,9 @@ def tcp_floor():
         port = "16390"
         server = subprocess.Popen(
             [private.find_server(), "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
-            cwd=folder, stdout=subprocess.PIPE, text=True,
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         stack.callback(server.communicate)
         stack.callback(server.kill)
@@ -102,7 +107,11 @@ def judge(stdlib, ours, floor):
         name = "process_warm_start_join_ms"
         row("Process start+join, warm / spawn's", 1 / 3, ours[name]["median"] / stdlib[name]["median"])
     with contextlib.suppress(KeyError):
-        row("Pipe 64 B / LPUSH+BRPOP ping-pong", 1.5, ours["pipe_rtt_64B_us"]["median"] / floor["floor_pingpong_64B_us"]["median"])
+        row(
+            "Pipe 64 B / LPUSH+BRPOP ping-pong",
+            1.5,
+            ours["pipe_rtt_64B_us"]["median"] / floor["floor_pingpong_64B_us"]["median"],
+        )
     with contextlib.suppress(KeyError):
         pair = 1e6 / ours["lock_uncontended_pairs_per_s"]["median"]
         row("Lock pair / one EVALSHA", 1.5, pair / floor["floor_evalsha_us"]["median"])

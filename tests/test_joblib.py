@@ -10,7 +10,7 @@ PROGRAM = """
     import numpy as np
     from joblib import Parallel, delayed, parallel_backend
 
-    big, small = np.arange(500_000, dtype=float), np.arange(10)
+    big, small = np.arange(1_000_000, dtype=float)[::2] / 2, np.arange(10)
 
     def look(i, a):
         return i + a[i], os.getpid(), a.flags.writeable

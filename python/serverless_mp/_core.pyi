@@ -11,10 +11,10 @@ to that object, else it makes a new one. An object lives while any process holds
 from typing import Final, final
 
 __all__ = [
+    "EXIT_SESSION_LOST",
     "Barrier",
     "Channel",
     "Condition",
-    "EXIT_SESSION_LOST",
     "Gate",
     "Job",
     "Region",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections
 import hashlib
 import importlib.util
+import io
 import pickle
 import sys
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,7 @@ class _Sender:
         self._used: set[str] = set()
         # Hashed once a call: a program does not change an argument while its tasks run.
         self._hashed: dict[tuple[int, int], tuple[Any, str]] = {}
+        self._copies: dict[int, tuple[Any, Any]] = {}
 
     def pack(self, func: Any) -> Task:
         import cloudpickle  # noqa: PLC0415 - 50 ms that only joblib users pay
@@ -87,7 +89,25 @@ class _Sender:
                 buffers.append(self._store(view))
                 return False
 
-        return Task(cloudpickle.dumps(func, protocol=5, buffer_callback=take), buffers)
+        sender = self
+
+        class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+            def reducer_override(self, obj: Any) -> Any:
+                if type(obj).__name__ == "ndarray" and type(obj).__module__ == "numpy" and obj.nbytes >= least:
+                    return sender.contiguous(obj).__reduce_ex__(5)
+                return super().reducer_override(obj)
+
+        file = io.BytesIO()
+        Pickler(file, protocol=5, buffer_callback=take).dump(func)
+        return Task(file.getvalue(), buffers)
+
+    def contiguous(self, array: Any) -> Any:
+        """The array, or one copy of it for all tasks of a call: only what lies in one piece travels as a buffer."""
+        if array.flags.c_contiguous or array.flags.f_contiguous:
+            return array
+        if id(array) not in self._copies:
+            self._copies[id(array)] = (array, array.copy())
+        return self._copies[id(array)][1]
 
     def _store(self, view: memoryview) -> str:
         owner = view.obj
@@ -109,6 +129,7 @@ class _Sender:
         self._stored &= self._used
         self._used.clear()
         self._hashed.clear()
+        self._copies.clear()
 
 
 class _Context:
