@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use pyo3::PyErr;
 use pyo3::exceptions::{
     PyAssertionError, PyBrokenPipeError, PyConnectionError, PyEOFError, PyOSError, PyRuntimeError,
     PyValueError,
 };
+use pyo3::prelude::*;
 
 #[derive(Debug)]
 pub enum Error {
@@ -80,7 +80,11 @@ impl From<Error> for PyErr {
         let text = e.to_string();
         match e {
             Error::Raised(e) => e,
-            Error::Value(_) | Error::Seal(_) => PyValueError::new_err(text),
+            Error::Value(_) => PyValueError::new_err(text),
+            Error::Seal(_) => {
+                log(&text);
+                PyValueError::new_err(text)
+            }
             Error::Unreachable(_) | Error::Refused(_) | Error::Lost(_) => {
                 PyConnectionError::new_err(text)
             }
@@ -92,4 +96,16 @@ impl From<Error> for PyErr {
             Error::NotOwner(_) => PyAssertionError::new_err(text),
         }
     }
+}
+
+/// A refused payload may be an attack: it is noted even where the program catches the exception.
+fn log(text: &str) {
+    Python::attach(|py| {
+        let logged = py
+            .import("logging")
+            .and_then(|logging| logging.call_method1("getLogger", ("serverless_mp",)))
+            .and_then(|logger| logger.call_method1("error", (text,)));
+        // The exception says the same.
+        drop(logged);
+    });
 }

@@ -19,6 +19,11 @@ class Block:
         session.ensure()
         self._region = _core.Region(size)
 
+    @property
+    def region_id(self) -> str:
+        """The region's name in the session."""
+        return self._region.id
+
     def create_memoryview(self) -> memoryview:
         """The memory itself."""
         return memoryview(self._region)

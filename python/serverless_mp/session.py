@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
+import resource
 import shutil
 import tempfile
 import threading
@@ -51,11 +53,20 @@ def _open() -> None:
 
         _core.open_session(private.start(directory()), 0)
     _owner = os.getpid()
+    _raise_file_limit()
     os.register_at_fork(after_in_child=_core.after_fork)
     # After multiprocessing's own handler, which joins the children; handlers run last in, first out.
     atexit.unregister(util._exit_function)  # type: ignore[attr-defined]
     atexit.register(close)
     atexit.register(util._exit_function)  # type: ignore[attr-defined]
+
+
+def _raise_file_limit() -> None:
+    """A connection for each thread, a sentinel for each process: as many descriptors as this process may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):  # macOS names a hard limit that it does not grant
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def close() -> None:

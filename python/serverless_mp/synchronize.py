@@ -18,10 +18,10 @@ __all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock",
 class SemLock(synchronize.SemLock):
     """Base of locks and semaphores: what is made, and what is pickled."""
 
-    def __init__(self, kind: int, value: int, maxvalue: int, *, ctx: Any = None) -> None:
+    def __init__(self, kind: int, value: int, maxvalue: int, *, ctx: Any = None, beside: str | None = None) -> None:
         session.ensure()
         self._is_fork_ctx = spawning.is_fork(ctx)
-        self._semlock = _core.SemLock(kind, value, maxvalue)
+        self._semlock = _core.SemLock(kind, value, maxvalue, beside=beside)
         self._make_methods()
 
     def __getstate__(self) -> Any:
@@ -56,10 +56,10 @@ class Lock(SemLock, synchronize.Lock):
 
 
 class RLock(SemLock, synchronize.RLock):
-    """CPython's, over our SemLock."""
+    """CPython's, over our SemLock; `beside` the object whose slot of a cluster it is to share."""
 
-    def __init__(self, *, ctx: Any = None) -> None:
-        SemLock.__init__(self, RECURSIVE_MUTEX, 1, 1, ctx=ctx)
+    def __init__(self, *, ctx: Any = None, beside: str | None = None) -> None:
+        SemLock.__init__(self, RECURSIVE_MUTEX, 1, 1, ctx=ctx, beside=beside)
 
 
 class _Count:

@@ -82,8 +82,20 @@ def _start(path: str, directory: str) -> tuple[int, subprocess.Popen[bytes], int
 
 
 def _standard_modules() -> list[str]:
-    """What the program uses of the standard library: its workers will, too."""
-    return [name for name in sys.modules if name.partition(".")[0] in sys.stdlib_module_names and name != "__main__"]
+    """What the program uses of the standard library: its workers will, too.
+
+    Not what took names from multiprocessing when it was imported: in a worker it must find ours, which `install()` puts there.
+    """
+    return [
+        name
+        for name, module in list(sys.modules.items())
+        if name.partition(".")[0] in sys.stdlib_module_names and name != "__main__" and not _takes_names(name, module)
+    ]
+
+
+def _takes_names(name: str, module: Any) -> bool:
+    origins = {str(getattr(value, "__module__", "")).partition(".")[0] for value in list(vars(module).values())}
+    return not name.startswith("multiprocessing") and bool(origins & {"multiprocessing", "serverless_mp"})
 
 
 def stop() -> None:
