@@ -173,7 +173,7 @@ def test_interrupt_ends_everything(tmp_path, where):
         import multiprocessing, os, time
 
         def work(_=None):
-            print(os.getpid(), flush=True)
+            os.write(1, b"%d\\n" % os.getpid())
             time.sleep(1000)
 
         if __name__ == "__main__":

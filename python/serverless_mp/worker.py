@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
 import pickle
 import sys
-from multiprocessing import forkserver, process, resource_tracker, spawn
+from multiprocessing import forkserver, process, resource_tracker, spawn, util
 from typing import Any
 
 from . import _core, summary
@@ -21,6 +22,7 @@ def main(event: dict[str, Any], parent_sentinel: int | None, descriptors: list[i
     record = _core.Job.claim(event["job"])
     if record is None:
         return 0
+    _begin_exit_handlers()
     try:
         process_obj = _prepare(io.BytesIO(record), event)
     except Exception as e:  # noqa: BLE001 - the program's own code is imported here
@@ -28,11 +30,34 @@ def main(event: dict[str, Any], parent_sentinel: int | None, descriptors: list[i
         code = 1
     else:
         code = process_obj._bootstrap(parent_sentinel=parent_sentinel)
+        _run_exit_handlers()
     code &= 0xFF
     summary.worker_ends()
     with contextlib.suppress(OSError):
         _core.Job.finish(event["job"], event["parent"], code, event["attempts"])
     return code
+
+
+if sys.version_info >= (3, 13):
+    # From here on CPython leaves its own clean-up to `atexit`, and runs the handlers of children of all methods.
+
+    def _begin_exit_handlers() -> None:
+        """Of a fresh process."""
+        atexit._clear()
+        atexit.register(util._exit_function)  # type: ignore[attr-defined]
+
+    def _run_exit_handlers() -> None:
+        """Before the exit record."""
+        atexit._run_exitfuncs()
+        util._flush_std_streams()  # type: ignore[attr-defined]
+
+else:
+
+    def _begin_exit_handlers() -> None:
+        """`_bootstrap` cleans up by itself."""
+
+    def _run_exit_handlers() -> None:
+        """It has."""
 
 
 def _prepare(record: io.BytesIO, event: dict[str, Any]) -> Any:
