@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::process::{self, Process};
+use crate::signals;
 
 pub struct Held {
     /// Where the handle was made: what it holds there it gives back there.
@@ -59,7 +60,7 @@ impl Drop for Held {
     fn drop(&mut self) {
         if self.process.is_current() {
             // The store may be gone already; then there is nothing to give back.
-            let _ = self.process.unhold(&self.id, self.end);
+            let _ = signals::without_gil(|| self.process.unhold(&self.id, self.end));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The one look at the program's signals.
+//! The program's signals, and its interpreter's lock.
 
 use pyo3::Python;
 
@@ -27,4 +27,10 @@ fn is_main_thread() -> bool {
 #[cfg(not(target_os = "linux"))]
 const fn is_main_thread() -> bool {
     true
+}
+
+/// Runs what waits for the store, from a place where Python may hold its lock: an object's end. Other threads, whose
+/// replies it may wait for, need the lock to look at signals. None while the interpreter ends.
+pub fn without_gil<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
+    Python::try_attach(|py| py.detach(work))
 }
