@@ -91,12 +91,17 @@ impl Job {
                 .map(|fd| unsafe { BorrowedFd::borrow_raw(*fd) })
                 .collect();
             let launcher = Launcher::Local { path };
-            let Launched { pid, word } = launcher.launch(event, &descriptors)?;
             let (sentinel, write) = pipe2(OFlag::O_CLOEXEC)?;
-            let state = Arc::new(watcher::Job::new(
-                number, process, pid, attempts, write, holds,
-            ));
-            p.jobs.watch(&state, word);
+            let state = Arc::new(watcher::Job::new(number, process, attempts, write, holds));
+            // Before it is launched, so that no event of it is missed.
+            p.jobs.enter(&state);
+            match launcher.launch(event, &descriptors) {
+                Ok(Launched { pid, word }) => p.jobs.watch(&state, pid, word),
+                Err(e) => {
+                    p.jobs.give_up(p, &state);
+                    return Err(e);
+                }
+            }
             Ok::<_, Error>(Self {
                 process: p,
                 state,
@@ -109,7 +114,7 @@ impl Job {
 
     #[getter]
     fn pid(&self) -> i32 {
-        self.state.pid
+        self.state.pid()
     }
 
     #[getter]

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -39,7 +39,8 @@ pub struct Job {
     pub number: String,
     /// The process number that its worker has in the session.
     pub process: String,
-    pub pid: i32,
+    /// Set once it is launched.
+    pid: AtomicI32,
     /// How often a task is begun before it counts as the killer of its workers.
     pub attempts: u32,
     end: Mutex<End>,
@@ -57,7 +58,6 @@ impl Job {
     pub fn new(
         number: String,
         process: String,
-        pid: i32,
         attempts: u32,
         sentinel: OwnedFd,
         holds: Vec<(String, u8)>,
@@ -70,10 +70,14 @@ impl Job {
         Self {
             number,
             process,
-            pid,
+            pid: AtomicI32::new(0),
             attempts,
             end,
         }
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.pid.load(Ordering::Acquire)
     }
 
     /// The exit code and the map that came with it.
@@ -108,7 +112,7 @@ impl Job {
 }
 
 impl Jobs {
-    /// Enters a job before it is launched, so that no event of it is missed.
+    /// Begins to watch, with the first job.
     pub fn begin(&self, p: &'static Process) -> Result<()> {
         if self.started.swap(true, Ordering::AcqRel) {
             return Ok(());
@@ -121,12 +125,15 @@ impl Jobs {
         spawn("serverless_mp-words", move || take_words(p, &wake))
     }
 
-    /// A job whose worker was launched.
-    pub fn watch(&self, job: &Arc<Job>, word: OwnedFd) {
-        self.table
-            .lock()
-            .expect("no panic under this lock")
-            .insert(job.number.clone(), job.clone());
+    /// A job that is about to be launched.
+    pub fn enter(&self, job: &Arc<Job>) {
+        let mut table = self.table.lock().expect("no panic under this lock");
+        table.insert(job.number.clone(), job.clone());
+    }
+
+    /// Its worker was launched.
+    pub fn watch(&self, job: &Arc<Job>, pid: i32, word: OwnedFd) {
+        job.pid.store(pid, Ordering::Release);
         self.words
             .lock()
             .expect("no panic under this lock")
@@ -134,6 +141,16 @@ impl Jobs {
         if let Some(bell) = &*self.bell.lock().expect("no panic under this lock") {
             let _ = write(bell, b"x");
         }
+    }
+
+    /// It could not be launched: nothing of it stays.
+    pub fn give_up(&self, p: &Process, job: &Job) {
+        self.table
+            .lock()
+            .expect("no panic under this lock")
+            .remove(&job.number);
+        // The launcher's error is the one to be seen.
+        let _ = job.complete(p, UNKNOWN, "");
     }
 
     fn get(&self, number: &str) -> Option<Arc<Job>> {
