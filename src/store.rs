@@ -45,6 +45,15 @@ impl Store {
         if !self.endpoint.cluster {
             return self.endpoint.first[0].clone();
         }
+        if self
+            .ranges
+            .read()
+            .expect("no panic under this lock")
+            .is_empty()
+        {
+            // In a child of the program's own `fork()`. Where no node answers, the command's own tries will say so.
+            let _ = self.refresh();
+        }
         let slot = keys::slot(key);
         let ranges = self.ranges.read().expect("no panic under this lock");
         let i = ranges.partition_point(|r| r.last < slot);
