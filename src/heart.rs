@@ -70,6 +70,7 @@ fn prepare_node(p: &Process, place: &Place) -> Result<()> {
     conn.send(&cmd("INFO").arg("memory").get_packed_command())?;
     let until = Until {
         deadline: Some(std::time::Instant::now() + CONNECT),
+        deaf: true,
         ..Until::default()
     };
     let info = conn.read(until).map(|v| text(&v)).unwrap_or_default();

@@ -157,7 +157,11 @@ impl Link {
                 conn.send(&packed).is_ok()
             }
             // Connecting sends what is unread.
-            None => self.connect(p, &place).is_ok(),
+            None => match self.connect(p, &place) {
+                // What a signal's handler raised is not to be lost; the command is kept, and sent with the next.
+                Err(Error::Raised(e)) => return Err(Error::Raised(e)),
+                connected => connected.is_ok(),
+            },
         };
         let lane = self.lanes.get_mut(&place.to_string()).expect("made above");
         if !sent {

@@ -177,13 +177,14 @@ def test_interrupt_ends_everything(tmp_path, where):
             time.sleep(1000)
 
         if __name__ == "__main__":
-            lock = multiprocessing.Lock()
+            lock, queue = multiprocessing.Lock(), multiprocessing.Queue()
             lock.acquire()
             if "{where}" == "pool":
                 multiprocessing.Pool(2).map(work, range(2))
             process = multiprocessing.Process(target=work)
+            wait = {{"queue": queue.get, "join": process.join, "lock": lock.acquire}}["{where}"]
             process.start()
-            {{"queue": multiprocessing.Queue().get, "join": process.join, "lock": lock.acquire}}["{where}"]()
+            wait()
     """)
     )
     process = subprocess.Popen(
