@@ -162,9 +162,16 @@ impl Conn {
     /// Writes all of it. A server takes what it is sent, so only its death or a full network makes this wait.
     pub fn send(&mut self, packed: &[u8]) -> io::Result<()> {
         let mut rest = packed;
-        while !rest.is_empty() {
-            match self.stream.write(rest) {
-                Ok(n) => rest = &rest[n..],
+        loop {
+            // TLS takes a whole record before it can write it: then what is left to write is in its buffer.
+            let result = if rest.is_empty() {
+                self.stream.flush()
+            } else {
+                self.stream.write(rest).map(|n| rest = &rest[n..])
+            };
+            match result {
+                Ok(()) if rest.is_empty() && self.stream.is_flushed() => return Ok(()),
+                Ok(()) => {}
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     // Signals are looked at when the command is on its way as a whole.
@@ -176,7 +183,6 @@ impl Conn {
                 Err(e) => return Err(e),
             }
         }
-        self.stream.flush()
     }
 
     /// The next reply. After an end that is not a failure of the stream the same reply can be read later.

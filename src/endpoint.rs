@@ -175,6 +175,14 @@ impl Stream {
         Ok(stream)
     }
 
+    /// Whether nothing that was written waits in a buffer of ours.
+    pub fn is_flushed(&self) -> bool {
+        match self {
+            Self::Unix(_) | Self::Tcp(_) => true,
+            Self::Tls(s) => !s.conn.wants_write(),
+        }
+    }
+
     pub fn fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Unix(s) => s.as_fd(),

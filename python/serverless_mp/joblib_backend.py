@@ -113,7 +113,8 @@ class _Sender:
         owner = view.obj
         key = (id(owner), view.nbytes)
         if key not in self._hashed:
-            name = "h" + hashlib.blake2b(view, digest_size=16).hexdigest()
+            # With this process' number: two that store the same at once must not write into one another's.
+            name = f"h{hashlib.blake2b(view, digest_size=16).hexdigest()}-{_core.session_info()[4]}"
             self._hashed[key] = (owner, name)
         name = self._hashed[key][1]
         if name not in self._stored:
