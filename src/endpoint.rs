@@ -62,6 +62,11 @@ impl Endpoint {
         ) {
             return Err(wrong(&format!("scheme {scheme:?}")));
         }
+        // The TLS is ours: to the parser it is a plain address.
+        let (scheme, tls) = match scheme {
+            "rediss" | "valkeys" => ("redis", true),
+            plain => (plain, false),
+        };
         // A cluster may name several nodes; each takes the place of the host in turn.
         let (login, hosts) = rest.rsplit_once('@').map_or(("", rest), |(l, h)| (l, h));
         let (hosts, tail) = hosts
@@ -88,12 +93,7 @@ impl Endpoint {
                 ConnectionAddr::Tcp(host, port) => Place::Tcp {
                     host: host.clone(),
                     port: *port,
-                    tls: false,
-                },
-                ConnectionAddr::TcpTls { host, port, .. } => Place::Tcp {
-                    host: host.clone(),
-                    port: *port,
-                    tls: true,
+                    tls,
                 },
                 ConnectionAddr::Unix(path) => Place::Unix(path.clone()),
                 _ => return Err(wrong("address")),

@@ -1,0 +1,81 @@
+"""A store behind TLS."""
+
+import contextlib
+import socket
+import ssl
+import threading
+
+import pytest
+import trustme
+
+import stores
+
+PROGRAM = """
+import multiprocessing
+
+def echo(a, b):
+    b.put(a.get())
+
+if __name__ == "__main__":
+    a, b = multiprocessing.SimpleQueue(), multiprocessing.SimpleQueue()
+    process = multiprocessing.Process(target=echo, args=(a, b))
+    process.start()
+    a.put(b"x" * 3_000_000)
+    print(len(b.get()))
+    process.join()
+"""
+
+
+@contextlib.contextmanager
+def tls_in_front_of(port, certificate):
+    """A port that speaks TLS and passes everything on."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        # Small buffers: whole commands do not fit.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    plain, _ = listener.accept()
+                    threading.Thread(target=connect, args=(plain,), daemon=True).start()
+
+        def connect(plain):
+            with contextlib.suppress(OSError):
+                there = socket.create_connection(("127.0.0.1", port))
+                here = context.wrap_socket(plain, server_side=True)
+                threading.Thread(target=pump, args=(there, here), daemon=True).start()
+                pump(here, there)
+
+        def pump(source, target):
+            with contextlib.suppress(OSError):
+                while data := source.recv(1 << 14):
+                    target.sendall(data)
+            with contextlib.suppress(OSError):
+                target.shutdown(socket.SHUT_RDWR)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1]
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_tls(run, tmp_path, trusted):
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    issuer = authority if trusted else trustme.CA()
+    with (
+        stores.server(tmp_path / "server") as port,
+        tls_in_front_of(port, issuer.issue_cert("localhost")) as secure,
+    ):
+        env = {
+            "SERVERLESS_MP_REDIS_URL": f"rediss://:{stores.QUOTED}@localhost:{secure}/0",
+            "SSL_CERT_FILE": str(tmp_path / "ca.pem"),
+        }
+        done = run(program, env=env)
+    if trusted:
+        assert done.stdout == "3000000\n", done.stderr
+    else:
+        assert "ConnectionError" in done.stderr and "certificate" in done.stderr
