@@ -97,7 +97,6 @@ impl Channel {
         let mut args: Vec<&[u8]> = vec![to.as_bytes(), if result { b"1" } else { b"0" }];
         args.extend(items.iter().map(Vec::as_slice));
         if result {
-            p.task_done(&self.id);
             self.drop_blob()?;
         }
         if !wait {
@@ -191,7 +190,6 @@ impl Channel {
         }
         let decoded = message::decode(p, &self.id, Self::kind(self.end), item);
         if hold && decoded.is_ok() && matches!(item[0], b'P' | b'Q') {
-            p.task_begun(&self.id);
             let blob = decoded.as_ref().ok().and_then(|m| m.blob.clone());
             *self.blob.lock().expect("no panic under this lock") = blob;
         } else {

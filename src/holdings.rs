@@ -1,6 +1,6 @@
 //! The lives of objects: who makes, holds and leaves them, and what an ended process leaves behind.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use redis::Value;
 
@@ -91,46 +91,15 @@ impl Process {
         )
     }
 
-    pub fn task_begun(&self, object: &str) {
-        self.tasks
-            .lock()
-            .expect("no panic under this lock")
-            .insert(object.to_owned());
-    }
-
-    pub fn task_done(&self, object: &str) {
-        self.tasks
-            .lock()
-            .expect("no panic under this lock")
-            .remove(object);
-    }
-
-    /// Everything that this process still holds, before its exit record. A task that it leaves unfinished is
-    /// treated as one whose worker died.
+    /// Everything that this process still holds, before its exit record: as if it had died, since threads of it may
+    /// still stand in line for a lock, and a task that it leaves unfinished has no other worker.
     pub fn unhold_all(&self, exit_code: i32, attempts: u32) -> Result<()> {
-        let tasks: Vec<String> = self
-            .tasks
-            .lock()
-            .expect("no panic under this lock")
-            .drain()
-            .collect();
-        for object in tasks {
+        let held: HashSet<String> = {
+            let mut handles = self.handles.lock().expect("no panic under this lock");
+            handles.drain().map(|((object, _), _)| object).collect()
+        };
+        for object in held {
             self.reap_object(&object, &self.number, exit_code, attempts)?;
-        }
-        let mut held: HashMap<String, Vec<String>> = HashMap::new();
-        for ((object, end), _) in self
-            .handles
-            .lock()
-            .expect("no panic under this lock")
-            .drain()
-        {
-            held.entry(object).or_default().push(end.to_string());
-        }
-        for (object, ends) in held {
-            // Both ends of a pipe at once: a thread of this process that still reads must not see an end of file.
-            let mut args: Vec<&[u8]> = vec![self.number.as_bytes()];
-            args.extend(ends.iter().map(String::as_bytes));
-            self.post(&scripts::DETACH, &object, &Args(&args))?;
         }
         self.settle()
     }

@@ -25,6 +25,9 @@ const UNREAD_BYTES: usize = 4 << 20;
 /// A server that accepts commands and does not answer is taken for dead after this.
 const SILENCE: Duration = Duration::from_secs(60);
 
+/// How long a reply may take before signals are looked at.
+const PROMPT: Duration = Duration::from_millis(900);
+
 pub struct Request {
     /// A script, or a plain command whose repetition changes nothing.
     pub script: Option<&'static Script>,
@@ -332,11 +335,22 @@ impl Link {
             .get_mut(name)
             .and_then(|l| l.conn.as_mut())
             .expect("connected before");
-        let until = Until {
+        // A reply that is on its way is waited for: without it nobody would know whether the lock was taken. Only
+        // where the store is silent does a signal's handler come first.
+        let short = Until {
+            deadline: Some(Instant::now() + PROMPT),
+            deaf: true,
+            ..Until::default()
+        };
+        let long = Until {
             deadline: Some(Instant::now() + SILENCE),
             ..Until::default()
         };
-        conn.read(until).map_err(|ended| match ended {
+        let result = match conn.read(short) {
+            Err(Ended::Deadline) => conn.read(long),
+            prompt => prompt,
+        };
+        result.map_err(|ended| match ended {
             Ended::Failed(Error::Io(e)) => Failure::Stream(Error::Io(e)),
             Ended::Failed(e) => Failure::Fatal(e),
             _ => Failure::Stream(Error::Unreachable("the store does not answer".into())),

@@ -4,7 +4,7 @@
 //! and what it inherited is left as it is, neither closed nor deleted.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Duration;
@@ -50,8 +50,6 @@ pub struct Process {
     idle: Mutex<Vec<Thread>>,
     /// How many handles of this process hold an end of an object.
     pub handles: Mutex<HashMap<(String, u8), usize>>,
-    /// Pipes with a task whose result is not sent.
-    pub tasks: Mutex<HashSet<String>>,
     /// Set once the session was found gone, with the words for the error.
     lost: Mutex<Option<String>>,
     closed: AtomicBool,
@@ -174,7 +172,6 @@ impl Process {
             links: Mutex::default(),
             idle: Mutex::default(),
             handles: Mutex::default(),
-            tasks: Mutex::default(),
             lost: Mutex::default(),
             closed: AtomicBool::new(false),
         })
@@ -214,16 +211,21 @@ impl Process {
         } else {
             self.thread()?
         };
-        let result = self.with_thread(&thread, f);
+        let result = self.with_thread(&thread, inner.0, f);
         if inner.0 {
             self.put_away(&thread);
         }
         result
     }
 
-    fn with_thread<T>(&self, thread: &Thread, f: impl FnOnce(&mut Link) -> Result<T>) -> Result<T> {
+    fn with_thread<T>(
+        &self,
+        thread: &Thread,
+        nested: bool,
+        f: impl FnOnce(&mut Link) -> Result<T>,
+    ) -> Result<T> {
         if self.unread.load(Ordering::Acquire) > thread.unread.load(Ordering::Acquire) {
-            self.settle_others(thread)?;
+            self.settle_others(thread, nested)?;
         }
         let mut link = thread
             .link
@@ -233,7 +235,7 @@ impl Process {
     }
 
     /// There is no order between two connections: what other threads sent without waiting comes first.
-    fn settle_others(&self, me: &Thread) -> Result<()> {
+    fn settle_others(&self, me: &Thread, nested: bool) -> Result<()> {
         let others: Vec<Thread> = {
             let links = self.links.lock().expect("no panic under this lock");
             let idle = self.idle.lock().expect("no panic under this lock");
@@ -248,6 +250,8 @@ impl Process {
             while other.unread.load(Ordering::Acquire) > 0 {
                 match other.link.try_lock() {
                     Ok(mut link) => link.settle(self)?,
+                    // Ours, outside the signal's handler that we are in: it reads on when the handler returns.
+                    Err(TryLockError::WouldBlock) if nested => break,
                     // Its thread is inside a command, and reads what is unread first of all.
                     Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_micros(20)),
                     Err(TryLockError::Poisoned(_)) => break,

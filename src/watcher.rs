@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -27,7 +27,7 @@ const UNKNOWN: i32 = 255;
 
 #[derive(Default)]
 pub struct Jobs {
-    started: AtomicBool,
+    started: Mutex<bool>,
     table: Mutex<HashMap<String, Arc<Job>>>,
     /// The launchers' words that are waited for.
     words: Mutex<Vec<(OwnedFd, Arc<Job>)>>,
@@ -114,7 +114,8 @@ impl Job {
 impl Jobs {
     /// Begins to watch, with the first job.
     pub fn begin(&self, p: &'static Process) -> Result<()> {
-        if self.started.swap(true, Ordering::AcqRel) {
+        let mut started = self.started.lock().expect("no panic under this lock");
+        if *started {
             return Ok(());
         }
         let events = Channel::open(keys::process(&p.number), 0)?;
@@ -122,7 +123,9 @@ impl Jobs {
         fcntl(&wake, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         *self.bell.lock().expect("no panic under this lock") = Some(bell);
         spawn("serverless_mp-events", move || take_events(p, &events))?;
-        spawn("serverless_mp-words", move || take_words(p, &wake))
+        spawn("serverless_mp-words", move || take_words(p, &wake))?;
+        *started = true;
+        Ok(())
     }
 
     /// A job that is about to be launched.

