@@ -14,7 +14,7 @@ use redis::Value;
 
 use crate::bell::Bell;
 use crate::conn::Until;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, log};
 use crate::held::{Held, now};
 use crate::keys;
 use crate::link::Outcome;
@@ -108,8 +108,25 @@ impl Channel {
         }
     }
 
-    /// Takes the next item. `hold` leaves its acknowledgement to the result.
+    /// Takes the next item. `hold` leaves its acknowledgement to the result. After an error the next take first looks
+    /// for what this one may have taken.
     fn take(
+        &self,
+        block: bool,
+        deadline: Option<Instant>,
+        wake: Until<'_>,
+        hold: bool,
+    ) -> Result<Item> {
+        let result = self.take_next(block, deadline, wake, hold);
+        if result.is_err()
+            && let Ok(p) = self.now()
+        {
+            p.doubt(&self.id);
+        }
+        result
+    }
+
+    fn take_next(
         &self,
         block: bool,
         deadline: Option<Instant>,
@@ -121,10 +138,10 @@ impl Channel {
             return Err(Error::Eof);
         }
         let p = self.now()?;
-        let flying = p.in_flight(&self.id, self.end)?;
+        let (flying, known) = p.in_flight(&self.id, self.end)?;
         let base = p.key(&self.id);
         let end = self.end.to_string();
-        let mut look = !block;
+        let mut look = !block || !known;
         loop {
             let value = if look {
                 // What a lost connection may have taken comes from here, too.
@@ -185,7 +202,12 @@ impl Channel {
             self.acknowledge()?;
             let (code, task) = dead.split_at(dead.iter().position(|b| *b == b' ').unwrap_or(0));
             let code = String::from_utf8_lossy(code).parse().unwrap_or(1);
-            let task = message::decode(p, &self.id, Self::kind(1 - self.end), &task[1..])?;
+            let task = message::decode(
+                p,
+                &self.id,
+                Self::kind(1 - self.end),
+                task.get(1..).unwrap_or_default(),
+            )?;
             return Ok(Item::Died(code, task));
         }
         let decoded = message::decode(p, &self.id, Self::kind(self.end), item);
@@ -362,7 +384,12 @@ impl Channel {
             if let Value::Array(more) = more {
                 for item in more {
                     if let Value::BulkString(item) = item {
-                        items.push(self.received(&item, false)?);
+                        match self.received(&item, false) {
+                            Ok(item) => items.push(item),
+                            // The others of the batch are good.
+                            Err(Error::Seal(text)) => log(&text),
+                            Err(e) => return Err(e),
+                        }
                     }
                 }
             }

@@ -70,8 +70,9 @@ impl Process {
         self.with_link(|link| link.settle(self))
     }
 
-    /// This thread's in-flight list of a pipe, made ready for what it will take from one end.
-    pub fn in_flight(&self, object: &str, end: u8) -> Result<String> {
+    /// This thread's in-flight list of a pipe, made ready for what it will take from one end; and whether it is known
+    /// to be empty.
+    pub fn in_flight(&self, object: &str, end: u8) -> Result<(String, bool)> {
         let (caller, known) =
             self.with_link(|link| Ok((link.caller.clone(), link.takes_from(object))))?;
         if !known {
@@ -81,7 +82,15 @@ impl Process {
                 &Args(&[end.to_string().as_bytes()]),
             )?;
         }
-        Ok(keys::in_flight(&self.key(object), &caller))
+        Ok((keys::in_flight(&self.key(object), &caller), known))
+    }
+
+    /// This thread's last take from a pipe ended in an error: its in-flight list is to be looked at.
+    pub fn doubt(&self, object: &str) {
+        let _ = self.with_link(|link| {
+            link.doubt(object);
+            Ok(())
+        });
     }
 
     fn request(

@@ -99,7 +99,7 @@ impl From<Error> for PyErr {
 }
 
 /// A refused payload may be an attack: it is noted even where the program catches the exception.
-fn log(text: &str) {
+pub fn log(text: &str) {
     Python::attach(|py| {
         let logged = py
             .import("logging")

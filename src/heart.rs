@@ -98,41 +98,47 @@ fn beat(p: &'static Process) -> Result<()> {
         .name("serverless_mp-heart".into())
         .stack_size(256 << 10)
         .spawn(move || {
+            let mut silent = Duration::ZERO;
+            let mut why = "its owner has ended";
             loop {
                 std::thread::sleep(pause);
                 if !p.is_current() {
                     return;
                 }
-                let alive = if p.session.parent.is_none() && p.session.ttl > 0 {
-                    renew(p)
-                } else {
-                    look(p)
-                };
-                if let Err(e) = alive {
-                    p.set_lost(&format!("this session ({e})"));
-                    if p.session.parent.is_some() {
-                        eprintln!("serverless_mp: worker {} stops: {e}", std::process::id());
-                        // At once: nothing that it could still say would reach anybody.
-                        // SAFETY: no destructors are wanted.
-                        unsafe { nix::libc::_exit(EXIT_SESSION_LOST) }
+                match p.plain(p.key(keys::SESSION), &Args(&[b"EXISTS"])) {
+                    Ok(Value::Int(1)) => {
+                        silent = Duration::ZERO;
+                        if p.session.parent.is_none() && p.session.ttl > 0 {
+                            // What fails now is tried again at the next beat, well within the lease.
+                            let _ = renew(p);
+                        }
+                        continue;
                     }
-                    return;
+                    Ok(_) => {}
+                    Err(_) if silent < pause * 2 => {
+                        silent += pause;
+                        continue;
+                    }
+                    Err(_) => why = "the store does not answer",
                 }
+                p.set_lost(&format!("session {}: {why}", p.session.id));
+                if p.session.parent.is_some() {
+                    eprintln!(
+                        "serverless_mp: worker {} stops: session lost, {why}",
+                        std::process::id()
+                    );
+                    // At once: nothing that it could still say would reach anybody.
+                    // SAFETY: no destructors are wanted.
+                    unsafe { nix::libc::_exit(EXIT_SESSION_LOST) }
+                }
+                return;
             }
         })?;
     Ok(())
 }
 
-fn look(p: &Process) -> Result<()> {
-    match p.plain(p.key(keys::SESSION), &Args(&[b"EXISTS"]))? {
-        Value::Int(1) => Ok(()),
-        _ => Err(Error::Lost(format!("session {}", p.session.id))),
-    }
-}
-
 /// A new lease for every key of the session.
 fn renew(p: &Process) -> Result<()> {
-    look(p)?;
     let ttl = p.session.ttl.to_string();
     for object in objects(p)? {
         if p.ask(&scripts::RENEW, &object, &Args(&[ttl.as_bytes()]))? == "gone" {

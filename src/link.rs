@@ -87,6 +87,8 @@ pub struct Link {
     trouble: Patience,
     /// The pipes that have an in-flight list of this link.
     taking: HashSet<String>,
+    /// The first error of a posted command that was not raised yet.
+    deferred: Option<Error>,
 }
 
 /// How a wait ended.
@@ -112,6 +114,7 @@ impl Link {
             unread: Arc::default(),
             trouble: Patience::new(),
             taking: HashSet::new(),
+            deferred: None,
         }
     }
 
@@ -120,8 +123,19 @@ impl Link {
         self.taking.contains(object) || !self.taking.insert(object.to_owned())
     }
 
+    pub fn doubt(&mut self, object: &str) {
+        self.taking.remove(object);
+    }
+
+    /// The error of a command that was posted before: raised before anything else is done, so that the effect of
+    /// what is asked now cannot be lost with it.
+    fn raise_deferred(&mut self) -> Result<()> {
+        self.deferred.take().map_or(Ok(()), Err)
+    }
+
     /// Sends a command and waits for its reply.
     pub fn call(&mut self, p: &Process, request: &Request) -> Result<Value> {
+        self.raise_deferred()?;
         let mut request = Repeat::new(request);
         loop {
             match self.attempt(p, request.get()) {
@@ -136,7 +150,12 @@ impl Link {
                         request.pause(&value)?;
                         p.store.refresh()?;
                     }
-                    _ => return checked(value),
+                    Some(_) => {
+                        // One error is raised: of what was posted just before, it is mostly the cause.
+                        self.deferred = None;
+                        return checked(value);
+                    }
+                    None => return Ok(value),
                 },
                 Err(Failure::Stream(e)) => request.after(e)?,
                 Err(Failure::Fatal(e)) => return Err(e),
@@ -178,6 +197,12 @@ impl Link {
 
     /// Reads the replies of all commands that were posted.
     pub fn settle(&mut self, p: &Process) -> Result<()> {
+        self.settle_for_others(p)?;
+        self.raise_deferred()
+    }
+
+    /// The same for another thread, whom the errors of this one do not concern.
+    pub fn settle_for_others(&mut self, p: &Process) -> Result<()> {
         let names: Vec<String> = self
             .lanes
             .iter()
@@ -195,7 +220,8 @@ impl Link {
                         .and_then(|()| self.read_unread(p, &name))
                 } else {
                     // The slot has moved since.
-                    self.repost(p, &name).map_err(Failure::Fatal)
+                    self.repost(p, &name);
+                    break;
                 };
                 match result {
                     Ok(()) => break,
@@ -359,7 +385,6 @@ impl Link {
 
     /// Reads what stands before the reply that the caller wants.
     fn read_unread(&mut self, p: &Process, name: &str) -> std::result::Result<(), Failure> {
-        let mut failed = Ok(());
         let mut again = Vec::new();
         while !self.lanes[name].unread.is_empty() {
             let value = self.read(name)?;
@@ -372,7 +397,7 @@ impl Link {
                 Some("NOSCRIPT" | "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN") => {
                     again.push(request);
                 }
-                Some(_) => failed = checked(value).map(|_| ()),
+                Some(_) => self.deferred = self.deferred.take().or(checked(value).err()),
                 None => {}
             }
         }
@@ -391,18 +416,19 @@ impl Link {
                     .map_err(Failure::Fatal)?;
             }
         }
-        failed.map_err(Failure::Fatal)
+        Ok(())
     }
 
     /// Posted commands whose node no longer serves their slot.
-    fn repost(&mut self, p: &Process, name: &str) -> Result<()> {
+    fn repost(&mut self, p: &Process, name: &str) {
         let lane = self.lanes.remove(name).unwrap_or_default();
+        self.unread.fetch_sub(lane.unread.len(), Ordering::AcqRel);
+        p.unread.fetch_sub(lane.unread.len(), Ordering::AcqRel);
         for request in lane.unread {
-            self.unread.fetch_sub(1, Ordering::AcqRel);
-            p.unread.fetch_sub(1, Ordering::AcqRel);
-            self.call(p, &request)?;
+            if let Err(e) = self.call(p, &request) {
+                self.deferred.get_or_insert(e);
+            }
         }
-        Ok(())
     }
 
     /// A connection to the node; a new one is sent everything that was unread on the old one.

@@ -13,12 +13,12 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use redis::Value;
 
 use crate::error::{Error, Result};
-use crate::process::{Args, Process};
+use crate::process::{self, Args, Process};
 use crate::region::Buffer;
 use crate::scripts;
 
@@ -135,13 +135,8 @@ impl Memory {
                 .expect("no panic under this lock")
                 .get(&region.id)
                 .copied();
-            if wanted.unwrap_or(0)
-                > region
-                    .state
-                    .lock()
-                    .expect("no panic under this lock")
-                    .version
-            {
+            let known = region.twin().map(|twin| twin.version);
+            if known.is_some_and(|known| wanted.unwrap_or(0) > known) {
                 region.refresh(p)?;
             }
         }
@@ -165,9 +160,19 @@ impl Memory {
 }
 
 impl Shared {
+    /// None where this is a signal's handler, and the thread itself is just publishing or refreshing the region.
+    fn twin(&self) -> Option<MutexGuard<'_, Twin>> {
+        if process::is_nested() {
+            return self.state.try_lock().ok();
+        }
+        Some(self.state.lock().expect("no panic under this lock"))
+    }
+
     /// Sends the bytes that differ from the twin. The region's new version, if there were any.
     fn publish(&self, p: &Process) -> Result<Option<u64>> {
-        let mut twin = self.state.lock().expect("no panic under this lock");
+        let Some(mut twin) = self.twin() else {
+            return Ok(None);
+        };
         let mut spans: Vec<(usize, Vec<u8>)> = Vec::new();
         let (mut bytes, mut newest) = (0, None);
         let before = twin.version;
@@ -216,12 +221,9 @@ impl Shared {
 
     /// Fetches what is newer in the store.
     fn refresh(&self, p: &Process) -> Result<()> {
-        let known = self
-            .state
-            .lock()
-            .expect("no panic under this lock")
-            .version
-            .to_string();
+        let Some(known) = self.twin().map(|twin| twin.version.to_string()) else {
+            return Ok(());
+        };
         let granules = self.buffer.len().div_ceil(GRANULE).to_string();
         let (mut next, mut first_version) = (0_i64, None);
         while next >= 0 {

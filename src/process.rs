@@ -72,6 +72,11 @@ thread_local! {
     static BUSY: Cell<bool> = const { Cell::new(false) };
 }
 
+/// Whether this is a signal's handler that runs inside a command of its own thread.
+pub fn is_nested() -> bool {
+    BUSY.get()
+}
+
 struct Busy(bool);
 
 impl Drop for Busy {
@@ -249,7 +254,7 @@ impl Process {
         for other in others {
             while other.unread.load(Ordering::Acquire) > 0 {
                 match other.link.try_lock() {
-                    Ok(mut link) => link.settle(self)?,
+                    Ok(mut link) => link.settle_for_others(self)?,
                     // Ours, outside the signal's handler that we are in: it reads on when the handler returns.
                     Err(TryLockError::WouldBlock) if nested => break,
                     // Its thread is inside a command, and reads what is unread first of all.

@@ -13,6 +13,10 @@ ATTEMPTS = "SERVERLESS_MP_TASK_ATTEMPTS"
 LARGE = "SERVERLESS_MP_LARGE_ARGUMENT"
 
 
+# The store notes the count in one digit.
+_MOST_ATTEMPTS = 9
+
+
 def redis_url() -> str | None:
     """The store to use, or None for a private one. Raises ValueError for a URL that is of no valid form."""
     url = os.environ.get(URL) or None
@@ -33,7 +37,7 @@ def lease() -> int:
 
 def attempts() -> int:
     """How often a pool's task is begun when its worker dies."""
-    return _positive(ATTEMPTS, 2)
+    return min(_positive(ATTEMPTS, 2), _MOST_ATTEMPTS)
 
 
 def large_argument() -> int:
