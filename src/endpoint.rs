@@ -193,17 +193,20 @@ impl Stream {
 }
 
 /// TLS with the system's root certificates (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others).
-fn secure(host: &str, tcp: TcpStream) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
+pub fn tls_config() -> io::Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
         .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_no_client_auth())
+}
+
+fn secure(host: &str, tcp: TcpStream) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    let session = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
+    let session = ClientConnection::new(Arc::new(tls_config()?), name).map_err(io::Error::other)?;
     let mut stream = StreamOwned::new(session, tcp);
     stream.sock.set_read_timeout(Some(CONNECT))?;
     while stream.conn.is_handshaking() {

@@ -17,6 +17,9 @@ use crate::store::text;
 /// How often a private store, which has no leases, is asked whether it still has the session.
 const PRIVATE: Duration = Duration::from_secs(5);
 
+/// A keeper's lease.
+const KEEPER: Duration = Duration::from_secs(10);
+
 /// The exit code of a worker whose session is gone: of its parent nobody renews the lease any more.
 pub const EXIT_SESSION_LOST: i32 = 75;
 
@@ -44,6 +47,43 @@ pub fn open(session: Session) -> Result<()> {
 pub fn join(session: Session, number: String) -> Result<()> {
     process::enter(session, Some(number))?;
     process::current().and_then(beat)
+}
+
+/// Joins a session as a keeper of remote workers, whose own lease tells their parent that they live.
+pub fn keep(session: Session, number: String) -> Result<()> {
+    process::enter(session, Some(number))?;
+    let p = process::current()?;
+    p.create(&keys::process(&p.number), 0, &[b"n0", b"1", b"n1", b"1"])?;
+    sign_of_life(p)?;
+    p.settle()?;
+    spawn("serverless_mp-lease", move || {
+        while p.is_current() {
+            std::thread::sleep(KEEPER / 3);
+            // What fails now is tried again at the next beat; a session that is lost is noticed below.
+            let _ = sign_of_life(p);
+        }
+    })?;
+    beat(p)
+}
+
+fn sign_of_life(p: &Process) -> Result<()> {
+    let key = keys::lease(&p.key(&keys::process(&p.number)));
+    let lease = KEEPER.as_millis().to_string();
+    p.plain(key, &Args(&[b"SET", b"1", b"PX", lease.as_bytes()]))?;
+    Ok(())
+}
+
+/// A keeper that leaves: its lease ends with it.
+pub fn leave() -> Result<()> {
+    let p = process::current()?;
+    p.post(&scripts::DROP, &keys::process(&p.number), &Args(&[]))?;
+    p.post_plain(
+        keys::lease(&p.key(&keys::process(&p.number))),
+        &Args(&[b"DEL"]),
+    )?;
+    p.settle()?;
+    process::leave();
+    Ok(())
 }
 
 /// Ends the session: with an outside store all its keys go.
@@ -94,46 +134,50 @@ fn beat(p: &'static Process) -> Result<()> {
     } else {
         PRIVATE
     };
-    std::thread::Builder::new()
-        .name("serverless_mp-heart".into())
-        .stack_size(256 << 10)
-        .spawn(move || {
-            let mut silent = Duration::ZERO;
-            let mut why = "its owner has ended";
-            loop {
-                std::thread::sleep(pause);
-                if !p.is_current() {
-                    return;
-                }
-                match p.plain(p.key(keys::SESSION), &Args(&[b"EXISTS"])) {
-                    Ok(Value::Int(1)) => {
-                        silent = Duration::ZERO;
-                        if p.session.parent.is_none() && p.session.ttl > 0 {
-                            // What fails now is tried again at the next beat, well within the lease.
-                            let _ = renew(p);
-                        }
-                        continue;
-                    }
-                    Ok(_) => {}
-                    Err(_) if silent < pause * 2 => {
-                        silent += pause;
-                        continue;
-                    }
-                    Err(_) => why = "the store does not answer",
-                }
-                p.set_lost(&format!("session {}: {why}", p.session.id));
-                if p.session.parent.is_some() {
-                    eprintln!(
-                        "serverless_mp: worker {} stops: session lost, {why}",
-                        std::process::id()
-                    );
-                    // At once: nothing that it could still say would reach anybody.
-                    // SAFETY: no destructors are wanted.
-                    unsafe { nix::libc::_exit(EXIT_SESSION_LOST) }
-                }
+    spawn("serverless_mp-heart", move || {
+        let mut silent = Duration::ZERO;
+        let mut why = "its owner has ended";
+        loop {
+            std::thread::sleep(pause);
+            if !p.is_current() {
                 return;
             }
-        })?;
+            match p.plain(p.key(keys::SESSION), &Args(&[b"EXISTS"])) {
+                Ok(Value::Int(1)) => {
+                    silent = Duration::ZERO;
+                    if p.session.parent.is_none() && p.session.ttl > 0 {
+                        // What fails now is tried again at the next beat, well within the lease.
+                        let _ = renew(p);
+                    }
+                    continue;
+                }
+                Ok(_) => {}
+                Err(_) if silent < pause * 2 => {
+                    silent += pause;
+                    continue;
+                }
+                Err(_) => why = "the store does not answer",
+            }
+            p.set_lost(&format!("session {}: {why}", p.session.id));
+            if p.session.parent.is_some() {
+                eprintln!(
+                    "serverless_mp: worker {} stops: session lost, {why}",
+                    std::process::id()
+                );
+                // At once: nothing that it could still say would reach anybody.
+                // SAFETY: no destructors are wanted.
+                unsafe { nix::libc::_exit(EXIT_SESSION_LOST) }
+            }
+            return;
+        }
+    })
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
+    std::thread::Builder::new()
+        .name(name.into())
+        .stack_size(256 << 10)
+        .spawn(body)?;
     Ok(())
 }
 

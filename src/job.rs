@@ -14,15 +14,24 @@ use redis::Value;
 use crate::conn::{Ended, Until, ready};
 use crate::error::{Error, Result};
 use crate::keys;
+use crate::lambda::Lambda;
 use crate::launcher::{Launched, Launcher};
 use crate::message;
 use crate::process::{self, Args, Process};
 use crate::scripts;
+use crate::store::text;
 use crate::wait;
 use crate::watcher;
 
 /// What seals of records and events vouch for.
 const RECORD: &str = "record";
+
+/// Which launcher, as Python names it.
+#[derive(FromPyObject)]
+enum Choice<'py> {
+    Local(String),
+    Lambda(Bound<'py, Lambda>),
+}
 
 #[pyclass(frozen, module = "serverless_mp._core")]
 pub struct Job {
@@ -57,12 +66,12 @@ fn write_record(p: &Process, number: &str, child: &str, payload: &[u8]) -> Resul
 
 #[pymethods]
 impl Job {
-    /// Writes the record and launches a worker for it.
+    /// Writes the record and launches a worker for it: of the warm parent at a path, or an invocation.
     ///
     /// `number` and `process` name the job and its worker's process in the session. `holds` are the ends of objects
     /// that the record refers to: held here until the child has attached. `descriptors` go to a local worker.
     #[staticmethod]
-    #[pyo3(signature = (number, process, record, event, path, *, holds, descriptors, attempts))]
+    #[pyo3(signature = (number, process, record, event, launcher, *, holds, descriptors, attempts))]
     #[allow(
         clippy::too_many_arguments,
         reason = "one call from one place, all by keyword or in the order of its text"
@@ -73,11 +82,15 @@ impl Job {
         process: String,
         record: &[u8],
         event: &[u8],
-        path: String,
+        launcher: Choice<'_>,
         holds: Vec<(String, u8)>,
         descriptors: Vec<i32>,
         attempts: u32,
     ) -> PyResult<Self> {
+        let launcher = match launcher {
+            Choice::Local(path) => Launcher::Local { path },
+            Choice::Lambda(lambda) => Launcher::Lambda(lambda.get().fleet.clone()),
+        };
         Ok(py.detach(|| {
             let p = process::current()?;
             p.jobs.begin(p)?;
@@ -90,12 +103,11 @@ impl Job {
                 .iter()
                 .map(|fd| unsafe { BorrowedFd::borrow_raw(*fd) })
                 .collect();
-            let launcher = Launcher::Local { path };
             let (sentinel, write) = pipe2(OFlag::O_CLOEXEC)?;
             let state = Arc::new(watcher::Job::new(number, process, attempts, write, holds));
             // Before it is launched, so that no event of it is missed.
             p.jobs.enter(&state);
-            match launcher.launch(event, &descriptors) {
+            match launcher.launch(p, &state, event, &descriptors) {
                 Ok(Launched { pid, word }) => p.jobs.watch(&state, pid, word),
                 Err(e) => {
                     p.jobs.give_up(p, &state);
@@ -148,13 +160,40 @@ impl Job {
         })?)
     }
 
+    /// Ends a remote process, or has its worker send it another signal.
+    fn signal(&self, py: Python<'_>, number: i32) -> PyResult<()> {
+        Ok(py.detach(|| {
+            let p = self.process;
+            if self.state.exit().is_some() {
+                return Ok(());
+            }
+            let job = keys::job(&self.state.number);
+            // Where no worker has it yet, none will.
+            let ends = number == nix::libc::SIGKILL || number == nix::libc::SIGTERM;
+            if ends && !matches!(&p.call(&scripts::CLAIM, &job, &Args(&[b"cancelled:"]))?, Value::BulkString(reply) if reply == b"taken") {
+                return self.state.complete(p, -number, "");
+            }
+            let claim = text(&p.plain(p.key(&job), &Args(&[b"HGET", b"claim"]))?);
+            match claim.split_once(':') {
+                Some((_, keeper)) if !keeper.is_empty() => {
+                    tell(p, keeper, format!("s {} {number}", self.state.number).as_bytes(), true)
+                }
+                _ => Ok(()),
+            }
+        })?)
+    }
+
     /// In the worker: takes the job's record, once. None: another worker has it.
     #[staticmethod]
-    fn claim<'py>(py: Python<'py>, number: &str) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    fn claim<'py>(
+        py: Python<'py>,
+        number: &str,
+        claimant: &str,
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let payload = py.detach(|| {
             let p = process::current()?;
             let job = keys::job(number);
-            match p.call(&scripts::CLAIM, &job, &Args(&[p.number.as_bytes()]))? {
+            match p.call(&scripts::CLAIM, &job, &Args(&[claimant.as_bytes()]))? {
                 Value::BulkString(reply) if reply == b"taken" => Ok(None),
                 Value::BulkString(item) => {
                     let record = message::decode(p, &job, RECORD, &item)?;
@@ -173,7 +212,14 @@ impl Job {
     /// In the worker: it holds by itself what its record referred to.
     #[staticmethod]
     fn attached(py: Python<'_>, number: &str, parent: &str) -> PyResult<()> {
-        Ok(py.detach(|| tell(process::current()?, parent, &format!("a {number}"), false))?)
+        Ok(py.detach(|| {
+            tell(
+                process::current()?,
+                parent,
+                format!("a {number}").as_bytes(),
+                false,
+            )
+        })?)
     }
 
     /// In the worker: writes the exit record, after everything else that this process had to say.
@@ -195,15 +241,15 @@ impl Job {
                 &keys::job(number),
                 &Args(&[record.as_bytes()]),
             )?;
-            tell(p, parent, &format!("x {number} {record}"), true)
+            tell(p, parent, format!("x {number} {record}").as_bytes(), true)
         })?)
     }
 }
 
-/// An event for the parent.
-fn tell(p: &Process, parent: &str, event: &str, wait: bool) -> Result<()> {
-    let object = keys::process(parent);
-    let item = message::encode(p, &object, "to 0", false, event.as_bytes())?;
+/// An event for another process: its parent, or a keeper.
+pub fn tell(p: &Process, to: &str, event: &[u8], wait: bool) -> Result<()> {
+    let object = keys::process(to);
+    let item = message::encode(p, &object, "to 0", false, event)?;
     p.post(&scripts::SEND, &object, &Args(&[b"0", b"0", &item]))?;
     if wait { p.settle() } else { Ok(()) }
 }

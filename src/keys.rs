@@ -12,8 +12,9 @@
 //! | `..:m`            | hash: the region versions that a release left                                       |
 //! | `..:G:I`          | string: one granule of a region or one piece of a big message                       |
 //! | `..:held`         | set: (of a process) the objects it holds                                            |
+//! | `..:lease`        | string: (of a keeper of remote workers) there while it lives                         |
 //!
-//! Fixed objects of a session: `s` the session itself, `index` all objects of the session (an outside store only),
+//! Fixed objects of a session: `s` the session itself (`pids` the last process id given to a remote worker), `index` all objects of the session (an outside store only),
 //! `pN` a process and its list of events, `jN` a job.
 
 /// The metadata key of an object. `id` is `TAG` or `TAG/REST`: objects with one tag share a slot.
@@ -53,6 +54,11 @@ pub fn token(object: &str, waiter: &str) -> String {
 /// The objects that a process holds.
 pub fn held(object: &str) -> String {
     format!("{object}:held")
+}
+
+/// There while a keeper of remote workers lives.
+pub fn lease(process: &str) -> String {
+    format!("{process}:lease")
 }
 
 /// The slot of a key in a cluster: of its hash tag, which all our keys have.

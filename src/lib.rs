@@ -2,7 +2,7 @@
 //!
 //! What Python sees stands at the top, each a file from its Python signature down to its script:
 //! `semlock` (locks and semaphores), `condition`, `gate` (events, unfinished tasks), `barrier`, `channel` (pipes
-//! and queues), `region` (shared memory), `job` (processes).
+//! and queues), `region` (shared memory), `job` (processes), `lambda` (the function that remote ones run in).
 //!
 //! They stand on: `held` (a handle keeps an object alive), `message` (a payload with its map, sealed), `memory`
 //! (which versions of regions a process has seen), `wait` (a token that wakes), `bell` (a file descriptor that
@@ -27,6 +27,7 @@ mod held;
 mod holdings;
 mod job;
 mod keys;
+mod lambda;
 mod launcher;
 mod link;
 mod memory;
@@ -63,6 +64,8 @@ mod _core {
     use crate::gate::Gate;
     #[pymodule_export]
     use crate::job::Job;
+    #[pymodule_export]
+    use crate::lambda::Lambda;
     use crate::process::{self, Args, Session};
     #[pymodule_export]
     use crate::region::Region;
@@ -123,6 +126,39 @@ mod _core {
             parent: Some(parent),
         };
         Ok(py.detach(|| heart::join(session, process))?)
+    }
+
+    /// As a keeper of remote workers.
+    #[pyfunction]
+    fn keep_session(
+        py: Python<'_>,
+        session: String,
+        key: Vec<u8>,
+        url: String,
+        ttl: u64,
+        process: String,
+        parent: String,
+    ) -> PyResult<()> {
+        let session = Session {
+            id: session,
+            key,
+            url,
+            ttl,
+            parent: Some(parent),
+        };
+        Ok(py.detach(|| heart::keep(session, process))?)
+    }
+
+    /// A keeper's end.
+    #[pyfunction]
+    fn leave_session(py: Python<'_>) -> PyResult<()> {
+        Ok(py.detach(heart::leave)?)
+    }
+
+    /// An event for another process of the session.
+    #[pyfunction]
+    fn tell(py: Python<'_>, to: &str, event: &[u8], wait: bool) -> PyResult<()> {
+        Ok(py.detach(|| crate::job::tell(process::current()?, to, event, wait))?)
     }
 
     /// What a worker needs to join: session, key, url, ttl, and this process' number as its parent.

@@ -16,10 +16,15 @@ use crate::link::Link;
 use crate::memory::Memory;
 use crate::scripts::{self};
 use crate::seal::Seal;
-use crate::store::Store;
+use crate::store::{Store, text};
 
 /// A semaphore's greatest value, as `CPython`'s `SEM_VALUE_MAX` on Linux.
 pub const SEM_VALUE_MAX: i64 = i32::MAX as i64;
+
+/// Linux gives no process a greater id than 2^22.
+const FIRST_PID: i32 = (1 << 22) + 1;
+/// Ids that a process reserves at once.
+const PIDS: i32 = 1024;
 
 pub struct Session {
     pub id: String,
@@ -43,6 +48,8 @@ pub struct Process {
     pub unread: AtomicUsize,
     commands: AtomicU64,
     pub objects: AtomicU64,
+    /// Process ids for remote workers that this process may still give: the next one, and the first that is not its.
+    pids: Mutex<(i32, i32)>,
     threads: AtomicU32,
     /// Links in use.
     links: Mutex<Vec<Thread>>,
@@ -153,7 +160,7 @@ pub fn after_fork() {
     HERE.with_borrow_mut(|here| std::mem::forget(here.take()));
 }
 
-fn random_number() -> Result<String> {
+pub fn random_number() -> Result<String> {
     let mut bytes = [0; 8];
     aws_lc_rs::rand::fill(&mut bytes)
         .map_err(|_| Error::State("no source of random numbers".into()))?;
@@ -173,6 +180,7 @@ impl Process {
             unread: AtomicUsize::new(0),
             commands: AtomicU64::new(1),
             objects: AtomicU64::new(1),
+            pids: Mutex::default(),
             threads: AtomicU32::new(1),
             links: Mutex::default(),
             idle: Mutex::default(),
@@ -188,6 +196,24 @@ impl Process {
 
     pub fn next_number(&self) -> u64 {
         self.commands.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A process id for a remote worker: unique in the session, and of no process on any machine.
+    pub fn next_pid(&self) -> Result<i32> {
+        let mut pids = self.pids.lock().expect("no panic under this lock");
+        if pids.0 == pids.1 {
+            let step = PIDS.to_string();
+            let last = self.plain(
+                self.key(keys::SESSION),
+                &Args(&[b"HINCRBY", b"pids", step.as_bytes()]),
+            )?;
+            let last: i32 = text(&last)
+                .parse()
+                .map_err(|_| Error::Lost("the session".into()))?;
+            *pids = (FIRST_PID + last - PIDS, FIRST_PID + last);
+        }
+        pids.0 += 1;
+        Ok(pids.0 - 1)
     }
 
     /// A name for a new object, under the tag of another one or under its own.

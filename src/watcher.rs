@@ -1,10 +1,12 @@
 //! The end of processes: what a parent knows of those it has started.
 //!
 //! Two threads, begun with the first process. One takes this process' events: a child has attached to what it was
-//! given, or has left its exit record. The other waits for the launchers' words; a process that ended without an
-//! exit record ended badly, and its holds are cleared away here. Either closes the sentinel.
+//! given, or has left its exit record; of a remote one also what it prints, and its keeper's word that it died. The
+//! other waits for the launchers' words. A process that ended without an exit record ended badly, and its holds are
+//! cleared away here. Either closes the sentinel.
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -97,7 +99,7 @@ impl Job {
             .try_for_each(|(object, end)| p.unhold(object, *end))
     }
 
-    fn complete(&self, p: &Process, code: i32, map: &str) -> Result<()> {
+    pub fn complete(&self, p: &Process, code: i32, map: &str) -> Result<()> {
         self.attached(p)?;
         p.post(&scripts::DROP, &keys::job(&self.number), &Args(&[]))?;
         p.post(&scripts::DROP, &keys::process(&self.process), &Args(&[]))?;
@@ -173,23 +175,45 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
     Ok(())
 }
 
-/// Events: `a JOB`, or `x JOB CODE MAP`. Ends with the session.
+/// Events: `a JOB`, `x JOB CODE MAP`, and of a remote job `o JOB FD BYTES` and `d JOB CODE MESSAGE`. Ends with the
+/// session.
 fn take_events(p: &Process, events: &Channel) {
     while let Ok(event) = events.next(Until::default()) {
-        let event = String::from_utf8_lossy(&event).into_owned();
-        let mut words = event.splitn(4, ' ');
-        let (kind, number) = (words.next(), words.next().unwrap_or_default());
-        let Some(job) = p.jobs.get(number) else {
+        let mut words = event.splitn(4, |byte| *byte == b' ');
+        let mut next = || words.next().unwrap_or_default();
+        let (kind, number) = (next(), String::from_utf8_lossy(next()));
+        let Some(job) = p.jobs.get(&number) else {
             continue;
         };
+        let (first, rest) = (String::from_utf8_lossy(next()).into_owned(), next());
+        let words = || String::from_utf8_lossy(rest).into_owned();
+        let code = first.parse();
         // A store that fails here is noticed by the program's own next call.
-        let _ = if let Some("a") = kind {
-            job.attached(p)
-        } else {
-            let code = words.next().and_then(|w| w.parse().ok()).unwrap_or(UNKNOWN);
-            job.complete(p, code, words.next().unwrap_or_default())
+        let _ = match kind {
+            b"a" => job.attached(p),
+            b"o" => {
+                print(first == "2", rest);
+                Ok(())
+            }
+            b"d" => {
+                let (code, message) = (code.ok(), words());
+                ended(p, &job, Word { code, message });
+                Ok(())
+            }
+            _ => job.complete(p, code.unwrap_or(UNKNOWN), &words()),
         };
     }
+}
+
+/// What a remote process printed, onto this one's own stream: as a child of this machine would have.
+fn print(error: bool, bytes: &[u8]) {
+    // A closed stream is nothing to a child either.
+    let _ = if error {
+        std::io::stderr().lock().write_all(bytes)
+    } else {
+        let mut out = std::io::stdout().lock();
+        out.write_all(bytes).and_then(|()| out.flush())
+    };
 }
 
 fn take_words(p: &Process, wake: &OwnedFd) {
@@ -210,18 +234,17 @@ fn take_words(p: &Process, wake: &OwnedFd) {
             let _ = read(wake, &mut [0; 64]);
         }
         let mut i = 0;
-        watched.retain(|(fd, job)| {
+        for (fd, job) in watched.extract_if(.., |_| {
             i += 1;
-            if ready[i] {
-                ended(p, job, &Word::read(fd));
-            }
-            !ready[i]
-        });
+            ready[i]
+        }) {
+            ended(p, &job, Word::read(fd));
+        }
     }
 }
 
 /// The launcher says that the process is gone. Its exit record, written before, counts; else how it went.
-fn ended(p: &Process, job: &Job, word: &Word) {
+fn ended(p: &Process, job: &Job, word: Word) {
     p.jobs
         .table
         .lock()
@@ -238,11 +261,11 @@ fn ended(p: &Process, job: &Job, word: &Word) {
     let _ = if let Ok(code) = code.parse() {
         job.complete(p, code, map)
     } else {
-        let code = if let Word::Ended(code) = word {
-            *code
-        } else {
-            UNKNOWN
-        };
+        let code = word.code.unwrap_or(UNKNOWN);
+        if !word.message.is_empty() {
+            let line = format!("serverless-mp: process {}: {}\n", job.pid(), word.message);
+            print(true, line.as_bytes());
+        }
         let cleared = p.reap(&job.process, code, job.attempts);
         job.complete(p, code, "").and(cleared)
     };

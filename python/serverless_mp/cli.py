@@ -26,10 +26,7 @@ def main(argv: list[str] | None = None) -> None:
     if options.summary:
         os.environ[summary.VARIABLE] = os.path.abspath(options.summary)
     try:
-        config.workers()
-        config.lease()
-        config.attempts()
-        config.redis_url()
+        config.check()
     except ValueError as e:
         parser.error(str(e))
 

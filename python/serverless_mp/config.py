@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from urllib.parse import urlsplit
 
 from . import _core
 
@@ -11,6 +12,12 @@ WORKERS = "SERVERLESS_MP_WORKERS"
 LEASE = "SERVERLESS_MP_LEASE"
 ATTEMPTS = "SERVERLESS_MP_TASK_ATTEMPTS"
 LARGE = "SERVERLESS_MP_LARGE_ARGUMENT"
+LAUNCHER = "SERVERLESS_MP_LAUNCHER"
+FUNCTION = "SERVERLESS_MP_FUNCTION"
+PACKING = "SERVERLESS_MP_PROCESSES_PER_FUNCTION"
+START_TIMEOUT = "SERVERLESS_MP_START_TIMEOUT"
+
+_LAUNCHERS = ("local", "lambda")
 
 
 # The store notes the count in one digit.
@@ -43,6 +50,42 @@ def attempts() -> int:
 def large_argument() -> int:
     """Bytes from which on a buffer in a joblib task travels once for all tasks."""
     return _positive(LARGE, 1 << 16)
+
+
+def launcher() -> str:
+    """Where processes run: "local" or "lambda"."""
+    name = os.environ.get(LAUNCHER) or "local"
+    if name not in _LAUNCHERS:
+        message = f"{LAUNCHER} is {name!r}; it must be one of {', '.join(_LAUNCHERS)} (or unset: local)"
+        raise ValueError(message)
+    return name
+
+
+def function() -> str:
+    """The Lambda function that workers are invocations of: a name or an ARN."""
+    return os.environ.get(FUNCTION) or "serverless-mp"
+
+
+def packing() -> int:
+    """How many processes share an invocation."""
+    return _positive(PACKING, 1)
+
+
+def start_timeout() -> int:
+    """Seconds that a process waits for an invocation while Lambda has none to give."""
+    return _positive(START_TIMEOUT, 300)
+
+
+def place(url: str) -> str:
+    """A store's URL without its password."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def check() -> None:
+    """Raises ValueError for a setting that cannot be used."""
+    for setting in (redis_url, workers, lease, attempts, large_argument, launcher, packing, start_timeout):
+        setting()
 
 
 def _positive(name: str, default: int) -> int:

@@ -112,12 +112,14 @@ def pickle_object(obj: Any) -> bytes:
     return buffer.getvalue()
 
 
-def load(data: bytes) -> None:
-    """In a worker: becomes its `__main__`."""
+def load(data: bytes, file: str | None = None) -> None:
+    """In a worker: becomes its `__main__`; `file` is where its script is on this machine, if that is another one."""
     main = types.ModuleType("__main__")
     sys.modules["__main__"] = sys.modules["__mp_main__"] = main
     main.__dict__["__builtins__"] = sys.modules["builtins"]
     main.__dict__.update(load_object(io.BytesIO(data)))
+    if file is not None:
+        main.__file__ = file
 
 
 def load_object(file: io.BytesIO) -> Any:

@@ -14,7 +14,7 @@ from multiprocessing.context import ProcessError
 from multiprocessing.pool import ThreadPool
 from typing import Any
 
-from . import _core, context, reduction, session, spawning
+from . import _core, context, limits, reduction, session, spawning
 
 __all__ = ["Pool", "ThreadPool"]
 
@@ -34,8 +34,14 @@ class _Tasks:
             self._channel.post_task(data)
 
     def get(self) -> Any:
-        """In a worker: the next task, which stays noted as in work until its result is sent."""
-        return reduction.loads(self._channel.recv(hold=True))
+        """In a worker: the next task, which stays noted as in work until its result is sent. None, as from the parent, to end
+        a worker whose machine will not be there for much longer: the pool replaces it.
+        """
+        working_time = limits.working_time()
+        if working_time is None:
+            return reduction.loads(self._channel.recv(hold=True))
+        data = self._channel.recv(timeout=working_time, hold=True) if working_time > 0 else None
+        return None if data is None else reduction.loads(data)
 
     def __reduce__(self) -> Any:
         return _rebuild, (type(self), *_hold(self._channel))

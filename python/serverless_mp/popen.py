@@ -1,6 +1,7 @@
 """As `multiprocessing.popen_forkserver`: how a process is launched, polled, waited for and killed.
 
-What differs: the process object goes as a record into the store, and a launcher has a worker take it from there.
+What differs: the process object goes as a record into the store, and a launcher has a worker take it from there: the warm
+parent of local workers, or an invocation of a Lambda function.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import io
 import os
 import pickle
 import signal
+import sys
 import threading
 from multiprocessing import context, resource_tracker, spawn, util
 from multiprocessing.popen_forkserver import _DupFd  # type: ignore[attr-defined]
@@ -35,6 +37,7 @@ class Popen:
         self._kept: list[Any] = []
         self._waiting = threading.Lock()
         # Whoever unpickles a lock asks which method this process is started by.
+        self._is_remote = config.launcher() == "lambda" and not _stays(process_obj)
         self.method = type(process_obj)._start_method or context._default_context.get_start_method()  # type: ignore[attr-defined]
         self._launch(process_obj)
 
@@ -42,6 +45,9 @@ class Popen:
 
     def duplicate_for_child(self, fd: int) -> int:
         """A file descriptor that a local worker is to have; its index among them."""
+        if self._is_remote:
+            message = "an open file descriptor (a socket, a file) cannot go to a process on another machine"
+            raise ValueError(message)
         self._fds.append(fd)
         return len(self._fds) - 1
 
@@ -53,37 +59,51 @@ class Popen:
     # ---- life ------------------------------------------------------------------------------------------------
 
     def _launch(self, process_obj: Any) -> None:
-        record = self._record(process_obj)
+        environment = dict(os.environ) | getattr(process_obj, "_environment", {})
+        launcher: Any = None
+        if self._is_remote:
+            from . import aws, surroundings  # noqa: PLC0415 - only where it is needed
+
+            launcher = aws.fleet()
+            record = self._record(process_obj, surroundings.describe(environment))
+        else:
+            record = self._record(process_obj)
         number, process = _core.new_number(), _core.new_number()
-        streams = [fd for fd in (1, 2) if _is_open(fd)]
-        # A worker of this machine shares the tracker of a program that has one, as CPython's children do.
-        tracker = [fd for fd in [resource_tracker._resource_tracker._fd] if fd is not None]  # type: ignore[attr-defined]
-        event = _event(number, process) | {"tracker": bool(tracker)}
-        surroundings = {
-            "event": event,
-            "streams": streams,
-            "environment": dict(os.environ) | getattr(process_obj, "_environment", {}),
-            "directory": os.getcwd(),
-            "umask": _umask(),
-            "group": os.getpgrp(),
-            "mask": signal.pthread_sigmask(signal.SIG_BLOCK, ()),
-        }
+        event, descriptors = (b"", []) if self._is_remote else self._local_event(number, process, environment)
         self._job = _core.Job.start(
             number,
             process,
             record,
-            pickle.dumps(surroundings),
-            zygote.ensure(),
+            event,
+            launcher or zygote.ensure(),
             holds=self._holds,
-            descriptors=[*streams, _alive_pipe(), *tracker, *self._fds],
+            descriptors=descriptors,
             attempts=config.attempts(),
         )
         self._kept.clear()
         self.pid = self._job.pid
         self.sentinel = self._job.sentinel
+        if self._is_remote:
+            aws.launched(self._job)
         summary.started(self._job)
 
-    def _record(self, process_obj: Any) -> bytes:
+    def _local_event(self, number: str, process: str, environment: dict[str, str]) -> tuple[bytes, list[int]]:
+        """What the warm parent is told, and the descriptors that go with it."""
+        streams = [fd for fd in (1, 2) if _is_open(fd)]
+        # A worker of this machine shares the tracker of a program that has one, as CPython's children do.
+        tracker = [fd for fd in [resource_tracker._resource_tracker._fd] if fd is not None]  # type: ignore[attr-defined]
+        request = {
+            "event": _event(number, process) | {"tracker": bool(tracker)},
+            "streams": streams,
+            "environment": environment,
+            "directory": os.getcwd(),
+            "umask": _umask(),
+            "group": os.getpgrp(),
+            "mask": signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+        }
+        return pickle.dumps(request), [*streams, _alive_pipe(), *tracker, *self._fds]
+
+    def _record(self, process_obj: Any, remote: dict[str, Any] | None = None) -> bytes:
         from .install import state  # noqa: PLC0415 - a cycle otherwise
 
         preparation = spawn.get_preparation_data(process_obj._name)
@@ -93,6 +113,8 @@ class Popen:
             preparation.pop("init_main_from_path", None)
             preparation.pop("init_main_from_name", None)
         preparation.update(start_method=self.method, serverless_mp=state())
+        if remote is not None:
+            preparation["remote"] = remote
         buffer = io.BytesIO()
         context.set_spawning_popen(self)
         try:
@@ -124,10 +146,17 @@ class Popen:
             if code is not None:
                 self.returncode = code
                 summary.ended(self._job, code)
+                if self._is_remote:
+                    from . import aws  # noqa: PLC0415 - only where it is needed
+
+                    aws.ended(self._job)
         return self.returncode
 
     def _send_signal(self, sig: int) -> None:
         if self.returncode is None and self._job.exitcode() is None:
+            if self._is_remote:
+                self._job.signal(int(sig))
+                return
             try:
                 os.kill(self.pid, sig)
             except ProcessLookupError:
@@ -147,6 +176,13 @@ class Popen:
     def close(self) -> None:
         """The sentinel goes with the job."""
         del self._job
+
+
+def _stays(process_obj: Any) -> bool:
+    """Whether a process runs beside its parent, whatever the launcher: a manager's server serves all for the whole run."""
+    managers = sys.modules.get("multiprocessing.managers")
+    owner = getattr(process_obj._target, "__self__", None)
+    return managers is not None and isinstance(owner, type) and issubclass(owner, managers.BaseManager)
 
 
 def _event(number: str, process: str) -> dict[str, Any]:

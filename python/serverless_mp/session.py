@@ -82,9 +82,10 @@ def close() -> None:
     global _directory  # noqa: PLW0603 - one per process
     if _owner != os.getpid():
         return
-    from . import private, summary, zygote  # noqa: PLC0415 - only where it is needed
+    from . import aws, private, summary, zygote  # noqa: PLC0415 - only where it is needed
 
     zygote.stop()
+    aws.report()
     if _core.is_open():
         try:
             summary.write()

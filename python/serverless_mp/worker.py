@@ -5,22 +5,27 @@ from __future__ import annotations
 import atexit
 import contextlib
 import io
+import os
 import pickle
+import socket
 import sys
 from multiprocessing import forkserver, process, resource_tracker, spawn, util
 from typing import Any
 
-from . import _core, summary
+from . import _core, limits, summary
 
 
 def main(event: dict[str, Any], parent_sentinel: int | None, descriptors: list[int]) -> int:
     """Runs the job that the event names; its exit code. A job that another worker has taken is left to it."""
-    if event["tracker"]:
+    control = _take_remote_part(event, descriptors) if "claimant" in event else None
+    if event.get("tracker"):
         resource_tracker._resource_tracker._fd = descriptors.pop(0)  # type: ignore[attr-defined]
     forkserver._forkserver._inherited_fds = descriptors  # type: ignore[attr-defined]
     _core.join_session(event["session"], event["key"], event["url"], event["ttl"], event["process"], event["parent"])
-    record = _core.Job.claim(event["job"])
+    record = _core.Job.claim(event["job"], event.get("claimant", event["process"]))
     if record is None:
+        if control is not None:
+            control.sendall(b"t")
         return 0
     _begin_exit_handlers()
     try:
@@ -34,8 +39,23 @@ def main(event: dict[str, Any], parent_sentinel: int | None, descriptors: list[i
     code &= 0xFF
     summary.worker_ends()
     with contextlib.suppress(OSError):
+        if control is not None:
+            # What it has printed comes before the news of its end.
+            control.sendall(b"f")
+            control.recv(1)
         _core.Job.finish(event["job"], event["parent"], code, event["attempts"])
+        if control is not None:
+            control.sendall(b"x")
     return code
+
+
+def _take_remote_part(event: dict[str, Any], descriptors: list[int]) -> socket.socket:
+    """On another machine: the process id that the program knows it by, its time, and the way to its keeper."""
+    limits.set_retirement(event["retires_in"])
+    getpid = os.getpid
+    os.getpid = lambda: event["pid"]
+    os.register_at_fork(after_in_child=lambda: setattr(os, "getpid", getpid))
+    return socket.socket(fileno=descriptors.pop(0))
 
 
 if sys.version_info >= (3, 13):
@@ -68,12 +88,16 @@ def _prepare(record: io.BytesIO, event: dict[str, Any]) -> Any:
         preparation = pickle.load(record)  # noqa: S301 - its seal was checked
         from .install import restore  # noqa: PLC0415 - a cycle otherwise
 
+        if "remote" in preparation:
+            from . import surroundings  # noqa: PLC0415 - not needed on this machine
+
+            surroundings.enter(preparation["remote"], preparation)
         restore(preparation["serverless_mp"])
         spawn.prepare(preparation)
         if "fork_main" in preparation:
             from . import main_module  # noqa: PLC0415 - cloudpickle, which the other methods do not need
 
-            main_module.load(preparation["fork_main"])
+            main_module.load(preparation["fork_main"], preparation.get("main_file"))
             process_obj = main_module.load_object(record)
         else:
             process_obj = pickle.load(record)  # noqa: S301 - its seal was checked

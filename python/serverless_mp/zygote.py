@@ -48,6 +48,19 @@ def ensure() -> str:
         return _path
 
 
+def request(wanted: dict[str, Any], fds: list[int]) -> tuple[int, socket.socket]:
+    """Has a process made as `src/launcher/local.rs` does, from Python: its id, and where its exit code will be told."""
+    data = pickle.dumps(wanted)
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(ensure())
+    socket.send_fds(connection, [_INT.pack(len(data))], fds)
+    connection.sendall(data)
+    pid = _INT.unpack(_receive(connection, _INT.size))[0]
+    if pid <= 0:
+        raise OSError(-pid, f"no process could be started: {os.strerror(-pid)}")
+    return pid, connection
+
+
 def forget() -> None:
     """In a child of the program's own `fork()`: the warm parent is to see the end of the program, not of the child."""
     global _zygote  # noqa: PLW0603 - one per process
@@ -243,7 +256,12 @@ class Zygote:
             _take_surroundings(request, fds)
             use(self.path)
             streams = len(request["streams"])
-            code = worker.main(request["event"], fds[streams], fds[streams + 1 :])
+            if request.get("keeper"):
+                from . import keeper  # noqa: PLC0415 - in a function only
+
+                code = keeper.main(request["event"], request["deadline"], fds[streams])
+            else:
+                code = worker.main(request["event"], fds[streams], fds[streams + 1 :])
         except BaseException:  # noqa: BLE001 - nothing may return into the loop of the parent
             sys.excepthook(*sys.exc_info())
         finally:
@@ -274,7 +292,8 @@ def _take_surroundings(request: dict[str, Any], fds: list[int]) -> None:
             os.close(number)
             setattr(sys, name, None)
         elif (stream := getattr(sys, name)) is not None:
-            stream.reconfigure(line_buffering=number == 2 or os.isatty(number))  # noqa: PLR2004 - standard error
+            is_prompt = number == 2 or os.isatty(number) or request.get("line_buffered")  # noqa: PLR2004 - standard error
+            stream.reconfigure(line_buffering=bool(is_prompt))
     os.environ.clear()
     os.environ.update(request["environment"])
     os.umask(request["umask"])

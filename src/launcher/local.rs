@@ -4,31 +4,13 @@
 //! answers with the worker's process id, and with its exit code when it has ended: both four bytes.
 
 use std::io::{IoSlice, Read, Write};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 use super::Launched;
 use crate::error::{Error, Result};
-
-/// What the launcher's descriptor says.
-pub enum Word {
-    Ended(i32),
-    /// The warm parent itself is gone, and its workers with it.
-    Silent,
-}
-
-impl Word {
-    /// Reads it from a readable descriptor.
-    pub fn read(fd: &OwnedFd) -> Self {
-        let mut code = [0; 4];
-        match nix::unistd::read(fd, &mut code) {
-            Ok(4) => Self::Ended(i32::from_ne_bytes(code)),
-            _ => Self::Silent,
-        }
-    }
-}
 
 pub fn launch(path: &str, event: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<Launched> {
     let failed = |e: std::io::Error| {

@@ -1,0 +1,190 @@
+"""The program's own code on its way to another machine: a zip named by its content.
+
+In it: the directory of the program's script, and the packages and modules that it imported from elsewhere than the standard
+library and site-packages, with the data files beside them. A worker's environment fetches each content once and keeps it
+unpacked. Paths under those directories are translated on the way; what belongs to an installation (the standard library,
+third-party packages) is the worker's own.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import os
+import site
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import _core, cache
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+CAP = 50 << 20
+_SHOWN = 5
+
+_SKIPPED_DIRECTORIES = {".git", ".hg", ".svn", "__pycache__", "node_modules", "site-packages", ".ssh", ".aws"}
+_SKIPPED_SUFFIXES = (".pyc", ".pyo", ".pem", ".key", ".p12", ".pfx")
+_SKIPPED_PREFIXES = (".env", "id_rsa", "id_ed25519", "id_ecdsa")
+
+_own = str(Path(__file__).parent)
+
+
+class Bundle:
+    """A content's name in the store, and which directory of this machine each of its directories comes from."""
+
+    def __init__(self, name: str, roots: list[str]) -> None:
+        self.name, self.roots = name, roots
+
+    def enter(self) -> Unpacked:
+        """In a worker: has it unpacked."""
+        return Unpacked(cache.directory(self.name.partition("-")[0], self._unpack), self.roots)
+
+    def _unpack(self, place: str) -> None:
+        with zipfile.ZipFile(io.BytesIO(_core.get_blob(self.name))) as archive:
+            archive.extractall(place)
+
+
+class Unpacked:
+    """A bundle on this machine."""
+
+    def __init__(self, place: str, roots: list[str]) -> None:
+        self.place, self.roots = place, roots
+
+    def translate(self, path: str | None) -> str | None:
+        """Where a path of the program's machine is here; None for one that did not come along."""
+        for number, root in enumerate(self.roots):
+            if path is not None and (path == root or path.startswith(root.rstrip(os.sep) + os.sep)):
+                return os.path.join(self.place, f"r{number}", os.path.relpath(path, root)).removesuffix(f"{os.sep}.")
+        return None
+
+    def search_path(self) -> list[str]:
+        """The directories that modules are imported from."""
+        return [os.path.join(self.place, f"r{number}") for number in range(len(self.roots))]
+
+
+_made: tuple[Any, Bundle] | None = None
+# In a worker: what its own processes get as well.
+_inherited: Bundle | None = None
+
+
+def inherit(bundle: Bundle) -> None:
+    """A worker's own processes get the bundle that it came with."""
+    global _inherited  # noqa: PLW0603 - one per process
+    _inherited = bundle
+
+
+def current() -> Bundle:
+    """This program's bundle; stored once. Raises ValueError when it is too large."""
+    global _made  # noqa: PLW0603 - one per process
+    if _inherited is not None:
+        return _inherited
+    # What was imported since may belong to the program, too.
+    key = (_core.session_info()[0], len(sys.modules))
+    if _made is None or _made[0] != key:
+        trees = _trees()
+        roots = sorted(trees)
+        payload = _pack(roots, trees)
+        name = f"code{hashlib.sha256(payload).hexdigest()[:32]}-{_core.session_info()[4]}"
+        _core.put_blob(name, payload)
+        _made = (key, Bundle(name, roots))
+    return _made[1]
+
+
+# ---- what belongs to the program -------------------------------------------------------------------------------
+
+
+def _trees() -> dict[str, frozenset[str] | None]:
+    """Directories, each with the names in it that belong to the program; None: everything."""
+    trees: dict[str, frozenset[str] | None] = {}
+    main = sys.modules["__main__"]
+    path = getattr(main, "__file__", None)
+    if path and main.__spec__ is None and not _is_installed(os.path.realpath(path)):
+        trees[os.path.dirname(os.path.realpath(path))] = None
+    for name, module in list(sys.modules.items()):
+        file = getattr(module.__spec__, "origin", None) if getattr(module, "__spec__", None) else None
+        if not file or not os.path.isabs(file) or not os.path.exists(file) or _is_installed(file):
+            continue
+        top = (module.__spec__.name if name == "__main__" else name).partition(".")[0]
+        root = _root_of(os.path.realpath(file), module.__spec__.name, bool(module.__spec__.submodule_search_locations))
+        if root is not None and not any(root == r or root.startswith(r + os.sep) for r, names in trees.items() if names is None):
+            entry = top if os.path.isdir(os.path.join(root, top)) else os.path.basename(file)
+            trees[root] = frozenset((trees.get(root) or frozenset()) | {entry})
+    return trees
+
+
+def _root_of(file: str, name: str, is_package: bool) -> str | None:
+    """The directory on the path that a module of this dotted name was found in."""
+    path = Path(file).parent if is_package else Path(file)
+    for _ in name.split("."):
+        path = path.parent
+    return str(path)
+
+
+def own_modules() -> list[ModuleType]:
+    """The program's own modules, as far as they are imported."""
+    files = [(module, getattr(module, "__file__", None)) for module in list(sys.modules.values())]
+    return [module for module, file in files if file and os.path.isabs(file) and not _is_installed(os.path.realpath(file))]
+
+
+def _is_installed(file: str) -> bool:
+    return any(file.startswith(place) for place in _installed_places())
+
+
+@functools.cache
+def _installed_places() -> list[str]:
+    places = {sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib", "scripts")}
+    places |= {*site.getsitepackages(), site.getusersitepackages(), _own}
+    return [os.path.realpath(place) + os.sep for place in places if place]
+
+
+def _pack(roots: list[str], trees: dict[str, frozenset[str] | None]) -> bytes:
+    """The same content always gives the same bytes."""
+    sizes: dict[str, int] = {}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for number, root in enumerate(roots):
+            archive.writestr(zipfile.ZipInfo(f"r{number}/"), b"")
+            for path in _files(root, trees[root]):
+                sizes[path] = os.path.getsize(path)
+                if sum(sizes.values()) <= CAP:
+                    info = zipfile.ZipInfo(os.path.join(f"r{number}", os.path.relpath(path, root)))
+                    info.external_attr = (os.stat(path).st_mode & 0o777) << 16
+                    archive.writestr(info, Path(path).read_bytes(), zipfile.ZIP_DEFLATED)
+    if sum(sizes.values()) > CAP:
+        largest = sorted(sizes, key=lambda path: -sizes[path])[:_SHOWN]
+        message = (
+            f"the program's own files are {sum(sizes.values()) >> 20} MB, more than the {CAP >> 20} MB that travel to workers; "
+            "keep data out of the program's directory, or read it from S3. The largest: "
+            + ", ".join(f"{path} ({sizes[path] >> 20} MB)" for path in largest)
+        )
+        raise ValueError(message)
+    return buffer.getvalue()
+
+
+def _files(root: str, names: frozenset[str] | None) -> list[str]:
+    tops = sorted(os.listdir(root) if names is None else names)
+    found: list[str] = []
+    for top in tops:
+        path = os.path.join(root, top)
+        if os.path.isfile(path) and _travels(top):
+            found.append(path)
+        elif os.path.isdir(path) and not _is_skipped(path):
+            for folder, folders, files in os.walk(path):
+                folders[:] = sorted(name for name in folders if not _is_skipped(os.path.join(folder, name)))
+                found.extend(os.path.join(folder, name) for name in sorted(files) if _travels(name))
+    return [path for path in found if os.path.isfile(path) and os.access(path, os.R_OK)]
+
+
+def _is_skipped(folder: str) -> bool:
+    name = os.path.basename(folder)
+    is_environment = os.path.exists(os.path.join(folder, "pyvenv.cfg"))
+    return name in _SKIPPED_DIRECTORIES or name.endswith("_cache") or is_environment
+
+
+def _travels(name: str) -> bool:
+    return not name.endswith(_SKIPPED_SUFFIXES) and not name.startswith(_SKIPPED_PREFIXES)

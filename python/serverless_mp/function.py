@@ -1,0 +1,69 @@
+"""The Lambda function: its handler has a keeper run the jobs of an event, in processes of their own.
+
+Nothing of a program ever runs in the handler's process, and the warm parent that its workers are forked from has no code
+of a program either: a warm environment carries nothing from one process to the next but the cache of read-only content.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import time
+from typing import Any
+
+from . import zygote
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Answers when the event's processes have ended."""
+    if "serverless_mp" not in event:
+        message = "this function runs processes of serverless_mp programs; it is invoked by them, with their own events"
+        raise ValueError(message)
+    wanted = event["serverless_mp"]
+    if wanted == "describe":
+        return {"serverless_mp": describe()}
+    left = context.get_remaining_time_in_millis() / 1000
+    wanted["limit"] = round(left)
+    return {"serverless_mp": _run(wanted, left)}
+
+
+def _run(event: dict[str, Any], left: float) -> dict[str, Any]:
+    report, theirs = os.pipe()
+    request = {
+        "keeper": True,
+        "event": event,
+        "deadline": time.monotonic() + left,
+        "streams": [1, 2],
+        "environment": dict(os.environ),
+        "directory": os.getcwd(),
+        "umask": 0o022,
+        "group": 0,
+        "mask": set(),
+    }
+    with open(report, "rb") as answer:
+        try:
+            # Both streams are the log: in some runtimes standard output is not ours to write to.
+            _, word = zygote.request(request, [2, 2, theirs])
+        finally:
+            os.close(theirs)
+        with word:
+            text = answer.read()
+            code = word.recv(4)
+    if not text:
+        # Whatever it had begun ends with the warm parent; the next invocation gets a new one.
+        zygote.stop()
+        message = f"the keeper of the workers ended with {int.from_bytes(code, 'little', signed=True)}"
+        raise RuntimeError(message)
+    return json.loads(text)
+
+
+def describe() -> dict[str, Any]:
+    """What is here: for `serverless-mp doctor`."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()},
+        "shm": os.path.isdir("/dev/shm"),  # noqa: S108 - asked about, not used
+    }

@@ -1,0 +1,18 @@
+"""The time that a remote worker has: a function ends after some minutes, whatever runs in it."""
+
+from __future__ import annotations
+
+import time
+
+_retires_at: float | None = None
+
+
+def set_retirement(seconds: float) -> None:
+    """From now on; in a worker."""
+    global _retires_at  # noqa: PLW0603 - one per process
+    _retires_at = time.monotonic() + seconds
+
+
+def working_time() -> float | None:
+    """Seconds in which this worker may begin something new; None: there is no limit."""
+    return None if _retires_at is None else _retires_at - time.monotonic()

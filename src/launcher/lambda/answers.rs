@@ -1,0 +1,249 @@
+//! What Lambda's answers mean for a process: how it ended, or whether to try again. The words say what to do.
+//!
+//! Exit codes are those of sysexits.h where one fits, 124 as of timeout(1), 255 where nothing is known, and a negative
+//! signal as everywhere.
+
+use std::time::Duration;
+
+use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_types::retry::ErrorKind;
+use serde_json::Value;
+
+/// `EX_UNAVAILABLE`: no worker could be had, or it could not reach the store.
+const UNAVAILABLE: i32 = 69;
+/// `EX_SOFTWARE`: the function failed outside the process.
+const FAILED: i32 = 70;
+/// `EX_NOPERM`
+const NOT_ALLOWED: i32 = 77;
+/// `EX_CONFIG`
+const MISCONFIGURED: i32 = 78;
+const TIMED_OUT: i32 = 124;
+const UNKNOWN: i32 = 255;
+const KILLED: i32 = -9;
+
+pub struct End {
+    pub code: i32,
+    pub message: String,
+}
+
+pub enum Answer {
+    /// The keeper's report: which jobs others had taken. The rest have ended, and said so in the store.
+    Report(Vec<String>),
+    /// The invocation ended badly, and its processes with it.
+    Ended(End),
+    /// It may have run or not.
+    Doubtful(String),
+    /// It did not run; when to try again, if the service said so.
+    NotNow(Option<Duration>, String),
+}
+
+fn end(code: i32, message: impl Into<String>) -> End {
+    End {
+        code,
+        message: message.into(),
+    }
+}
+
+pub fn vanished(function: &str) -> End {
+    end(
+        UNKNOWN,
+        format!(
+            "its connection to function {function} broke, and its worker's lease has ended; `serverless-mp logs` may say why"
+        ),
+    )
+}
+
+pub fn gave_up(function: &str, patience: Duration, why: &str) -> End {
+    end(
+        UNAVAILABLE,
+        format!(
+            "function {function} could not be invoked for {} s: {why}; raise the concurrency of the function or the \
+             account, start fewer processes (SERVERLESS_MP_WORKERS), or wait longer (SERVERLESS_MP_START_TIMEOUT)",
+            patience.as_secs()
+        ),
+    )
+}
+
+pub fn too_large(size: usize, most: usize) -> End {
+    end(
+        MISCONFIGURED,
+        format!(
+            "the event of {size} bytes is above Lambda's limit of {most}; lower SERVERLESS_MP_PROCESSES_PER_FUNCTION"
+        ),
+    )
+}
+
+/// Of a 200: the keeper's report, or how the function failed; and the time it took, where it says so.
+pub fn read(function: &str, error: Option<&str>, payload: &[u8]) -> (Answer, Option<u64>) {
+    let body: Value = serde_json::from_slice(payload).unwrap_or_default();
+    if error.is_some() {
+        return (Answer::Ended(failed(function, &body, payload)), None);
+    }
+    let report = &body["serverless_mp"];
+    let milliseconds = report["milliseconds"].as_u64();
+    if let Some(why) = report["refused"].as_str() {
+        return (
+            Answer::Ended(end(UNAVAILABLE, format!("function {function}: {why}"))),
+            milliseconds,
+        );
+    }
+    let Some(taken) = report["taken"].as_array() else {
+        let why = format!(
+            "function {function} does not run our handler: it answered {:.200}; deploy it with `serverless-mp deploy`",
+            String::from_utf8_lossy(payload)
+        );
+        return (Answer::Ended(end(MISCONFIGURED, why)), milliseconds);
+    };
+    let taken = taken.iter().filter_map(Value::as_str).map(str::to_owned);
+    (Answer::Report(taken.collect()), milliseconds)
+}
+
+/// `FunctionError`: by the type where AWS gives one, else by the words.
+fn failed(function: &str, body: &Value, payload: &[u8]) -> End {
+    let kind = body["errorType"].as_str().unwrap_or_default();
+    let words = body["errorMessage"]
+        .as_str()
+        .map_or_else(|| String::from_utf8_lossy(payload), Into::into);
+    let words = words.trim();
+    if kind == "Sandbox.Timedout" || words.contains("Task timed out after") {
+        return end(
+            TIMED_OUT,
+            format!(
+                "function {function} reached its time limit: {words}; raise it (`serverless-mp deploy --timeout`, 900 s at most) or \
+                 split the work"
+            ),
+        );
+    }
+    if kind == "Runtime.OutOfMemory" || words.contains("signal: killed") {
+        return end(
+            KILLED,
+            format!(
+                "function {function} ran out of memory: {words}; raise it (`serverless-mp deploy --memory`)"
+            ),
+        );
+    }
+    if kind.starts_with("Runtime.ImportModule")
+        || kind.starts_with("Runtime.HandlerNotFound")
+        || words.contains("Unable to import module")
+    {
+        return end(
+            MISCONFIGURED,
+            format!(
+                "function {function} cannot load our handler: {words}; is the layer there? `serverless-mp deploy` puts it there"
+            ),
+        );
+    }
+    if kind == "Runtime.ExitError" || words.contains("Worker process died") {
+        return end(
+            FAILED,
+            format!(
+                "function {function} ended before its processes did: {words}; see `serverless-mp logs`"
+            ),
+        );
+    }
+    end(
+        FAILED,
+        format!("function {function} failed: {kind}: {words}; see `serverless-mp logs`"),
+    )
+}
+
+/// Of anything but a 200.
+pub fn refused<E>(function: &str, error: &SdkError<E, HttpResponse>) -> Answer
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    match error {
+        SdkError::ServiceError(_) | SdkError::ResponseError(_) => {}
+        SdkError::DispatchFailure(failure) if failure.is_io() => {
+            return Answer::Doubtful(format!("the connection to Lambda broke: {}", words(error)));
+        }
+        SdkError::DispatchFailure(failure)
+            if failure.as_other() == Some(ErrorKind::TransientError) =>
+        {
+            return Answer::NotNow(
+                None,
+                format!("Lambda's endpoint does not answer: {}", words(error)),
+            );
+        }
+        _ => return Answer::Ended(explain(function, error)),
+    }
+    let raw = error.raw_response();
+    let status = raw.map_or(0, |r| r.status().as_u16());
+    let after = raw
+        .and_then(|r| r.headers().get("retry-after"))
+        .and_then(|text| text.parse().ok())
+        .map(Duration::from_secs);
+    let why = format!("{status} {}", words(error));
+    match status {
+        429 => Answer::NotNow(after, why),
+        // The function may have been begun all the same.
+        0 | 500.. => Answer::Doubtful(why),
+        _ => Answer::Ended(explain(function, error)),
+    }
+}
+
+/// An error that trying again would not mend.
+pub fn explain<E>(function: &str, error: &SdkError<E, HttpResponse>) -> End
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let kind = error
+        .as_service_error()
+        .and_then(ProvideErrorMetadata::code)
+        .unwrap_or_default();
+    let words = words(error);
+    match kind {
+        "ResourceNotFoundException" => end(
+            MISCONFIGURED,
+            format!(
+                "there is no function {function} in this region and account: deploy it with `serverless-mp deploy`, or name another one in \
+                 SERVERLESS_MP_FUNCTION ({words})"
+            ),
+        ),
+        "AccessDeniedException"
+        | "AccessDenied"
+        | "UnrecognizedClientException"
+        | "InvalidSignatureException"
+        | "SignatureDoesNotMatch"
+        | "ExpiredTokenException"
+        | "InvalidClientTokenId"
+        | "IncompleteSignatureException"
+        | "MissingAuthenticationTokenException" => end(
+            NOT_ALLOWED,
+            format!(
+                "AWS refuses these credentials for function {function}: {words}; they need lambda:InvokeFunction and \
+                 lambda:GetFunctionConfiguration on it"
+            ),
+        ),
+        "" if words.contains("credentials") => end(
+            NOT_ALLOWED,
+            format!(
+                "no AWS credentials were found: run `aws configure`, or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY \
+                 ({words})"
+            ),
+        ),
+        "" => end(
+            UNAVAILABLE,
+            format!("Lambda's endpoint does not answer: {words}"),
+        ),
+        _ => end(
+            MISCONFIGURED,
+            format!("Lambda refuses to invoke function {function}: {kind}: {words}"),
+        ),
+    }
+}
+
+/// An error with its causes, which the SDK's own words leave out.
+fn words(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let more = inner.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = inner.source();
+    }
+    text
+}

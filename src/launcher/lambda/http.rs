@@ -1,0 +1,77 @@
+//! The HTTP client below the SDK: its own has no way to keep a silent connection alive.
+//!
+//! An invocation is silent for up to 15 minutes, and address translators forget a connection after some 350 s.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector as Connector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector,
+    http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::retry::ErrorKind;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+
+use crate::endpoint::tls_config;
+
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+const PROBE: Duration = Duration::from_secs(15);
+const PROBES: u32 = 4;
+const CONNECT: Duration = Duration::from_secs(10);
+
+#[derive(Clone)]
+struct KeptAlive(Client<HttpsConnector<HttpConnector>, SdkBody>);
+
+impl std::fmt::Debug for KeptAlive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeptAlive")
+    }
+}
+
+/// One pool of connections for all requests; HTTP/1.1, as the service speaks it.
+pub fn client() -> io::Result<SharedHttpClient> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT));
+    tcp.set_keepalive(Some(KEEP_ALIVE));
+    tcp.set_keepalive_interval(Some(PROBE));
+    tcp.set_keepalive_retries(Some(PROBES));
+    let https = HttpsConnectorBuilder::new()
+        .with_tls_config(tls_config()?)
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(tcp);
+    let client = Client::builder(TokioExecutor::new()).build(https);
+    let shared = SharedHttpConnector::new(KeptAlive(client));
+    let shared = Arc::new(shared);
+    Ok(http_client_fn(move |_, _| (*shared).clone()))
+}
+
+impl Connector for KeptAlive {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let client = self.0.clone();
+        HttpConnectorFuture::new(async move {
+            let request = request
+                .try_into_http1x()
+                .map_err(|e| ConnectorError::user(e.into()))?;
+            let response = client.request(request).await.map_err(|e| {
+                // Nothing was sent, or perhaps something: the caller must know which.
+                if e.is_connect() {
+                    ConnectorError::other(e.into(), Some(ErrorKind::TransientError))
+                } else {
+                    ConnectorError::io(e.into())
+                }
+            })?;
+            HttpResponse::try_from(response.map(SdkBody::from_body_1_x))
+                .map_err(|e| ConnectorError::other(e.into(), None))
+        })
+    }
+}

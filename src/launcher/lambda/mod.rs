@@ -1,0 +1,290 @@
+//! Workers as invocations of an AWS Lambda function.
+//!
+//! One synchronous Invoke for a process, or for a few that start together; many hundreds at a time, over one pool of
+//! connections. The event names the session, its store and key, and the jobs; code and arguments are in the store.
+//!
+//! A process ends by its exit record, by the error of the very request that claimed it, or by the end of its
+//! keeper's lease. A connection that breaks is none of these. What was claimed by nobody is invoked again: whoever
+//! comes second finds the job taken. So the SDK's own retries and time-outs, which know nothing of this, are off.
+
+mod answers;
+mod http;
+mod standing;
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use aws_config::BehaviorVersion;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_sdk_lambda::Client;
+use aws_sdk_lambda::primitives::Blob;
+use nix::fcntl::OFlag;
+use nix::unistd::{pipe2, write};
+use serde_json::json;
+use tokio::runtime::Runtime;
+
+use super::Launched;
+use crate::error::{Error, Result};
+use crate::process::{Process, random_number};
+use crate::scripts::hex;
+use crate::watcher::Job;
+use answers::{Answer, End};
+use standing::Standing;
+
+/// How long an invocation waits for further processes to share it.
+const LINGER: Duration = Duration::from_millis(20);
+/// Between two tries, doubled each time up to the second; jittered.
+const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Between two looks at a lease.
+const LOOK: Duration = Duration::from_secs(1);
+/// What a synchronous Invoke carries: 6 MB (Lambda quotas).
+const MOST_PAYLOAD: usize = 6 * 1024 * 1024;
+
+pub struct Fleet {
+    function: String,
+    pub endpoint: Option<String>,
+    client: Client,
+    /// Never dropped: after a `fork()` of the program its threads are not there to be ended.
+    runtime: &'static Runtime,
+    /// Processes that share an invocation.
+    packing: usize,
+    /// How long a process may wait to be begun.
+    patience: Duration,
+    boarding: Mutex<Vec<Seat>>,
+    pub invocations: AtomicU64,
+    pub milliseconds: AtomicU64,
+    /// Invocations that have not been answered.
+    pub open: AtomicU64,
+}
+
+/// A process and where its end is told.
+struct Seat {
+    job: Arc<Job>,
+    pid: i32,
+    word: OwnedFd,
+}
+
+impl Seat {
+    fn say(&self, end: &End) {
+        let bytes = [&end.code.to_ne_bytes(), end.message.as_bytes()].concat();
+        // The watcher may be gone with its session.
+        let _ = write(&self.word, &bytes);
+    }
+}
+
+impl Fleet {
+    /// Reads AWS' own configuration: environment, profiles, the roles of containers and instances.
+    pub fn new(function: String, packing: usize, patience: Duration) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("serverless_mp-lambda")
+            .enable_all()
+            .build()?;
+        let runtime: &'static Runtime = Box::leak(Box::new(runtime));
+        let config = runtime.block_on(
+            aws_config::defaults(BehaviorVersion::latest())
+                .http_client(http::client()?)
+                .retry_config(RetryConfig::disabled())
+                .timeout_config(TimeoutConfig::disabled())
+                .stalled_stream_protection(
+                    aws_config::stalled_stream_protection::StalledStreamProtectionConfig::disabled(
+                    ),
+                )
+                .load(),
+        );
+        if config.region().is_none() {
+            return Err(Error::Value(
+                "no AWS region: set AWS_REGION, or `region` in the profile (~/.aws/config)".into(),
+            ));
+        }
+        let endpoint = std::env::var("AWS_ENDPOINT_URL_LAMBDA")
+            .ok()
+            .or_else(|| config.endpoint_url().map(str::to_owned))
+            .filter(|url| !url.is_empty());
+        Ok(Self {
+            function,
+            endpoint,
+            client: Client::new(&config),
+            runtime,
+            packing,
+            patience,
+            boarding: Mutex::default(),
+            invocations: AtomicU64::new(0),
+            milliseconds: AtomicU64::new(0),
+            open: AtomicU64::new(0),
+        })
+    }
+
+    /// The function's configuration, as JSON; an error says what to do before anything is launched.
+    pub fn describe(&self) -> Result<String> {
+        let request = self
+            .client
+            .get_function_configuration()
+            .function_name(&self.function);
+        let found = self
+            .runtime
+            .block_on(request.send())
+            .map_err(|e| Error::State(answers::explain(&self.function, &e).message))?;
+        let environment = found.environment().and_then(|e| e.variables());
+        Ok(json!({
+            "memory": found.memory_size(),
+            "timeout": found.timeout(),
+            "runtime": found.runtime().map(|r| r.as_str()),
+            "architecture": found.architectures().first().map(|a| a.as_str()),
+            "state": found.state().map(|s| s.as_str()),
+            "reason": found.state_reason(),
+            "environment": environment,
+        })
+        .to_string())
+    }
+
+    /// Has a process begun; returns at once.
+    pub fn launch(self: &Arc<Self>, p: &'static Process, job: &Arc<Job>) -> Result<Launched> {
+        let pid = p.next_pid()?;
+        let (read, word) = pipe2(OFlag::O_CLOEXEC)?;
+        let job = job.clone();
+        let mut boarding = self.boarding.lock().expect("no panic under this lock");
+        boarding.push(Seat { job, pid, word });
+        if boarding.len() >= self.packing {
+            let seats = std::mem::take(&mut *boarding);
+            self.runtime.spawn(self.clone().fly(p, seats));
+        } else if boarding.len() == 1 {
+            let fleet = self.clone();
+            self.runtime.spawn(async move {
+                tokio::time::sleep(LINGER).await;
+                let seats =
+                    std::mem::take(&mut *fleet.boarding.lock().expect("no panic under this lock"));
+                fleet.fly(p, seats).await;
+            });
+        }
+        Ok(Launched { pid, word: read })
+    }
+
+    /// Invokes until every process has been begun by some worker, or cannot be.
+    async fn fly(self: Arc<Self>, p: &'static Process, mut seats: Vec<Seat>) {
+        let begun = Instant::now();
+        let mut pause = PAUSE;
+        loop {
+            // Not those that were ended before they began.
+            seats.retain(|seat| seat.job.exit().is_none());
+            if seats.is_empty() || !p.is_current() {
+                return;
+            }
+            let attempt = random_number().unwrap_or_default();
+            let (after, why) = match self.invoke(p, &seats, &attempt).await {
+                Answer::Report(taken) => {
+                    seats.retain(|seat| taken.contains(&seat.job.number));
+                    self.sort_out(p, seats, &attempt, None).await;
+                    return;
+                }
+                Answer::Ended(end) => {
+                    self.sort_out(p, seats, &attempt, Some(&end)).await;
+                    return;
+                }
+                Answer::Doubtful(why) => {
+                    seats = self.sort_out(p, seats, &attempt, None).await;
+                    (None, why)
+                }
+                Answer::NotNow(after, why) => (after, why),
+            };
+            if begun.elapsed() > self.patience {
+                let end = answers::gave_up(&self.function, self.patience, &why);
+                self.sort_out(p, seats, &attempt, Some(&end)).await;
+                return;
+            }
+            tokio::time::sleep(jittered(pause, after)).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn invoke(&self, p: &Process, seats: &[Seat], attempt: &str) -> Answer {
+        let event = event(p, seats, attempt);
+        if event.len() > MOST_PAYLOAD {
+            return Answer::Ended(answers::too_large(event.len(), MOST_PAYLOAD));
+        }
+        self.invocations.fetch_add(1, Ordering::Relaxed);
+        self.open.fetch_add(1, Ordering::Relaxed);
+        let begun = Instant::now();
+        let request = self
+            .client
+            .invoke()
+            .function_name(&self.function)
+            .payload(Blob::new(event));
+        let (answer, milliseconds) = match request.send().await {
+            Ok(output) => {
+                let payload = output.payload().map_or(&[][..], AsRef::as_ref);
+                answers::read(&self.function, output.function_error(), payload)
+            }
+            Err(e) => (answers::refused(&self.function, &e), Some(0)),
+        };
+        let elapsed = || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.milliseconds
+            .fetch_add(milliseconds.unwrap_or_else(elapsed), Ordering::Relaxed);
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        answer
+    }
+
+    /// What an answer means for each process. Returns those that nobody has claimed, unless it ends them.
+    async fn sort_out(
+        self: &Arc<Self>,
+        p: &'static Process,
+        seats: Vec<Seat>,
+        attempt: &str,
+        end: Option<&End>,
+    ) -> Vec<Seat> {
+        let mut unclaimed = Vec::new();
+        for seat in seats {
+            match standing::of(p, &seat.job).await {
+                Standing::Over => {}
+                Standing::Unclaimed => match end {
+                    Some(end) => seat.say(end),
+                    None => unclaimed.push(seat),
+                },
+                Standing::Claimed { by, .. } => match end {
+                    Some(end) if by == attempt => seat.say(end),
+                    _ => drop(self.runtime.spawn(self.clone().follow(p, seat))),
+                },
+            }
+        }
+        unclaimed
+    }
+
+    /// Without a connection: until the exit record is there, or the lease has ended.
+    async fn follow(self: Arc<Self>, p: &'static Process, seat: Seat) {
+        while p.is_current() {
+            match standing::of(p, &seat.job).await {
+                Standing::Over => return,
+                Standing::Claimed { alive: false, .. } => {
+                    return seat.say(&answers::vanished(&self.function));
+                }
+                _ => tokio::time::sleep(LOOK).await,
+            }
+        }
+    }
+}
+
+/// All that a function is told.
+fn event(p: &Process, seats: &[Seat], attempt: &str) -> Vec<u8> {
+    let s = &p.session;
+    let jobs: Vec<_> = seats
+        .iter()
+        .map(|seat| json!({"job": seat.job.number, "process": seat.job.process, "pid": seat.pid, "attempts": seat.job.attempts}))
+        .collect();
+    json!({"serverless_mp": {
+        "session": s.id, "key": hex(&s.key), "url": s.url, "ttl": s.ttl, "parent": p.number, "attempt": attempt, "jobs": jobs,
+    }})
+    .to_string()
+    .into_bytes()
+}
+
+/// At least what the service asks for; a random part keeps those that were refused together apart.
+fn jittered(pause: Duration, after: Option<Duration>) -> Duration {
+    let mut byte = [0; 2];
+    let _ = aws_lc_rs::rand::fill(&mut byte);
+    let share = f64::from(u16::from_ne_bytes(byte)) / f64::from(u16::MAX);
+    after.unwrap_or_default() + pause.mul_f64(share)
+}
