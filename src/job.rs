@@ -193,7 +193,12 @@ impl Job {
         let payload = py.detach(|| {
             let p = process::current()?;
             let job = keys::job(number);
-            match p.call(&scripts::CLAIM, &job, &Args(&[claimant.as_bytes()]))? {
+            let claimed = p.call(&scripts::CLAIM, &job, &Args(&[claimant.as_bytes()]));
+            match claimed.or_else(|e| match e {
+                // Ended before it began, and cleared away.
+                Error::Lost(_) => Ok(Value::BulkString(b"taken".to_vec())),
+                e => Err(e),
+            })? {
                 Value::BulkString(reply) if reply == b"taken" => Ok(None),
                 Value::BulkString(item) => {
                     let record = message::decode(p, &job, RECORD, &item)?;

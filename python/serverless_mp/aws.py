@@ -9,7 +9,7 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
-from . import _core, config, packages
+from . import _core, config, packages, pids
 
 # USD, us-east-1, 2026 (aws.amazon.com/lambda/pricing): for a GB-second by architecture, and for a request.
 _PRICES = {"x86_64": 1.66667e-5, "arm64": 1.33334e-5}
@@ -20,7 +20,6 @@ _LAST_ANSWERS = 2.0
 _LOOPBACK = ("localhost", "127.", "::1", "[::1]")
 
 _fleet: tuple[int, Any, dict[str, Any]] | None = None
-_jobs: dict[int, Any] = {}
 _launched = 0
 
 
@@ -33,7 +32,6 @@ def fleet() -> Any:
         description = json.loads(found.describe())
         _check_function(description)
         _fleet = (os.getpid(), found, description)
-        _route_signals()
     return _fleet[1]
 
 
@@ -41,12 +39,7 @@ def launched(job: Any) -> None:
     """Notes a process, for its signals and the bill."""
     global _launched  # noqa: PLW0603 - one per process
     _launched += 1
-    _jobs[job.pid] = job
-
-
-def ended(job: Any) -> None:
-    """Forgets it."""
-    _jobs.pop(job.pid, None)
+    pids.know(job)
 
 
 def _check_store(endpoint: str | None) -> None:
@@ -74,22 +67,6 @@ def _check_function(description: dict[str, Any]) -> None:
     manifest = (description["environment"] or {}).get(packages.VARIABLE)
     if manifest:
         packages.check(packages.unpack(manifest), config.function())
-
-
-def _route_signals() -> None:
-    """`os.kill` reaches the program's own remote processes, whose ids no process of this machine has."""
-    kill = os.kill
-
-    def kill_any(pid: int, sig: int, /) -> None:
-        job = _jobs.get(pid)
-        if job is None:
-            kill(pid, sig)
-        elif job.exitcode() is not None:
-            raise ProcessLookupError(3, "No such process")
-        elif sig:
-            job.signal(sig)
-
-    os.kill = kill_any
 
 
 def report() -> None:

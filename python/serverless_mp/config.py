@@ -17,7 +17,7 @@ FUNCTION = "SERVERLESS_MP_FUNCTION"
 PACKING = "SERVERLESS_MP_PROCESSES_PER_FUNCTION"
 START_TIMEOUT = "SERVERLESS_MP_START_TIMEOUT"
 
-_LAUNCHERS = ("local", "lambda")
+LAUNCHERS = ("local", "lambda")
 
 
 # The store notes the count in one digit.
@@ -55,8 +55,8 @@ def large_argument() -> int:
 def launcher() -> str:
     """Where processes run: "local" or "lambda"."""
     name = os.environ.get(LAUNCHER) or "local"
-    if name not in _LAUNCHERS:
-        message = f"{LAUNCHER} is {name!r}; it must be one of {', '.join(_LAUNCHERS)} (or unset: local)"
+    if name not in LAUNCHERS:
+        message = f"{LAUNCHER} is {name!r}; it must be one of {', '.join(LAUNCHERS)} (or unset: local)"
         raise ValueError(message)
     return name
 

@@ -147,9 +147,9 @@ class Popen:
                 self.returncode = code
                 summary.ended(self._job, code)
                 if self._is_remote:
-                    from . import aws  # noqa: PLC0415 - only where it is needed
+                    from . import pids  # noqa: PLC0415 - only where it is needed
 
-                    aws.ended(self._job)
+                    pids.forget(self._job)
         return self.returncode
 
     def _send_signal(self, sig: int) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import atexit
 import contextlib
 import io
-import os
 import pickle
 import socket
 import sys
 from multiprocessing import forkserver, process, resource_tracker, spawn, util
 from typing import Any
 
-from . import _core, limits, summary
+from . import _core, limits, pids, summary
 
 
 def main(event: dict[str, Any], parent_sentinel: int | None, descriptors: list[int]) -> int:
@@ -52,9 +51,7 @@ def main(event: dict[str, Any], parent_sentinel: int | None, descriptors: list[i
 def _take_remote_part(event: dict[str, Any], descriptors: list[int]) -> socket.socket:
     """On another machine: the process id that the program knows it by, its time, and the way to its keeper."""
     limits.set_retirement(event["retires_in"])
-    getpid = os.getpid
-    os.getpid = lambda: event["pid"]
-    os.register_at_fork(after_in_child=lambda: setattr(os, "getpid", getpid))
+    pids.take(event["pid"])
     return socket.socket(fileno=descriptors.pop(0))
 
 

@@ -1,0 +1,270 @@
+"""The commands of the command line that talk to an account: deploy, destroy, status, doctor, logs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from typing import Any
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from .. import _core, config, packages
+from . import layer
+from .resources import Function, Layer, Role, found, uploader
+from .settings import ARCHITECTURES, Settings, local_architecture, local_runtime
+
+_FOLLOW = 1.0
+
+
+def add_parsers(commands: Any) -> None:
+    """Adds the commands to the command line."""
+    deploy = commands.add_parser("deploy", help="make or update the Lambda function that processes run in")
+    add = deploy.add_argument
+    _add_function(deploy)
+    add("--requirements", metavar="FILE", help="the packages that the program's processes import, as for pip; versions are those installed here")
+    add("--memory", type=int, default=1769, metavar="MB", help="128 to 10240; 1769 is one processor (default: %(default)s)")
+    add("--timeout", type=int, default=900, metavar="S", help="1 to 900: the longest life of a process (default: %(default)s)")
+    add("--runtime", default=local_runtime(), help="a managed runtime, or provided.al2023 (default: this Python's, %(default)s)")
+    add("--architecture", default=local_architecture(), choices=ARCHITECTURES, help="default: this machine's, %(default)s")
+    add("--subnets", nargs="+", default=[], metavar="ID", help="the subnets of the store's VPC")
+    add("--security-groups", nargs="+", default=[], metavar="ID", help="security groups that the store lets in")
+    add("--role", metavar="ARN", help="a role of yours (default: one is made)")
+    add("--bucket", metavar="NAME", help="an S3 bucket, for packages above 50 MB zipped and for large arguments")
+    add("--environment", nargs="+", default=[], metavar="NAME=VALUE", help="environment variables of the function")
+    add("--strip-tests", action="store_true", help="leave out directories named tests or test, which a few packages need")
+    add("--wheel", metavar="FILE", help="the wheel of serverless_mp (default: from the package index)")
+    add("--in-function", action="store_true", help="the packages go into the function itself, not into a layer")
+    add("--interpreter", metavar="PATH", help="for a custom runtime: the Python that its image or another layer has")
+    add("--glibc", metavar="M.N", help="the C library there, if it is not the managed runtime's")
+    add("--dry-run", action="store_true", help="print what would be done")
+    deploy.set_defaults(call=_deploy)
+    for name, call, text in (
+        ("destroy", _destroy, "delete the function, its layer, its role and its log"),
+        ("status", _status, "what is deployed"),
+        ("doctor", _doctor, "compare this environment with what is deployed"),
+        ("logs", _logs, "what the function has logged"),
+    ):
+        parser = commands.add_parser(name, help=text)
+        _add_function(parser)
+        parser.set_defaults(call=call)
+        if name == "logs":
+            parser.add_argument("--minutes", type=int, default=10, help="how far back (default: %(default)s)")
+            parser.add_argument("--follow", action="store_true", help="go on until interrupted")
+
+
+def _add_function(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--function", default=config.function(), help=f"its name (default: {config.FUNCTION}, else serverless-mp)"
+    )
+
+
+def call(options: argparse.Namespace) -> int:
+    """Runs a command; errors are one line that says what to do."""
+    try:
+        # The SDKs disagree: boto3 reads AWS_DEFAULT_REGION only.
+        return options.call(options, boto3.session.Session(region_name=os.environ.get("AWS_REGION")))
+    except NoCredentialsError:
+        problem = "no AWS credentials were found: run `aws configure`, or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    except NoRegionError:
+        problem = "no AWS region: set AWS_REGION, or `region` in the profile (~/.aws/config)"
+    except ClientError as e:
+        problem = f"AWS refuses {e.operation_name}: {e.response['Error']['Code']}: {e.response['Error']['Message']}"
+    except (ValueError, layer.LayerError, BotoCoreError) as e:
+        problem = str(e)
+    sys.stderr.write(f"serverless-mp: {problem}\n")
+    return 1
+
+
+# ---- deploy ----------------------------------------------------------------------------------------------------
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    glibc = None
+    if options.glibc is not None:
+        major, _, minor = options.glibc.partition(".")
+        if not major.isdecimal() or not minor.isdecimal():
+            raise ValueError(f"--glibc {options.glibc}: must be two numbers, as in 2.34")
+        glibc = (int(major), int(minor))
+    environment = {}
+    for pair in options.environment:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise ValueError(f"--environment {pair}: must be NAME=VALUE")
+        environment[name] = value
+    return Settings(
+        **{
+            key: getattr(options, key)
+            for key in (
+                "function", "runtime", "architecture", "memory", "timeout", "requirements", "wheel", "bucket", "role", "subnets",
+                "security_groups", "strip_tests", "in_function", "interpreter",
+            )
+        },
+        environment=environment,
+        glibc=glibc,
+    )  # fmt: skip
+
+
+def _deploy(options: argparse.Namespace, session: Any) -> int:
+    settings = _settings(options)
+    console = Console(stderr=True)
+    # Credentials and region first: they are what is most often missing, and building takes longest.
+    session.client("sts").get_caller_identity()
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console, transient=True) as bar:
+        task = bar.add_task("the packages")
+        content = layer.build(settings, lambda text: bar.update(task, description=text))
+    content.check_size()
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), console=console, transient=True, disable=options.dry_run
+    ) as bar:
+        task = bar.add_task("upload", visible=False)
+        upload = uploader(session, settings, lambda sent, size: bar.update(task, completed=sent, total=size, visible=True))
+        role = Role(session, settings)
+        packages_layer = Layer(session, settings, content, upload)
+        function = Function(session, settings, content, upload)
+        plans = [role.plan(), packages_layer.plan()]
+        plans.append(function.plan(role.arn(), None if plans[1] else packages_layer.apply()))
+        todo = [plan for plan in plans if plan]
+        for plan in todo:
+            sys.stdout.write(f"{plan}\n")
+        if not todo:
+            sys.stdout.write(f"function {settings.function} is as it should be: nothing to do\n")
+        if todo and not options.dry_run:
+            arn = role.apply()
+            layers = packages_layer.apply()
+            function.apply(arn, layers)
+            packages_layer.destroy(keep=layers[0] if layers else None)
+            sys.stdout.write(f"done: serverless-mp run --on lambda{_named(settings.function)} script.py\n")
+    return 0
+
+
+def _named(function: str) -> str:
+    return "" if function == "serverless-mp" else f" --function {function}"
+
+
+# ---- the others ------------------------------------------------------------------------------------------------
+
+
+def _destroy(options: argparse.Namespace, session: Any) -> int:
+    settings = Settings(function=options.function, role=None)
+    client = session.client("lambda")
+    gone: list[str] = []
+    if found(client.get_function_configuration, FunctionName=options.function) is not None:
+        client.delete_function(FunctionName=options.function)
+        gone.append(f"function {options.function}")
+    gone += Layer(session, settings, None, lambda *_: {}).destroy()
+    role = Role(session, settings).destroy()
+    gone += [role] if role else []
+    log = f"/aws/lambda/{options.function}"
+    logs = session.client("logs")
+    if any(g["logGroupName"] == log for g in logs.describe_log_groups(logGroupNamePrefix=log)["logGroups"]):
+        logs.delete_log_group(logGroupName=log)
+        gone.append(f"log {log}")
+    for name in gone or ["nothing was there"]:
+        sys.stdout.write(f"deleted {name}\n" if gone else f"{name}\n")
+    return 0
+
+
+def _status(options: argparse.Namespace, session: Any) -> int:
+    now = found(session.client("lambda").get_function_configuration, FunctionName=options.function)
+    if now is None:
+        sys.stdout.write(f"there is no function {options.function} in {session.region_name}: `serverless-mp deploy` makes it\n")
+        return 1
+    vpc = ", ".join(now.get("VpcConfig", {}).get("SubnetIds", [])) or "none"
+    manifest = now.get("Environment", {}).get("Variables", {}).get(packages.VARIABLE)
+    rows = {
+        "function": now["FunctionArn"],
+        "state": f"{now.get('State')}, {now.get('LastUpdateStatus')}",
+        "runtime": f"{now.get('Runtime')}, {', '.join(now.get('Architectures', []))}",
+        "memory, time": f"{now['MemorySize']} MB, {now['Timeout']} s",
+        "subnets": vpc,
+        "layers": ", ".join(item["Arn"] for item in now.get("Layers", [])) or "none",
+        "role": now["Role"],
+    }
+    if manifest:
+        python, versions = packages.unpack(manifest)
+        rows["packages"] = f"Python {python}, " + ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+    for name, value in rows.items():
+        sys.stdout.write(f"{name:13} {value}\n")
+    return 0
+
+
+def _doctor(options: argparse.Namespace, session: Any) -> int:
+    """Everything that a run needs, one line each; 1 if something is not in order."""
+    checks: list[tuple[bool, str]] = []
+    identity = session.client("sts").get_caller_identity()
+    checks.append((True, f"credentials: {identity['Arn']}, region {session.region_name}"))
+    client = session.client("lambda")
+    now = found(client.get_function_configuration, FunctionName=options.function)
+    checks.append((now is not None, f"function {options.function}" + ("" if now else ": not there; `serverless-mp deploy` makes it")))
+    if now is not None:
+        url = config.redis_url()
+        event = {"serverless_mp": "describe"} | ({"url": url} if url else {})
+        answer = client.invoke(FunctionName=options.function, Payload=json.dumps(event).encode())
+        body = json.loads(answer["Payload"].read())
+        if "FunctionError" in answer:
+            checks.append((False, f"invocation: {body.get('errorMessage', body)}"))
+        else:
+            checks += _compare(body["serverless_mp"])
+            checks += _stores(url, body["serverless_mp"])
+    for is_well, text in checks:
+        sys.stdout.write(f"{'ok  ' if is_well else 'BAD '} {text}\n")
+    return 0 if all(is_well for is_well, _ in checks) else 1
+
+
+def _compare(there: dict[str, Any]) -> list[tuple[bool, str]]:
+    here, theirs = packages.installed(), {packages.normal(name): version for name, version in there["packages"].items()}
+    python = platform.python_version()
+    fits = python.split(".")[:2] == there["python"].split(".")[:2]
+    checks = [(fits, f"Python {python} here, {there['python']} there")]
+    differ = [name for name in sorted(here.keys() & theirs.keys()) if here[name] != theirs[name]]
+    checks += [(False, f"{name} {here[name]} here, {theirs[name]} there") for name in differ]
+    same = len(here.keys() & theirs.keys()) - len(differ)
+    checks.append((True, f"{same} packages in the same version on both sides: {', '.join(sorted((here.keys() & theirs.keys()) - set(differ)))}"))
+    return checks
+
+
+def _stores(url: str | None, there: dict[str, Any]) -> list[tuple[bool, str]]:
+    if url is None:
+        return [(False, f"store: {config.URL} is not set; functions need one that they reach")]
+    checks = []
+    try:
+        _core.open_session(url, config.lease() * 1000)
+        _core.close_session()
+        checks.append((True, f"store {config.place(url)} from here"))
+    except OSError as e:
+        checks.append((False, f"store {config.place(url)} from here: {e}"))
+    problem = there.get("store")
+    checks.append((not problem, f"store {config.place(url)} from the function" + (f": {problem}" if problem else "")))
+    return checks
+
+
+def _logs(options: argparse.Namespace, session: Any) -> int:
+    client = session.client("logs")
+    since, seen = int((time.time() - options.minutes * 60) * 1000), set()
+    try:
+        while True:
+            pages = client.get_paginator("filter_log_events").paginate(
+                logGroupName=f"/aws/lambda/{options.function}", startTime=since
+            )
+            for page in pages:
+                for event in page["events"]:
+                    if event["eventId"] not in seen:
+                        seen.add(event["eventId"])
+                        since = max(since, event["timestamp"])
+                        sys.stdout.write(event["message"].rstrip("\n") + "\n")
+            if not options.follow:
+                return 0
+            sys.stdout.flush()
+            time.sleep(_FOLLOW)
+    except KeyboardInterrupt:
+        return os.EX_OK
+    except client.exceptions.ResourceNotFoundException:
+        sys.stdout.write(f"function {options.function} has not logged anything\n")
+        return 0

