@@ -262,7 +262,8 @@ fn ended(p: &Process, job: &Job, word: Word) {
         job.complete(p, code, map)
     } else {
         let code = word.code.unwrap_or(UNKNOWN);
-        if !word.message.is_empty() {
+        // What fails because the session has ended is no news.
+        if !word.message.is_empty() && p.is_current() {
             let line = format!("serverless-mp: process {}: {}\n", job.pid(), word.message);
             print(true, line.as_bytes());
         }

@@ -1,4 +1,7 @@
-"""Content on a worker's disk: fetched once for an environment, shared by its processes, however many come to ask."""
+"""Content on a worker's disk: fetched once for an environment, shared by its processes, however many come to ask.
+
+Each entry has the name of its content and appears complete or not at all: two that make it at once do not meet.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,10 +17,7 @@ if TYPE_CHECKING:
 
 
 def directory(name: str, fill: Callable[[str], None]) -> str:
-    """The directory of a content, which `fill` makes where it is not there yet.
-
-    It appears complete or not at all: two that make it at once do not meet.
-    """
+    """A directory, which `fill` makes where it is not there yet."""
     place = os.path.join(_root(), name)
     if not os.path.isdir(place):
         making = tempfile.mkdtemp(dir=_root())
@@ -29,10 +30,33 @@ def directory(name: str, fill: Callable[[str], None]) -> str:
     return place
 
 
+def file(name: str, fetch: Callable[[], bytes]) -> str:
+    """A file, whose content `fetch` gets where it is not there yet."""
+    place = os.path.join(_root(), name)
+    if not os.path.exists(place):
+        data = fetch()
+        _make_room(len(data))
+        number, making = tempfile.mkstemp(dir=_root())
+        with open(number, "wb") as f:
+            f.write(data)
+        os.rename(making, place)
+    os.utime(place)
+    return place
+
+
+def _make_room(size: int) -> None:
+    """A function's disk is small: the files that were used longest ago go. Who has one mapped keeps it."""
+    files = sorted((path for path in Path(_root()).iterdir() if path.is_file()), key=lambda path: path.stat().st_mtime)
+    for path in files:
+        if shutil.disk_usage(_root()).free > 2 * size:
+            return
+        path.unlink(missing_ok=True)
+
+
 def _root() -> str:
     root = os.path.join(tempfile.gettempdir(), f"serverless_mp-{os.getuid()}")
     os.makedirs(root, mode=0o700, exist_ok=True)
     if os.stat(root).st_uid != os.getuid():
-        message = f"{root} belongs to another user: code is not taken from there"
+        message = f"{root} belongs to another user: nothing is taken from there"
         raise PermissionError(message)
     return root

@@ -15,6 +15,8 @@ LARGE = "SERVERLESS_MP_LARGE_ARGUMENT"
 LAUNCHER = "SERVERLESS_MP_LAUNCHER"
 FUNCTION = "SERVERLESS_MP_FUNCTION"
 PACKING = "SERVERLESS_MP_PROCESSES_PER_FUNCTION"
+BUCKET = "SERVERLESS_MP_BUCKET"
+S3_ARGUMENT = "SERVERLESS_MP_S3_ARGUMENT"
 START_TIMEOUT = "SERVERLESS_MP_START_TIMEOUT"
 
 LAUNCHERS = ("local", "lambda")
@@ -48,7 +50,7 @@ def attempts() -> int:
 
 
 def large_argument() -> int:
-    """Bytes from which on a buffer in a joblib task travels once for all tasks."""
+    """Bytes from which on a buffer in a joblib task, or an argument of remote processes, travels once for all."""
     return _positive(LARGE, 1 << 16)
 
 
@@ -76,6 +78,16 @@ def start_timeout() -> int:
     return _positive(START_TIMEOUT, 300)
 
 
+def bucket() -> str | None:
+    """The S3 bucket for very large arguments, if there is one."""
+    return os.environ.get(BUCKET) or None
+
+
+def s3_argument() -> int:
+    """Bytes from which on an argument of remote processes goes through the bucket."""
+    return _positive(S3_ARGUMENT, 64 << 20)
+
+
 def place(url: str) -> str:
     """A store's URL without its password."""
     parts = urlsplit(url)
@@ -84,7 +96,7 @@ def place(url: str) -> str:
 
 def check() -> None:
     """Raises ValueError for a setting that cannot be used."""
-    for setting in (redis_url, workers, lease, attempts, large_argument, launcher, packing, start_timeout):
+    for setting in (redis_url, workers, lease, attempts, large_argument, launcher, packing, start_timeout, s3_argument):
         setting()
 
 

@@ -13,9 +13,10 @@ import importlib.util
 import io
 import pickle
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import _core, config
+from . import _core, cache, config, limits
 from .process import ServerlessProcess
 
 if TYPE_CHECKING:
@@ -49,7 +50,12 @@ class Task:
 
 def _buffer(name: str) -> bytes | bytearray:
     if name not in _kept:
-        _kept[name] = _core.get_blob(name)
+        if limits.working_time() is None:
+            _kept[name] = _core.get_blob(name)
+        else:
+            # On another machine: once for all processes of its environment.
+            path = cache.file(name.partition("-")[0], lambda: _core.get_blob(name))
+            _kept[name] = Path(path).read_bytes()
         while len(_kept) > _KEPT:
             _kept.popitem(last=False)
     _kept.move_to_end(name)

@@ -72,7 +72,7 @@ class Keeper:
         self.event, self.number = event, number
         left = deadline - time.monotonic()
         self.limit = deadline - min(_RESERVE, left * _RESERVED_SHARE)
-        self.retires_in = left * _WORKING_SHARE
+        self.retires_at = self.limit - (self.limit - time.monotonic()) * (1 - _WORKING_SHARE)
         self.taken: list[str] = []
         self.selector = selectors.DefaultSelector()
         self.workers: dict[str, Worker] = {}
@@ -110,7 +110,7 @@ class Keeper:
         event |= {
             "key": bytes.fromhex(self.event["key"]),
             "claimant": f"{self.event['attempt']}:{self.number}",
-            "retires_in": self.retires_in,
+            "retires_at": self.retires_at,
         }
         request = {
             "event": event,

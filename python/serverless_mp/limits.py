@@ -7,10 +7,10 @@ import time
 _retires_at: float | None = None
 
 
-def set_retirement(seconds: float) -> None:
-    """From now on; in a worker."""
+def set_retirement(moment: float) -> None:
+    """In a worker: when, by the clock of `time.monotonic`."""
     global _retires_at  # noqa: PLW0603 - one per process
-    _retires_at = time.monotonic() + seconds
+    _retires_at = moment
 
 
 def working_time() -> float | None:

@@ -16,7 +16,7 @@ import sys
 import types
 from collections import ChainMap
 from multiprocessing.reduction import ForkingPickler
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 import cloudpickle
 
@@ -30,7 +30,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
     # On the class: the C base takes it from there when it is made.
     dispatch_table: ClassVar[Any] = ChainMap(ForkingPickler._extra_reducers, cloudpickle.Pickler.dispatch_table)  # type: ignore[attr-defined]
 
-    def __init__(self, file: io.BytesIO, known: dict[str, Any], by_name: bool) -> None:
+    def __init__(self, file: Any, known: dict[str, Any], by_name: bool) -> None:
         super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
         self._by_name = by_name
         self._globals = sys.modules["__main__"].__dict__
@@ -105,11 +105,9 @@ def _or_missing(name: str, value: Any) -> Any:
     return value
 
 
-def pickle_object(obj: Any) -> bytes:
-    """An object for a worker that has this program's `__main__`."""
-    buffer = io.BytesIO()
-    ForkPickler(buffer, _wanted(sys.modules["__main__"].__dict__), by_name=True).dump(obj)
-    return buffer.getvalue()
+def pickle_object(obj: Any, file: Any) -> None:
+    """Writes an object for a worker that has this program's `__main__`."""
+    ForkPickler(file, _wanted(sys.modules["__main__"].__dict__), by_name=True).dump(obj)
 
 
 def load(data: bytes, file: str | None = None) -> None:
@@ -122,7 +120,7 @@ def load(data: bytes, file: str | None = None) -> None:
         main.__file__ = file
 
 
-def load_object(file: io.BytesIO) -> Any:
+def load_object(file: IO[bytes]) -> Any:
     """In a worker: the next object, bound to its `__main__`."""
     return _Unpickler(file).load()
 

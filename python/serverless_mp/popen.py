@@ -17,7 +17,7 @@ from multiprocessing.popen_forkserver import _DupFd  # type: ignore[attr-defined
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-from . import _core, config, reduction, session, summary, zygote
+from . import _core, config, fanout, reduction, session, summary, zygote
 
 _alive: tuple[int, int, int] | None = None
 
@@ -35,6 +35,8 @@ class Popen:
         self._fds: list[int] = []
         self._holds: list[tuple[str, int]] = []
         self._kept: list[Any] = []
+        # Large arguments that are stored apart while this process lives.
+        self._pieces: list[str] = []
         self._waiting = threading.Lock()
         # Whoever unpickles a lock asks which method this process is started by.
         self._is_remote = config.launcher() == "lambda" and not _stays(process_obj)
@@ -115,7 +117,7 @@ class Popen:
         preparation.update(start_method=self.method, serverless_mp=state())
         if remote is not None:
             preparation["remote"] = remote
-        buffer = io.BytesIO()
+        buffer = io.BytesIO() if remote is None else fanout.Writer()
         context.set_spawning_popen(self)
         try:
             if forks:
@@ -125,7 +127,7 @@ class Popen:
             ForkingPickler(buffer, pickle.HIGHEST_PROTOCOL).dump(preparation)
             try:
                 if forks:
-                    buffer.write(main_module.pickle_object(process_obj))
+                    main_module.pickle_object(process_obj, buffer)
                 else:
                     ForkingPickler(buffer, pickle.HIGHEST_PROTOCOL).dump(process_obj)
             except Exception as e:
@@ -133,7 +135,10 @@ class Popen:
                 raise
         finally:
             context.set_spawning_popen(None)
-        return buffer.getvalue()
+        if isinstance(buffer, io.BytesIO):
+            return buffer.getvalue()
+        self._pieces = buffer.pieces()
+        return buffer.record()
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:
         """The exit code, if the process has ended; without WNOHANG waits for it."""
@@ -150,6 +155,7 @@ class Popen:
                     from . import pids  # noqa: PLC0415 - only where it is needed
 
                     pids.forget(self._job)
+                    fanout.release(self._pieces)
         return self.returncode
 
     def _send_signal(self, sig: int) -> None:

@@ -9,7 +9,7 @@ import pickle
 import socket
 import sys
 from multiprocessing import forkserver, process, resource_tracker, spawn, util
-from typing import Any
+from typing import IO, Any
 
 from . import _core, limits, pids, summary
 
@@ -28,7 +28,7 @@ def main(event: dict[str, Any], parent_sentinel: int | None, descriptors: list[i
         return 0
     _begin_exit_handlers()
     try:
-        process_obj = _prepare(io.BytesIO(record), event)
+        process_obj = _prepare(_open(record, control is not None), event)
     except Exception as e:  # noqa: BLE001 - the program's own code is imported here
         _tell(e)
         code = 1
@@ -48,9 +48,17 @@ def main(event: dict[str, Any], parent_sentinel: int | None, descriptors: list[i
     return code
 
 
+def _open(record: bytes, is_remote: bool) -> IO[bytes]:
+    if not is_remote:
+        return io.BytesIO(record)
+    from . import fanout  # noqa: PLC0415 - not needed on this machine
+
+    return fanout.reader(record)
+
+
 def _take_remote_part(event: dict[str, Any], descriptors: list[int]) -> socket.socket:
     """On another machine: the process id that the program knows it by, its time, and the way to its keeper."""
-    limits.set_retirement(event["retires_in"])
+    limits.set_retirement(event["retires_at"])
     pids.take(event["pid"])
     return socket.socket(fileno=descriptors.pop(0))
 
@@ -77,7 +85,7 @@ else:
         """It has."""
 
 
-def _prepare(record: io.BytesIO, event: dict[str, Any]) -> Any:
+def _prepare(record: IO[bytes], event: dict[str, Any]) -> Any:
     """The process object, with the program's modules around it."""
     me = process.current_process()
     me._inheriting = True  # type: ignore[attr-defined]
