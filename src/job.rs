@@ -56,6 +56,31 @@ impl Job {
     }
 }
 
+impl Job {
+    fn send_signal(&self, number: i32) -> Result<()> {
+        let p = self.process;
+        if self.state.exit().is_some() {
+            return Ok(());
+        }
+        let job = keys::job(&self.state.number);
+        if number == nix::libc::SIGKILL || number == nix::libc::SIGTERM {
+            // Where no worker has it yet, none will.
+            let reply = p.call(&scripts::CLAIM, &job, &Args(&[b"cancelled:"]))?;
+            if text(&reply) != "taken" {
+                return self.state.complete(p, -number, "");
+            }
+        }
+        let claim = text(&p.plain(p.key(&job), &Args(&[b"HGET", b"claim"]))?);
+        match claim.split_once(':') {
+            Some((_, keeper)) if !keeper.is_empty() => {
+                let command = format!("s {} {number}", self.state.number);
+                tell(p, keeper, command.as_bytes(), true)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 fn write_record(p: &Process, number: &str, child: &str, payload: &[u8]) -> Result<()> {
     let job = keys::job(number);
     p.create(&keys::process(child), 0, &[b"n0", b"1", b"n1", b"1"])?;
@@ -160,26 +185,12 @@ impl Job {
         })?)
     }
 
-    /// Ends a remote process, or has its worker send it another signal.
+    /// Ends a remote process, or has its keeper send it another signal.
     fn signal(&self, py: Python<'_>, number: i32) -> PyResult<()> {
-        Ok(py.detach(|| {
-            let p = self.process;
-            if self.state.exit().is_some() {
-                return Ok(());
-            }
-            let job = keys::job(&self.state.number);
-            // Where no worker has it yet, none will.
-            let ends = number == nix::libc::SIGKILL || number == nix::libc::SIGTERM;
-            if ends && !matches!(&p.call(&scripts::CLAIM, &job, &Args(&[b"cancelled:"]))?, Value::BulkString(reply) if reply == b"taken") {
-                return self.state.complete(p, -number, "");
-            }
-            let claim = text(&p.plain(p.key(&job), &Args(&[b"HGET", b"claim"]))?);
-            match claim.split_once(':') {
-                Some((_, keeper)) if !keeper.is_empty() => {
-                    tell(p, keeper, format!("s {} {number}", self.state.number).as_bytes(), true)
-                }
-                _ => Ok(()),
-            }
+        Ok(py.detach(|| match self.send_signal(number) {
+            // It has just ended, and was cleared away.
+            Err(Error::Lost(_)) => Ok(()),
+            result => result,
         })?)
     }
 

@@ -3,11 +3,14 @@
 import hashlib
 import math
 import os
+import sys
 import time
 
 import numpy as np
 import pandas as pd
 from pandarallel import pandarallel
+
+WORKERS = int(sys.argv[1]) if len(sys.argv) > 1 else 4
 
 
 def row_score(row):
@@ -27,7 +30,7 @@ def digest(result):
 
 
 if __name__ == "__main__":
-    pandarallel.initialize(nb_workers=4, progress_bar=False, verbose=1)
+    pandarallel.initialize(nb_workers=WORKERS, progress_bar=False, verbose=1)
     random = np.random.default_rng(7)
     table = pd.DataFrame({"a": random.integers(1, 300, 100_000), "b": random.random(100_000)})
     begin = time.perf_counter()

@@ -38,15 +38,16 @@ def main(event: dict[str, Any], deadline: float, report: int) -> int:
     answer: dict[str, Any]
     try:
         _core.keep_session(event["session"], bytes.fromhex(event["key"]), event["url"], event["ttl"], number, event["parent"])
+    except OSError as e:
+        answer = {
+            "refused": f"it cannot reach the store {config.place(event['url'])}: {e}; put the function into the store's VPC "
+            "(`serverless-mp deploy --subnets --security-groups`) and let its security group in"
+        }
+    else:
         keeper = Keeper(event, number, deadline)
         keeper.run()
         _core.leave_session()
         answer = {"taken": keeper.taken}
-    except OSError as e:
-        answer = {
-            "refused": f"the worker lost or cannot reach the store ({config.place(event['url'])}): {e}; put the function into the "
-            "store's VPC (`serverless-mp deploy --subnets --security-groups`) and let its security group in"
-        }
     answer["milliseconds"] = round((time.monotonic() - begun) * 1000)
     os.write(report, json.dumps(answer).encode())
     return 0
@@ -138,13 +139,17 @@ class Keeper:
 
     def _hear(self, worker: Worker, _: int) -> None:
         """A worker's own words: `f` its output must be out before its exit record, `x` that is there, `t` it was not needed."""
-        words = worker.control.recv(16)
+        try:
+            words = worker.control.recv(16)
+        except ConnectionError:  # it was killed before it had read our answer
+            words = b""
         if not words:
             self.selector.unregister(worker.control)
         if b"f" in words:
             self._drain(worker)
             _core.settle()
-            worker.control.sendall(b"k")
+            with contextlib.suppress(OSError):
+                worker.control.sendall(b"k")
         if b"x" in words or b"t" in words:
             worker.has_spoken = True
         if b"t" in words:
@@ -156,7 +161,7 @@ class Keeper:
             os.killpg(worker.pid, signal.SIGKILL)  # what it has left behind in this environment
         if worker.control in self.selector.get_map():
             worker.control.setblocking(False)
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(BlockingIOError):
                 self._hear(worker, 0)
         self._drain(worker)
         if not worker.has_spoken:

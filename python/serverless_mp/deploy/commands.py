@@ -17,7 +17,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, Te
 
 from .. import _core, config, packages
 from . import layer
-from .resources import Function, Layer, Role, found, uploader
+from .resources import Function, Layer, Role, check_zip, found, uploader
 from .settings import ARCHITECTURES, Settings, local_architecture, local_runtime
 
 _FOLLOW = 1.0
@@ -131,6 +131,8 @@ def _deploy(options: argparse.Namespace, session: Any) -> int:
         plans = [role.plan(), packages_layer.plan()]
         plans.append(function.plan(role.arn(), None if plans[1] else packages_layer.apply()))
         todo = [plan for plan in plans if plan]
+        if plans[1] or settings.in_function:
+            check_zip(content.archive, settings)
         for plan in todo:
             sys.stdout.write(f"{plan}\n")
         if not todo:

@@ -5,6 +5,7 @@ A package that has no wheel is built from its source where that gives a wheel fo
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import io
@@ -30,7 +31,8 @@ MOST_UNZIPPED = 250 << 20
 MOST_DIRECT = 50 << 20
 
 _FILES = Path(__file__).with_name("files")
-_MISSING = re.compile(r"No matching distribution found for ([A-Za-z0-9._-]+)")
+# How pip names what it finds no wheel for: not at all, or not in the version that is installed here.
+_MISSING = re.compile(r"(?:No matching distribution found for |The user requested \(constraint\) )([A-Za-z0-9._-]+?)(?:[<>=!~\s]|$)", re.M)
 # What pip says of a requirement that has no wheel at all for the platform.
 _NEVER = ("serverless_mp", "serverless-mp")
 
@@ -51,8 +53,9 @@ class Content:
             digest.update(data)
         self.digest = digest.hexdigest()
 
-    def zip(self) -> bytes:
-        """One date for everything: the same content gives the same bytes."""
+    @functools.cached_property
+    def archive(self) -> bytes:
+        """As a zip. One date for everything: the same content gives the same bytes."""
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
             for name, (data, executable) in sorted(self.files.items()):
@@ -119,7 +122,7 @@ def _install(settings: Settings, requirements: list[str], constraints: str, buil
     """Into the target; the name of a package that has no wheel, if there is one."""
     shutil.rmtree(target, ignore_errors=True)
     number = settings.python.replace(".", "")
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check"]
+    command = [sys.executable, "-m", "pip", "install", "--no-compile", "--disable-pip-version-check"]
     command += ["--target", target, "--only-binary", ":all:", "--constraint", constraints, "--find-links", built]
     command += ["--python-version", settings.python, "--implementation", "cp"]
     command += [f"--abi={abi}" for abi in (f"cp{number}", "abi3", "none")]
@@ -127,10 +130,11 @@ def _install(settings: Settings, requirements: list[str], constraints: str, buil
     done = subprocess.run([*command, *requirements], capture_output=True, text=True, check=False)  # noqa: S603 - pip
     if done.returncode == 0:
         return None
-    found = _MISSING.search(done.stderr)
+    output = done.stdout + done.stderr
+    found = _MISSING.search(output)
     if found is None:
         hint = ""
-        if settings.wheel and "not a supported wheel" in done.stderr:
+        if settings.wheel and "not a supported wheel" in output:
             hint = f" (the wheel must be for {settings.platforms()[0]} or older)"
         raise LayerError(f"pip could not fetch the packages{hint}:\n{done.stderr.strip()}")
     name = found.group(1)

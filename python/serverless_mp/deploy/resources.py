@@ -148,7 +148,7 @@ class Layer:
             arn = self.client.publish_layer_version(
                 LayerName=self.name,
                 Description=self._label(),
-                Content=self.upload(self.content.zip(), "layer"),
+                Content=self.upload(self.content.archive, "layer"),
                 CompatibleRuntimes=[self.settings.runtime],
                 CompatibleArchitectures=[self.settings.architecture],
             )["LayerVersionArn"]
@@ -176,7 +176,7 @@ class Function:
         self.settings, self.upload = settings, upload
         self.content = content
         code = content if settings.in_function else Content(function_files(settings), {})
-        self.code = code.zip()
+        self.code = code.archive
         self.code_digest = base64.b64encode(hashlib.sha256(self.code).digest()).decode()
 
     def wanted(self, role: str | None, layers: list[str] | None) -> dict[str, Any]:
@@ -255,16 +255,20 @@ class Function:
         self.client.get_waiter("function_active_v2").wait(FunctionName=self.settings.function, WaiterConfig={"Delay": 1})
 
 
+def check_zip(data: bytes, settings: Settings) -> None:
+    """Raises LayerError for a zip that there is no way for."""
+    if len(data) > MOST_DIRECT and settings.bucket is None:
+        raise LayerError(
+            f"the packages' zip is {len(data) >> 20} MB; above {MOST_DIRECT >> 20} MB it goes through S3: name a bucket with --bucket"
+        )
+
+
 def uploader(session: Any, settings: Settings, progress: Callable[[int, int], None]) -> Callable[[bytes, str], dict[str, str]]:
     """How a zip gets there: in the call itself, or above 50 MB through S3."""
 
     def upload(data: bytes, kind: str) -> dict[str, Any]:
         if len(data) <= MOST_DIRECT:
             return {"ZipFile": data}
-        if settings.bucket is None:
-            raise LayerError(
-                f"the zip of the {kind} is {len(data) >> 20} MB; above {MOST_DIRECT >> 20} MB it goes through S3: name a bucket with --bucket"
-            )
         key = f"serverless-mp/{settings.function}/{kind}-{hashlib.sha256(data).hexdigest()}.zip"
         sent = 0
 
