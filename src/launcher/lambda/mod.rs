@@ -34,8 +34,8 @@ use crate::watcher::Job;
 use answers::{Answer, End};
 use standing::Standing;
 
-/// How long an invocation waits for further processes to share it.
-const LINGER: Duration = Duration::from_millis(20);
+/// How long an invocation waits for one more process to share it.
+const LINGER: Duration = Duration::from_millis(50);
 /// Between two tries, doubled each time up to the second; jittered.
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -54,11 +54,19 @@ pub struct Fleet {
     packing: usize,
     /// How long a process may wait to be begun.
     patience: Duration,
-    boarding: Mutex<Vec<Seat>>,
+    boarding: Mutex<Boarding>,
     pub invocations: AtomicU64,
     pub milliseconds: AtomicU64,
     /// Invocations that have not been answered.
     pub open: AtomicU64,
+}
+
+/// Those that wait for the next invocation.
+#[derive(Default)]
+struct Boarding {
+    seats: Vec<Seat>,
+    /// How many have ever come.
+    count: u64,
 }
 
 /// A process and where its end is told.
@@ -148,20 +156,28 @@ impl Fleet {
         let (read, word) = pipe2(OFlag::O_CLOEXEC)?;
         let job = job.clone();
         let mut boarding = self.boarding.lock().expect("no panic under this lock");
-        boarding.push(Seat { job, pid, word });
-        if boarding.len() >= self.packing {
-            let seats = std::mem::take(&mut *boarding);
+        boarding.seats.push(Seat { job, pid, word });
+        boarding.count += 1;
+        if boarding.seats.len() >= self.packing {
+            let seats = std::mem::take(&mut boarding.seats);
             self.runtime.spawn(self.clone().fly(p, seats));
-        } else if boarding.len() == 1 {
-            let fleet = self.clone();
-            self.runtime.spawn(async move {
-                tokio::time::sleep(LINGER).await;
-                let seats =
-                    std::mem::take(&mut *fleet.boarding.lock().expect("no panic under this lock"));
-                fleet.fly(p, seats).await;
-            });
+        } else {
+            self.runtime.spawn(self.clone().linger(p, boarding.count));
         }
         Ok(Launched { pid, word: read })
+    }
+
+    /// Leaves without waiting for a full house when nobody else has come.
+    async fn linger(self: Arc<Self>, p: &'static Process, count: u64) {
+        tokio::time::sleep(LINGER).await;
+        let seats = {
+            let mut boarding = self.boarding.lock().expect("no panic under this lock");
+            if boarding.count != count {
+                return;
+            }
+            std::mem::take(&mut boarding.seats)
+        };
+        self.fly(p, seats).await;
     }
 
     /// Invokes until every process has been begun by some worker, or cannot be.

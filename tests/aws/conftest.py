@@ -1,0 +1,44 @@
+"""One emulator for all tests, and a function in each of its two modes, deployed from nothing by our own command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from emulator import Emulator
+
+PROGRAMS = Path(__file__).parent / "programs"
+
+
+@pytest.fixture(scope="session")
+def aws(tmp_path_factory):
+    emulator = Emulator(tmp_path_factory.mktemp("aws"))
+    yield emulator
+    emulator.stop()
+
+
+@pytest.fixture(scope="session")
+def functions(aws):
+    """The function of a kind; deployed when it is first asked for."""
+    made = {}
+
+    def function(kind):
+        if kind not in made:
+            done = aws.deploy(f"tests-{kind}", "--timeout", 60, kind=kind)
+            assert done.returncode == 0, done.stdout + done.stderr
+            made[kind] = f"tests-{kind}"
+        return made[kind]
+
+    return function
+
+
+@pytest.fixture(params=["managed", "custom"])
+def function(request, functions):
+    """In both modes."""
+    return functions(request.param)
+
+
+@pytest.fixture
+def custom(functions):
+    """In the quicker one."""
+    return functions("custom")

@@ -1,0 +1,126 @@
+"""Programs on the emulator: what they print is what CPython prints."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import PROGRAMS  # of this directory
+from emulator import ROOT
+
+
+def python(*arguments, **options):
+    done = subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True, check=True, timeout=100, **options)
+    return done.stdout
+
+
+def ours(done):
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("method", ["spawn", "fork"])
+def test_modules_of_the_program(aws, function, method, monkeypatch):
+    monkeypatch.setenv("METHOD", method)
+    program = PROGRAMS / "modules" / "main.py"
+    assert ours(aws.run(function, program)) == python(program)
+
+
+def test_without_a_guard(aws, function):
+    program = PROGRAMS / "no_guard.py"
+    assert ours(aws.run(function, program)) == python(program)
+
+
+@pytest.mark.timeout(300)
+def test_32_at_once(aws, function):
+    done = aws.run(function, PROGRAMS / "many.py", 32, timeout=250)
+    assert ours(done) == python(PROGRAMS / "many.py", 32)
+    assert f"32 processes in 32 invocations of {function}" in done.stderr
+
+
+def test_packed(aws, function):
+    done = aws.run(function, PROGRAMS / "many.py", 12, env={"SERVERLESS_MP_PROCESSES_PER_FUNCTION": "4"})
+    assert ours(done) == python(PROGRAMS / "many.py", 12)
+    invocations = int(re.search(r"12 processes in (\d+) invocations", done.stderr)[1])
+    assert 3 <= invocations < 12  # 3, unless this machine hesitates between two starts
+
+
+def test_throttled(aws, functions):
+    done = aws.deploy("tests-throttled", "--timeout", 60)
+    assert done.returncode == 0, done.stderr
+    aws.client("lambda").put_function_concurrency(FunctionName="tests-throttled", ReservedConcurrentExecutions=2)
+    done = aws.run("tests-throttled", PROGRAMS / "many.py", 6)
+    assert ours(done) == python(PROGRAMS / "many.py", 6)
+    assert done.stderr.count("\n") == 1, done.stderr  # the bill, and no word of trouble
+
+
+def test_output_while_it_runs(aws, function):
+    with aws.popen(function, PROGRAMS / "talk.py") as program:
+        for n in range(3):
+            assert program.stdout.readline() == f"out {n}\n"
+            assert program.stderr.readline() == f"err {n}\n"
+            program.stdin.write("go on\n")
+            program.stdin.flush()
+        assert program.stdout.read() == "no newline code 0\n"
+        assert program.wait(30) == 0
+
+
+def test_pool_under_kills(aws, custom):
+    assert ours(aws.run(custom, PROGRAMS / "kills.py")) == "right True\nbegun at most twice 2 again True\n"
+
+
+def test_pool_longer_than_the_time_limit(aws):
+    done = aws.deploy("tests-short", "--timeout", 4)
+    assert done.returncode == 0, done.stderr
+    done = aws.run("tests-short", PROGRAMS / "retires.py")
+    assert ours(done) == "right True\nreplaced True\n"
+    assert "time limit" not in done.stderr
+
+
+def test_large_argument_is_stored_once(aws, custom, tmp_path):
+    summary = tmp_path / "summary.json"
+    command = ["run", "--on", "lambda", "--function", custom, "--summary", summary, PROGRAMS / "fan_out.py"]
+    assert ours(aws.command(*command)) == python(PROGRAMS / "fan_out.py")
+    size = 256 * 20_000
+    report = json.loads(summary.read_text())
+    assert size < report["main"]["store_bytes"] < 1.2 * size
+    assert len(list(aws.folder.glob("serverless_mp-*/h*"))) == 1
+
+
+def test_large_argument_through_a_bucket(aws, custom, tmp_path):
+    aws.client("s3").create_bucket(Bucket="tests-arguments", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    env = {"SERVERLESS_MP_BUCKET": "tests-arguments", "SERVERLESS_MP_S3_ARGUMENT": "1000000"}
+    summary = tmp_path / "summary.json"
+    for kept in aws.folder.glob("serverless_mp-*/h*"):
+        kept.unlink()
+    command = ["run", "--on", "lambda", "--function", custom, "--summary", summary, PROGRAMS / "fan_out.py"]
+    assert ours(aws.command(*command, env=env)) == python(PROGRAMS / "fan_out.py")
+    assert json.loads(summary.read_text())["main"]["store_bytes"] < 200_000
+    assert aws.client("s3").list_objects_v2(Bucket="tests-arguments")["KeyCount"] == 0  # nothing stays
+
+
+def test_manager_beside_the_program(aws, custom):
+    assert ours(aws.run(custom, PROGRAMS / "manager.py")) == "ids [True, True]\nserver here True\n"
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("kind", ["managed", "custom"])
+def test_demo(aws, kind, tmp_path):
+    """scikit-learn and pandarallel with 8 workers; their packages in a layer, or in the function."""
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("scikit-learn\npandas\npandarallel\n")
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket=f"tests-{kind}", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    options = ("--requirements", requirements, "--strip-tests", "--bucket", f"tests-{kind}")
+    done = aws.deploy(f"tests-demo-{kind}", *options, kind=kind, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("grid_search.py", "parallel_apply.py"):
+        program = ROOT / "examples" / "demo" / name
+        lines = ours(aws.run(f"tests-demo-{kind}", program, 8, timeout=300)).splitlines()
+        plain = python(program, 8).splitlines()
+        assert [line for line in lines if line.startswith("result")] == [line for line in plain if line.startswith("result")]
+        workers = next(line for line in lines if line.startswith("main")).partition("workers ")[2].split()
+        assert all(int(pid) > 2**22 for pid in workers)
