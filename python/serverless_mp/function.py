@@ -13,7 +13,10 @@ import platform
 import time
 from typing import Any
 
-from . import zygote
+from . import _core, zygote
+
+# Time to live, in ms, of what the doctor's trial leaves behind if it is interrupted.
+_TRIAL = 10_000
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -23,7 +26,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         raise ValueError(message)
     wanted = event["serverless_mp"]
     if wanted == "describe":
-        return {"serverless_mp": describe()}
+        return {"serverless_mp": describe(event.get("url"))}
     left = context.get_remaining_time_in_millis() / 1000
     wanted["limit"] = round(left)
     return {"serverless_mp": _run(wanted, left)}
@@ -59,11 +62,18 @@ def _run(event: dict[str, Any], left: float) -> dict[str, Any]:
     return json.loads(text)
 
 
-def describe() -> dict[str, Any]:
-    """What is here: for `serverless-mp doctor`."""
+def describe(url: str | None) -> dict[str, Any]:
+    """What is here, and whether it reaches the store: for `serverless-mp doctor`."""
+    problem = None
+    if url is not None:
+        try:
+            _core.open_session(url, _TRIAL)
+            _core.close_session()
+        except (OSError, ValueError) as e:
+            problem = str(e)
     return {
+        "store": problem,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()},
-        "shm": os.path.isdir("/dev/shm"),  # noqa: S108 - asked about, not used
     }

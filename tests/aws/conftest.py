@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from emulator import Emulator
-
-PROGRAMS = Path(__file__).parent / "programs"
 
 
 @pytest.fixture(scope="session")

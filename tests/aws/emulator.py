@@ -20,6 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 HOME = Path(os.environ.get("SERVERLESS_MP_TEST_EMULATOR", ROOT / ".venv-emulator"))
 WHEELS = Path(os.environ.get("SERVERLESS_MP_TEST_WHEELS", ROOT / ".venv" / "dist"))
+PROGRAMS = Path(__file__).parent / "programs"
 REGION = "eu-central-1"
 
 
@@ -91,6 +92,7 @@ class Emulator:
         """Deploys: `managed` a Python runtime with a layer, `custom` AWS' own client with everything in the function."""
         if kind == "custom":
             options = (*options, "--runtime", "provided.al2023", "--interpreter", str(HOME / "bin" / "python"))
+            options += ("--environment", f"AWS_ENDPOINT_URL={self.url}")  # the other mode has it from the emulator
         # Wherever they run, it is on this machine's C library.
         return self.command("deploy", "--function", function, "--wheel", wheel(), "--glibc", "2.36", *options, **more)
 

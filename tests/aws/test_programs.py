@@ -8,8 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import PROGRAMS  # of this directory
-from emulator import ROOT
+from emulator import PROGRAMS, ROOT
 
 
 def python(*arguments, **options):

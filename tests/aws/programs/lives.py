@@ -1,0 +1,14 @@
+"""A worker that says who it really is, and lives."""
+
+import multiprocessing
+import os
+import time
+
+
+def live():
+    print(os.readlink("/proc/self"), flush=True)
+    time.sleep(1000)
+
+
+if __name__ == "__main__":
+    multiprocessing.Process(target=live).start()
