@@ -165,6 +165,10 @@ impl Job {
         self.sentinel.as_raw_fd()
     }
 
+    fn has_ended(&self) -> bool {
+        self.state.has_ended()
+    }
+
     fn exitcode(&self, py: Python<'_>) -> PyResult<Option<i32>> {
         Ok(py.detach(|| self.code())?)
     }

@@ -82,6 +82,14 @@ impl Job {
         self.pid.load(Ordering::Acquire)
     }
 
+    pub fn has_ended(&self) -> bool {
+        self.end
+            .lock()
+            .expect("no panic under this lock")
+            .exit
+            .is_some()
+    }
+
     /// The exit code and the map that came with it.
     pub fn exit(&self) -> Option<(i32, String)> {
         self.end

@@ -142,6 +142,8 @@ class Popen:
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:
         """The exit code, if the process has ended; without WNOHANG waits for it."""
+        if flag == os.WNOHANG and self.returncode is None and not self._job.has_ended():
+            return None  # without further ado: each start asks all processes that were started before
         return self.wait(None if flag != os.WNOHANG else 0.0)
 
     def wait(self, timeout: float | None = None) -> int | None:

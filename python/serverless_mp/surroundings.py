@@ -6,6 +6,7 @@ the program's bundle is, and the versions of Python and of the packages are comp
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import os
 import platform
@@ -42,6 +43,7 @@ def _travels(name: str) -> bool:
     return name not in _MACHINE and not name.startswith(_MACHINE_PREFIXES)
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """What must be the same on both sides for a pickle to be understood."""
     return {
