@@ -73,8 +73,9 @@ lint-deny:  ## licences, bans and sources of the crates (advisories where the ne
 	cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
 	cargo deny check licenses bans sources
 
-bench: $(VENV)/.built $(VENV)/.group-bench  ## every figure for the standard library and for us, and the store's floor
+bench: $(VENV)/.built $(VENV)/.group-bench  ## every figure for the standard library and for us, and the store's floor; 1,000 launches
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/launches.py
 
 wheel: $(BIN)/python  ## one abi3 wheel, in dist/
 	$(BIN)/maturin build --profile dist --out dist

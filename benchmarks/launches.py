@@ -2,9 +2,10 @@
 
     python benchmarks/launches.py [--count 1000] [--repeat 3]
 
-The stub is a process of its own. It holds every invocation until the last one is there, as running functions would, so all are in
-flight at once. Measured from before the first `start()` (or call) to the moment when the stub has read the last request; processor
-seconds are those of the launching process. Ours do more: each is a real `Process.start()`, whose record goes, sealed, into the store.
+The stub is a process of its own. It holds every invocation until the last one is there, as running functions would, so all
+are in flight at once. Measured from before the first `start()` (or call) to the moment when the stub has read the last request;
+processor seconds are those of the launching process. Ours do more: each is a real `Process.start()`, whose record goes, sealed,
+into the store.
 """
 
 import argparse
@@ -105,7 +106,11 @@ def measure(side: str, count: int) -> tuple[float, float]:
     with subprocess.Popen([*me, "stub"], stdout=subprocess.PIPE, text=True) as server:
         try:
             port = server.stdout.readline().strip()
-            env = os.environ | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1"}
+            env = os.environ | {
+                "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+                "AWS_REGION": "us-east-1",
+                "AWS_DEFAULT_REGION": "us-east-1",
+            }
             env |= {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "SERVERLESS_MP_LAUNCHER": "lambda"}
             command = [sys.executable, "-m", "serverless_mp.cli", "run", *me[1:]] if side != "boto" else me
             done = subprocess.run([*command, side], env=env, capture_output=True, text=True, check=True, timeout=300)
@@ -122,7 +127,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--side", choices=["stub", "spawn", "fork", "boto"], help=argparse.SUPPRESS)
     options = parser.parse_args()
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if options.side == "stub":
         asyncio.run(stub(options.count))

@@ -8,7 +8,7 @@ Times are in seconds; None waits for ever. An `id` names an object in its sessio
 to that object, else it makes a new one. An object lives while any process holds a handle on it.
 """
 
-from typing import Final, final
+from typing import Final, Self, final
 
 __all__ = [
     "EXIT_SESSION_LOST",
@@ -17,6 +17,7 @@ __all__ = [
     "Condition",
     "Gate",
     "Job",
+    "Lambda",
     "Region",
     "SemLock",
     "after_fork",
@@ -28,11 +29,14 @@ __all__ = [
     "get_blob",
     "is_open",
     "join_session",
+    "keep_session",
+    "leave_session",
     "new_number",
     "open_session",
     "put_blob",
     "session_info",
     "settle",
+    "tell",
 ]
 
 EXIT_SESSION_LOST: Final[int]
@@ -178,14 +182,15 @@ class Job:
         process: str,
         record: bytes,
         event: bytes,
-        path: str,
+        launcher: str | Lambda,
         *,
         holds: list[tuple[str, int]],
         descriptors: list[int],
         attempts: int,
     ) -> Job:
-        """Writes the record and launches a worker for it. `holds` are ends of objects that the record refers to, held here
-        until the child has attached; `descriptors` go to a worker of this machine; `path` is its parent's socket.
+        """Writes the record and launches a worker for it: of the warm parent whose socket this is, or in the function.
+        `holds` are ends of objects that the record refers to, held here until the child has attached; `event` and
+        `descriptors` go to a worker of this machine.
         """
     @property
     def pid(self) -> int: ...
@@ -194,19 +199,39 @@ class Job:
     @property
     def sentinel(self) -> int:
         """A file descriptor that is readable once the process has ended."""
+    def has_ended(self) -> bool: ...
     def exitcode(self) -> int | None:
         """None while it runs; negative for a signal. No round trip."""
     def wait(self, timeout: float | None = None) -> int | None:
         """Waits for the end; None when the time was over."""
+    def signal(self, number: int) -> None:
+        """Has a remote process sent a signal; SIGTERM and SIGKILL end one that no worker has begun."""
     @staticmethod
-    def claim(number: str) -> bytes | None:
-        """In the worker: takes the job's record, once. None: another worker has it."""
+    def claim(number: str, claimant: str) -> bytes | None:
+        """In the worker: takes the job's record, once. None: another worker has it, or it was ended before it began."""
     @staticmethod
     def attached(number: str, parent: str) -> None:
         """In the worker: it holds by itself what its record referred to."""
     @staticmethod
     def finish(number: str, parent: str, code: int, attempts: int) -> None:
         """In the worker: writes the exit record, after everything else that it had to say."""
+
+@final
+class Lambda:
+    """The AWS Lambda function whose invocations are workers."""
+
+    def __new__(cls, function: str, packing: int, patience: int) -> Self:
+        """A name or an ARN; `packing` processes share an invocation; one waits for `patience` seconds to be begun.
+
+        Reads AWS' own configuration. ValueError without a region.
+        """
+    @property
+    def endpoint(self) -> str | None:
+        """The URL of Lambda's API, where it is not AWS' own."""
+    def describe(self) -> str:
+        """The function's configuration, as JSON. RuntimeError, with what to do, where it cannot be had."""
+    def figures(self) -> tuple[int, int, int]:
+        """Invocations so far, their milliseconds, and how many are unanswered."""
 
 def is_open() -> bool:
     """Whether this process has a session."""
@@ -221,6 +246,15 @@ def open_session(url: str, ttl: int) -> None:
 
 def join_session(session: str, key: bytes, url: str, ttl: int, process: str, parent: str) -> None:
     """In a worker: joins the session as the process that its parent named."""
+
+def keep_session(session: str, key: bytes, url: str, ttl: int, process: str, parent: str) -> None:
+    """As a keeper of remote workers: joins with a lease of its own, which tells their parent that it lives."""
+
+def leave_session() -> None:
+    """A keeper's end."""
+
+def tell(to: str, event: bytes, wait: bool) -> None:
+    """An event for another process of the session."""
 
 def session_info() -> tuple[str, bytes, str, int, str]:
     """Name, key, URL, ttl, and the number of this process."""

@@ -50,8 +50,8 @@ def _check_store(endpoint: str | None) -> None:
     if url is None or url.startswith("redis+unix:") or _is_loopback(urlsplit(url).hostname or ""):
         what = "a private store of this machine" if url is None else config.place(url)
         message = (
-            f"the store is {what}, which no Lambda function can reach; set {config.URL} to a Redis or Valkey that both this machine "
-            "and the function reach (lambda-layer/template.yaml makes one, and the README says how to get at it)"
+            f"the store is {what}, which no Lambda function can reach; set {config.URL} to a Redis or Valkey that both this "
+            "machine and the function reach (lambda-layer/template.yaml makes one, and the README says how to get at it)"
         )
         raise ValueError(message)
 

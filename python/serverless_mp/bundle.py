@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from . import _core, cache
 
 if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
     from types import ModuleType
 
 CAP = 50 << 20
@@ -106,18 +107,21 @@ def _trees() -> dict[str, frozenset[str] | None]:
     if path and main.__spec__ is None and not _is_installed(os.path.realpath(path)):
         trees[os.path.dirname(os.path.realpath(path))] = None
     for name, module in list(sys.modules.items()):
-        file = getattr(module.__spec__, "origin", None) if getattr(module, "__spec__", None) else None
-        if not file or not os.path.isabs(file) or not os.path.exists(file) or _is_installed(file):
+        spec: ModuleSpec | None = getattr(module, "__spec__", None)
+        file = spec and spec.origin
+        if spec is None or not file or not os.path.isabs(file) or not os.path.exists(file) or _is_installed(file):
             continue
-        top = (module.__spec__.name if name == "__main__" else name).partition(".")[0]
-        root = _root_of(os.path.realpath(file), module.__spec__.name, bool(module.__spec__.submodule_search_locations))
-        if root is not None and not any(root == r or root.startswith(r + os.sep) for r, names in trees.items() if names is None):
+        top = (spec.name if name == "__main__" else name).partition(".")[0]
+        root = _root_of(os.path.realpath(file), spec.name, is_package=bool(spec.submodule_search_locations))
+        if root is not None and not any(
+            root == r or root.startswith(r + os.sep) for r, names in trees.items() if names is None
+        ):
             entry = top if os.path.isdir(os.path.join(root, top)) else os.path.basename(file)
             trees[root] = frozenset((trees.get(root) or frozenset()) | {entry})
     return trees
 
 
-def _root_of(file: str, name: str, is_package: bool) -> str | None:
+def _root_of(file: str, name: str, *, is_package: bool) -> str:
     """The directory on the path that a module of this dotted name was found in."""
     path = Path(file).parent if is_package else Path(file)
     for _ in name.split("."):

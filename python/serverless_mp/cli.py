@@ -9,7 +9,6 @@ from typing import Any
 
 from . import config, summary
 
-
 _USAGE = "serverless-mp run [--on local|lambda] [--function NAME] [--summary FILE] (script.py | -m module) [arguments ...]"
 _ACCOUNT = ("deploy", "destroy", "status", "doctor", "logs")
 
@@ -57,7 +56,7 @@ def _add_account_commands(commands: Any, argv: list[str]) -> None:
     """Their own parsers where one is wanted; for the list of commands their names are enough."""
     if not set(argv[:1]) & set(_ACCOUNT):
         for name in _ACCOUNT:
-            commands.add_parser(name, help="(AWS) `serverless-mp %s --help`" % name, add_help=False)
+            commands.add_parser(name, help=f"(AWS) `serverless-mp {name} --help`", add_help=False)
         return
     try:
         from .deploy import commands as account  # noqa: PLC0415 - boto3, which a run does not need

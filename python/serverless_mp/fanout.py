@@ -1,8 +1,8 @@
 """One large argument for many remote processes: stored once, read by each environment once.
 
-A pickler writes a large string of bytes (an array's data, a long text) in one piece. So the file that it writes to can keep such
-a piece apart, under the hash of its content, and no object needs to know. The piece lives in the store while a process that was
-given it lives; above `SERVERLESS_MP_S3_ARGUMENT` bytes in the bucket that `SERVERLESS_MP_BUCKET` names, if any.
+A pickler writes a large string of bytes (an array's data, a long text) in one piece. So the file that it writes to can keep
+such a piece apart, under the hash of its content, and no object needs to know. The piece lives in the store while a process
+that was given it lives; above `SERVERLESS_MP_S3_ARGUMENT` bytes in the bucket that `SERVERLESS_MP_BUCKET` names, if any.
 """
 
 from __future__ import annotations

@@ -56,7 +56,9 @@ def main(event: dict[str, Any], deadline: float, report: int) -> int:
 class Worker:
     """One worker, seen from its keeper."""
 
-    def __init__(self, job: dict[str, Any], pid: int, word: socket.socket, control: socket.socket, streams: dict[int, int]) -> None:
+    def __init__(
+        self, job: dict[str, Any], pid: int, word: socket.socket, control: socket.socket, streams: dict[int, int]
+    ) -> None:
         self.job, self.pid, self.word, self.control = job, pid, word, control
         # Descriptor to read from: the stream that it is.
         self.streams = streams
@@ -96,7 +98,8 @@ class Keeper:
             ready = self.selector.select(timeout)
             for key, _ in ready:
                 worker, react = key.data
-                if key.fileobj in self.selector.get_map():
+                # Not what ended with another event of this round.
+                if key.fd in self.selector.get_map():
                     react(worker, key.fd)
             if waits and not ready:
                 for worker in self.workers.values():
@@ -170,7 +173,8 @@ class Keeper:
             if worker.at_limit:
                 number, message = _TIME_LIMIT, self._about_limit()
             self._tell(b"d %s %d %s" % (worker.job["job"].encode(), number, message.encode()), wait=True)
-        for fileobj in (worker.word, worker.control, *worker.streams):
+        sources: list[Any] = [worker.word, worker.control, *worker.streams]
+        for fileobj in sources:
             if fileobj in self.selector.get_map():
                 self.selector.unregister(fileobj)
         for fd in worker.streams:
@@ -189,8 +193,8 @@ class Keeper:
     def _about_limit(self) -> str:
         name = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")
         return (
-            f"it reached the time limit of function {name}, {self.event['limit']} s; raise it (`serverless-mp deploy --timeout`, 900 s at "
-            "most) or split the work"
+            f"it reached the time limit of function {name}, {self.event['limit']} s; raise it (`serverless-mp deploy "
+            "--timeout`, 900 s at most) or split the work"
         )
 
     # ---- output ----------------------------------------------------------------------------------------------
@@ -227,7 +231,7 @@ class Keeper:
     # ---- what the program wants ------------------------------------------------------------------------------
 
     def _command(self, _: None, __: int) -> None:
-        """`s JOB SIGNAL`"""
+        """A line of the form `s JOB SIGNAL`."""
         while (command := self.commands.recv(block=False)) is not None:
             _kind, job, number = command.split()
             worker = self.workers.get(job.decode())

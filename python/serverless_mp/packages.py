@@ -46,8 +46,8 @@ def check(deployed: tuple[str, dict[str, str]], function: str) -> None:
     if problems:
         problems = list(dict.fromkeys(problems))
         message = (
-            f"this program and function {function} do not fit: {'; '.join(problems)}. Deploy what is here: `serverless-mp deploy "
-            "--requirements FILE`, with every package that the program's processes import"
+            f"this program and function {function} do not fit: {'; '.join(problems)}. Deploy what is here: `serverless-mp "
+            "deploy --requirements FILE`, with every package that the program's processes import"
         )
         raise RuntimeError(message)
 

@@ -20,7 +20,21 @@ _MACHINE = {
     "PATH", "HOME", "PWD", "OLDPWD", "SHELL", "SHLVL", "USER", "LOGNAME", "HOSTNAME", "TERM", "TMPDIR", "TMP", "TEMP", "MAIL",
     "DISPLAY", "VIRTUAL_ENV", "VIRTUAL_ENV_PROMPT", "CONDA_PREFIX", "_", "_HANDLER", "LANG",
 }  # fmt: skip
-_MACHINE_PREFIXES = ("AWS_", "LAMBDA_", "LD_", "DYLD_", "PYTHON", "SSH_", "XDG_", "DBUS_", "_X_AMZN", "LC_", "CONDA_", "PYENV_", "PIP_")
+_MACHINE_PREFIXES = (
+    "AWS_",
+    "LAMBDA_",
+    "LD_",
+    "DYLD_",
+    "PYTHON",
+    "SSH_",
+    "XDG_",
+    "DBUS_",
+    "_X_AMZN",
+    "LC_",
+    "CONDA_",
+    "PYENV_",
+    "PIP_",
+)
 
 
 def describe(environment: dict[str, str]) -> dict[str, Any]:
@@ -59,7 +73,9 @@ def enter(described: dict[str, Any], preparation: dict[str, Any]) -> None:
     Raises RuntimeError where a version differs.
     """
     here, there = versions(), described["versions"]
-    differ = [f"{name} {there[name]} in the program, {here[name]} in the function" for name in here if here[name] != there[name]]
+    differ = [
+        f"{name} {there[name]} in the program, {here[name]} in the function" for name in here if here[name] != there[name]
+    ]
     if differ:
         message = f"the program and its function do not fit: {'; '.join(differ)}; run `serverless-mp deploy` from here"
         raise RuntimeError(message)

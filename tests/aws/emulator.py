@@ -48,7 +48,12 @@ class Emulator:
         clean |= {"BIND_HOST": "127.0.0.1", "MINISTACK_HOST": "127.0.0.1", "AWS_DEFAULT_REGION": REGION}
         self.log = open(folder / "log", "wb")
         self.process = subprocess.Popen(
-            [HOME / "bin" / "ministack"], env=clean | keys | settings, cwd=folder, stdout=self.log, stderr=self.log, process_group=0
+            [HOME / "bin" / "ministack"],
+            env=clean | keys | settings,
+            cwd=folder,
+            stdout=self.log,
+            stderr=self.log,
+            process_group=0,
         )
         self.env = keys | {"AWS_ENDPOINT_URL": self.url, "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
         self._wait()
@@ -102,6 +107,16 @@ class Emulator:
 
     def popen(self, function: str, *arguments, env=None, **options):
         """The same, to be talked to."""
-        command = [sys.executable, "-m", "serverless_mp.cli", "run", "--on", "lambda", "--function", function, *map(str, arguments)]
+        command = [
+            sys.executable,
+            "-m",
+            "serverless_mp.cli",
+            "run",
+            "--on",
+            "lambda",
+            "--function",
+            function,
+            *map(str, arguments),
+        ]
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         return subprocess.Popen(command, env={**os.environ, **self.env, **(env or {})}, text=True, **(pipes | options))

@@ -110,5 +110,7 @@ def test_vpc_and_policy(aws):
 def test_template():
     """The infrastructure as code is what CloudFormation takes."""
     template = ROOT / "lambda-layer" / "template.yaml"
-    done = subprocess.run([Path(sys.executable).with_name("cfn-lint"), template], capture_output=True, text=True, check=False, timeout=100)
+    done = subprocess.run(
+        [Path(sys.executable).with_name("cfn-lint"), template], capture_output=True, text=True, check=False, timeout=100
+    )
     assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr

@@ -12,8 +12,9 @@ import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-import stores
 from emulator import HOME, PROGRAMS, Emulator
+
+import stores
 
 ENDS = PROGRAMS / "ends.py"
 BOOTSTRAP = f"#!/bin/sh\ncd $LAMBDA_TASK_ROOT\nexec {HOME}/bin/python -m awslambdaric serverless_mp_index.handler\n"
@@ -51,7 +52,9 @@ def test_the_program_ends_it(aws, function, call, expected):
 def test_the_program_ends_it_before_it_begins(aws, service, call, expected):
     """No worker is to be had: it ends all the same, at once."""
     service.answers = {"GET": (200, "", DESCRIPTION), "POST": (429, "TooManyRequestsException", {"message": "Rate exceeded"})}
-    done = aws.run("f", ENDS, "too_long", call, input="now\n", env={"AWS_ENDPOINT_URL": f"http://127.0.0.1:{service.server_port}"})
+    done = aws.run(
+        "f", ENDS, "too_long", call, input="now\n", env={"AWS_ENDPOINT_URL": f"http://127.0.0.1:{service.server_port}"}
+    )
     assert (code(done), words(done)) == (expected, [])
 
 
@@ -79,7 +82,7 @@ HANDLERS = {
     ),
     "return {'other': 1}": (
         78,
-        "function {f} does not run our handler: it answered {{\"other\": 1}}; deploy it with `serverless-mp deploy`",
+        'function {f} does not run our handler: it answered {{"other": 1}}; deploy it with `serverless-mp deploy`',
     ),
 }
 
@@ -120,7 +123,10 @@ def test_the_function_goes(aws):
         running.stdin.close()
         assert running.stdout.readline() == "code 78\n"
         text = running.stderr.read()
-    assert "there is no function tests-goes in this region and account: deploy it with `serverless-mp deploy`, or name another" in text
+    assert (
+        "there is no function tests-goes in this region and account: deploy it with `serverless-mp deploy`, or name another"
+        in text
+    )
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -196,7 +202,10 @@ def test_throttled_for_good(aws, service):
     ("body", "expected", "message"),
     [
         (
-            {"errorType": "Runtime.OutOfMemory", "errorMessage": "RequestId: 1 Error: Runtime exited with error: signal: killed"},
+            {
+                "errorType": "Runtime.OutOfMemory",
+                "errorMessage": "RequestId: 1 Error: Runtime exited with error: signal: killed",
+            },
             -9,
             "function f ran out of memory: RequestId: 1 Error: Runtime exited with error: signal: killed; raise it (`serverless-mp deploy "
             "--memory`)",
@@ -208,7 +217,10 @@ def test_throttled_for_good(aws, service):
             "`serverless-mp logs`",
         ),
         (
-            {"errorType": "Runtime.ImportModuleError", "errorMessage": "Unable to import module 'serverless_mp_index': No module named 'x'"},
+            {
+                "errorType": "Runtime.ImportModuleError",
+                "errorMessage": "Unable to import module 'serverless_mp_index': No module named 'x'",
+            },
             78,
             "function f cannot load our handler: Unable to import module 'serverless_mp_index': No module named 'x'; is the layer there? "
             "`serverless-mp deploy` puts it there",

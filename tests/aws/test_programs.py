@@ -12,7 +12,9 @@ from emulator import PROGRAMS, ROOT
 
 
 def python(*arguments, **options):
-    done = subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True, check=True, timeout=100, **options)
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)], capture_output=True, text=True, check=True, timeout=100, **options
+    )
     return done.stdout
 
 

@@ -39,7 +39,9 @@ def test_no_region():
 
 def test_no_credentials(aws):
     env = {"AWS_REGION": "eu-central-1", "AWS_ENDPOINT_URL": aws.url}
-    expected = "no AWS credentials were found: run `aws configure`, or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    expected = (
+        "no AWS credentials were found: run `aws configure`, or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    )
     assert run(**env).startswith(f"RuntimeError: {expected}")
     assert last_line(command("deploy", "--runtime", "python3.13", **env)) == f"serverless-mp: {expected}"
 
@@ -66,7 +68,10 @@ def test_store_that_only_this_machine_reaches(url, what):
         from serverless_mp import aws as module
 
         patch.setenv("SERVERLESS_MP_REDIS_URL", url)
-        with pytest.raises(ValueError, match=f"^the store is {re.escape(what)}, which no Lambda function can reach; set SERVERLESS_MP_REDIS_URL to a "):
+        with pytest.raises(
+            ValueError,
+            match=f"^the store is {re.escape(what)}, which no Lambda function can reach; set SERVERLESS_MP_REDIS_URL to a ",
+        ):
             module._check_store(None)
         module._check_store("http://127.0.0.1:4566")  # but one on this machine can
 
@@ -94,7 +99,10 @@ def test_package_that_the_function_has_not(aws, custom, tmp_path):
     done = aws.run(custom, program, 1)
     import numpy
 
-    assert f"this program and function {custom} do not fit: numpy is {numpy.__version__} here and not there. Deploy what is here:" in done.stderr
+    assert (
+        f"this program and function {custom} do not fit: numpy is {numpy.__version__} here and not there. Deploy what is here:"
+        in done.stderr
+    )
 
 
 def test_package_of_another_version(aws, tmp_path):
@@ -103,7 +111,9 @@ def test_package_of_another_version(aws, tmp_path):
     from serverless_mp import packages
 
     manifest = packages.pack("3.7", {"cloudpickle": "1.0"})
-    deployed.update_function_configuration(FunctionName="tests-versions", Environment={"Variables": {packages.VARIABLE: manifest}})
+    deployed.update_function_configuration(
+        FunctionName="tests-versions", Environment={"Variables": {packages.VARIABLE: manifest}}
+    )
     program = tmp_path / "main.py"
     program.write_text("import cloudpickle\n" + PROGRAM.read_text())
     done = aws.run("tests-versions", program, 1)
@@ -136,7 +146,10 @@ def test_package_without_a_wheel(aws, tmp_path):
     (tmp_path / "requirements.txt").write_text("psycopg2==2.9.10\n")
     done = aws.deploy("tests-none", "--requirements", tmp_path / "requirements.txt", kind="managed")
     assert last_line(done).startswith("serverless-mp: psycopg2 has no wheel for Python 3.")
-    assert "its source does not build to one for every platform: leave it out of --requirements, or use a container image" in done.stderr
+    assert (
+        "its source does not build to one for every platform: leave it out of --requirements, or use a container image"
+        in done.stderr
+    )
 
 
 def test_runtime_with_an_old_c_library(aws):
@@ -152,8 +165,14 @@ def test_runtime_with_an_old_c_library(aws):
         (["--memory", "64"], "--memory 64: a function has 128 to 10240 MB"),
         (["--timeout", "1000"], "--timeout 1000: a function may run 1 to 900 seconds"),
         (["--subnets", "subnet-1"], "--subnets and --security-groups belong together: a function in a VPC needs both"),
-        (["--runtime", "nodejs22.x"], "--runtime nodejs22.x: must be python3.11 or later, or provided.al2023 with --interpreter"),
-        (["--runtime", "provided.al2023"], "--runtime provided.al2023 has no Python: name one of the image or a layer with --interpreter PATH"),
+        (
+            ["--runtime", "nodejs22.x"],
+            "--runtime nodejs22.x: must be python3.11 or later, or provided.al2023 with --interpreter",
+        ),
+        (
+            ["--runtime", "provided.al2023"],
+            "--runtime provided.al2023 has no Python: name one of the image or a layer with --interpreter PATH",
+        ),
         (["--requirements", "none.txt"], "--requirements none.txt: there is no such file"),
         (["--environment", "A"], "--environment A: must be NAME=VALUE"),
         (["--glibc", "new"], "--glibc new: must be two numbers, as in 2.34"),

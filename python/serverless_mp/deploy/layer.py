@@ -33,7 +33,9 @@ MOST_DIRECT = 50 << 20
 
 _FILES = Path(__file__).with_name("files")
 # How pip names what it finds no wheel for: not at all, or not in the version that is installed here.
-_MISSING = re.compile(r"(?:No matching distribution found for |The user requested \(constraint\) )([A-Za-z0-9._-]+?)(?:[<>=!~\s]|$)", re.M)
+_MISSING = re.compile(
+    r"(?:No matching distribution found for |The user requested \(constraint\) )([A-Za-z0-9._-]+?)(?:[<>=!~\s]|$)", re.MULTILINE
+)
 # What pip says of a requirement that has no wheel at all for the platform.
 _NEVER = ("serverless_mp", "serverless-mp")
 
@@ -76,7 +78,8 @@ class Content:
         largest = ", ".join(f"{name} {sizes[name] >> 20} MB" for name in sorted(sizes, key=lambda n: -sizes[n])[:5])
         raise LayerError(
             f"the packages are {self.size >> 20} MB unzipped; a function and its layers may have {MOST_UNZIPPED >> 20} MB. The "
-            f"largest: {largest}. Leave some out of --requirements, try --strip-tests, or use a container image (lambda-layer/README.md)"
+            f"largest: {largest}. Leave some out of --requirements, try --strip-tests, or use a container image "
+            "(lambda-layer/README.md)"
         )
 
 
@@ -141,8 +144,8 @@ def _install(settings: Settings, requirements: list[str], constraints: str, buil
     name = found.group(1)
     if packages.normal(name) in {packages.normal(n) for n in _NEVER}:
         raise LayerError(
-            f"serverless_mp {importlib.metadata.version('serverless_mp')} has no wheel for {settings.runtime} on the package index: build "
-            "one (`make wheel`) and name it with --wheel"
+            f"serverless_mp {importlib.metadata.version('serverless_mp')} has no wheel for {settings.runtime} on the package "
+            "index: build one (`make wheel`) and name it with --wheel"
         )
     return name
 
@@ -156,7 +159,18 @@ def _build_pure(name: str, built: str, settings: Settings) -> None:
         if "none-any" not in (here.read_text("WHEEL") or "none-any"):
             # It is compiled here as well: no need to compile it once more to know.
             raise LayerError(_no_wheel(wanted, settings))
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--disable-pip-version-check", "--wheel-dir", built, wanted]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--disable-pip-version-check",
+        "--wheel-dir",
+        built,
+        wanted,
+    ]
     before = set(os.listdir(built))
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - pip
     made = set(os.listdir(built)) - before
@@ -168,8 +182,8 @@ def _no_wheel(name: str, settings: Settings) -> str:
     libc = f"glibc {settings.libc[0]}.{settings.libc[1]}"
     advice = "leave it out of --requirements, or use a container image (lambda-layer/README.md)"
     return (
-        f"{name} has no wheel for Python {settings.python} on {settings.architecture} with {libc} ({settings.runtime}), and its source "
-        f"does not build to one for every platform: {advice}"
+        f"{name} has no wheel for Python {settings.python} on {settings.architecture} with {libc} ({settings.runtime}), and "
+        f"its source does not build to one for every platform: {advice}"
     )
 
 

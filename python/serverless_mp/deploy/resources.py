@@ -115,7 +115,9 @@ def _allow(actions: list[str], resources: list[str]) -> dict[str, Any]:
 class Layer:
     """The packages, where they are not in the function itself."""
 
-    def __init__(self, session: Any, settings: Settings, content: Content | None, upload: Callable[[bytes, str], dict[str, str]]) -> None:
+    def __init__(
+        self, session: Any, settings: Settings, content: Content | None, upload: Callable[[bytes, str], dict[str, str]]
+    ) -> None:
         self.client = session.client("lambda")
         self.settings, self.content, self.upload = settings, content, upload
         self.name = settings.function
@@ -171,7 +173,9 @@ class Layer:
 class Function:
     """The function itself."""
 
-    def __init__(self, session: Any, settings: Settings, content: Content, upload: Callable[[bytes, str], dict[str, str]]) -> None:
+    def __init__(
+        self, session: Any, settings: Settings, content: Content, upload: Callable[[bytes, str], dict[str, str]]
+    ) -> None:
         self.client = session.client("lambda")
         self.settings, self.upload = settings, upload
         self.content = content
@@ -215,7 +219,8 @@ class Function:
         differ = self.differences(role, layers)
         if differ is None:
             where = f", VPC {', '.join(s.subnets)}" if s.subnets else ""
-            return f"create function {s.function}: {s.runtime}, {s.architecture}, {s.memory} MB, {s.timeout} s, no asynchronous retries{where}"
+            what = f"{s.runtime}, {s.architecture}, {s.memory} MB, {s.timeout} s, no asynchronous retries{where}"
+            return f"create function {s.function}: {what}"
         if layers is None:
             differ.append("Layers")
         return f"update function {s.function}: {', '.join(differ)}" if differ else None
@@ -259,7 +264,8 @@ def check_zip(data: bytes, settings: Settings) -> None:
     """Raises LayerError for a zip that there is no way for."""
     if len(data) > MOST_DIRECT and settings.bucket is None:
         raise LayerError(
-            f"the packages' zip is {len(data) >> 20} MB; above {MOST_DIRECT >> 20} MB it goes through S3: name a bucket with --bucket"
+            f"the packages' zip is {len(data) >> 20} MB; above {MOST_DIRECT >> 20} MB it goes through S3: name a bucket with "
+            "--bucket"
         )
 
 

