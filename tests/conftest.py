@@ -10,14 +10,11 @@ import multiprocessing
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 import stores
-
-PROGRAMS = Path(__file__).parent / "programs"
-STORE = os.environ.get("SERVERLESS_MP_TEST_STORE", "private")
+from places import STORE
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import stores
-from conftest import PROGRAMS
+from places import PROGRAMS
 from serverless_mp import private
 
 PROXY = Path(__file__).with_name("proxy.py")

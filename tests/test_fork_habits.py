@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from conftest import PROGRAMS
+from places import PROGRAMS
 
 
 def test_fork_habits(run):

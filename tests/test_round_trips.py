@@ -9,7 +9,7 @@ import time
 import pytest
 
 import stores
-from conftest import STORE
+from places import STORE
 from serverless_mp import _core
 
 
