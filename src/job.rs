@@ -63,7 +63,7 @@ impl Job {
             return Ok(());
         }
         let job = keys::job(&self.state.number);
-        if number == nix::libc::SIGKILL || number == nix::libc::SIGTERM {
+        if [nix::libc::SIGKILL, nix::libc::SIGTERM, nix::libc::SIGINT].contains(&number) {
             // Where no worker has it yet, none will.
             let reply = p.call(&scripts::CLAIM, &job, &Args(&[b"cancelled:"]))?;
             if text(&reply) != "taken" {

@@ -205,7 +205,7 @@ class Job:
     def wait(self, timeout: float | None = None) -> int | None:
         """Waits for the end; None when the time was over."""
     def signal(self, number: int) -> None:
-        """Has a remote process sent a signal; SIGTERM and SIGKILL end one that no worker has begun."""
+        """Has a remote process sent a signal; SIGINT, SIGTERM and SIGKILL end one that no worker has begun."""
     @staticmethod
     def claim(number: str, claimant: str) -> bytes | None:
         """In the worker: takes the job's record, once. None: another worker has it, or it was ended before it began."""

@@ -32,6 +32,7 @@ def fleet() -> Any:
         description = json.loads(found.describe())
         _check_function(description)
         _fleet = (os.getpid(), found, description)
+        pids.forward_interrupts()
     return _fleet[1]
 
 

@@ -6,7 +6,10 @@ started it.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import threading
 from multiprocessing import managers, util
 from typing import Any
 
@@ -26,6 +29,19 @@ def know(job: Any) -> None:
     """In the process that has started it: its id is good for `os.kill`."""
     _jobs[job.pid] = job
     os.kill = kill
+
+
+def forward_interrupts() -> None:
+    """Ctrl-C reaches remote processes as a terminal's reaches those of this machine; unless the program handles it itself."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    for job in list(_jobs.values()):
+        with contextlib.suppress(Exception):  # the interrupt itself must come through
+            job.signal(number)
+    signal.default_int_handler(number, frame)
 
 
 def forget(job: Any) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
+import signal
 import subprocess
 import threading
 import zipfile
@@ -56,6 +56,21 @@ def test_the_program_ends_it_before_it_begins(aws, service, call, expected):
         "f", ENDS, "too_long", call, input="now\n", env={"AWS_ENDPOINT_URL": f"http://127.0.0.1:{service.server_port}"}
     )
     assert (code(done), words(done)) == (expected, [])
+
+
+def test_interrupt(aws, custom):
+    """Ctrl-C ends a program that waits for a process, and the process."""
+    with aws.popen(custom, PROGRAMS / "lives.py", process_group=0) as program:
+        pid = int(program.stdout.readline())
+        program.send_signal(signal.SIGINT)
+        assert program.wait(30) == -signal.SIGINT
+        assert program.stderr.read().count("KeyboardInterrupt") == 2  # here and there
+    gone(pid)
+
+
+def gone(pid):
+    """Waits for the end of a process that is nobody's child here."""
+    subprocess.run(["tail", f"--pid={pid}", "-f", "/dev/null"], check=True, timeout=60)
 
 
 def test_time_limit(aws):
@@ -283,5 +298,4 @@ def test_killed_program_leaves_no_worker(aws, custom):
         pid = int(program.stdout.readline())
         program.kill()
         program.wait()
-    subprocess.run(["tail", f"--pid={pid}", "-f", "/dev/null"], check=True, timeout=60)
-    assert not os.path.exists(f"/proc/{pid}")
+    gone(pid)

@@ -11,4 +11,6 @@ def live():
 
 
 if __name__ == "__main__":
-    multiprocessing.Process(target=live).start()
+    process = multiprocessing.Process(target=live)
+    process.start()
+    process.join()
