@@ -10,7 +10,13 @@ from typing import Any
 from . import config, summary
 
 _USAGE = "serverless-mp run [--on local|lambda] [--function NAME] [--summary FILE] (script.py | -m module) [arguments ...]"
-_ACCOUNT = ("deploy", "destroy", "status", "doctor", "logs")
+_ACCOUNT = {
+    "deploy": "make or update the Lambda function that processes run in",
+    "destroy": "delete the function, its layer, its role and its log",
+    "status": "what is deployed",
+    "doctor": "compare this environment with what is deployed",
+    "logs": "what the function has logged",
+}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -55,14 +61,14 @@ def main(argv: list[str] | None = None) -> None:
 def _add_account_commands(commands: Any, argv: list[str]) -> None:
     """Their own parsers where one is wanted; for the list of commands their names are enough."""
     if not set(argv[:1]) & set(_ACCOUNT):
-        for name in _ACCOUNT:
-            commands.add_parser(name, help=f"(AWS) `serverless-mp {name} --help`", add_help=False)
+        for name, text in _ACCOUNT.items():
+            commands.add_parser(name, help=text)
         return
     try:
         from .deploy import commands as account  # noqa: PLC0415 - boto3, which a run does not need
     except ModuleNotFoundError as e:
         sys.exit(f"serverless-mp: {argv[0]} needs {e.name}: pip install 'serverless_mp[aws]'")
-    account.add_parsers(commands)
+    account.add_parsers(commands, _ACCOUNT)
 
 
 if __name__ == "__main__":

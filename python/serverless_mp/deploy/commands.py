@@ -1,12 +1,9 @@
-"""The commands of the command line that talk to an account: deploy, destroy, status, doctor, logs."""
+"""The commands of the command line that talk to an account; deploy and destroy themselves."""
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -14,20 +11,18 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from .. import _core, config, packages
-from . import layer
+from .. import config
+from . import layer, queries
 from .resources import Function, Layer, Role, check_zip, found, uploader
 from .settings import AL2023, ARCHITECTURES, Settings, local_architecture, local_runtime
 
 if TYPE_CHECKING:
     import argparse
 
-_FOLLOW = 1.0
 
-
-def add_parsers(commands: Any) -> None:
+def add_parsers(commands: Any, helps: dict[str, str]) -> None:
     """Adds the commands to the command line."""
-    deploy = commands.add_parser("deploy", help="make or update the Lambda function that processes run in")
+    deploy = commands.add_parser("deploy", help=helps["deploy"])
     add = deploy.add_argument
     _add_function(deploy)
     add(
@@ -53,13 +48,9 @@ def add_parsers(commands: Any) -> None:
     add("--glibc", metavar="M.N", help="the C library there, if it is not the managed runtime's")
     add("--dry-run", action="store_true", help="print what would be done")
     deploy.set_defaults(call=_deploy)
-    for name, call, text in (
-        ("destroy", _destroy, "delete the function, its layer, its role and its log"),
-        ("status", _status, "what is deployed"),
-        ("doctor", _doctor, "compare this environment with what is deployed"),
-        ("logs", _logs, "what the function has logged"),
-    ):
-        parser = commands.add_parser(name, help=text)
+    others = {"destroy": _destroy, "status": queries.status, "doctor": queries.doctor, "logs": queries.logs}
+    for name, call in others.items():
+        parser = commands.add_parser(name, help=helps[name])
         _add_function(parser)
         parser.set_defaults(call=call)
         if name == "logs":
@@ -171,9 +162,6 @@ def _named(function: str) -> str:
     return "" if function == "serverless-mp" else f" --function {function}"
 
 
-# ---- the others ------------------------------------------------------------------------------------------------
-
-
 def _destroy(options: argparse.Namespace, session: Any) -> int:
     settings = Settings(function=options.function, glibc=AL2023)
     client = session.client("lambda")
@@ -192,106 +180,3 @@ def _destroy(options: argparse.Namespace, session: Any) -> int:
     for name in gone or ["nothing was there"]:
         sys.stdout.write(f"deleted {name}\n" if gone else f"{name}\n")
     return 0
-
-
-def _status(options: argparse.Namespace, session: Any) -> int:
-    now = found(session.client("lambda").get_function_configuration, FunctionName=options.function)
-    if now is None:
-        sys.stdout.write(f"there is no function {options.function} in {session.region_name}: `serverless-mp deploy` makes it\n")
-        return 1
-    vpc = ", ".join(now.get("VpcConfig", {}).get("SubnetIds", [])) or "none"
-    manifest = now.get("Environment", {}).get("Variables", {}).get(packages.VARIABLE)
-    rows = {
-        "function": now["FunctionArn"],
-        "state": f"{now.get('State')}, {now.get('LastUpdateStatus')}",
-        "runtime": f"{now.get('Runtime')}, {', '.join(now.get('Architectures', []))}",
-        "memory, time": f"{now['MemorySize']} MB, {now['Timeout']} s",
-        "subnets": vpc,
-        "layers": ", ".join(item["Arn"] for item in now.get("Layers", [])) or "none",
-        "role": now["Role"],
-    }
-    if manifest:
-        python, versions = packages.unpack(manifest)
-        rows["packages"] = f"Python {python}, " + ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
-    for name, value in rows.items():
-        sys.stdout.write(f"{name:13} {value}\n")
-    return 0
-
-
-def _doctor(options: argparse.Namespace, session: Any) -> int:
-    """Everything that a run needs, one line each; 1 if something is not in order."""
-    checks: list[tuple[bool, str]] = []
-    identity = session.client("sts").get_caller_identity()
-    checks.append((True, f"credentials: {identity['Arn']}, region {session.region_name}"))
-    client = session.client("lambda")
-    now = found(client.get_function_configuration, FunctionName=options.function)
-    checks.append(
-        (now is not None, f"function {options.function}" + ("" if now else ": not there; `serverless-mp deploy` makes it"))
-    )
-    if now is not None:
-        url = config.redis_url()
-        event = {"serverless_mp": "describe"} | ({"url": url} if url else {})
-        answer = client.invoke(FunctionName=options.function, Payload=json.dumps(event).encode())
-        body = json.loads(answer["Payload"].read())
-        if "FunctionError" in answer:
-            checks.append((False, f"invocation: {body.get('errorMessage', body)}"))
-        else:
-            checks += _compare(body["serverless_mp"])
-            checks += _stores(url, body["serverless_mp"])
-    for is_well, text in checks:
-        sys.stdout.write(f"{'ok  ' if is_well else 'BAD '} {text}\n")
-    return 0 if all(is_well for is_well, _ in checks) else 1
-
-
-def _compare(there: dict[str, Any]) -> list[tuple[bool, str]]:
-    here, theirs = packages.installed(), {packages.normal(name): version for name, version in there["packages"].items()}
-    python = platform.python_version()
-    fits = python.split(".")[:2] == there["python"].split(".")[:2]
-    checks = [(fits, f"Python {python} here, {there['python']} there")]
-    differ = [name for name in sorted(here.keys() & theirs.keys()) if here[name] != theirs[name]]
-    checks += [(False, f"{name} {here[name]} here, {theirs[name]} there") for name in differ]
-    same = sorted((here.keys() & theirs.keys()) - set(differ))
-    checks.append((True, f"{len(same)} packages in the same version on both sides: {', '.join(same)}"))
-    return checks
-
-
-def _stores(url: str | None, there: dict[str, Any]) -> list[tuple[bool, str]]:
-    if url is None:
-        return [(False, f"store: {config.URL} is not set; functions need one that they reach")]
-    checks = []
-    try:
-        _core.open_session(url, config.lease() * 1000)
-        _core.close_session()
-        checks.append((True, f"store {config.place(url)} from here"))
-    except OSError as e:
-        checks.append((False, f"store {config.place(url)} from here: {e}"))
-    problem = there.get("store")
-    checks.append((not problem, f"store {config.place(url)} from the function" + (f": {problem}" if problem else "")))
-    return checks
-
-
-def _logs(options: argparse.Namespace, session: Any) -> int:
-    client = session.client("logs")
-    since, seen = int((time.time() - options.minutes * 60) * 1000), set()
-    try:
-        while True:
-            pages = client.get_paginator("filter_log_events").paginate(
-                logGroupName=f"/aws/lambda/{options.function}", startTime=since
-            )
-            for page in pages:
-                for event in page["events"]:
-                    # The log stream's clock is coarse: what was seen at the last moment comes again.
-                    mark = (event["timestamp"], event.get("logStreamName"), event["message"])
-                    if mark not in seen:
-                        seen.add(mark)
-                        since = max(since, event["timestamp"])
-                        sys.stdout.write(event["message"].rstrip("\n") + "\n")
-            if not options.follow:
-                return 0
-            sys.stdout.flush()
-            time.sleep(_FOLLOW)
-    except KeyboardInterrupt:
-        return os.EX_OK
-    except client.exceptions.ResourceNotFoundException:
-        sys.stdout.write(f"function {options.function} has not logged anything\n")
-        return 0
