@@ -8,15 +8,23 @@ from __future__ import annotations
 
 import collections
 import os
+import threading
+import time
 from multiprocessing import pool
 from multiprocessing.connection import Connection
 from multiprocessing.context import ProcessError
 from multiprocessing.pool import ThreadPool
 from typing import Any
 
-from . import _core, context, limits, reduction, session, spawning
+from . import _core, config, context, limits, reduction, session, spawning
 
 __all__ = ["Pool", "ThreadPool"]
+
+
+# So many times as many workers as a pool has may fail in a row, without any result.
+_HOPELESS = 3
+# Between two looks for new tasks, which a pool without workers only fails.
+_BROKEN_PAUSE = 0.1
 
 
 class _Tasks:
@@ -54,6 +62,8 @@ class _Results:
         self._workers = workers
         self._parent = parent
         self._taken: collections.deque[Any] = collections.deque()
+        # Workers that have ended badly since the last result.
+        self.failures = 0
 
     def put(self, result: Any) -> None:
         """In a worker: the result of the task in work. In the parent: None to end the reading thread."""
@@ -68,6 +78,7 @@ class _Results:
         while not self._taken:
             self._taken.extend(self._parent.recv_many())
         data, code = self._taken.popleft()
+        self.failures = 0
         if code is None:
             return reduction.loads(data)
         job, i = reduction.loads(data)[:2]
@@ -88,7 +99,9 @@ def _rebuild(kind: Any, ident: str) -> Any:
     return kind(_core.Channel(ident, 1))
 
 
+# CPython's own, which `install()` hides.
 _base_init = pool.Pool.__init__
+_base_maintain = pool.Pool._maintain_pool
 
 
 class Pool(pool.Pool):
@@ -116,6 +129,31 @@ class Pool(pool.Pool):
         self._quick_get = self._outqueue.get
         # CPython's own pipe: only this process rings it.
         self._ctx = _LocalBell(self._ctx)
+
+    @staticmethod
+    def _maintain_pool(ctx: Any, process: Any, processes: int, workers: Any, inqueue: Any, outqueue: Any, *rest: Any) -> None:
+        """Of local workers CPython's pool starts new ones for ever. Invocations are paid for: there it gives up."""
+        outqueue.failures += sum(bool(worker.exitcode) for worker in workers)
+        if outqueue.failures > _HOPELESS * processes and config.launcher() == "lambda":
+            code = next(worker.exitcode for worker in workers if worker.exitcode)
+            message = (
+                f"{outqueue.failures} workers in a row ended before they had done anything, the last with exit code {code}"
+            )
+            raise ProcessError(message)
+        _base_maintain(ctx, process, processes, workers, inqueue, outqueue, *rest)
+
+    @classmethod
+    def _handle_workers(cls, cache: Any, taskqueue: Any, *rest: Any) -> None:
+        try:
+            super()._handle_workers(cache, taskqueue, *rest)
+        except ProcessError as e:
+            # No task can be done any more, and none is left waiting.
+            while threading.current_thread()._state == pool.RUN:
+                for job in list(cache.values()):
+                    for _ in range(getattr(job, "_number_left", 1)):
+                        job._set(getattr(job, "_index", 0), (False, e))
+                time.sleep(_BROKEN_PAUSE)
+            taskqueue.put(None)
 
     def _get_sentinels(self) -> list[Any]:
         return [self._change_notifier._reader]

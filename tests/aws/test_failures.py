@@ -259,6 +259,14 @@ def test_import_error_of_the_program(aws, custom):
     assert "serverless_mp: the worker looked for module 'only_at_home' in [" in done.stderr
 
 
+def test_pool_whose_workers_cannot_begin(aws, custom):
+    """It gives up, instead of paying for ever; and so does every later task."""
+    done = aws.run(custom, PROGRAMS / "hopeless.py")
+    lines = done.stdout.splitlines()
+    message = "workers in a row ended before they had done anything, the last with exit code 1"
+    assert [message in line for line in lines] == [True, True, True]
+
+
 def test_store_out_of_reach_of_the_function(aws, custom, tmp_path):
     """The store's address is one that means something else to another process: below its own directory."""
     with stores.server(tmp_path, "--unixsocket", "s", password=None):
