@@ -38,6 +38,14 @@ def directory() -> str:
     return _directory
 
 
+def drop_directory() -> None:
+    """Removes it; the next one has another name."""
+    global _directory  # noqa: PLW0603 - one per process
+    if _directory is not None:
+        shutil.rmtree(_directory, ignore_errors=True)
+        _directory = None
+
+
 def _short_tmp() -> str | None:
     tmp = tempfile.gettempdir()
     return tmp if len(tmp) < 70 else "/tmp"  # noqa: PLR2004, S108 - mkdtemp makes the name unpredictable
@@ -79,7 +87,6 @@ def _raise_file_limit() -> None:
 
 def close() -> None:
     """Ends the session: the keys, the private store, the parent of local workers."""
-    global _directory  # noqa: PLW0603 - one per process
     if _owner != os.getpid():
         return
     from . import aws, private, summary, zygote  # noqa: PLC0415 - only where it is needed
@@ -93,6 +100,4 @@ def close() -> None:
         except (OSError, RuntimeError) as e:
             util.info("the session's keys are left to their lease: %s", e)
     private.stop()
-    if _directory is not None:
-        shutil.rmtree(_directory, ignore_errors=True)
-        _directory = None
+    drop_directory()

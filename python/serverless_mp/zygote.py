@@ -128,6 +128,10 @@ def stop() -> None:
         (_, process, alive), _zygote, _path = _zygote, None, None
         os.close(alive)
         process.wait()
+        from . import session  # noqa: PLC0415 - a cycle otherwise
+
+        # It has removed its directory, if it could.
+        session.drop_directory()
 
 
 # ---- the warm parent -------------------------------------------------------------------------------------------

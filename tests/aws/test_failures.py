@@ -307,3 +307,6 @@ def test_killed_program_leaves_no_worker(aws, custom):
         program.kill()
         program.wait()
     gone(pid)
+    # Nor a broken environment: that one runs the next processes.
+    for _ in range(3):
+        assert code(aws.run(custom, ENDS, "sys_exit")) == 4
