@@ -27,7 +27,7 @@ $(VENV)/.group-%: $(BIN)/python pyproject.toml
 	touch $@
 
 # What a deployment takes: without symbols, to be small. In the emulator's own environment our package is not installed.
-$(VENV)/.wheel: $(VENV)/.built
+$(VENV)/.wheel: $(VENV)/.built $(shell find python -name '*.py' -o -name '*.sh')
 	rm -rf $(VENV)/dist
 	. $(BIN)/activate && $(BIN)/maturin build --release --strip --quiet --out $(VENV)/dist
 	touch $@
