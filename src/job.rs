@@ -129,7 +129,14 @@ impl Job {
                 .map(|fd| unsafe { BorrowedFd::borrow_raw(*fd) })
                 .collect();
             let (sentinel, write) = pipe2(OFlag::O_CLOEXEC)?;
-            let state = Arc::new(watcher::Job::new(number, process, attempts, write, holds));
+            let state = Arc::new(watcher::Job::new(
+                number,
+                process,
+                attempts,
+                launcher.is_remote(),
+                write,
+                holds,
+            ));
             // Before it is launched, so that no event of it is missed.
             p.jobs.enter(&state);
             match launcher.launch(p, &state, event, &descriptors) {

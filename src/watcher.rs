@@ -17,7 +17,7 @@ use nix::unistd::{pipe, read, write};
 
 use crate::channel::Channel;
 use crate::conn::Until;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::keys;
 use crate::launcher::Word;
 use crate::process::{Args, Process};
@@ -43,6 +43,9 @@ pub struct Job {
     pub process: String,
     /// Set once it is launched.
     pid: AtomicI32,
+    /// Whether it runs on another machine. Then all news of it goes through this process' events, in their order: what
+    /// it printed comes before its end, whoever tells of that.
+    is_remote: bool,
     /// How often a task is begun before it counts as the killer of its workers.
     pub attempts: u32,
     end: Mutex<End>,
@@ -61,6 +64,7 @@ impl Job {
         number: String,
         process: String,
         attempts: u32,
+        is_remote: bool,
         sentinel: OwnedFd,
         holds: Vec<(String, u8)>,
     ) -> Self {
@@ -73,6 +77,7 @@ impl Job {
             number,
             process,
             pid: AtomicI32::new(0),
+            is_remote,
             attempts,
             end,
         }
@@ -158,12 +163,16 @@ impl Jobs {
 
     /// It could not be launched: nothing of it stays.
     pub fn give_up(&self, p: &Process, job: &Job) {
+        self.remove(&job.number);
+        // The launcher's error is the one to be seen.
+        let _ = job.complete(p, UNKNOWN, "");
+    }
+
+    fn remove(&self, number: &str) {
         self.table
             .lock()
             .expect("no panic under this lock")
-            .remove(&job.number);
-        // The launcher's error is the one to be seen.
-        let _ = job.complete(p, UNKNOWN, "");
+            .remove(number);
     }
 
     fn get(&self, number: &str) -> Option<Arc<Job>> {
@@ -183,34 +192,63 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
     Ok(())
 }
 
-/// Events: `a JOB`, `x JOB CODE MAP`, and of a remote job `o JOB FD BYTES` and `d JOB CODE MESSAGE`. Ends with the
-/// session.
+/// Events: `a JOB`, `x JOB CODE MAP`, and of a remote job `o JOB FD BYTES` and `d JOB CODE CLAIMANT MESSAGE`. Ends with
+/// the session.
 fn take_events(p: &Process, events: &Channel) {
-    while let Ok(event) = events.next(Until::default()) {
-        let mut words = event.splitn(4, |byte| *byte == b' ');
-        let mut next = || words.next().unwrap_or_default();
-        let (kind, number) = (next(), String::from_utf8_lossy(next()));
-        let Some(job) = p.jobs.get(&number) else {
-            continue;
-        };
-        let (first, rest) = (String::from_utf8_lossy(next()).into_owned(), next());
-        let words = || String::from_utf8_lossy(rest).into_owned();
-        let code = first.parse();
-        // A store that fails here is noticed by the program's own next call.
-        let _ = match kind {
-            b"a" => job.attached(p),
-            b"o" => {
-                print(first == "2", rest);
-                Ok(())
-            }
-            b"d" => {
-                let (code, message) = (code.ok(), words());
-                ended(p, &job, Word { code, message });
-                Ok(())
-            }
-            _ => job.complete(p, code.unwrap_or(UNKNOWN), &words()),
-        };
+    loop {
+        match events.next(Until::default()) {
+            Ok(event) => take_event(p, &event),
+            // Refused, and noted as such; what comes after it is news all the same.
+            Err(Error::Seal(_)) => {}
+            Err(_) => return,
+        }
     }
+}
+
+fn take_event(p: &Process, event: &[u8]) {
+    let mut words = event.splitn(4, |byte| *byte == b' ');
+    let mut next = || words.next().unwrap_or_default();
+    let (kind, number) = (next(), String::from_utf8_lossy(next()));
+    let Some(job) = p.jobs.get(&number) else {
+        return;
+    };
+    let (first, rest) = (String::from_utf8_lossy(next()).into_owned(), next());
+    let code = first.parse();
+    // A store that fails here is noticed by the program's own next call.
+    let _ = match kind {
+        b"a" => job.attached(p),
+        b"o" => {
+            print(first == "2", rest);
+            Ok(())
+        }
+        b"d" => {
+            let rest = String::from_utf8_lossy(rest);
+            let (claimant, message) = rest.split_once(' ').unwrap_or((&rest, ""));
+            if is_claimed_by(p, &job, claimant) {
+                let (code, message) = (code.ok(), message.to_owned());
+                ended(p, &job, Word { code, message });
+            }
+            Ok(())
+        }
+        _ => {
+            if job.is_remote {
+                p.jobs.remove(&number);
+            }
+            let map = String::from_utf8_lossy(rest);
+            job.complete(p, code.unwrap_or(UNKNOWN), &map)
+        }
+    };
+}
+
+/// A keeper may speak of a worker that came second; `-` is the launcher, which has looked.
+fn is_claimed_by(p: &Process, job: &Job, claimant: &str) -> bool {
+    let key = p.key(&keys::job(&job.number));
+    claimant == "-"
+        || p.plain(key, &Args(&[b"HGET", b"claim"]))
+            .map_or(true, |claim| {
+                let claim = text(&claim);
+                claim.is_empty() || claim == claimant
+            })
 }
 
 /// What a remote process printed, onto this one's own stream: as a child of this machine would have.
@@ -246,18 +284,26 @@ fn take_words(p: &Process, wake: &OwnedFd) {
             i += 1;
             ready[i]
         }) {
-            ended(p, &job, Word::read(fd));
+            told(p, &job, Word::read(fd));
         }
+    }
+}
+
+/// A launcher's word. Of a remote process it joins the queue of its events; without a code its keeper has said it all.
+fn told(p: &Process, job: &Job, word: Word) {
+    if !job.is_remote {
+        return ended(p, job, word);
+    }
+    let Some(code) = word.code else { return };
+    let event = format!("d {} {code} - {}", job.number, word.message);
+    if crate::job::tell(p, &p.number, event.as_bytes(), true).is_err() {
+        ended(p, job, word);
     }
 }
 
 /// The launcher says that the process is gone. Its exit record, written before, counts; else how it went.
 fn ended(p: &Process, job: &Job, word: Word) {
-    p.jobs
-        .table
-        .lock()
-        .expect("no panic under this lock")
-        .remove(&job.number);
+    p.jobs.remove(&job.number);
     if job.exit().is_some() {
         return;
     }

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 CAP = 50 << 20
 _SHOWN = 5
 
-_SKIPPED_DIRECTORIES = {".git", ".hg", ".svn", "__pycache__", "node_modules", "site-packages", ".ssh", ".aws"}
+# And every name that begins with a dot: version control, settings of tools, secrets.
+_SKIPPED_DIRECTORIES = {"__pycache__", "node_modules", "site-packages"}
 _SKIPPED_SUFFIXES = (".pyc", ".pyo", ".pem", ".key", ".p12", ".pfx")
-_SKIPPED_PREFIXES = (".env", "id_rsa", "id_ed25519", "id_ecdsa")
+_SKIPPED_PREFIXES = (".", "id_rsa", "id_ed25519", "id_ecdsa")
 
 _own = str(Path(__file__).parent)
 
@@ -47,7 +48,10 @@ class Bundle:
 
     def _unpack(self, place: str) -> None:
         with zipfile.ZipFile(io.BytesIO(_core.get_blob(self.name))) as archive:
-            archive.extractall(place)
+            for info in archive.infolist():
+                path = archive.extract(info, place)
+                if info.external_attr >> 16:
+                    os.chmod(path, info.external_attr >> 16)
 
 
 class Unpacked:
@@ -58,7 +62,8 @@ class Unpacked:
 
     def translate(self, path: str | None) -> str | None:
         """Where a path of the program's machine is here; None for one that did not come along."""
-        for number, root in enumerate(self.roots):
+        # The innermost: a script may lie below a directory that one of its packages was found in.
+        for number, root in sorted(enumerate(self.roots), key=lambda item: -len(item[1])):
             if path is not None and (path == root or path.startswith(root.rstrip(os.sep) + os.sep)):
                 return os.path.join(self.place, f"r{number}", os.path.relpath(path, root)).removesuffix(f"{os.sep}.")
         return None
@@ -108,11 +113,17 @@ def _trees() -> dict[str, frozenset[str] | None]:
         trees[os.path.dirname(os.path.realpath(path))] = None
     for name, module in list(sys.modules.items()):
         spec: ModuleSpec | None = getattr(module, "__spec__", None)
-        file = spec and spec.origin
-        if spec is None or not file or not os.path.isabs(file) or not os.path.exists(file) or _is_installed(file):
+        file = os.path.realpath(spec.origin) if spec and spec.origin else ""
+        if (
+            spec is None
+            or not file
+            or not os.path.isabs(file)
+            or not os.path.exists(file)
+            or _is_installed(os.path.realpath(file))
+        ):
             continue
         top = (spec.name if name == "__main__" else name).partition(".")[0]
-        root = _root_of(os.path.realpath(file), spec.name, is_package=bool(spec.submodule_search_locations))
+        root = _root_of(file, spec.name, is_package=bool(spec.submodule_search_locations))
         if root is not None and not any(
             root == r or root.startswith(r + os.sep) for r, names in trees.items() if names is None
         ):
@@ -149,20 +160,22 @@ def _installed_places() -> list[str]:
 def _pack(roots: list[str], trees: dict[str, frozenset[str] | None]) -> bytes:
     """The same content always gives the same bytes."""
     sizes: dict[str, int] = {}
+    total = 0
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for number, root in enumerate(roots):
             archive.writestr(zipfile.ZipInfo(f"r{number}/"), b"")
             for path in _files(root, trees[root]):
                 sizes[path] = os.path.getsize(path)
-                if sum(sizes.values()) <= CAP:
+                total += sizes[path]
+                if total <= CAP:
                     info = zipfile.ZipInfo(os.path.join(f"r{number}", os.path.relpath(path, root)))
                     info.external_attr = (os.stat(path).st_mode & 0o777) << 16
                     archive.writestr(info, Path(path).read_bytes(), zipfile.ZIP_DEFLATED)
-    if sum(sizes.values()) > CAP:
+    if total > CAP:
         largest = sorted(sizes, key=lambda path: -sizes[path])[:_SHOWN]
         message = (
-            f"the program's own files are {sum(sizes.values()) >> 20} MB, more than the {CAP >> 20} MB that travel to workers; "
+            f"the program's own files are {total >> 20} MB, more than the {CAP >> 20} MB that travel to workers; "
             "keep data out of the program's directory, or read it from S3. The largest: "
             + ", ".join(f"{path} ({sizes[path] >> 20} MB)" for path in largest)
         )
@@ -187,7 +200,7 @@ def _files(root: str, names: frozenset[str] | None) -> list[str]:
 def _is_skipped(folder: str) -> bool:
     name = os.path.basename(folder)
     is_environment = os.path.exists(os.path.join(folder, "pyvenv.cfg"))
-    return name in _SKIPPED_DIRECTORIES or name.endswith("_cache") or is_environment
+    return name in _SKIPPED_DIRECTORIES or name.startswith(".") or is_environment
 
 
 def _travels(name: str) -> bool:

@@ -13,6 +13,7 @@ import mmap
 import os
 import pickle
 import threading
+from multiprocessing import util
 from typing import Any, NamedTuple
 
 from . import _core, cache, config
@@ -95,15 +96,22 @@ class _Chain(io.RawIOBase):
 
 def release(digests: list[str]) -> None:
     """A process that was given these has ended."""
+    unused = []
     with _lock:
         for digest in digests:
             piece, users = _stored.pop(digest)
             if users > 1:
                 _stored[digest] = piece, users - 1
-            elif piece.blob is not None:
+            else:
+                unused.append(piece)
+    for piece in unused:
+        try:
+            if piece.blob is not None:
                 _core.drop_blob(piece.blob)
             else:
                 _s3().delete_object(Bucket=piece.bucket, Key=piece.key)
+        except Exception as e:  # noqa: BLE001 - tidying up must not fail whoever looks after a process
+            util.info("%s stays where it is: %s", piece.key or piece.blob, e)
 
 
 def _store(view: memoryview) -> Piece:

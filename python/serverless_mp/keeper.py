@@ -27,6 +27,7 @@ _WORKING_SHARE = 0.8
 # How long the beginning of a line waits for its end.
 _LINE = 0.1
 _PIECE = 1 << 16
+_PIPE = 1 << 20
 _INT = struct.Struct("=i")
 _TIME_LIMIT = 124
 
@@ -76,6 +77,7 @@ class Keeper:
         left = deadline - time.monotonic()
         self.limit = deadline - min(_RESERVE, left * _RESERVED_SHARE)
         self.retires_at = self.limit - (self.limit - time.monotonic()) * (1 - _WORKING_SHARE)
+        self.claimant = f"{event['attempt']}:{number}"
         self.taken: list[str] = []
         self.selector = selectors.DefaultSelector()
         self.workers: dict[str, Worker] = {}
@@ -113,7 +115,7 @@ class Keeper:
         event = {key: self.event[key] for key in ("session", "url", "ttl", "parent")} | job
         event |= {
             "key": bytes.fromhex(self.event["key"]),
-            "claimant": f"{self.event['attempt']}:{self.number}",
+            "claimant": self.claimant,
             "retires_at": self.retires_at,
         }
         request = {
@@ -172,7 +174,8 @@ class Keeper:
             number = _INT.unpack(code)[0] if code else -signal.SIGKILL
             if worker.at_limit:
                 number, message = _TIME_LIMIT, self._about_limit()
-            self._tell(b"d %s %d %s" % (worker.job["job"].encode(), number, message.encode()), wait=True)
+            words = f"d {worker.job['job']} {number} {self.claimant} {message}"
+            self._tell(words.encode(), wait=True)
         sources: list[Any] = [worker.word, worker.control, *worker.streams]
         for fileobj in sources:
             if fileobj in self.selector.get_map():
@@ -187,8 +190,9 @@ class Keeper:
         for worker in self.workers.values():
             if not worker.at_limit:
                 worker.at_limit = True
-                with contextlib.suppress(OSError):
-                    os.killpg(worker.pid, signal.SIGKILL)
+                for kill in (os.killpg, os.kill):
+                    with contextlib.suppress(OSError):
+                        kill(worker.pid, signal.SIGKILL)
 
     def _about_limit(self) -> str:
         name = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")
@@ -213,8 +217,9 @@ class Keeper:
         """Everything that it has written so far."""
         for fd in worker.streams:
             with contextlib.suppress(BlockingIOError):
-                while data := os.read(fd, _PIECE):
-                    worker.pending[fd] += data
+                # A pipe holds no more than this; what a child of its own goes on to write may come later.
+                for _ in range(_PIPE // _PIECE):
+                    worker.pending[fd] += os.read(fd, _PIECE)
         self._forward(worker, whole=True)
 
     def _forward(self, worker: Worker, whole: bool) -> None:

@@ -16,7 +16,7 @@ VARIABLE = "SERVERLESS_MP_DEPLOYED"
 
 def pack(python: str, versions: dict[str, str]) -> str:
     """A manifest as text: all of a function's environment variables together have 4 KB."""
-    return base64.b85encode(zlib.compress(json.dumps([python, versions]).encode(), 9)).decode()
+    return base64.b85encode(zlib.compress(json.dumps([python, versions], sort_keys=True).encode(), 9)).decode()
 
 
 def unpack(text: str) -> tuple[str, dict[str, str]]:

@@ -150,8 +150,11 @@ class Popen:
         """The exit code; None when the time is over first."""
         if self.returncode is None:
             code = self._job.exitcode() if timeout == 0 else self._job.wait(timeout)
-            if code is not None:
-                self.returncode = code
+            if code is None:
+                return None
+            with self._waiting:
+                is_first, self.returncode = self.returncode is None, code
+            if is_first:
                 summary.ended(self._job, code)
                 if self._is_remote:
                     from . import pids  # noqa: PLC0415 - only where it is needed

@@ -19,6 +19,7 @@ from . import bundle
 _MACHINE = {
     "PATH", "HOME", "PWD", "OLDPWD", "SHELL", "SHLVL", "USER", "LOGNAME", "HOSTNAME", "TERM", "TMPDIR", "TMP", "TEMP", "MAIL",
     "DISPLAY", "VIRTUAL_ENV", "VIRTUAL_ENV_PROMPT", "CONDA_PREFIX", "_", "_HANDLER", "LANG",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
 }  # fmt: skip
 _MACHINE_PREFIXES = (
     "AWS_",
@@ -84,6 +85,7 @@ def enter(described: dict[str, Any], preparation: dict[str, Any]) -> None:
     code = described["bundle"].enter()
     preparation["sys_path"] = list(dict.fromkeys([*code.search_path(), *sys.path]))
     directory = code.translate(described["directory"]) or next(iter(code.search_path()), os.getcwd())
+    os.makedirs(directory, exist_ok=True)  # an empty one does not travel
     preparation.update(dir=directory, orig_dir=directory, main_file=code.translate(described["main_file"]))
     if "init_main_from_path" in preparation:
         preparation["init_main_from_path"] = preparation["main_file"]

@@ -37,11 +37,12 @@ def main(event: dict[str, Any], parent_sentinel: int | None, descriptors: list[i
         _run_exit_handlers()
     code &= 0xFF
     summary.worker_ends()
-    with contextlib.suppress(OSError):
-        if control is not None:
-            # What it has printed comes before the news of its end.
+    if control is not None:
+        # What it has printed comes before the news of its end.
+        with contextlib.suppress(OSError):
             control.sendall(b"f")
             control.recv(1)
+    with contextlib.suppress(OSError):
         _core.Job.finish(event["job"], event["parent"], code, event["attempts"])
         if control is not None:
             control.sendall(b"x")

@@ -39,6 +39,10 @@ impl Launcher {
         }
     }
 
+    pub const fn is_remote(&self) -> bool {
+        matches!(self, Self::Lambda(_))
+    }
+
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Local { .. } => "local",

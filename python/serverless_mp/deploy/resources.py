@@ -193,7 +193,7 @@ class Function:
             "MemorySize": s.memory,
             "Timeout": s.timeout,
             "Environment": {"Variables": environment},
-            "VpcConfig": {"SubnetIds": s.subnets, "SecurityGroupIds": s.security_groups},
+            "VpcConfig": {"SubnetIds": sorted(s.subnets), "SecurityGroupIds": sorted(s.security_groups)},
             "Description": "Workers of serverless_mp programs",
         }
         return wanted | ({"Role": role} if role is not None else {}) | ({"Layers": layers} if layers is not None else {})
@@ -204,9 +204,9 @@ class Function:
         if now is None:
             return None
         now["Layers"] = [layer["Arn"] for layer in now.get("Layers", [])]
-        now["VpcConfig"] = {key: now.get("VpcConfig", {}).get(key, []) for key in ("SubnetIds", "SecurityGroupIds")}
+        now["VpcConfig"] = {key: sorted(now.get("VpcConfig", {}).get(key, [])) for key in ("SubnetIds", "SecurityGroupIds")}
         differ = [key for key, value in self.wanted(role, layers).items() if now.get(key) != value]
-        if now["CodeSha256"] != self.code_digest:
+        if now["CodeSha256"] != self.code_digest or now["Architectures"] != [self.settings.architecture]:
             differ.append("Code")
         retries = found(self.client.get_function_event_invoke_config, FunctionName=self.settings.function)
         if retries is None or retries.get("MaximumRetryAttempts") != 0:

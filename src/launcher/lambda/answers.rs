@@ -176,9 +176,10 @@ where
         .map(Duration::from_secs);
     let why = format!("{status} {}", said(error));
     match status {
-        429 => Answer::NotNow(after, why),
-        // The function may have been begun all the same.
-        0 | 500.. => Answer::Doubtful(why),
+        // Too many; or the function is being updated, or wakes.
+        408 | 409 | 429 => Answer::NotNow(after, why),
+        // The function may have been begun all the same; or its answer broke off.
+        0..400 | 500.. => Answer::Doubtful(why),
         _ => Answer::Ended(explain(function, error)),
     }
 }
