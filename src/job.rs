@@ -54,12 +54,10 @@ impl Job {
         }
         Ok(Some(code))
     }
-}
 
-impl Job {
     fn send_signal(&self, number: i32) -> Result<()> {
         let p = self.process;
-        if self.state.exit().is_some() {
+        if self.state.has_ended() {
             return Ok(());
         }
         let job = keys::job(&self.state.number);

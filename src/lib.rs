@@ -108,7 +108,13 @@ mod _core {
         Ok(py.detach(|| heart::open(session))?)
     }
 
+    /// As a worker, or as the keeper of remote ones.
     #[pyfunction]
+    #[pyo3(signature = (session, key, url, ttl, process, parent, *, is_keeper=false))]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "one call from one place, in the order of its text"
+    )]
     fn join_session(
         py: Python<'_>,
         session: String,
@@ -117,6 +123,7 @@ mod _core {
         ttl: u64,
         process: String,
         parent: String,
+        is_keeper: bool,
     ) -> PyResult<()> {
         let session = Session {
             id: session,
@@ -125,28 +132,8 @@ mod _core {
             ttl,
             parent: Some(parent),
         };
-        Ok(py.detach(|| heart::join(session, process))?)
-    }
-
-    /// As a keeper of remote workers.
-    #[pyfunction]
-    fn keep_session(
-        py: Python<'_>,
-        session: String,
-        key: Vec<u8>,
-        url: String,
-        ttl: u64,
-        process: String,
-        parent: String,
-    ) -> PyResult<()> {
-        let session = Session {
-            id: session,
-            key,
-            url,
-            ttl,
-            parent: Some(parent),
-        };
-        Ok(py.detach(|| heart::keep(session, process))?)
+        let join = if is_keeper { heart::keep } else { heart::join };
+        Ok(py.detach(|| join(session, process))?)
     }
 
     /// A keeper's end.

@@ -304,7 +304,7 @@ fn told(p: &Process, job: &Job, word: Word) {
 /// The launcher says that the process is gone. Its exit record, written before, counts; else how it went.
 fn ended(p: &Process, job: &Job, word: Word) {
     p.jobs.remove(&job.number);
-    if job.exit().is_some() {
+    if job.has_ended() {
         return;
     }
     let record = p

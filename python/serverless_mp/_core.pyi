@@ -29,7 +29,6 @@ __all__ = [
     "get_blob",
     "is_open",
     "join_session",
-    "keep_session",
     "leave_session",
     "new_number",
     "open_session",
@@ -244,11 +243,11 @@ def open_session(url: str, ttl: int) -> None:
     that evicts keys.
     """
 
-def join_session(session: str, key: bytes, url: str, ttl: int, process: str, parent: str) -> None:
-    """In a worker: joins the session as the process that its parent named."""
+def join_session(session: str, key: bytes, url: str, ttl: int, process: str, parent: str, *, is_keeper: bool = False) -> None:
+    """In a worker: joins the session as the process that its parent named.
 
-def keep_session(session: str, key: bytes, url: str, ttl: int, process: str, parent: str) -> None:
-    """As a keeper of remote workers: joins with a lease of its own, which tells their parent that it lives."""
+    The keeper of remote workers has a lease of its own, which tells their parent that it lives.
+    """
 
 def leave_session() -> None:
     """A keeper's end."""

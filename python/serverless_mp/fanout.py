@@ -7,16 +7,22 @@ that was given it lives; above `SERVERLESS_MP_S3_ARGUMENT` bytes in the bucket t
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import mmap
 import os
 import pickle
 import threading
+import urllib.request
 from multiprocessing import util
 from typing import Any, NamedTuple
 
 from . import _core, cache, config
+
+# Seconds without a byte from the bucket; and for which an address is good, if the credentials that made it last as long.
+_PATIENCE = 60
+_GOOD_FOR = 12 * 3600
 
 _lock = threading.Lock()
 # By content: where it is, and how many processes were given it.
@@ -28,8 +34,9 @@ class Piece(NamedTuple):
 
     digest: str
     blob: str | None
-    bucket: str | None
-    key: str
+    # In a bucket: its key, and an address that reads it without rights or packages of the reader's.
+    key: str | None = None
+    address: str | None = None
 
     def open(self) -> mmap.mmap:
         """In a worker: its content, from the environment's disk."""
@@ -40,9 +47,16 @@ class Piece(NamedTuple):
     def _fetch(self) -> bytes:
         if self.blob is not None:
             return _core.get_blob(self.blob)
-        data = _s3().get_object(Bucket=self.bucket, Key=self.key)["Body"].read()
+        assert self.address is not None  # noqa: S101 - it is in one of the two places
+        try:
+            with urllib.request.urlopen(self.address, timeout=_PATIENCE) as answer:  # noqa: S310 - the program's own
+                data: bytes = answer.read()
+        except OSError as e:
+            hint = "a function in a VPC needs a gateway endpoint for S3"
+            message = f"cannot read {self.key} from the bucket of {config.BUCKET}: {e}; {hint}"
+            raise OSError(message) from e
         if _digest(data) != self.digest:
-            message = f"s3://{self.bucket}/{self.key} is not what the program has put there"
+            message = f"{self.key} in the bucket of {config.BUCKET} is not what the program has put there"
             raise ValueError(message)
         return data
 
@@ -109,7 +123,7 @@ def release(digests: list[str]) -> None:
             if piece.blob is not None:
                 _core.drop_blob(piece.blob)
             else:
-                _s3().delete_object(Bucket=piece.bucket, Key=piece.key)
+                _s3().delete_object(Bucket=config.bucket(), Key=piece.key)
         except Exception as e:  # noqa: BLE001 - tidying up must not fail whoever looks after a process
             util.info("%s stays where it is: %s", piece.key or piece.blob, e)
 
@@ -119,7 +133,11 @@ def _store(view: memoryview) -> Piece:
     with _lock:
         piece, users = _stored.get(digest) or (_put(digest, view), 0)
         _stored[digest] = piece, users + 1
-    return piece
+    if piece.key is None:
+        return piece
+    return piece._replace(
+        address=_s3().generate_presigned_url("get_object", {"Bucket": config.bucket(), "Key": piece.key}, _GOOD_FOR)
+    )
 
 
 def _put(digest: str, view: memoryview) -> Piece:
@@ -128,20 +146,24 @@ def _put(digest: str, view: memoryview) -> Piece:
     if bucket is None or view.nbytes < config.s3_argument():
         blob = f"{digest}-{process}"
         _core.put_blob(blob, bytes(view))
-        return Piece(digest, blob, None, "")
+        return Piece(digest, blob)
     key = f"serverless-mp/arguments/{session}/{digest}"
     _s3().put_object(Bucket=bucket, Key=key, Body=bytes(view))
-    return Piece(digest, None, bucket, key)
+    return Piece(digest, None, key)
 
 
 def _digest(data: Any) -> str:
     return f"h{hashlib.sha256(data).hexdigest()[:40]}"
 
 
+@functools.cache
 def _s3() -> Any:
     try:
         import boto3  # noqa: PLC0415 - only where a bucket is configured
+        from botocore.config import Config  # noqa: PLC0415
     except ModuleNotFoundError:
         message = f"{config.BUCKET} is set, but boto3 is not installed: pip install 'serverless_mp[aws]'"
         raise RuntimeError(message) from None
-    return boto3.session.Session(region_name=os.environ.get("AWS_REGION")).client("s3")
+    # An address signed the older way, or for the global endpoint, is refused by most regions.
+    signs = Config(signature_version="s3v4", s3={"addressing_style": "virtual"})
+    return boto3.session.Session(region_name=os.environ.get("AWS_REGION")).client("s3", config=signs)

@@ -34,21 +34,11 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 def _run(event: dict[str, Any], left: float) -> dict[str, Any]:
     report, theirs = os.pipe()
-    request = {
-        "keeper": True,
-        "event": event,
-        "deadline": time.monotonic() + left,
-        "streams": [1, 2],
-        "environment": dict(os.environ),
-        "directory": os.getcwd(),
-        "umask": 0o022,
-        "group": 0,
-        "mask": set(),
-    }
+    wanted = {"keeper": True, "event": event, "deadline": time.monotonic() + left, "streams": [1, 2]}
     with open(report, "rb") as answer:
         try:
             # Both streams are the log: in some runtimes standard output is not ours to write to.
-            _, word = zygote.request(request, [2, 2, theirs])
+            _, word = zygote.request(zygote.surroundings() | wanted, [2, 2, theirs])
         finally:
             os.close(theirs)
         with word:

@@ -38,7 +38,9 @@ def main(event: dict[str, Any], deadline: float, report: int) -> int:
     number = _core.new_number()
     answer: dict[str, Any]
     try:
-        _core.keep_session(event["session"], bytes.fromhex(event["key"]), event["url"], event["ttl"], number, event["parent"])
+        _core.join_session(
+            event["session"], bytes.fromhex(event["key"]), event["url"], event["ttl"], number, event["parent"], is_keeper=True
+        )
     except OSError as e:
         answer = {
             "refused": f"it cannot reach the store {config.place(event['url'])}: {e}; put the function into the store's VPC "
@@ -118,16 +120,7 @@ class Keeper:
             "claimant": self.claimant,
             "retires_at": self.retires_at,
         }
-        request = {
-            "event": event,
-            "streams": [1, 2],
-            "line_buffered": True,
-            "environment": dict(os.environ),
-            "directory": os.getcwd(),
-            "umask": 0o022,
-            "group": 0,
-            "mask": set(),
-        }
+        request = zygote.surroundings() | {"event": event, "streams": [1, 2], "line_buffered": True}
         pid, word = zygote.request(request, [pipes[1][1], pipes[2][1], self.alive[0], theirs.fileno()])
         theirs.close()
         streams = {}

@@ -13,13 +13,13 @@ import platform
 import sys
 from typing import Any
 
-from . import bundle
+from . import bundle, config
 
-# Settings of a machine, not of a program.
+# Settings of a machine, not of a program. A bucket is one, too: the role of a function need have no right to it.
 _MACHINE = {
     "PATH", "HOME", "PWD", "OLDPWD", "SHELL", "SHLVL", "USER", "LOGNAME", "HOSTNAME", "TERM", "TMPDIR", "TMP", "TEMP", "MAIL",
     "DISPLAY", "VIRTUAL_ENV", "VIRTUAL_ENV_PROMPT", "CONDA_PREFIX", "_", "_HANDLER", "LANG",
-    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", config.BUCKET,
 }  # fmt: skip
 _MACHINE_PREFIXES = (
     "AWS_",

@@ -61,6 +61,11 @@ def request(wanted: dict[str, Any], fds: list[int]) -> tuple[int, socket.socket]
     return pid, connection
 
 
+def surroundings() -> dict[str, Any]:
+    """Of a process that has its caller's environment and directory, and nothing else of it."""
+    return {"environment": dict(os.environ), "directory": os.getcwd(), "umask": 0o022, "group": 0, "mask": set()}
+
+
 def forget() -> None:
     """In a child of the program's own `fork()`: the warm parent is to see the end of the program, not of the child."""
     global _zygote  # noqa: PLW0603 - one per process

@@ -94,7 +94,7 @@ def test_logs(aws, functions):
 def test_vpc_and_policy(aws):
     """What is written down for the worker is the least that it needs."""
     name = "tests-vpc"
-    lines(aws.deploy(name, "--subnets", "subnet-1", "subnet-2", "--security-groups", "sg-1", "--bucket", "b", kind="managed"))
+    lines(aws.deploy(name, "--subnets", "subnet-1", "subnet-2", "--security-groups", "sg-1", kind="managed"))
     configuration = aws.client("lambda").get_function_configuration(FunctionName=name)
     assert configuration["VpcConfig"]["SubnetIds"] == ["subnet-1", "subnet-2"]
     policy = aws.client("iam").get_role_policy(RoleName=f"{name}-worker", PolicyName="worker")["PolicyDocument"]
@@ -102,7 +102,7 @@ def test_vpc_and_policy(aws):
     assert actions == {
         "logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents", "lambda:InvokeFunction",
         "lambda:GetFunctionConfiguration", "ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces",
-        "ec2:DeleteNetworkInterface", "s3:GetObject",
+        "ec2:DeleteNetworkInterface",
     }  # fmt: skip
     lines(aws.command("destroy", "--function", name))
 

@@ -69,6 +69,28 @@ def test_output_while_it_runs(aws, function):
         assert program.wait(30) == 0
 
 
+def test_much_output_comes_in_order_and_before_the_end(aws, custom):
+    assert ours(aws.run(custom, PROGRAMS / "flood.py")) == python(PROGRAMS / "flood.py")
+
+
+def test_script_beside_the_packages_that_it_imports(aws, custom, tmp_path, monkeypatch):
+    """One directory of the program lies in another: both are searched, as here."""
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__init__.py").write_text("def double(n):\n    return 2 * n\n")
+    (tmp_path / "scripts" / "beside.py").write_text("ONE = 1\n")
+    program = tmp_path / "scripts" / "main.py"
+    program.write_text(
+        "import multiprocessing\n"
+        "import beside, package\n"
+        "if __name__ == '__main__':\n"
+        "    with multiprocessing.Pool(2) as pool:\n"
+        "        print(pool.map(package.double, range(4)), beside.ONE)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert ours(aws.run(custom, program)) == python(program)
+
+
 def test_pool_under_kills(aws, custom):
     assert ours(aws.run(custom, PROGRAMS / "kills.py")) == "right True\nbegun at most twice 2 again True\n"
 

@@ -141,7 +141,7 @@ def _deploy(options: argparse.Namespace, session: Any) -> int:
         packages_layer = Layer(session, settings, content, upload)
         function = Function(session, settings, content, upload)
         plans = [role.plan(), packages_layer.plan()]
-        plans.append(function.plan(role.arn(), None if plans[1] else packages_layer.apply()))
+        plans.append(function.plan(role.arn(), packages_layer.arns()))
         todo = [plan for plan in plans if plan]
         if plans[1] or settings.in_function:
             check_zip(content.archive, settings)

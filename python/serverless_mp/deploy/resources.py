@@ -77,12 +77,11 @@ class Role:
             AssumeRolePolicyDocument=json.dumps(_TRUST),
             Description="Workers of serverless_mp programs",
         )
-        if self.plan() is not None:
-            self.iam.put_role_policy(RoleName=self.name, PolicyName="worker", PolicyDocument=json.dumps(self.policy()))
+        self.iam.put_role_policy(RoleName=self.name, PolicyName="worker", PolicyDocument=json.dumps(self.policy()))
         return role["Role"]["Arn"]
 
     def policy(self) -> dict[str, Any]:
-        """The least that a worker needs: its log, its own function for processes of processes, its VPC, its bucket."""
+        """The least that a worker needs: its log, its own function for processes of processes, its VPC."""
         place = f"{self.region}:{self.account}"
         log = f"arn:aws:logs:{place}:log-group:/aws/lambda/{self.settings.function}"
         statements = [
@@ -95,8 +94,6 @@ class Role:
         if self.settings.subnets:
             actions = ["ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces", "ec2:DeleteNetworkInterface"]
             statements.append(_allow(actions, ["*"]))
-        if self.settings.bucket:
-            statements.append(_allow(["s3:GetObject"], [f"arn:aws:s3:::{self.settings.bucket}/serverless-mp/*"]))
         return {"Version": "2012-10-17", "Statement": statements}
 
     def destroy(self) -> str | None:
@@ -122,13 +119,12 @@ class Layer:
         self.settings, self.content, self.upload = settings, content, upload
         self.name = settings.function
 
-    def current(self) -> str | None:
-        """The ARN of the version that has this content."""
-        assert self.content is not None  # noqa: S101 - only a deployment asks
-        for version in self.versions():
-            if version.get("Description") == self._label():
-                return version["LayerVersionArn"]
-        return None
+    def arns(self) -> list[str] | None:
+        """What the function gets; None while it is to be published."""
+        if self.settings.in_function or self.content is None:
+            return []
+        label = self._label()
+        return next(([v["LayerVersionArn"]] for v in self.versions() if v.get("Description") == label), None)
 
     def versions(self) -> list[dict[str, Any]]:
         """All there are."""
@@ -137,24 +133,23 @@ class Layer:
 
     def plan(self) -> str | None:
         """What there is to do."""
-        if self.settings.in_function or self.content is None or self.current() is not None:
+        if self.content is None or self.arns() is not None:
             return None
         return f"publish layer {self.name}: {len(self.content.versions)} packages, {self.content.size / 1e6:.1f} MB unzipped"
 
     def apply(self) -> list[str]:
         """Publishes it, where it is not there; the ARNs that the function gets."""
-        if self.settings.in_function or self.content is None:
-            return []
-        arn = self.current()
-        if arn is None:
-            arn = self.client.publish_layer_version(
-                LayerName=self.name,
-                Description=self._label(),
-                Content=self.upload(self.content.archive, "layer"),
-                CompatibleRuntimes=[self.settings.runtime],
-                CompatibleArchitectures=[self.settings.architecture],
-            )["LayerVersionArn"]
-        return [arn]
+        arns = self.arns()
+        if arns is not None or self.content is None:
+            return arns or []
+        published = self.client.publish_layer_version(
+            LayerName=self.name,
+            Description=self._label(),
+            Content=self.upload(self.content.archive, "layer"),
+            CompatibleRuntimes=[self.settings.runtime],
+            CompatibleArchitectures=[self.settings.architecture],
+        )
+        return [published["LayerVersionArn"]]
 
     def _label(self) -> str:
         assert self.content is not None  # noqa: S101 - only a deployment asks

@@ -186,7 +186,7 @@ impl Fleet {
         let mut pause = PAUSE;
         loop {
             // Not those that were ended before they began.
-            seats.retain(|seat| seat.job.exit().is_none());
+            seats.retain(|seat| !seat.job.has_ended());
             if seats.is_empty() || !p.is_current() {
                 return;
             }

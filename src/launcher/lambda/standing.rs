@@ -33,7 +33,7 @@ pub async fn of(p: &'static Process, job: &Arc<Job>) -> Standing {
 }
 
 fn ask(p: &Process, job: &Job) -> Result<Standing> {
-    if job.exit().is_some() || !p.is_current() {
+    if job.has_ended() || !p.is_current() {
         return Ok(Standing::Over);
     }
     let key = p.key(&keys::job(&job.number));
