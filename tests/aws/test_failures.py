@@ -60,9 +60,7 @@ def test_the_program_ends_it_before_it_begins(aws, service, call, expected):
 
 def test_interrupt(aws, custom):
     """Ctrl-C ends a program that waits for a process, and the process."""
-    # These tests themselves may run in the background, where a shell has interrupts ignored.
-    heeds = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
-    with aws.popen(custom, PROGRAMS / "lives.py", process_group=0, **heeds) as program:
+    with aws.popen(custom, PROGRAMS / "lives.py", process_group=0) as program:
         pid = int(program.stdout.readline())
         program.send_signal(signal.SIGINT)
         assert program.wait(30) == -signal.SIGINT
