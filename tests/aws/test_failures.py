@@ -213,6 +213,16 @@ def test_throttled_for_good(aws, service):
     ]
 
 
+def test_answer_without_having_begun(aws, service):
+    service.answers = {
+        "GET": (200, "", DESCRIPTION),
+        "POST": (200, "", {"serverless_mp": {"taken": [], "milliseconds": 1}}),
+    }
+    done = aws.run("f", ENDS, "nothing", env={"AWS_ENDPOINT_URL": f"http://127.0.0.1:{service.server_port}"})
+    assert code(done) == 255
+    assert words(done) == ["function f answered without having begun it; `serverless-mp doctor` may say what does not fit"]
+
+
 @pytest.mark.parametrize(
     ("body", "expected", "message"),
     [

@@ -54,6 +54,15 @@ pub fn vanished(function: &str) -> End {
     )
 }
 
+pub fn not_begun(function: &str) -> End {
+    end(
+        UNKNOWN,
+        format!(
+            "function {function} answered without having begun it; `serverless-mp doctor` may say what does not fit"
+        ),
+    )
+}
+
 pub fn gave_up(function: &str, patience: Duration, why: &str) -> End {
     end(
         UNAVAILABLE,

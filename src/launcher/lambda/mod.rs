@@ -193,9 +193,11 @@ impl Fleet {
             let attempt = random_number().unwrap_or_default();
             let (after, why) = match self.invoke(p, &seats, &attempt).await {
                 Answer::Report(taken) => {
-                    seats.retain(|seat| taken.contains(&seat.job.number));
-                    self.sort_out(p, seats, &attempt, None).await;
-                    return;
+                    let (elsewhere, here): (Vec<_>, Vec<_>) = seats
+                        .into_iter()
+                        .partition(|seat| taken.contains(&seat.job.number));
+                    self.sort_out(p, elsewhere, &attempt, None).await;
+                    return self.check_begun(p, here).await;
                 }
                 Answer::Ended(end) => {
                     self.sort_out(p, seats, &attempt, Some(&end)).await;
@@ -267,6 +269,15 @@ impl Fleet {
             }
         }
         unclaimed
+    }
+
+    /// What became of these their keeper has told before it answered; unless it never began them.
+    async fn check_begun(&self, p: &'static Process, seats: Vec<Seat>) {
+        for seat in seats {
+            if matches!(standing::of(p, &seat.job).await, Standing::Unclaimed) {
+                seat.say(&answers::not_begun(&self.function));
+            }
+        }
     }
 
     /// Without a connection: until the exit record is there, or the lease has ended.
