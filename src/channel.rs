@@ -5,7 +5,7 @@
 //! back to the head. A task (`hold`) is acknowledged by the message that is its result, in the same step.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use pyo3::prelude::*;
@@ -20,11 +20,15 @@ use crate::keys;
 use crate::link::Outcome;
 use crate::message::{self, Message};
 use crate::process::{self, Args, Process};
-use crate::scripts;
-use crate::wait;
+use crate::scripts::{self, Script};
+use crate::wait::{self, Waited};
 
 /// Items that `recv_many` takes at once.
 const MANY: usize = 256;
+/// What an item weighs in the store beside its payload, in bytes.
+const OVERHEAD: usize = 256;
+/// Who sends without waiting asks for room after so many bytes: by so much it may exceed a pipe's bound.
+const UNASKED: usize = 1 << 20;
 
 #[pyclass(frozen, module = "serverless_mp._core")]
 pub struct Channel {
@@ -34,8 +38,10 @@ pub struct Channel {
     held: Mutex<Option<Held>>,
     /// The end of file was seen: there is nothing to wait for any more.
     eof: AtomicBool,
-    /// The blob of the task in work.
-    blob: Mutex<Option<String>>,
+    /// The blob of the task in work, and what it weighed.
+    task: Mutex<(Option<String>, usize)>,
+    /// Bytes sent without waiting since there was room.
+    unasked: AtomicUsize,
     bell: Mutex<Option<Bell>>,
 }
 
@@ -56,7 +62,8 @@ impl Channel {
             end,
             held: Mutex::new(Some(held)),
             eof: AtomicBool::new(false),
-            blob: Mutex::default(),
+            task: Mutex::default(),
+            unasked: AtomicUsize::new(0),
             bell: Mutex::default(),
         }
     }
@@ -86,6 +93,7 @@ impl Channel {
         Ok(())
     }
 
+    /// Sends messages, in order; if it waits for the store's answer, it waits for room as well.
     pub fn send(&self, payloads: &[&[u8]], task: bool, result: bool, wait: bool) -> Result<()> {
         self.check_open()?;
         let (p, to) = (self.now()?, 1 - self.end);
@@ -93,18 +101,49 @@ impl Channel {
             .iter()
             .map(|payload| message::encode(p, &self.id, Self::kind(to), task, payload))
             .collect::<Result<Vec<_>>>()?;
-        let to = to.to_string();
-        let mut args: Vec<&[u8]> = vec![to.as_bytes(), if result { b"1" } else { b"0" }];
+        let weight: usize = payloads.iter().map(|payload| weight(payload)).sum();
+        let done = if result { self.task_done()? } else { 0 };
+        let head = [
+            to.to_string(),
+            u8::from(result).to_string(),
+            u8::from(wait).to_string(),
+            weight.to_string(),
+            done.to_string(),
+        ];
+        let mut args: Vec<&[u8]> = head.iter().map(String::as_bytes).collect();
         args.extend(items.iter().map(Vec::as_slice));
-        if result {
-            self.drop_blob()?;
+        if wait {
+            return self.ask(&scripts::SEND, &args);
         }
-        if !wait {
-            return p.post(&scripts::SEND, &self.id, &Args(&args));
+        self.unasked.fetch_add(weight, Ordering::AcqRel);
+        p.post(&scripts::SEND, &self.id, &Args(&args))
+    }
+
+    /// For who sends without waiting: waits now and then, until there is room for more.
+    fn room(&self) -> Result<()> {
+        if self.unasked.load(Ordering::Acquire) < UNASKED {
+            return Ok(());
         }
-        match p.ask(&scripts::SEND, &self.id, &Args(&args))?.as_str() {
-            "broken" => Err(Error::Broken),
-            _ => Ok(()),
+        self.unasked.store(0, Ordering::Release);
+        self.ask(&scripts::ROOM, &[(1 - self.end).to_string().as_bytes()])
+    }
+
+    /// Asks again whenever there may be room in the pipe.
+    fn ask(&self, script: &'static Script, args: &[&[u8]]) -> Result<()> {
+        let p = self.now()?;
+        loop {
+            let reply = p.ask(script, &self.id, &Args(args))?;
+            let Some((_, waiter)) = reply.split_once(' ') else {
+                return if reply == "broken" {
+                    Err(Error::Broken)
+                } else {
+                    Ok(())
+                };
+            };
+            if let Waited::Stopped(e, _) = wait::token(p, &self.id, waiter, None, &scripts::CANCEL)?
+            {
+                return Err(e);
+            }
         }
     }
 
@@ -199,7 +238,7 @@ impl Channel {
             return Err(Error::Eof);
         }
         if let Some(dead) = item.strip_prefix(b"D") {
-            self.acknowledge()?;
+            self.acknowledge(0)?;
             let (code, task) = dead.split_at(dead.iter().position(|b| *b == b' ').unwrap_or(0));
             let code = String::from_utf8_lossy(code).parse().unwrap_or(1);
             let task = message::decode(
@@ -212,11 +251,12 @@ impl Channel {
         }
         let decoded = message::decode(p, &self.id, Self::kind(self.end), item);
         if hold && decoded.is_ok() && matches!(item[0], b'P' | b'Q') {
-            let blob = decoded.as_ref().ok().and_then(|m| m.blob.clone());
-            *self.blob.lock().expect("no panic under this lock") = blob;
+            let task = decoded.as_ref().ok();
+            let task = task.map_or((None, 0), |m| (m.blob.clone(), weight(&m.payload)));
+            *self.task.lock().expect("no panic under this lock") = task;
         } else {
             // A payload that is refused is not offered again either.
-            self.acknowledge()?;
+            self.acknowledge(decoded.as_ref().map_or(0, |m| weight(&m.payload)))?;
             if let Ok(Message {
                 blob: Some(blob), ..
             }) = &decoded
@@ -229,15 +269,23 @@ impl Channel {
         Ok(Item::Message(message))
     }
 
-    fn acknowledge(&self) -> Result<()> {
-        self.now()?.post(&scripts::TAKE_DONE, &self.id, &Args(&[]))
+    fn acknowledge(&self, weight: usize) -> Result<()> {
+        let args = [self.end.to_string(), weight.to_string()];
+        self.now()?.post(
+            &scripts::TAKE_DONE,
+            &self.id,
+            &Args(&args.each_ref().map(String::as_bytes)),
+        )
     }
 
-    fn drop_blob(&self) -> Result<()> {
-        let blob = self.blob.lock().expect("no panic under this lock").take();
-        blob.map_or(Ok(()), |blob| {
-            self.now()?.post(&scripts::DROP, &blob, &Args(&[]))
-        })
+    /// The task in work has its result; what it weighed.
+    fn task_done(&self) -> Result<usize> {
+        let (blob, weight) =
+            std::mem::take(&mut *self.task.lock().expect("no panic under this lock"));
+        if let Some(blob) = blob {
+            self.now()?.post(&scripts::DROP, &blob, &Args(&[]))?;
+        }
+        Ok(weight)
     }
 
     /// How many items wait, and whether the end of file stands behind them.
@@ -302,6 +350,11 @@ impl Channel {
     }
 }
 
+/// What counts against a pipe's bound.
+const fn weight(payload: &[u8]) -> usize {
+    payload.len() + OVERHEAD
+}
+
 #[pymethods]
 impl Channel {
     #[new]
@@ -309,13 +362,13 @@ impl Channel {
         Ok(py.detach(|| Self::open(id, end))?)
     }
 
-    /// Both ends of a new pipe.
+    /// Both ends of a new pipe, which holds about so many bytes in each direction.
     #[staticmethod]
-    fn pair(py: Python<'_>) -> PyResult<(Self, Self)> {
+    fn pair(py: Python<'_>, bound: usize) -> PyResult<(Self, Self)> {
         Ok(py.detach(|| {
             let p = process::current()?;
             let id = p.new_object(None);
-            p.create(&id, 2, &[])?;
+            p.create(&id, 2, &[b"bound", bound.to_string().as_bytes()])?;
             let end = |end| Self::with(Held::created(p, id.clone(), end), id.clone(), end);
             Ok::<_, Error>((end(0), end(1)))
         })?)
@@ -335,6 +388,11 @@ impl Channel {
     #[pyo3(name = "send")]
     fn py_send(&self, py: Python<'_>, payload: &[u8]) -> PyResult<()> {
         Ok(py.detach(|| self.send(&[payload], false, false, true))?)
+    }
+
+    /// Waits while the pipe is full. `post` and `post_task` do not: who sends much by them calls this first.
+    fn wait_for_room(&self, py: Python<'_>) -> PyResult<()> {
+        Ok(py.detach(|| self.room())?)
     }
 
     /// Sends messages, in order, without waiting.

@@ -275,6 +275,10 @@ impl Job {
 pub fn tell(p: &Process, to: &str, event: &[u8], wait: bool) -> Result<()> {
     let object = keys::process(to);
     let item = message::encode(p, &object, "to 0", false, event)?;
-    p.post(&scripts::SEND, &object, &Args(&[b"0", b"0", &item]))?;
+    p.post(
+        &scripts::SEND,
+        &object,
+        &Args(&[b"0", b"0", b"0", b"0", b"0", &item]),
+    )?;
     if wait { p.settle() } else { Ok(()) }
 }

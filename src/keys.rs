@@ -4,7 +4,7 @@
 //!
 //! | key               | what                                                                              |
 //! |-------------------|-----------------------------------------------------------------------------------|
-//! | `smp:{S.T}ID`     | hash: `ttl`; `n0 n1` holders of each end; `hE:HOLDER`; `cCALLER` the caller's last command and its answer; `f` there is a map; then by kind: `v` value of a semaphore, `z` count of a gate, `count broken` of a barrier, `version G:I` of a region, `record claim exit` of a job |
+//! | `smp:{S.T}ID`     | hash: `ttl`; `n0 n1` holders of each end; `hE:HOLDER`; `cCALLER` the caller's last command and its answer; `f` there is a map; then by kind: `v` value of a semaphore, `z` count of a gate, `count broken` of a barrier, `bound b0 b1` of a pipe (bytes it may hold, and holds for each end), `version G:I` of a region, `record claim exit` of a job |
 //! | `..:q0 ..:q1`     | list: items for end 0 and for end 1 of a pipe (`q0` of a barrier: parties whose action runs) |
 //! | `..:I:CALLER`     | list: items taken by this thread and not yet acknowledged, then an anchor           |
 //! | `..:w`            | list: waiters, the longest first                                                    |
@@ -14,7 +14,7 @@
 //! | `..:held`         | set: (of a process) the objects it holds                                            |
 //! | `..:lease`        | string: (of a keeper of remote workers) there while it lives                         |
 //!
-//! Fixed objects of a session: `s` the session itself (`pids` the last process id given to a remote worker), `index` all objects of the session (an outside store only),
+//! Fixed objects of a session: `s` the session itself (`pids` the last process id given to a remote worker, `N:NAME` the region and size of named shared memory), `index` all objects of the session (an outside store only),
 //! `pN` a process and its list of events, `jN` a job.
 
 /// The metadata key of an object. `id` is `TAG` or `TAG/REST`: objects with one tag share a slot.

@@ -2,7 +2,7 @@
 //!
 //! What Python sees stands at the top, each a file from its Python signature down to its script:
 //! `semlock` (locks and semaphores), `condition`, `gate` (events, unfinished tasks), `barrier`, `channel` (pipes
-//! and queues), `region` (shared memory), `job` (processes), `lambda` (the function that remote ones run in).
+//! and queues), `region` (shared memory) and `name` (its names), `job` (processes), `lambda` (the function that remote ones run in).
 //!
 //! They stand on: `held` (a handle keeps an object alive), `message` (a payload with its map, sealed), `memory`
 //! (which versions of regions a process has seen), `wait` (a token that wakes), `bell` (a file descriptor that
@@ -32,6 +32,7 @@ mod launcher;
 mod link;
 mod memory;
 mod message;
+mod name;
 mod patience;
 mod process;
 mod region;
@@ -72,7 +73,7 @@ mod _core {
     use crate::scripts;
     #[pymodule_export]
     use crate::semlock::SemLock;
-    use crate::{heart, message};
+    use crate::{heart, message, name};
 
     /// Exit code of a worker whose session was lost.
     #[pymodule_export]
@@ -210,6 +211,24 @@ mod _core {
     fn get_blob<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyBytes>> {
         let bytes = py.detach(|| message::get_blob(process::current()?, name))?;
         Ok(PyBytes::new(py, &bytes))
+    }
+
+    /// Names a region; False: the name is taken.
+    #[pyfunction]
+    fn bind_name(py: Python<'_>, name: &str, region: &str, size: usize) -> PyResult<bool> {
+        Ok(py.detach(|| name::bind(process::current()?, name, region, size))?)
+    }
+
+    /// The region of a name and its size.
+    #[pyfunction]
+    fn find_name(py: Python<'_>, name: &str) -> PyResult<Option<(String, usize)>> {
+        Ok(py.detach(|| name::find(process::current()?, name))?)
+    }
+
+    /// Takes a name away; False: there is none.
+    #[pyfunction]
+    fn unbind_name(py: Python<'_>, name: &str) -> PyResult<bool> {
+        Ok(py.detach(|| name::unbind(process::current()?, name))?)
     }
 
     /// Has the kernel end this process when its parent ends (Linux).

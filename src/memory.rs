@@ -219,6 +219,15 @@ impl Shared {
             .map_err(|_| Error::Store(format!("a region's version is {reply:?}")))
     }
 
+    /// For who attaches or leaves by name, with no other synchronisation: both directions at once.
+    pub fn sync(&self, p: &Process) -> Result<()> {
+        if let Some(version) = self.publish(p)? {
+            p.memory.saw(&self.id, version);
+        }
+        p.settle()?;
+        self.refresh(p)
+    }
+
     /// Fetches what is newer in the store.
     fn refresh(&self, p: &Process) -> Result<()> {
         let Some(known) = self.twin().map(|twin| twin.version.to_string()) else {

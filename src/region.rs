@@ -3,6 +3,7 @@
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ffi::c_int;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
@@ -113,6 +114,8 @@ impl Drop for Buffer {
 pub struct Region {
     shared: Arc<Shared>,
     held: Held,
+    /// Buffers that Python has of it.
+    exports: AtomicUsize,
 }
 
 #[pymethods]
@@ -127,7 +130,11 @@ impl Region {
                 .memory
                 .get(&held.id)
                 .map_or_else(|| p.memory.attach(p, &held.id, size), Ok)?;
-            Ok::<_, Error>(Self { shared, held })
+            Ok::<_, Error>(Self {
+                shared,
+                held,
+                exports: AtomicUsize::new(0),
+            })
         })?)
     }
 
@@ -139,6 +146,16 @@ impl Region {
     #[getter]
     fn size(&self) -> usize {
         self.shared.buffer.len()
+    }
+
+    #[getter]
+    fn exports(&self) -> usize {
+        self.exports.load(Ordering::Acquire)
+    }
+
+    /// Makes what was written visible to whoever attaches from now on, and takes what others have made so.
+    fn sync(&self, py: Python<'_>) -> PyResult<()> {
+        Ok(py.detach(|| self.shared.sync(self.held.now()?))?)
     }
 
     // The buffer protocol, whose memory lives as long as this object, to which every view refers.
@@ -154,11 +171,15 @@ impl Region {
         let status = unsafe {
             ffi::PyBuffer_FillInfo(view, slf.as_ptr(), buffer.start.cast(), length, 0, flags)
         };
-        if status == 0 {
-            Ok(())
-        } else {
-            Err(PyErr::fetch(slf.py()))
+        if status != 0 {
+            return Err(PyErr::fetch(slf.py()));
         }
+        slf.get().exports.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+
+    unsafe fn __releasebuffer__(&self, _view: *mut ffi::Py_buffer) {
+        self.exports.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -21,11 +21,13 @@ __all__ = [
     "Region",
     "SemLock",
     "after_fork",
+    "bind_name",
     "check_url",
     "close_session",
     "counters",
     "die_with_parent",
     "drop_blob",
+    "find_name",
     "get_blob",
     "is_open",
     "join_session",
@@ -36,6 +38,7 @@ __all__ = [
     "session_info",
     "settle",
     "tell",
+    "unbind_name",
 ]
 
 EXIT_SESSION_LOST: Final[int]
@@ -124,14 +127,18 @@ class Channel:
 
     def __new__(cls, id: str, end: int) -> Channel: ...
     @staticmethod
-    def pair() -> tuple[Channel, Channel]:
-        """Both ends of a new pipe."""
+    def pair(bound: int) -> tuple[Channel, Channel]:
+        """Both ends of a new pipe. `bound`: about how many bytes it holds for each end before a sender waits."""
     @property
     def id(self) -> str: ...
     @property
     def end(self) -> int: ...
     def send(self, payload: bytes) -> None:
-        """Sends a message and waits until the store has it: one round trip."""
+        """Sends a message and waits until the store has it: one round trip, if there is room."""
+
+    def wait_for_room(self) -> None:
+        """Waits while the pipe is full; asks the store once per MiB that was posted. `post` and `post_task` never wait."""
+
     def post(self, payloads: list[bytes]) -> None:
         """Sends messages, in order, without waiting."""
     def post_task(self, payload: bytes) -> None:
@@ -169,6 +176,12 @@ class Region:
     @property
     def size(self) -> int:
         """Bytes."""
+
+    @property
+    def exports(self) -> int:
+        """How many buffers of it are in use."""
+    def sync(self) -> None:
+        """Publishes what was written here and fetches what others have published, with no other synchronisation."""
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @final
@@ -278,6 +291,15 @@ def put_blob(name: str, payload: bytes) -> None:
 
 def drop_blob(name: str) -> None:
     """Deletes them."""
+
+def bind_name(name: str, region: str, size: int) -> bool:
+    """Has a name stand for a region, which lives until the name is taken away. False: it stands for another one."""
+
+def find_name(name: str) -> tuple[str, int] | None:
+    """The region of a name, and its size in bytes."""
+
+def unbind_name(name: str) -> bool:
+    """Takes a name away. False: there was none."""
 
 def get_blob(name: str) -> bytes:
     """Reads them."""

@@ -9,7 +9,10 @@ from typing import Any
 
 from . import config, summary
 
-_USAGE = "serverless-mp run [--on local|lambda] [--function NAME] [--summary FILE] (script.py | -m module) [arguments ...]"
+_USAGE = (
+    "serverless-mp run [--on local|lambda] [--function NAME] [--as NAME] [--summary FILE] "
+    "(script.py | -m module) [arguments ...]"
+)
 _ACCOUNT = {
     "deploy": "make or update the Lambda function that processes run in",
     "destroy": "delete the function, its layer, its role and its log",
@@ -27,6 +30,10 @@ def main(argv: list[str] | None = None) -> None:
     run = commands.add_parser("run", help="run a Python program whose multiprocessing is ours", usage=_USAGE)
     run.add_argument("--on", choices=config.LAUNCHERS, help="where its processes run (default: this machine)")
     run.add_argument("--function", help="the Lambda function that they run in (default: serverless-mp)")
+    run.add_argument(
+        "--as", dest="names", metavar="NAME", action="append", default=[],
+        help="serve this name as well, of a package that is a drop-in for multiprocessing (multiprocess, billiard, fiber)",
+    )  # fmt: skip
     run.add_argument("--summary", metavar="FILE", help="write to FILE, as JSON, which processes ran, where and how")
     run.add_argument("-m", dest="module", action="store_true", help="the program is a module, as for python -m")
     run.add_argument("program", help="the script, or with -m the module")
@@ -43,15 +50,15 @@ def main(argv: list[str] | None = None) -> None:
         os.environ[config.FUNCTION] = options.function
     if options.summary:
         os.environ[summary.VARIABLE] = os.path.abspath(options.summary)
-    try:
-        config.check()
-    except ValueError as e:
-        parser.error(str(e))
 
     from . import run as runner  # noqa: PLC0415 - only when there is something to run
     from .install import install  # noqa: PLC0415 - the same
 
-    install()
+    try:
+        config.check()
+        install(options.names)
+    except (ValueError, RuntimeError) as e:
+        parser.error(str(e))
     if options.module:
         runner.run_module(options.program, options.arguments)
     else:

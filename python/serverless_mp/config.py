@@ -17,6 +17,7 @@ FUNCTION = "SERVERLESS_MP_FUNCTION"
 PACKING = "SERVERLESS_MP_PROCESSES_PER_FUNCTION"
 BUCKET = "SERVERLESS_MP_BUCKET"
 S3_ARGUMENT = "SERVERLESS_MP_S3_ARGUMENT"
+PIPE_SIZE = "SERVERLESS_MP_PIPE_SIZE"
 START_TIMEOUT = "SERVERLESS_MP_START_TIMEOUT"
 
 LAUNCHERS = ("local", "lambda")
@@ -78,6 +79,11 @@ def start_timeout() -> int:
     return _positive(START_TIMEOUT, 300)
 
 
+def pipe_size() -> int:
+    """Bytes that a pipe or queue holds for one end, about, before its senders wait."""
+    return _positive(PIPE_SIZE, 16 << 20)
+
+
 def bucket() -> str | None:
     """The S3 bucket for very large arguments, if there is one."""
     return os.environ.get(BUCKET) or None
@@ -96,7 +102,18 @@ def place(url: str) -> str:
 
 def check() -> None:
     """Raises ValueError for a setting that cannot be used."""
-    for setting in (redis_url, workers, lease, attempts, large_argument, launcher, packing, start_timeout, s3_argument):
+    for setting in (
+        redis_url,
+        workers,
+        lease,
+        attempts,
+        large_argument,
+        launcher,
+        packing,
+        start_timeout,
+        pipe_size,
+        s3_argument,
+    ):
         setting()
 
 

@@ -12,7 +12,7 @@ from multiprocessing.connection import wait
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-from . import _core, reduction, session
+from . import _core, config, reduction, session
 
 __all__ = ["Client", "Listener", "Pipe", "wait"]
 
@@ -85,7 +85,7 @@ def _rebuild(ident: str, end: int, readable: bool, writable: bool, lent: str) ->
 def Pipe(duplex: bool = True) -> tuple[Connection, Connection]:
     """Two connected ends; without `duplex` the first receives and the second sends."""
     session.ensure()
-    first, second = _core.Channel.pair()
+    first, second = _core.Channel.pair(config.pipe_size())
     return Connection(first, writable=duplex), Connection(second, readable=duplex)
 
 
@@ -95,7 +95,7 @@ class _StoreListener:
     def __init__(self) -> None:
         session.ensure()
         # Both ends, so that there is no end of file when a client goes.
-        self._channel, self._clients = _core.Channel.pair()
+        self._channel, self._clients = _core.Channel.pair(config.pipe_size())
         self._address = _FAMILY + self._channel.id
         self._last_accepted = None
         self._unlink = None

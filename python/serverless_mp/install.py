@@ -11,9 +11,12 @@ from __future__ import annotations
 import importlib
 import multiprocessing
 from multiprocessing import context as _stdlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from . import context
+from . import alias, context, reduction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _LEFT_ALONE = {"Process", "get_context", "get_start_method", "set_start_method", "reducer"}
 
@@ -21,21 +24,30 @@ _LEFT_ALONE = {"Process", "get_context", "get_start_method", "set_start_method",
 _SUBMODULES = {
     "connection": ("Client", "Listener", "Pipe"),
     "heap": ("Arena",),
-    "managers": ("BaseManager", "SyncManager"),
+    "managers": ("BaseManager", "SharedMemoryManager", "SyncManager"),
     "pool": ("Pool",),
     "queues": ("JoinableQueue", "Queue", "SimpleQueue"),
+    "shared_memory": ("ShareableList", "SharedMemory"),
     "sharedctypes": ("Array", "RawArray", "RawValue", "Value", "copy"),
     "synchronize": ("Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"),
 }
 
 _replaced: list[tuple[Any, str, Any]] = []
+_aliases: list[alias.Alias] = []
 
 
-def install() -> None:
+def install(as_: Iterable[str] = ()) -> None:
     """Puts `serverless_mp` behind the name `multiprocessing`, and behind joblib's process backends.
 
-    Call it before the modules that use them are imported. A second call changes nothing.
+    `as_`: further names, of packages that are drop-ins for multiprocessing: `install(as_=["multiprocess"])`. Call it before the
+    modules that use them are imported. A second call only adds names. Raises ValueError for what is no package's name,
+    RuntimeError for a package that is imported already.
     """
+    for name in [as_] if isinstance(as_, str) else as_:
+        if name not in [known.name for known in _aliases]:
+            _aliases.append(alias.Alias(name))
+    if _aliases:
+        reduction.pickle_by_value()
     if _replaced:
         return
     default = _stdlib._default_context  # type: ignore[attr-defined]
@@ -54,6 +66,8 @@ def install() -> None:
         ours = importlib.import_module(f"{__package__}.{module}")
         for name in names:
             _replace(theirs, name, getattr(ours, name))
+    # Its queues' feeders pickle as we do.
+    _replace(importlib.import_module("multiprocessing.queues"), "_ForkingPickler", reduction)
     heap = importlib.import_module("multiprocessing.heap")
     _replace(heap.BufferWrapper, "_heap", heap.Heap())
     from . import joblib_backend  # noqa: PLC0415 - only where it is wanted
@@ -66,6 +80,8 @@ def uninstall() -> None:
     from . import joblib_backend  # noqa: PLC0415 - only where it is wanted
 
     joblib_backend.uninstall()
+    while _aliases:
+        _aliases.pop().remove()
     while _replaced:
         owner, name, value = _replaced.pop()
         setattr(owner, name, value)
@@ -78,12 +94,13 @@ def _replace(owner: Any, name: str, value: Any) -> None:
 
 def state() -> dict[str, Any]:
     """What a worker must do to see the same names as this process."""
-    return {"installed": bool(_replaced), "method": context.default.get_start_method(allow_none=True)}
+    names = [known.name for known in _aliases]
+    return {"installed": bool(_replaced), "as": names, "method": context.default.get_start_method(allow_none=True)}
 
 
 def restore(wanted: dict[str, Any]) -> None:
     """Does it, in a worker."""
     if wanted["installed"]:
-        install()
+        install(wanted["as"])
     if wanted["method"] is not None:
         context.default.set_start_method(wanted["method"], force=True)

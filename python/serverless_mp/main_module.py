@@ -5,11 +5,14 @@ run twice. So the worker gets a `__main__` with all its functions, classes and i
 names, in one pickle, before the process object; from then on everything of `__main__` travels by name, both ways, and so is
 one and the same for `is`, `isinstance`, `except` and `global`. Only lambdas and nested functions go by value, bound to it.
 
-A global that cannot be pickled stays behind; its use in the worker raises an error which says so.
+A global that cannot be pickled stays behind; its use in the worker raises an error which says so. What was set in the other
+modules of the program travels in the same pickle (`reach` says which), so that what two of them share stays one object.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import io
 import pickle
 import sys
@@ -19,6 +22,8 @@ from multiprocessing.reduction import ForkingPickler
 from typing import IO, Any, ClassVar
 
 import cloudpickle
+
+from . import reach
 
 _GLOBALS = "the globals of __main__"
 _OWN = {"__file__", "__name__", "__doc__", "__package__", "__annotations__"}
@@ -82,27 +87,43 @@ class Missing:
         return Missing, (object.__getattribute__(self, "_why"),)
 
 
-def dump() -> bytes:
-    """This program's `__main__` for a worker; while a process is launched, so that locks and queues can come along."""
+def dump(process_obj: Any) -> bytes:
+    """This program's `__main__`, and what was set in its other modules, for a worker that is to run a process.
+
+    While it is launched, so that locks and queues can come along.
+    """
     wanted = _wanted(sys.modules["__main__"].__dict__)
+    parts = [process_obj, process_obj._target, *process_obj._args, *process_obj._kwargs.values(), *wanted.values()]
+    modules = reach.globals_of_modules(parts)
     try:
-        return _dump(wanted)
+        return _dump({"main": wanted, "modules": modules})
     except Exception:  # noqa: BLE001 - some of them cannot travel; which, and why, is found one by one
-        return _dump({name: _or_missing(name, value) for name, value in wanted.items()})
+        wanted = {name: _or_missing(name, value) for name, value in wanted.items()}
+        modules = {name: {key: v for key, v in values.items() if _travels(v)} for name, values in modules.items()}
+        return _dump({"main": wanted, "modules": modules})
 
 
-def _dump(wanted: dict[str, Any]) -> bytes:
+def _dump(content: Any) -> bytes:
     buffer = io.BytesIO()
-    ForkPickler(buffer, sys.modules["__main__"].__dict__, by_name=False).dump(wanted)
+    ForkPickler(buffer, sys.modules["__main__"].__dict__, by_name=False).dump(content)
     return buffer.getvalue()
 
 
 def _or_missing(name: str, value: Any) -> Any:
     try:
-        _dump({name: value})
+        _dump(value)
     except Exception as e:  # noqa: BLE001 - whatever it raises is the reason
         return Missing(f"global {name!r} of __main__ could not travel to the worker: {type(e).__name__}: {e}")
     return value
+
+
+def _travels(value: Any) -> bool:
+    """Of a module that the worker imports: what cannot travel is there as at its import."""
+    try:
+        _dump(value)
+    except Exception:  # noqa: BLE001 - whatever it raises
+        return False
+    return True
 
 
 def pickle_object(obj: Any, file: Any) -> None:
@@ -110,48 +131,38 @@ def pickle_object(obj: Any, file: Any) -> None:
     ForkPickler(file, _wanted(sys.modules["__main__"].__dict__), by_name=True).dump(obj)
 
 
+def dumps(obj: Any) -> bytes:
+    """Pickles an object for a process that has this program's `__main__`."""
+    buffer = io.BytesIO()
+    pickle_object(obj, buffer)
+    return buffer.getvalue()
+
+
 def load(data: bytes, file: str | None = None) -> None:
     """In a worker: becomes its `__main__`; `file` is where its script is on this machine, if that is another one."""
     main = types.ModuleType("__main__")
     sys.modules["__main__"] = sys.modules["__mp_main__"] = main
     main.__dict__["__builtins__"] = sys.modules["builtins"]
-    main.__dict__.update(load_object(io.BytesIO(data)))
+    content = load_object(io.BytesIO(data))
+    main.__dict__.update(content["main"])
     if file is not None:
         main.__file__ = file
+    for name, values in content["modules"].items():
+        with contextlib.suppress(ImportError):  # one that was never imported by its name
+            vars(importlib.import_module(name)).update(values)
 
 
 def load_object(file: IO[bytes]) -> Any:
-    """In a worker: the next object, bound to its `__main__`."""
+    """The next object, bound to the `__main__` of this process."""
     return _Unpickler(file).load()
 
 
 def _wanted(space: dict[str, Any]) -> dict[str, Any]:
     """Functions, classes and modules, and the globals that the functions name, methods and nested ones included."""
-    named: set[str] = set()
     wanted = {name: space[name] for name in _OWN if name in space}
-    for name, value in space.items():
-        if isinstance(value, (types.FunctionType, type, types.ModuleType)) and not name.startswith("__"):
+    used = reach.named(space, "__main__")
+    for name, value in list(space.items()):
+        is_code = isinstance(value, (types.FunctionType, type, types.ModuleType))
+        if (is_code or name in used) and not name.startswith("__"):
             wanted[name] = value
-            for code in _codes(value):
-                named |= _names(code)
-    wanted.update({name: space[name] for name in named if name in space and not name.startswith("__")})
     return wanted
-
-
-def _codes(value: Any) -> list[types.CodeType]:
-    """The code of a function or of a class' methods, if they are of `__main__`."""
-    if getattr(value, "__module__", None) != "__main__":
-        return []
-    if isinstance(value, type):
-        parts = [getattr(part, "fget", None) or getattr(part, "__func__", part) for part in vars(value).values()]
-        return [code for part in parts for code in _codes(part)]
-    code = getattr(value, "__code__", None)
-    return [code] if code is not None else []
-
-
-def _names(code: types.CodeType) -> set[str]:
-    names = set(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            names |= _names(constant)
-    return names

@@ -10,11 +10,12 @@ from multiprocessing import managers
 from multiprocessing.managers import BaseProxy, DictProxy, ListProxy, Namespace, NamespaceProxy, RemoteError, Token
 from typing import Any
 
-from . import connection, context
+from . import connection, context, shared_memory
 from .pool import Pool
+from .rebound import rebound
 
 __all__ = ["BaseManager", "BaseProxy", "DictProxy", "ListProxy", "Namespace", "NamespaceProxy", "RemoteError"]
-__all__ += ["SyncManager", "Token"]
+__all__ += ["SharedMemoryManager", "SyncManager", "Token"]
 
 # A transport of our own beside CPython's two. Ours takes their addresses as well.
 _TRANSPORT = "serverless-mp"
@@ -35,6 +36,28 @@ class BaseManager(managers.BaseManager):
 
 class SyncManager(BaseManager, managers.SyncManager):
     """CPython's, with all its types."""
+
+
+class _Tracker(managers._SharedMemoryTracker):  # type: ignore[name-defined,misc]
+    """Of the blocks that a manager has made."""
+
+    destroy_segment = rebound(managers._SharedMemoryTracker.destroy_segment, shared_memory=shared_memory)  # type: ignore[attr-defined]
+
+
+class _SharedMemoryServer(managers.SharedMemoryServer):
+    """CPython's server, which ends our blocks."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.shared_memory_context = _Tracker(self.shared_memory_context.shared_memory_context_name)
+
+
+class SharedMemoryManager(BaseManager, managers.SharedMemoryManager):
+    """CPython's, which makes our blocks."""
+
+    _Server = _SharedMemoryServer
+    SharedMemory = rebound(managers.SharedMemoryManager.SharedMemory, shared_memory=shared_memory)
+    ShareableList = rebound(managers.SharedMemoryManager.ShareableList, shared_memory=shared_memory)
 
 
 # By its own name: what `install()` has replaced cannot be pickled by CPython's.

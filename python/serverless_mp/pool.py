@@ -30,15 +30,16 @@ _BROKEN_PAUSE = 0.1
 class _Tasks:
     """The way of the tasks: the parent puts, a worker gets."""
 
-    def __init__(self, channel: Any) -> None:
-        self._channel = channel
+    def __init__(self, channel: Any, workers: Any = None) -> None:
+        self._channel, self._workers = channel, workers
 
     def put(self, task: Any) -> None:
-        """A task, or None to end one worker."""
+        """A task, or None to end one worker. Waits where too many bytes of tasks are on their way."""
         data = reduction.dumps(task)
         if task is None:
             self._channel.post([data])
         else:
+            self._channel.wait_for_room()
             self._channel.post_task(data)
 
     def get(self) -> Any:
@@ -122,8 +123,8 @@ class Pool(pool.Pool):
 
     def _setup_queues(self) -> None:
         session.ensure()
-        parent, workers = _core.Channel.pair()
-        self._inqueue = _Tasks(parent)
+        parent, workers = _core.Channel.pair(config.pipe_size())
+        self._inqueue = _Tasks(parent, workers)
         self._outqueue = _Results(workers, parent)
         self._quick_put = self._inqueue.put
         self._quick_get = self._outqueue.get
@@ -160,8 +161,10 @@ class Pool(pool.Pool):
         return [self._change_notifier._reader]
 
     @staticmethod
-    def _help_stuff_finish(inqueue: Any, task_handler: Any, size: int) -> None:
-        """Putting a task never waits for room: the task handler needs no help."""
+    def _help_stuff_finish(inqueue: Any, task_handler: Any, size: int) -> None:  # noqa: ARG004 - CPython's signature
+        """Takes what stands in the way of a task handler that waits for room."""
+        while task_handler.is_alive() and inqueue._workers.recv(block=False) is not None:
+            pass
 
 
 class _LocalBell:

@@ -123,7 +123,7 @@ class Popen:
             if forks:
                 from . import main_module  # noqa: PLC0415 - cloudpickle, which the other methods do not need
 
-                preparation["fork_main"] = main_module.dump()
+                preparation["fork_main"] = main_module.dump(process_obj)
             ForkingPickler(buffer, pickle.HIGHEST_PROTOCOL).dump(preparation)
             try:
                 if forks:

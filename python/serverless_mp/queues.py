@@ -80,6 +80,7 @@ class Queue(queues.Queue):
         channel, room = self._writer._handle, self._sem
 
         def send_bytes(data: Any) -> None:
+            channel.wait_for_room()
             with room.lock:
                 channel.post([bytes(data)])
                 room.unsent -= 1

@@ -9,9 +9,14 @@ import io
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-loads = ForkingPickler.loads
-
 _DEPTH = 6
+_by_value = False
+
+
+def pickle_by_value() -> None:
+    """From now on functions that have no name of their own are pickled as well, as drop-ins of multiprocessing do."""
+    global _by_value  # noqa: PLW0603 - for the whole process
+    _by_value = True
 
 
 def dumps(obj: Any) -> bytes:
@@ -19,8 +24,21 @@ def dumps(obj: Any) -> bytes:
     try:
         return bytes(ForkingPickler.dumps(obj))
     except Exception as e:
+        if _by_value:
+            from . import main_module  # noqa: PLC0415 - cloudpickle, which is rarely needed
+
+            return main_module.dumps(obj)
         explain(e, obj, "the object")
         raise
+
+
+def loads(data: bytes) -> Any:
+    """What another process has pickled."""
+    if not _by_value:
+        return ForkingPickler.loads(data)
+    from . import main_module  # noqa: PLC0415 - cloudpickle, which is rarely needed
+
+    return main_module.load_object(io.BytesIO(data))
 
 
 def explain(error: BaseException, obj: Any, name: str) -> None:

@@ -62,6 +62,27 @@ local function wait_in(list)
   return answer('wait ' .. CALLER .. ':' .. NUMBER)
 end
 
+-- Whoever waits for room in a pipe looks again.
+local function wake_senders()
+  for _, waiter in ipairs(call('LRANGE', M .. ':w', 0, -1)) do wake(waiter, 'look') end
+  call('DEL', M .. ':w')
+end
+
+-- An empty pipe takes anything: nobody would wake who waits for it.
+local function is_full(to, weight, bound)
+  return bound and tonumber(weight or '0') >= tonumber(bound) and call('EXISTS', M .. ':q' .. to) == 1
+end
+
+-- So much was taken from one end of a pipe and has arrived. A pipe without a bound counts nothing.
+local function taken(from, weight, bound)
+  if not bound then return end
+  local left = call('HINCRBY', M, 'b' .. from, -tonumber(weight))
+  if left < 0 then call('HSET', M, 'b' .. from, 0) end
+  if call('EXISTS', M .. ':w') == 1 and (left < tonumber(bound) / 2 or call('EXISTS', M .. ':q' .. from) == 0) then
+    wake_senders()
+  end
+end
+
 -- One unit back to a semaphore: to the longest waiter, else to the count. False: it was full.
 local function release(maximum, at)
   at = at or M
@@ -97,6 +118,7 @@ local function leave(holder, ends)
     if tonumber(n[other + 1] or '0') > 0 then
       call('RPUSH', M .. ':q' .. other, 'E')
       keep(M .. ':q' .. other)
+      if call('HEXISTS', M, 'bound') == 1 then wake_senders() end
     end
   end
 end

@@ -1,0 +1,77 @@
+"""Four applications as they are: on CPython's multiprocessing, then on ours, with no word changed.
+
+Each directory has what its script imports, pinned, and the script, which knows nothing of us. Wall times of both runs stand at
+the end of pytest's report.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+# Has torch, which is too large for the tests' own environment: `make test-apps` makes it.
+PPO = Path(os.environ.get("SERVERLESS_MP_TEST_PPO", HERE.parent.parent / ".venv-ppo")) / "bin" / "python"
+LEARNED = 400
+
+
+@pytest.fixture
+def both(record_property, tmp_path):
+    """What a program prints on CPython and through ours; after a look at the summary, which knows who did the work."""
+    return functools.partial(run_both, record_property, tmp_path / "summary.json")
+
+
+def run_both(record_property, summary, python, program, *arguments, timeout=280):
+    outputs = []
+    for ours in (False, True):
+        command = [python, "-m", "serverless_mp.cli", "run", "--summary", summary] if ours else [python]
+        begun = time.monotonic()
+        done = subprocess.run(
+            [*map(str, command), str(HERE / program), *arguments], capture_output=True, text=True, check=False, timeout=timeout
+        )
+        record_property("ours" if ours else "CPython", round(time.monotonic() - begun, 1))
+        assert done.returncode == 0, done.stderr
+        outputs.append(done.stdout)
+    processes = [process for process in json.loads(summary.read_text())["processes"] if process.get("launcher")]
+    assert len(processes) >= 4
+    assert sum(process["cpu_s"] for process in processes if "cpu_s" in process) > 0
+    return outputs
+
+
+def without_bar(line):
+    """What stands behind a progress bar, which is drawn as time goes by."""
+    return re.sub(r".*\d+ / +\d+ \|\s*", "", line)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "program",
+    [
+        ("evolution_strategies/fit.py",),
+        ("evolution_strategies/poet.py",),
+        ("pandarallel/frame.py",),
+        ("pandarallel/frame.py", "bar"),
+        ("scikit_learn/search.py",),
+    ],
+    ids=" ".join,
+)
+def test_results_are_equal(both, program):
+    plain, ours = ([*filter(None, map(without_bar, output.split("\n")))] for output in both(sys.executable, *program))
+    assert len(plain) >= 4
+    assert ours == plain
+    assert not any("False" in line for line in plain)  # the search compares each backend with a run without processes
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(not PPO.exists(), reason="needs torch: make test-apps")
+def test_ppo_learns(both):
+    for output in both(PPO, "ppo/train.py"):
+        assert float(output.removeprefix("mean reward")) >= LEARNED

@@ -1,0 +1,149 @@
+"""Named blocks: CPython's `multiprocessing.shared_memory`, and ours."""
+
+from __future__ import annotations
+
+import multiprocessing.managers
+import multiprocessing.shared_memory
+import types
+
+import numpy as np
+import pytest
+
+import serverless_mp.managers
+import serverless_mp.shared_memory
+
+
+@pytest.fixture(params=["stdlib", "serverless"])
+def both(request):
+    """A spawn context, the module, and the manager's class."""
+    package = multiprocessing if request.param == "stdlib" else serverless_mp
+    return types.SimpleNamespace(
+        mp=package.get_context("spawn"), shm=package.shared_memory, Manager=package.managers.SharedMemoryManager
+    )
+
+
+def double(kind, name):
+    block = kind(name)
+    array = np.ndarray((4,), dtype="i8", buffer=block.buf)
+    array *= 2
+    del array
+    block.close()
+
+
+def fill(block):
+    block.buf[:3] = b"abc"
+
+
+def use(items, name, kind):
+    items[0] += 1
+    other = kind(name=name)
+    other[1] = "longer"
+    other.shm.close()
+
+
+def test_one_block_in_two_processes(both):
+    block = both.shm.SharedMemory(create=True, size=32)
+    try:
+        array = np.ndarray((4,), dtype="i8", buffer=block.buf)
+        array[:] = [1, 2, 3, 4]
+        process = both.mp.Process(target=double, args=(both.shm.SharedMemory, block.name))
+        process.start()
+        process.join()
+        assert process.exitcode == 0
+        assert array.tolist() == [2, 4, 6, 8]
+        del array
+    finally:
+        block.close()
+        block.unlink()
+
+
+def test_a_block_travels_as_its_name(both):
+    block = both.shm.SharedMemory(create=True, size=8)
+    process = both.mp.Process(target=fill, args=(block,))
+    process.start()
+    process.join()
+    assert bytes(block.buf[:3]) == b"abc"
+    block.close()
+    block.unlink()
+
+
+def test_names(both):
+    first = both.shm.SharedMemory("serverless-mp-tests", create=True, size=10)
+    try:
+        with pytest.raises(FileExistsError) as e:
+            both.shm.SharedMemory("serverless-mp-tests", create=True, size=10)
+        assert (e.value.errno, e.value.filename) == (17, "/serverless-mp-tests")
+        again = both.shm.SharedMemory("serverless-mp-tests")
+        assert again.size >= 10
+        again.buf[9] = 7
+        assert first.buf[9] == 7
+        again.close()
+        first.unlink()
+        with pytest.raises(FileNotFoundError) as e:
+            both.shm.SharedMemory("serverless-mp-tests")
+        assert (e.value.errno, e.value.filename) == (2, "/serverless-mp-tests")
+        # The name is free, the block is still there.
+        other = both.shm.SharedMemory("serverless-mp-tests", create=True, size=5)
+        assert (first.buf[9], other.buf[0]) == (7, 0)
+        other.close()
+        other.unlink()
+    finally:
+        first.close()
+    with pytest.raises(FileNotFoundError):
+        first.unlink()
+
+
+def test_what_was_written_outlives_the_last_access(both):
+    block = both.shm.SharedMemory(create=True, size=10)
+    block.buf[:2] = b"hi"
+    block.close()
+    again = both.shm.SharedMemory(block.name)
+    assert bytes(again.buf[:2]) == b"hi"
+    again.close()
+    again.unlink()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"create": True, "size": -1}, "'size' must be a positive integer"),
+        ({"create": True}, "'size' must be a positive number different from zero"),
+        ({}, "'name' can only be None if create=True"),
+    ],
+)
+def test_bad_arguments(both, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        both.shm.SharedMemory(**arguments)
+
+
+def test_a_view_holds_a_block_open(both):
+    block = both.shm.SharedMemory(create=True, size=4)
+    view = block.buf[1:]
+    with pytest.raises(BufferError):
+        block.close()
+    view.release()
+    block.close()
+    block.unlink()
+
+
+def test_list(both):
+    items = both.shm.ShareableList([1, "a       ", None, 2.5, b"bytes"])
+    try:
+        process = both.mp.Process(target=use, args=(items, items.shm.name, both.shm.ShareableList))
+        process.start()
+        process.join()
+        assert process.exitcode == 0
+        assert list(items) == [2, "longer", None, 2.5, b"bytes"]
+    finally:
+        items.shm.close()
+        items.shm.unlink()
+
+
+def test_manager(both):
+    with both.Manager(ctx=both.mp) as manager:
+        block = manager.SharedMemory(size=16)
+        items = manager.ShareableList(range(3))
+        assert both.shm.SharedMemory(block.name).size == 16
+        assert both.shm.ShareableList(name=items.shm.name)[2] == 2
+    with pytest.raises(FileNotFoundError):
+        both.shm.SharedMemory(block.name)
