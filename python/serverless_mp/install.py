@@ -26,6 +26,7 @@ _SUBMODULES = {
     "heap": ("Arena",),
     "managers": ("BaseManager", "SharedMemoryManager", "SyncManager"),
     "pool": ("Pool",),
+    "resource_sharer": ("_resource_sharer", "stop"),
     "queues": ("JoinableQueue", "Queue", "SimpleQueue"),
     "shared_memory": ("ShareableList", "SharedMemory"),
     "sharedctypes": ("Array", "RawArray", "RawValue", "Value", "copy"),

@@ -1,0 +1,26 @@
+"""As `multiprocessing.resource_sharer`: how an open descriptor (a socket, say) goes through a queue or pipe to another process.
+
+CPython's, which listens on a UNIX socket: a kernel's descriptor cannot go through the store, only to a process of this machine.
+"""
+
+from __future__ import annotations
+
+import threading
+from multiprocessing import connection, process, resource_sharer, util
+from typing import Any
+
+
+class ResourceSharer(resource_sharer._ResourceSharer):  # type: ignore[name-defined,misc]
+    """CPython's, at an address of its own choice."""
+
+    def _start(self) -> None:
+        util.debug("starting listener and thread for sending handles")
+        address = connection.arbitrary_address("AF_UNIX")  # type: ignore[attr-defined]
+        self._listener: Any = connection.Listener(address, authkey=process.current_process().authkey, backlog=128)
+        self._address = self._listener.address
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+
+_resource_sharer = ResourceSharer()
+stop = _resource_sharer.stop
