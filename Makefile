@@ -7,7 +7,7 @@ SOURCES = $(shell find src python -name '*.rs' -o -name '*.lua' -o -name '*.pyi'
 # pytest's own options, for example make test TESTS='-k queue'
 TESTS ?=
 
-.PHONY: help build demo test test-stores conformance conformance-baseline lint lint-deny bench wheel clean
+.PHONY: help build demo test test-apps test-stores conformance lint lint-deny bench wheel clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 24
@@ -24,6 +24,12 @@ $(VENV)/.built: $(BIN)/python $(SOURCES)
 
 $(VENV)/.group-%: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --group $*
+	touch $@
+
+APPS = tests/apps/evolution_strategies/requirements.txt tests/apps/pandarallel/requirements.txt tests/apps/scikit_learn/requirements.txt
+
+$(VENV)/.apps: $(BIN)/python $(APPS)
+	$(BIN)/python -m pip install --quiet $(APPS:%=-r %)
 	touch $@
 
 # What a deployment takes: without symbols, to be small. In the emulator's own environment our package is not installed.
@@ -43,23 +49,28 @@ build: $(VENV)/.built  ## the package, built and installed in a virtual environm
 demo: $(VENV)/.built $(VENV)/.group-demo  ## scikit-learn and pandarallel, as they are and then on our workers
 	$(BIN)/python examples/demo/run.py
 
-test: $(VENV)/.built $(VENV)/.wheel $(VENV)/.group-test $(VENV)/.group-demo $(VENV)-emulator/.built  ## all tests on the private store, then CPython's own suite
+test: $(VENV)/.built $(VENV)/.wheel $(VENV)/.group-test $(VENV)/.group-demo $(VENV)/.apps $(VENV)-emulator/.built  ## all tests on the private store, then CPython's own suite
 	$(BIN)/python -m pytest tests $(TESTS)
 	$(MAKE) conformance
+
+# Debian's torch, for CPython 3.11, in an environment of its own: the one on the package index brings gigabytes of CUDA.
+$(VENV)-ppo/.built: $(VENV)/.wheel tests/apps/ppo/requirements.txt
+	python3.11 -c '' && /usr/bin/python3 -c 'import torch' || (apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-torch)
+	python3.11 -m venv $(VENV)-ppo
+	$(VENV)-ppo/bin/python -m pip install --quiet -r tests/apps/ppo/requirements.txt $(VENV)/dist/*.whl
+	$(VENV)-ppo/bin/python -m pip install --quiet --no-deps stable-baselines3==2.4.1
+	for package in torch torchgen functorch; do ln -sfn /usr/lib/python3/dist-packages/$$package $(VENV)-ppo/lib/python3.11/site-packages/; done
+	touch $@
+
+test-apps: $(VENV)/.built $(VENV)/.group-test $(VENV)/.apps $(VENV)-ppo/.built  ## the four applications, with times; as root, since PPO needs Debian's torch
+	$(BIN)/python -m pytest tests/apps $(TESTS)
 
 test-stores: $(VENV)/.built $(VENV)/.group-test  ## all tests on a Redis over TCP and on a cluster of three nodes
 	SERVERLESS_MP_TEST_STORE=redis $(BIN)/python -m pytest tests --ignore tests/aws $(TESTS)
 	SERVERLESS_MP_TEST_STORE=cluster $(BIN)/python -m pytest tests --ignore tests/aws $(TESTS)
 
-CONFORMANCE = $(BIN)/python tests/conformance/conformance.py --python $(BIN)/python --module serverless_mp \
-	--install 'serverless_mp.install()' --hook-scripts --exclude tests/conformance/inherently_local.txt \
-	--only '^(?!WithThreads)' --jobs 2 --timeout 60 --quiet
-
-conformance: $(VENV)/.built  ## CPython's installed multiprocessing tests; fails if one that passed before fails
-	$(CONFORMANCE) --retry 1 --baseline tests/conformance/baseline.json --out $(VENV)/conformance.json
-
-conformance-baseline: $(VENV)/.built  ## takes today's result as the baseline
-	$(CONFORMANCE) --out tests/conformance/baseline.json
+conformance: $(VENV)/.wheel  ## CPython's installed tests of multiprocessing, for example make conformance PYTHON='python3.12 python3.13'
+	$(BIN)/python tests/conformance/suites.py --wheel $(VENV)/dist/*.whl $(PYTHON)
 
 lint: $(VENV)/.built $(VENV)/.group-lint $(VENV)/.group-test  ## formatting, clippy, ruff, types, stubs against the binary
 	cargo fmt --check
@@ -81,4 +92,4 @@ wheel: $(BIN)/python  ## one abi3 wheel, in dist/
 	$(BIN)/maturin build --profile dist --out dist
 
 clean:  ## everything that was made
-	rm -rf $(VENV) target dist
+	rm -rf $(VENV) $(VENV)-* target dist

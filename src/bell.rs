@@ -4,12 +4,13 @@
 //! command that takes nothing, whenever it is not known that there is something.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{pipe, read, write};
 use redis::Value;
 
+use crate::channel;
 use crate::conn::Until;
 use crate::error::Result;
 use crate::keys;
@@ -21,7 +22,13 @@ pub struct Bell {
     stop_write: OwnedFd,
 }
 
+/// The bells of a process.
+#[derive(Default)]
+pub struct Bells(Mutex<Vec<Weak<Shared>>>);
+
 struct Shared {
+    id: String,
+    end: u8,
     read: OwnedFd,
     write: OwnedFd,
     stop: OwnedFd,
@@ -34,7 +41,36 @@ struct State {
     rung: bool,
     /// Whether the thread should peek.
     armed: bool,
+    /// How often it was armed: what was seen before the last time says nothing any more.
+    epoch: u64,
     closed: bool,
+}
+
+impl Bells {
+    /// Rings those whose channels have something by now, without waiting for their threads: the end of a process is not
+    /// to be seen before what it has sent.
+    pub fn catch_up(&self, p: &Process) {
+        let bells: Vec<_> = {
+            let mut known = self.0.lock().expect("no panic under this lock");
+            known.retain(|bell| bell.strong_count() > 0);
+            known.iter().filter_map(Weak::upgrade).collect()
+        };
+        for bell in bells {
+            let epoch = {
+                let state = bell.state.lock().expect("no panic under this lock");
+                if !state.armed || state.closed {
+                    continue;
+                }
+                state.epoch
+            };
+            // Who cannot ask leaves it to the bell's own thread.
+            if let Ok((n, eof)) = channel::length(p, &bell.id, bell.end)
+                && (n > 0 || eof)
+            {
+                bell.ring_if(epoch);
+            }
+        }
+    }
 }
 
 impl Bell {
@@ -43,17 +79,22 @@ impl Bell {
         fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         let (stop, stop_write) = pipe()?;
         let shared = Arc::new(Shared {
+            id,
+            end,
             read,
             write,
             stop,
             state: Mutex::default(),
             changed: Condvar::new(),
         });
+        let mut bells = p.bells.0.lock().expect("no panic under this lock");
+        bells.push(Arc::downgrade(&shared));
+        drop(bells);
         let theirs = shared.clone();
         std::thread::Builder::new()
             .name("serverless_mp-bell".into())
             .stack_size(256 << 10)
-            .spawn(move || theirs.watch(p, &id, end))?;
+            .spawn(move || theirs.watch(p))?;
         Ok(Self { shared, stop_write })
     }
 
@@ -61,7 +102,7 @@ impl Bell {
         self.shared.read.as_raw_fd()
     }
 
-    /// What was just seen of the channel.
+    /// What was just seen of the channel. After a take: false, and whether there is more is for the thread to see.
     pub fn set(&self, ready: bool) {
         let mut state = self.shared.state.lock().expect("no panic under this lock");
         if ready {
@@ -69,11 +110,6 @@ impl Bell {
         } else {
             self.shared.hush(&mut state);
         }
-    }
-
-    /// Something was taken: whether there is more is for the thread to see.
-    pub fn rearm(&self) {
-        self.set(false);
     }
 }
 
@@ -103,13 +139,22 @@ impl Shared {
             state.rung = false;
         }
         state.armed = true;
+        state.epoch += 1;
         self.changed.notify_all();
     }
 
-    fn watch(&self, p: &Process, id: &str, end: u8) {
-        let key = keys::items(&p.key(id), end);
+    /// There was something to take; unless it may have been taken since.
+    fn ring_if(&self, epoch: u64) {
+        let mut state = self.state.lock().expect("no panic under this lock");
+        if state.armed && state.epoch == epoch {
+            self.ring(&mut state);
+        }
+    }
+
+    fn watch(&self, p: &Process) {
+        let key = keys::items(&p.key(&self.id), self.end);
         loop {
-            {
+            let epoch = {
                 let mut state = self.state.lock().expect("no panic under this lock");
                 while !state.armed && !state.closed {
                     state = self.changed.wait(state).expect("no panic under this lock");
@@ -117,7 +162,8 @@ impl Shared {
                 if state.closed {
                     return;
                 }
-            }
+                state.epoch
+            };
             let until = Until {
                 wake: Some(self.stop.as_fd()),
                 ..Until::default()
@@ -127,13 +173,12 @@ impl Shared {
                 &Args(&[b"BLMOVE", b"LEFT", b"LEFT", b"0"]),
                 until,
             );
-            let mut state = self.state.lock().expect("no panic under this lock");
             match outcome {
                 Ok(Outcome::Again | Outcome::Reply(Value::Nil)) => {}
-                Ok(Outcome::Reply(_)) if state.armed => self.ring(&mut state),
-                Ok(Outcome::Reply(_)) => {}
+                Ok(Outcome::Reply(_)) => self.ring_if(epoch),
                 // Closed, or the session is gone: then a reader must not sleep.
                 Ok(Outcome::Stopped(..)) | Err(_) => {
+                    let mut state = self.state.lock().expect("no panic under this lock");
                     if !state.closed {
                         self.ring(&mut state);
                     }

@@ -212,7 +212,7 @@ impl Channel {
                 }
             };
             if let Some(bell) = self.bell.lock().expect("no panic under this lock").as_ref() {
-                bell.rearm();
+                bell.set(false);
             }
             match value {
                 Value::BulkString(item) => return self.received(&item, hold),
@@ -288,20 +288,8 @@ impl Channel {
         Ok(weight)
     }
 
-    /// How many items wait, and whether the end of file stands behind them.
     fn length(&self) -> Result<(i64, bool)> {
-        let reply = self.now()?.call(
-            &scripts::LENGTH,
-            &self.id,
-            &Args(&[self.end.to_string().as_bytes()]),
-        )?;
-        match reply {
-            Value::Array(row) => match row.as_slice() {
-                [Value::Int(n), Value::Int(eof)] => Ok((*n, *eof == 1)),
-                _ => Ok((0, false)),
-            },
-            _ => Ok((0, false)),
-        }
+        length(self.now()?, &self.id, self.end)
     }
 
     /// Whether there is something to take, the end of file included.
@@ -347,6 +335,18 @@ impl Channel {
     pub fn shut(&self) {
         self.held.lock().expect("no panic under this lock").take();
         self.bell.lock().expect("no panic under this lock").take();
+    }
+}
+
+/// How many items wait for an end, and whether the end of file stands behind them.
+pub fn length(p: &Process, id: &str, end: u8) -> Result<(i64, bool)> {
+    let reply = p.call(&scripts::LENGTH, id, &Args(&[end.to_string().as_bytes()]))?;
+    match reply {
+        Value::Array(row) => match row.as_slice() {
+            [Value::Int(n), Value::Int(eof)] => Ok((*n, *eof == 1)),
+            _ => Ok((0, false)),
+        },
+        _ => Ok((0, false)),
     }
 }
 

@@ -44,6 +44,7 @@ pub struct Process {
     pub seal: Seal,
     pub memory: Memory,
     pub jobs: crate::watcher::Jobs,
+    pub bells: crate::bell::Bells,
     /// Commands posted by any thread whose reply is unread.
     pub unread: AtomicUsize,
     commands: AtomicU64,
@@ -175,6 +176,7 @@ impl Process {
             seal: Seal::new(&session.id, &session.key, &number),
             memory: Memory::default(),
             jobs: crate::watcher::Jobs::default(),
+            bells: crate::bell::Bells::default(),
             session,
             number,
             unread: AtomicUsize::new(0),

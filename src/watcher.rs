@@ -117,6 +117,7 @@ impl Job {
         p.post(&scripts::DROP, &keys::job(&self.number), &Args(&[]))?;
         p.post(&scripts::DROP, &keys::process(&self.process), &Args(&[]))?;
         p.settle()?;
+        p.bells.catch_up(p);
         let mut end = self.end.lock().expect("no panic under this lock");
         if end.exit.is_none() {
             end.exit = Some((code, map.to_owned()));

@@ -109,6 +109,7 @@ def test_what_was_written_outlives_the_last_access(both):
         ({"create": True, "size": -1}, "'size' must be a positive integer"),
         ({"create": True}, "'size' must be a positive number different from zero"),
         ({}, "'name' can only be None if create=True"),
+        ({"name": "a\0b", "create": True, "size": 1}, "embedded null character"),
     ],
 )
 def test_bad_arguments(both, arguments, message):

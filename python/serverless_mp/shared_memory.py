@@ -36,6 +36,9 @@ class SharedMemory(shared_memory.SharedMemory):
         if name is None and not self._flags & os.O_EXCL:
             message = "'name' can only be None if create=True"
             raise ValueError(message)
+        if name is not None and "\0" in name:
+            message = "embedded null character"
+            raise ValueError(message)
         session.ensure()
         self._region: Any = None
         while self._region is None:

@@ -1,0 +1,98 @@
+"""CPython's own tests of multiprocessing over ours, on the interpreters that are named.
+
+    python tests/conformance/suites.py --wheel WHEEL python3.11 [python3.13 ...]
+
+For each an environment of its own with the wheel, and three suites: multiprocessing itself, ProcessPoolExecutor, and how
+`__main__` is handled. A name is looked up on PATH and among pyenv's versions; an interpreter that is not there is skipped, with
+a word. Exit code 1 if a test fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+SUITES = {"mp": ["--exclude", HERE / "inherently_local.txt", "--only", "^(?!WithThreads)"], "main": [], "cf": []}
+# Its script imports the test module itself in an isolated interpreter, so an installed one is needed.
+NEEDS_INSTALLED = "test_interpreter_shutdown"
+
+
+def find(name: str) -> str | None:
+    """An interpreter by path or name; `python3.13` may be any of pyenv's 3.13."""
+    found = shutil.which(name)
+    if found and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0:
+        return found
+    versions = Path.home() / ".pyenv" / "versions"
+    places = sorted(versions.glob(f"{name.removeprefix('python')}.*/bin/python"))
+    return str(places[-1]) if places else None
+
+
+def ask(python: str, expression: str) -> str:
+    return subprocess.run([python, "-c", f"import sys; print({expression})"], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def environment(python: str, wheel: Path) -> Path:
+    """Its interpreter."""
+    folder = ROOT / f".venv-conformance-{ask(python, 'sys.version.split()[0]')}"
+    inside = folder / "bin" / "python"
+    if not inside.exists():
+        subprocess.run([python, "-m", "venv", folder], check=True)
+    pip = [inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, wheel], check=True)
+    subprocess.run([*pip, "--force-reinstall", "--no-deps", wheel], check=True)
+    return inside
+
+
+def has(python: Path, module: str) -> bool:
+    return ask(str(python), f"__import__('importlib.util').util.find_spec('{module}') is not None") == "True"
+
+
+def run(python: Path, suite: str, options: list[str]) -> tuple[str, list[str]]:
+    """What there is to say, and the tests that failed."""
+    arguments = list(SUITES[suite])
+    if suite == "cf" and not has(python, "test.test_concurrent_futures"):
+        source = Path(f"/usr/lib/python{ask(str(python), 'sys.version[:4]')}/test/test_concurrent_futures.py")
+        fallback = Path("/usr/lib/python3.11/test/test_concurrent_futures.py")
+        source = source if source.exists() else fallback
+        if not source.exists():
+            return "skipped: this interpreter was installed without test.test_concurrent_futures", []
+        arguments += ["--cf-source", source, "--only", f"^(?!.*{NEEDS_INSTALLED})"]
+    out = python.parent.parent / f"{suite}.json"
+    command = [sys.executable, HERE / "conformance.py", "--python", python, "--suite", suite, "--module", "serverless_mp"]
+    command += ["--install", "serverless_mp.install()", "--hook-scripts", "--jobs", "2", "--timeout", "60", "--retry", "1"]
+    done = subprocess.run([*map(str, [*command, *arguments, *options]), "--quiet", "--out", str(out)], check=False, capture_output=True, text=True)
+    if done.returncode or not out.exists():
+        sys.exit(f"{suite} on {python} did not run:\n{done.stdout}{done.stderr}")
+    tests = json.loads(out.read_text())["tests"]
+    failed = [f"{name}: {test['status']}, {test['last']}" for name, test in tests.items() if test["status"] not in {"pass", "skip"}]
+    return " ".join(done.stdout.splitlines()[-2:]), failed
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--wheel", type=Path, required=True)
+    parser.add_argument("--suite", choices=SUITES, action="append", help="only this one")
+    parser.add_argument("pythons", nargs="+", metavar="PYTHON")
+    options, more = parser.parse_known_args()
+    failures = 0
+    for name in options.pythons:
+        python = find(name)
+        if python is None:
+            print(f"{name}: not installed, skipped", flush=True)
+            continue
+        inside = environment(python, options.wheel)
+        for suite in options.suite or SUITES:
+            text, failed = run(inside, suite, more)
+            print(f"{suite:5} {text}", *failed, sep="\n      ", flush=True)
+            failures += len(failed)
+    return int(failures > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
