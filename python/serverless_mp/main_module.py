@@ -26,14 +26,26 @@ import cloudpickle
 from . import reach
 
 _GLOBALS = "the globals of __main__"
+# What cloudpickle writes in its place.
+_NO_FILE = "<dynamic-code>"
 _OWN = {"__file__", "__name__", "__doc__", "__package__", "__annotations__"}
+
+
+def _reduce_code(code: types.CodeType) -> Any:
+    """As cloudpickle, which leaves out the file; tracebacks in a worker are to name it."""
+    make, arguments = cloudpickle.Pickler.dispatch_table[types.CodeType](code)
+    return make, tuple(code.co_filename if argument == _NO_FILE else argument for argument in arguments)
 
 
 class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
     """By name what `__main__` has under its name, by value lambdas and nested functions."""
 
     # On the class: the C base takes it from there when it is made.
-    dispatch_table: ClassVar[Any] = ChainMap(ForkingPickler._extra_reducers, cloudpickle.Pickler.dispatch_table)  # type: ignore[attr-defined]
+    dispatch_table: ClassVar[Any] = ChainMap(
+        {types.CodeType: _reduce_code},
+        ForkingPickler._extra_reducers,  # type: ignore[attr-defined]
+        cloudpickle.Pickler.dispatch_table,
+    )
 
     def __init__(self, file: Any, known: dict[str, Any], by_name: bool) -> None:
         super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)

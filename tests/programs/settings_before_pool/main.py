@@ -1,0 +1,26 @@
+"""Sets globals of its modules from the command line, then makes a pool: as programs do where processes fork."""
+
+import argparse
+import multiprocessing
+
+import settings
+import work
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--verbose", action="store_true")
+    parser.add_argument("--factor", type=int, default=2)
+    options = parser.parse_args(["--verbose", "--factor", "5"])
+    settings.VERBOSE = options.verbose
+    settings.FACTOR = options.factor
+    settings.TABLE["from"] = "main"
+    settings.registry.names.append("late")
+    work.COUNT = 41
+    with multiprocessing.Pool(2) as pool:
+        for row in pool.map(work.one, range(3)):
+            print(row)
+    print("done", settings.done.value)
+
+
+main()
