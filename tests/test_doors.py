@@ -202,3 +202,11 @@ def test_interrupt_ends_everything(tmp_path, where):
     end = time.monotonic() + 1
     while any(is_running(pid) for pid in pids):
         assert time.monotonic() < end, "a worker outlives its program"
+
+
+def test_no_paths_in_dev_shm_for_functions(run, tmp_path):
+    """pandarallel's way of handing data to its workers, where it finds the directory."""
+    program = tmp_path / "program.py"
+    program.write_text("import os\nprint(os.path.exists(os.environ.get('MEMORY_FS_ROOT', '/dev/shm')))\n")
+    assert run(program).stdout == "True\n"
+    assert run("--on", "lambda", program).stdout == "False\n"

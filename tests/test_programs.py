@@ -8,7 +8,39 @@ import sys
 
 import pytest
 
+import serverless_mp
 from places import PROGRAMS
+
+
+def test_another_name_is_refused_where_it_cannot_be(run, tmp_path):
+    done = run("--as", "a.b", tmp_path / "program.py")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        2,
+        (
+            "serverless-mp: error: 'a.b' cannot be another name of multiprocessing: must be a top-level package's, such as "
+            "'multiprocess'"
+        ),
+    )
+    with pytest.raises(RuntimeError, match="json is imported already: serverless_mp.install"):
+        serverless_mp.install(as_=["json"])
+
+
+def test_another_name_and_its_submodules(run, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import fiber, fiber.managers\n"
+        "from fiber.pool import Pool, ThreadPool\n"
+        "import multiprocessing\n"
+        "print(fiber is multiprocessing, fiber.managers is multiprocessing.managers, multiprocessing.__spec__.name)\n"
+        "try:\n"
+        "    import fiber.ring\n"
+        "except ImportError as e:\n"
+        "    print(e)\n"
+        "with Pool(2) as pool:\n"
+        "    print(pool.map(lambda x: x + 1, range(3)))\n"
+    )
+    done = run("--as", "fiber", program)
+    assert done.stdout == "True True multiprocessing\nNo module named 'fiber.ring'\n[1, 2, 3]\n", done.stderr
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import importlib
 import multiprocessing
+import os
 from multiprocessing import context as _stdlib
 from typing import TYPE_CHECKING, Any
 
-from . import alias, context, reduction
+from . import alias, config, context, reduction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,11 +45,7 @@ def install(as_: Iterable[str] = ()) -> None:
     modules that use them are imported. A second call only adds names. Raises ValueError for what is no package's name,
     RuntimeError for a package that is imported already.
     """
-    for name in [as_] if isinstance(as_, str) else as_:
-        if name not in [known.name for known in _aliases]:
-            _aliases.append(alias.Alias(name))
-    if _aliases:
-        reduction.pickle_by_value()
+    _serve_as([as_] if isinstance(as_, str) else as_)
     if _replaced:
         return
     default = _stdlib._default_context  # type: ignore[attr-defined]
@@ -71,9 +68,20 @@ def install(as_: Iterable[str] = ()) -> None:
     _replace(importlib.import_module("multiprocessing.queues"), "_ForkingPickler", reduction)
     heap = importlib.import_module("multiprocessing.heap")
     _replace(heap.BufferWrapper, "_heap", heap.Heap())
+    if config.launcher() == "lambda":
+        # pandarallel hands its workers paths in this directory, if there is such a one; a function would not find them.
+        os.environ.setdefault("MEMORY_FS_ROOT", f"{os.devnull}/of-no-function")
     from . import joblib_backend  # noqa: PLC0415 - only where it is wanted
 
     joblib_backend.install()
+
+
+def _serve_as(names: Iterable[str]) -> None:
+    for name in names:
+        if name not in [known.name for known in _aliases]:
+            _aliases.append(alias.Alias(name))
+    if _aliases:
+        reduction.pickle_by_value()
 
 
 def uninstall() -> None:

@@ -24,6 +24,11 @@ def talk(inbox):
     connection.close()
 
 
+def answer(inbox):
+    with inbox.get() as connected:
+        connected.sendall(b"from the other process")
+
+
 def dial(address, key):
     with Client(address, authkey=key) as connection:
         connection.send_bytes(b"0123456789")
@@ -62,6 +67,13 @@ if __name__ == "__main__":
             seen.append(pending.pop(ready))
     print(sorted(seen), here.recv())
     talker.join()
+
+    ours, theirs = socket.socketpair()
+    answerer = multiprocessing.Process(target=answer, args=(inbox,))
+    answerer.start()
+    inbox.put(theirs)
+    print(ours.recv(100))
+    answerer.join()
 
     with Listener(("127.0.0.1", 0), authkey=b"key") as listener:
         dialer = multiprocessing.Process(target=dial, args=(listener.address, b"key"))

@@ -1,0 +1,143 @@
+"""A pipe holds so much and no more: who sends too fast waits, and is woken."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+
+import pytest
+
+SIZE = 10_000
+ITEM = bytes(1000)
+# Each item weighs its payload and 256 bytes; one is taken as long as there is any room.
+FITS = 8
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setenv("SERVERLESS_MP_PIPE_SIZE", str(SIZE))
+
+
+class Sender(threading.Thread):
+    def __init__(self, connection, count):
+        super().__init__(daemon=True)
+        self.connection, self.count, self.sent, self.error = connection, count, 0, None
+
+    def run(self):
+        try:
+            for _ in range(self.count):
+                self.connection.send_bytes(ITEM)
+                self.sent += 1
+        except OSError as e:
+            self.error = e
+
+
+def until(condition):
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_send_waits_for_room(smp):
+    reader, writer = smp.Pipe(duplex=False)
+    sender = Sender(writer, 100)
+    sender.start()
+    until(lambda: sender.sent == FITS)
+    for received in range(100):
+        assert sender.sent <= received + FITS + 1
+        assert reader.recv_bytes() == ITEM
+    sender.join(30)
+    assert (sender.sent, sender.error, reader.poll()) == (100, None, False)
+
+
+def test_both_directions_have_room_of_their_own(smp):
+    here, there = smp.Pipe()
+    sender = Sender(here, 9)
+    sender.start()
+    until(lambda: sender.sent == FITS)
+    there.send("back")
+    assert here.recv() == "back"
+    assert there.recv_bytes() == ITEM
+    there.close()
+    sender.join(30)
+
+
+def test_a_waiting_sender_sees_that_its_reader_goes(smp):
+    reader, writer = smp.Pipe(duplex=False)
+    sender = Sender(writer, 100)
+    sender.start()
+    until(lambda: sender.sent == FITS)
+    reader.close()
+    sender.join(30)
+    assert isinstance(sender.error, BrokenPipeError)
+
+
+def test_a_message_larger_than_the_pipe(smp):
+    reader, writer = smp.Pipe(duplex=False)
+    writer.send_bytes(bytes(3_000_000))
+    assert len(reader.recv_bytes()) == 3_000_000
+
+
+def test_a_sender_in_another_process(smp):
+    reader, writer = smp.Pipe(duplex=False)
+    process = smp.Process(target=send_all, args=(writer, 50))
+    process.start()
+    writer.close()
+    assert [len(reader.recv_bytes()) for _ in range(50)] == [1000] * 50
+    with pytest.raises(EOFError):
+        reader.recv()
+    process.join()
+    assert process.exitcode == 0
+
+
+def send_all(writer, count):
+    for _ in range(count):
+        writer.send_bytes(ITEM)
+
+
+def test_the_feeder_of_a_queue_waits_and_put_does_not(smp):
+    """A feeder asks for room once in a MiB."""
+    queue = smp.Queue()
+    item = bytes(1 << 16)
+    for _ in range(200):
+        queue.put(item)
+    most = 0
+    for left in range(200, 0, -1):
+        assert queue.qsize() == left
+        most = max(most, len(queue._reader._handle))
+        assert queue.get() == item
+    assert most <= 2 * (1 << 20) // len(item) + 2
+    assert queue.empty()
+
+
+def start(event):
+    global gate
+    gate = event
+
+
+def wait_for_gate(number):
+    gate.wait()
+    return number
+
+
+def test_endless_tasks_stay_lazy(smp):
+    """While the workers are busy the pool takes no more of an endless iterable than fits; its end is not held up by that."""
+    numbers, event = itertools.count(), smp.Event()
+    drawn = [0]
+
+    def draw():
+        for drawn[0] in numbers:
+            yield drawn[0]
+
+    with smp.Pool(2, start, (event,)) as pool:
+        results = pool.imap(wait_for_gate, draw())
+        before = -1
+        while before != drawn[0] < 50_000:
+            before = drawn[0]
+            time.sleep(0.2)
+        assert 0 < drawn[0] < 20_000
+        event.set()
+        assert list(itertools.islice(results, 50)) == list(range(50))
+        event.clear()
