@@ -37,7 +37,13 @@ impl Barrier {
             "ok" => p.memory.acquire(p, rest).map(|()| (index, "ok")),
             "act" => Ok((index, "act")),
             "wait" => {
-                match wait::token(p, &self.held.id, rest, deadline, &scripts::BARRIER_CANCEL)? {
+                match wait::token(
+                    p,
+                    &self.held.id,
+                    rest,
+                    wait::by(deadline),
+                    &scripts::BARRIER_CANCEL,
+                )? {
                     Waited::Token(token) => match token.strip_prefix("ok") {
                         Some(map) => p.memory.acquire(p, map).map(|()| (index, "ok")),
                         None => Ok((index, "broken")),

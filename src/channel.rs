@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use redis::Value;
 
+use crate::aio;
 use crate::bell::Bell;
 use crate::conn::Until;
 use crate::error::{Error, Result, log};
@@ -140,7 +141,8 @@ impl Channel {
                     Ok(())
                 };
             };
-            if let Waited::Stopped(e, _) = wait::token(p, &self.id, waiter, None, &scripts::CANCEL)?
+            if let Waited::Stopped(e, _) =
+                wait::token(p, &self.id, waiter, Until::default(), &scripts::CANCEL)?
             {
                 return Err(e);
             }
@@ -293,7 +295,7 @@ impl Channel {
     }
 
     /// Whether there is something to take, the end of file included.
-    fn ready(&self, deadline: Option<Instant>, block: bool) -> Result<bool> {
+    fn ready(&self, until: Until<'_>, block: bool) -> Result<bool> {
         self.check_open()?;
         if self.eof.load(Ordering::Acquire) {
             return Ok(true);
@@ -311,10 +313,14 @@ impl Channel {
         let p = self.now()?;
         let key = keys::items(&p.key(&self.id), self.end);
         loop {
-            let timeout = wait::server_timeout(deadline);
+            let timeout = wait::server_timeout(until.deadline);
             // A peek that blocks: the head moves to where it is.
             let command = Args(&[b"BLMOVE", b"LEFT", b"LEFT", timeout.as_bytes()]);
-            match p.block(vec![key.clone(), key.clone()], &command, Until::default())? {
+            match p.block(
+                vec![key.clone(), key.clone()],
+                &command,
+                wait::waking(until),
+            )? {
                 Outcome::Reply(Value::Nil) => return self.length().map(|(n, eof)| n > 0 || eof),
                 Outcome::Reply(_) => return Ok(true),
                 Outcome::Again => {}
@@ -466,7 +472,15 @@ impl Channel {
     #[pyo3(signature = (timeout=Some(0.0)))]
     fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let block = timeout.is_none_or(|t| t > 0.0);
-        Ok(py.detach(|| self.ready(wait::deadline(timeout), block))?)
+        Ok(py.detach(|| self.ready(wait::by(wait::deadline(timeout)), block))?)
+    }
+
+    /// For asyncio: an awaitable of the moment when there is something to take, the end of file included.
+    fn readable(slf: Bound<'_, Self>) -> PyResult<Bound<'_, PyAny>> {
+        let (py, channel) = (slf.py(), slf.unbind());
+        aio::awaitable(py, move |given_up| {
+            channel.get().ready(aio::until(given_up), true)
+        })
     }
 
     /// How many messages can be taken.
@@ -478,7 +492,7 @@ impl Channel {
     /// A file descriptor that is readable while there is something to take.
     fn fileno(&self, py: Python<'_>) -> PyResult<i32> {
         Ok(py.detach(|| {
-            let ready = self.ready(None, false)?;
+            let ready = self.ready(Until::default(), false)?;
             let mut bell = self.bell.lock().expect("no panic under this lock");
             if bell.is_none() {
                 *bell = Some(Bell::new(self.now()?, self.id.clone(), self.end)?);

@@ -2,6 +2,7 @@
 
 use pyo3::prelude::*;
 
+use crate::conn::Until;
 use crate::error::{Error, Result};
 use crate::held::Held;
 use crate::process::Args;
@@ -36,12 +37,12 @@ impl Condition {
             p,
             &self.held.id,
             waiter,
-            wait::deadline(timeout),
+            wait::by(wait::deadline(timeout)),
             &scripts::CANCEL,
         )?;
         // Whatever ended the wait, its caller holds the lock again.
         let mut raised = None;
-        while let Err(e) = lock.take(true, None) {
+        while let Err(e) = lock.take(true, Until::default()) {
             if !matches!(e, Error::Raised(_)) {
                 return Err(e);
             }

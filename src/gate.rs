@@ -40,7 +40,13 @@ impl Gate {
         )?;
         let token = match reply.strip_prefix("wait ") {
             Some(waiter) => {
-                match wait::token(p, &self.held.id, waiter, deadline, &scripts::CANCEL)? {
+                match wait::token(
+                    p,
+                    &self.held.id,
+                    waiter,
+                    wait::by(deadline),
+                    &scripts::CANCEL,
+                )? {
                     Waited::Token(token) => token,
                     Waited::Timeout => return Ok(false),
                     Waited::Stopped(e, _) => return Err(e),

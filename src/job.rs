@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use redis::Value;
 
+use crate::aio;
 use crate::conn::{Ended, Until, ready};
 use crate::error::{Error, Result};
 use crate::keys;
@@ -53,6 +54,16 @@ impl Job {
             self.process.memory.acquire(self.process, &map)?;
         }
         Ok(Some(code))
+    }
+
+    /// Until it has ended, or the time is over.
+    fn until_ended(&self, until: &Until<'_>) -> Result<()> {
+        // SAFETY: the descriptor is owned by this object.
+        let fd = unsafe { BorrowedFd::borrow_raw(self.sentinel.as_raw_fd()) };
+        match ready(fd, PollFlags::POLLIN, until) {
+            Err(Ended::Failed(e)) => Err(e),
+            _ => Ok(()),
+        }
     }
 
     fn send_signal(&self, number: i32) -> Result<()> {
@@ -181,17 +192,17 @@ impl Job {
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<i32>> {
         Ok(py.detach(|| {
-            let until = Until {
-                deadline: wait::deadline(timeout),
-                ..Until::default()
-            };
-            // SAFETY: the descriptor is owned by this object.
-            let fd = unsafe { BorrowedFd::borrow_raw(self.sentinel.as_raw_fd()) };
-            match ready(fd, PollFlags::POLLIN, &until) {
-                Err(Ended::Failed(e)) => Err(e),
-                _ => self.code(),
-            }
+            self.until_ended(&wait::by(wait::deadline(timeout)))?;
+            self.code()
         })?)
+    }
+
+    /// For asyncio: an awaitable of its end.
+    fn ended(slf: Bound<'_, Self>) -> PyResult<Bound<'_, PyAny>> {
+        let (py, job) = (slf.py(), slf.unbind());
+        aio::awaitable(py, move |given_up| {
+            job.get().until_ended(&aio::until(given_up))
+        })
     }
 
     /// Ends a remote process, or has its keeper send it another signal.

@@ -6,13 +6,14 @@
 //!
 //! They stand on: `held` (a handle keeps an object alive), `message` (a payload with its map, sealed), `memory`
 //! (which versions of regions a process has seen), `wait` (a token that wakes), `bell` (a file descriptor that
-//! tells), `watcher` (the end of processes), `launcher` (what makes a machine run a job), `heart` (a session's lease).
+//! tells), `watcher` (the end of processes), `aio` (waits for asyncio), `launcher` (what makes a machine run a job), `heart` (a session's lease).
 //!
 //! Below: `process` (what this OS process has of the session: `commands` to the store, `holdings` of objects), `link`
 //! (one thread's connections, with `patience`), `conn` (one connection), `store` (nodes), `endpoint` (addresses), `keys`
 //! (every key), `scripts` (every script), `seal`, `signals`, `error`. Of these only `signals` and `error` know Python.
 //! Nothing outside `link`, `store` and `heart` writes to a connection, and `commands` is the only door to `link`.
 
+mod aio;
 mod barrier;
 mod bell;
 mod channel;
@@ -54,6 +55,8 @@ mod _core {
     use pyo3::prelude::*;
     use pyo3::types::PyBytes;
 
+    #[pymodule_export]
+    use crate::aio::Acquired;
     #[pymodule_export]
     use crate::barrier::Barrier;
     #[pymodule_export]

@@ -3,11 +3,11 @@
 //! The store keeps the value and the line of waiters, and hands a released unit to the longest waiter. How often
 //! this process has taken it, and which thread last did, is known here alone, as in `CPython`.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::Instant;
-
 use pyo3::prelude::*;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use crate::aio::{self, Acquired};
+use crate::conn::Until;
 use crate::error::{Error, Result};
 use crate::held::Held;
 use crate::process::{Args, SEM_VALUE_MAX};
@@ -39,7 +39,7 @@ impl SemLock {
     }
 
     /// Takes one unit; false if the time is over first.
-    pub fn take(&self, block: bool, deadline: Option<Instant>) -> Result<bool> {
+    pub fn take(&self, block: bool, until: Until<'_>) -> Result<bool> {
         let p = self.held.now()?;
         let reply = p.ask(
             &scripts::SEM_ACQUIRE,
@@ -48,7 +48,7 @@ impl SemLock {
         )?;
         let reply = match reply.split_once(' ') {
             Some(("wait", waiter)) => {
-                match wait::token(p, &self.held.id, waiter, deadline, &scripts::CANCEL)? {
+                match wait::token(p, &self.held.id, waiter, until, &scripts::CANCEL)? {
                     Waited::Token(token) => token,
                     Waited::Timeout => return Ok(false),
                     Waited::Stopped(e, token) => {
@@ -95,6 +95,16 @@ impl SemLock {
     pub fn take_up(&self, count: i64) {
         self.owner.store(thread_ident(), Ordering::Release);
         self.count.store(count, Ordering::Release);
+    }
+
+    /// It was taken on another thread for this one.
+    pub fn adopt(&self) {
+        self.owner.store(thread_ident(), Ordering::Release);
+    }
+
+    /// It was taken, and nobody wants it any more.
+    pub fn give_back(&self) -> Result<()> {
+        self.release_one()
     }
 
     fn value(&self) -> Result<i64> {
@@ -191,7 +201,16 @@ impl SemLock {
             return Ok(true);
         }
         let wait = block && timeout.is_none_or(|t| t > 0.0);
-        Ok(py.detach(|| self.take(wait, wait::deadline(timeout)))?)
+        Ok(py.detach(|| self.take(wait, wait::by(wait::deadline(timeout))))?)
+    }
+
+    /// For asyncio: an awaitable of an `Acquired`, once it is taken.
+    fn acquire_soon(slf: Bound<'_, Self>) -> PyResult<Bound<'_, PyAny>> {
+        let (py, lock) = (slf.py(), slf.unbind());
+        aio::awaitable(py, move |given_up| {
+            lock.get().take(true, aio::until(given_up))?;
+            Ok(Acquired::new(lock))
+        })
     }
 
     fn release(&self, py: Python<'_>) -> PyResult<()> {

@@ -35,21 +35,37 @@ pub fn server_timeout(deadline: Option<Instant>) -> String {
     format!("{:.3}", left.unwrap_or(0.0))
 }
 
+/// As a wait that ends at a time.
+pub fn by(deadline: Option<Instant>) -> Until<'static> {
+    Until {
+        deadline,
+        ..Until::default()
+    }
+}
+
+/// The server watches the time.
+pub const fn waking(until: Until<'_>) -> Until<'_> {
+    Until {
+        deadline: None,
+        ..until
+    }
+}
+
 /// Waits for the token of a waiter that a script has put in line. `cancel` takes it out of the line again.
 pub fn token(
     p: &Process,
     object: &str,
     waiter: &str,
-    deadline: Option<Instant>,
+    until: Until<'_>,
     cancel: &'static Script,
 ) -> Result<Waited> {
     let base = p.key(object);
     let key = keys::token(&base, waiter);
     loop {
-        let timeout = server_timeout(deadline);
+        let timeout = server_timeout(until.deadline);
         // A peek: the token stays where it is until it is acknowledged.
         let command = Args(&[b"BLMOVE", b"LEFT", b"LEFT", timeout.as_bytes()]);
-        match p.block(vec![key.clone(), key.clone()], &command, Until::default()) {
+        match p.block(vec![key.clone(), key.clone()], &command, waking(until)) {
             Ok(Outcome::Again) => {}
             Ok(Outcome::Reply(Value::Nil)) => {
                 let reply = p.ask(cancel, object, &Args(&[waiter.as_bytes()]))?;

@@ -8,10 +8,12 @@ Times are in seconds; None waits for ever. An `id` names an object in its sessio
 to that object, else it makes a new one. An object lives while any process holds a handle on it.
 """
 
+from collections.abc import Awaitable
 from typing import Final, Self, final
 
 __all__ = [
     "EXIT_SESSION_LOST",
+    "Acquired",
     "Barrier",
     "Channel",
     "Condition",
@@ -45,6 +47,13 @@ EXIT_SESSION_LOST: Final[int]
 """Exit code of a worker whose session is gone."""
 
 @final
+class Acquired:
+    """A lock on its way to the task that awaits it. One that does not arrive is given back."""
+
+    def keep(self) -> None:
+        """The task has it."""
+
+@final
 class SemLock:
     """A lock or semaphore, with the methods of `_multiprocessing.SemLock`. Uncontended: `acquire` waits for one round trip,
     `release` of what this process holds for none, a recursive `acquire` sends nothing.
@@ -64,6 +73,8 @@ class SemLock:
     def maxvalue(self) -> int: ...
     def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
         """Takes one unit; False when it is not there in time."""
+    def acquire_soon(self) -> Awaitable[Acquired]:
+        """For asyncio: waits in line for it. What comes gives it back unless it is kept."""
     def release(self) -> None:
         """One unit back. ValueError beyond the maximum; AssertionError for a recursive lock of another thread."""
     def post(self) -> None:
@@ -153,6 +164,8 @@ class Channel:
         """
     def poll(self, timeout: float | None = ...) -> bool:
         """Whether there is something to take, the end of file included: one round trip."""
+    def readable(self) -> Awaitable[bool]:
+        """For asyncio: waits until there is something to take, the end of file included. Nothing is taken."""
     def __len__(self) -> int:
         """How many messages can be taken."""
     def fileno(self) -> int:
@@ -214,6 +227,8 @@ class Job:
     def has_ended(self) -> bool: ...
     def exitcode(self) -> int | None:
         """None while it runs; negative for a signal. No round trip."""
+    def ended(self) -> Awaitable[None]:
+        """For asyncio: waits until it has ended."""
     def wait(self, timeout: float | None = None) -> int | None:
         """Waits for the end; None when the time was over."""
     def signal(self, number: int) -> None:

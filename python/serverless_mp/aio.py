@@ -1,0 +1,74 @@
+"""For asyncio: the waits of multiprocessing that would hold up the loop, as coroutines. An addition to CPython's interface.
+
+    item = await aio.get(queue)
+    await aio.join(process)
+    async with aio.locked(lock): ...
+
+Other tasks run meanwhile. A coroutine that is cancelled has taken nothing: no item is lost, no lock stays held. They take the
+objects of this package, however the program came by them; for others they raise TypeError.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from queue import Empty
+from typing import TYPE_CHECKING, Any
+
+from . import queues, synchronize
+from .popen import Popen
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+__all__ = ["acquire", "get", "join", "locked"]
+
+
+async def get(queue: Any) -> Any:
+    """The next item of a Queue, JoinableQueue or SimpleQueue, as its `get()`. One round trip is made in the loop itself."""
+    if not isinstance(queue, (queues.Queue, queues.SimpleQueue)):
+        raise _not_ours(queue, "queue")
+    while True:
+        if isinstance(queue, queues.Queue):
+            with contextlib.suppress(Empty):
+                return queue.get(block=False)
+        elif not queue.empty():
+            return queue.get()
+        await queue._reader._handle.readable()
+
+
+async def join(process: Any) -> None:
+    """Until a process has ended, as its `join()`."""
+    if getattr(process, "_popen", None) is not None:
+        if not isinstance(process._popen, Popen):
+            raise _not_ours(process, "process")
+        await process._popen._job.ended()
+    process.join()  # which also says what cannot be joined
+
+
+async def acquire(lock: Any) -> bool:
+    """A Lock, Semaphore or BoundedSemaphore, as its `acquire()`; in line with all who wait for it. `release()` is as ever.
+
+    An RLock belongs to a thread, which all tasks of a loop share: TypeError.
+    """
+    if isinstance(lock, synchronize.RLock):
+        message = "an RLock belongs to a thread, and all tasks of a loop share one: use a Lock"
+        raise TypeError(message)
+    if not isinstance(lock, synchronize.SemLock):
+        raise _not_ours(lock, "lock")
+    if not lock._semlock.acquire(False):
+        (await lock._semlock.acquire_soon()).keep()
+    return True
+
+
+@contextlib.asynccontextmanager
+async def locked(lock: Any) -> AsyncIterator[None]:
+    """`async with` a lock or semaphore."""
+    await acquire(lock)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _not_ours(obj: Any, kind: str) -> TypeError:
+    return TypeError(f"{type(obj).__module__}.{type(obj).__qualname__} is not a {kind} of serverless_mp")

@@ -1,0 +1,68 @@
+//! Waiting for asyncio: on a thread of a runtime's, so that the loop goes on. An await that is cancelled ends its wait.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::fcntl::OFlag;
+use nix::unistd::pipe2;
+use pyo3::prelude::*;
+
+use crate::conn::Until;
+use crate::error::{Error, Result};
+use crate::semlock::SemLock;
+use crate::signals;
+
+/// An awaitable of what `work` waits for; it is to give up when its descriptor becomes readable.
+pub fn awaitable<T, W>(py: Python<'_>, work: W) -> PyResult<Bound<'_, PyAny>>
+where
+    T: for<'py> IntoPyObject<'py> + Send + 'static,
+    W: FnOnce(BorrowedFd<'_>) -> Result<T> + Send + 'static,
+{
+    let (given_up, awaited) = pipe2(OFlag::O_CLOEXEC).map_err(Error::from)?;
+    pyo3_async_runtimes::tokio::future_into_py(py, async move {
+        // Goes with the future, and so tells the thread.
+        let _awaited = awaited;
+        let done = tokio::task::spawn_blocking(move || work(given_up.as_fd())).await;
+        let done = done.map_err(|e| Error::State(format!("a wait failed: {e}")))?;
+        Ok(done?)
+    })
+}
+
+/// How a wait ends that belongs to an await.
+pub fn until(given_up: BorrowedFd<'_>) -> Until<'_> {
+    Until {
+        wake: Some(given_up),
+        deaf: true,
+        ..Until::default()
+    }
+}
+
+/// A lock on its way to the task that awaits it. If that no longer does, it is given back.
+#[pyclass(module = "serverless_mp._core")]
+pub struct Acquired {
+    lock: Option<Py<SemLock>>,
+}
+
+impl Acquired {
+    pub const fn new(lock: Py<SemLock>) -> Self {
+        Self { lock: Some(lock) }
+    }
+}
+
+#[pymethods]
+impl Acquired {
+    /// The task has it.
+    fn keep(&mut self) {
+        if let Some(lock) = self.lock.take() {
+            lock.get().adopt();
+        }
+    }
+}
+
+impl Drop for Acquired {
+    fn drop(&mut self) {
+        if let Some(lock) = self.lock.take() {
+            // A session that has ended has no locks.
+            let _ = signals::without_gil(|| lock.get().give_back());
+        }
+    }
+}

@@ -1,0 +1,109 @@
+"""asyncio over our objects: other tasks run while one waits, and a cancelled wait has taken nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+
+import pytest
+
+from serverless_mp import aio
+
+
+def answer(queue, go):
+    go.wait()
+    queue.put("from the process")
+
+
+def test_get_and_join(smp):
+    async def main():
+        queue, go = smp.Queue(), smp.Event()
+        process = smp.Process(target=answer, args=(queue, go))
+        process.start()
+        waits = asyncio.gather(aio.get(queue), aio.join(process))
+        await asyncio.sleep(0)  # both wait; and the loop goes on
+        go.set()
+        assert await asyncio.wait_for(waits, 30) == ["from the process", None]
+        assert process.exitcode == 0
+        await aio.join(process)
+
+    asyncio.run(main())
+
+
+def test_many_waits_for_one_queue(smp):
+    async def main():
+        queue = smp.SimpleQueue()
+        waits = [asyncio.create_task(aio.get(queue)) for _ in range(20)]
+        await asyncio.sleep(0)
+        for n in range(20):
+            queue.put(n)
+        assert sorted(await asyncio.wait_for(asyncio.gather(*waits), 30)) == list(range(20))
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_get_takes_nothing(smp):
+    async def main():
+        queue = smp.Queue()
+        for n in range(20):
+            waiting = asyncio.create_task(aio.get(queue))
+            await asyncio.sleep(0.001 * (n % 3))
+            waiting.cancel()
+            queue.put(n)
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            assert await aio.get(queue) == n
+
+    asyncio.run(main())
+
+
+def test_acquire(smp):
+    async def main():
+        lock, order = smp.Lock(), []
+
+        async def work(n):
+            async with aio.locked(lock):
+                order.append(n)
+                await asyncio.sleep(0)
+                order.append(n)
+
+        await asyncio.wait_for(asyncio.gather(*map(work, range(5))), 30)
+        assert [order[i] for i in range(0, 10, 2)] == [order[i] for i in range(1, 10, 2)]
+        assert sorted(order) == sorted([*range(5), *range(5)])
+        assert lock.acquire(block=False)
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_acquire_holds_nothing(smp):
+    async def main():
+        lock = smp.Lock()
+        for n in range(20):
+            lock.acquire()
+            waiting = asyncio.create_task(aio.acquire(lock))
+            await asyncio.sleep(0.001 * (n % 3))
+            if n % 2:
+                lock.release()
+                waiting.cancel()
+            else:
+                waiting.cancel()
+                lock.release()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            # Whatever it had by then comes back.
+            assert await asyncio.wait_for(aio.acquire(lock), 30)
+            lock.release()
+
+    asyncio.run(main())
+
+
+def test_what_is_not_ours(smp):
+    other = multiprocessing.get_context("spawn")
+    process = other.Process(target=print)
+    for wait, obj, kind in ((aio.get, other.SimpleQueue(), "queue"), (aio.acquire, other.Lock(), "lock")):
+        with pytest.raises(TypeError, match=f"is not a {kind} of serverless_mp"):
+            asyncio.run(wait(obj))
+    with pytest.raises(AssertionError, match="can only join a started process"):
+        asyncio.run(aio.join(process))
+    with pytest.raises(TypeError, match="an RLock belongs to a thread"):
+        asyncio.run(aio.acquire(smp.RLock()))
