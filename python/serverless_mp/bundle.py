@@ -68,6 +68,14 @@ class Unpacked:
                 return os.path.join(self.place, f"r{number}", os.path.relpath(path, root)).removesuffix(f"{os.sep}.")
         return None
 
+    def original(self, path: str) -> str:
+        """Where a path here is on the program's machine; itself, if it did not come along."""
+        for number, root in enumerate(self.roots):
+            own = os.path.join(self.place, f"r{number}")
+            if path == own or path.startswith(own + os.sep):
+                return root + path.removeprefix(own)
+        return path
+
     def search_path(self) -> list[str]:
         """The directories that modules are imported from."""
         return [os.path.join(self.place, f"r{number}") for number in range(len(self.roots))]
@@ -75,20 +83,26 @@ class Unpacked:
 
 _made: tuple[Any, Bundle] | None = None
 # In a worker: what its own processes get as well.
-_inherited: Bundle | None = None
+_inherited: tuple[Bundle, Unpacked] | None = None
 
 
-def inherit(bundle: Bundle) -> None:
-    """A worker's own processes get the bundle that it came with."""
+def inherit(bundle: Bundle) -> Unpacked:
+    """In a worker: unpacks the bundle that it came with, which its own processes get, too."""
     global _inherited  # noqa: PLW0603 - one per process
-    _inherited = bundle
+    _inherited = bundle, bundle.enter()
+    return _inherited[1]
+
+
+def original(path: str) -> str:
+    """A path of this machine as the program's machine knows it: what bundles speak of."""
+    return path if _inherited is None else _inherited[1].original(path)
 
 
 def current() -> Bundle:
     """This program's bundle; stored once. Raises ValueError when it is too large."""
     global _made  # noqa: PLW0603 - one per process
     if _inherited is not None:
-        return _inherited
+        return _inherited[0]
     # What was imported since may belong to the program, too.
     key = (_core.session_info()[0], len(sys.modules))
     if _made is None or _made[0] != key:

@@ -44,14 +44,14 @@ def describe(environment: dict[str, str]) -> dict[str, Any]:
         "bundle": bundle.current(),
         "environment": {name: value for name, value in environment.items() if _travels(name)},
         "versions": versions(),
-        "directory": os.path.realpath(os.getcwd()),
+        "directory": bundle.original(os.path.realpath(os.getcwd())),
         "main_file": _main_file(),
     }
 
 
 def _main_file() -> str | None:
     path = getattr(sys.modules["__main__"], "__file__", None)
-    return path and os.path.realpath(path)
+    return path and bundle.original(os.path.realpath(path))
 
 
 def _travels(name: str) -> bool:
@@ -81,8 +81,7 @@ def enter(described: dict[str, Any], preparation: dict[str, Any]) -> None:
         message = f"the program and its function do not fit: {'; '.join(differ)}; run `serverless-mp deploy` from here"
         raise RuntimeError(message)
     os.environ.update(described["environment"])
-    bundle.inherit(described["bundle"])
-    code = described["bundle"].enter()
+    code = bundle.inherit(described["bundle"])
     preparation["sys_path"] = list(dict.fromkeys([*code.search_path(), *sys.path]))
     directory = code.translate(described["directory"]) or next(iter(code.search_path()), os.getcwd())
     os.makedirs(directory, exist_ok=True)  # an empty one does not travel

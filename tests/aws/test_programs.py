@@ -30,6 +30,12 @@ def test_modules_of_the_program(aws, function, method, monkeypatch):
     assert ours(aws.run(function, program)) == python(program)
 
 
+@pytest.mark.parametrize("method", ["spawn", "fork"])
+def test_processes_of_processes(aws, custom, method, monkeypatch):
+    monkeypatch.setenv("METHOD", method)
+    assert ours(aws.run(custom, PROGRAMS / "nested.py")) == python(PROGRAMS / "nested.py")
+
+
 def test_without_a_guard(aws, function):
     program = PROGRAMS / "no_guard.py"
     assert ours(aws.run(function, program)) == python(program)
