@@ -57,13 +57,26 @@ pub fn keep(session: Session, number: String) -> Result<()> {
     sign_of_life(p)?;
     p.settle()?;
     spawn("serverless_mp-lease", move || {
+        let mut has_parent = true;
         while p.is_current() {
             std::thread::sleep(KEEPER / 3);
             // What fails now is tried again at the next beat; a session that is lost is noticed below.
             let _ = sign_of_life(p);
+            if has_parent && matches!(parent_has_ended(p), Ok(true)) {
+                has_parent = crate::job::tell(p, &p.number, b"e", true).is_err();
+            }
         }
     })?;
     beat(p)
+}
+
+/// The workers of a keeper whose parent has ended go on, but are to know.
+fn parent_has_ended(p: &Process) -> Result<bool> {
+    let Some(parent) = &p.session.parent else {
+        return Ok(false);
+    };
+    let found = p.plain(p.key(&keys::process(parent)), &Args(&[b"EXISTS"]))?;
+    Ok(found == Value::Int(0))
 }
 
 fn sign_of_life(p: &Process) -> Result<()> {

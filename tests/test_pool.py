@@ -119,3 +119,16 @@ def test_the_default_size_is_the_configured_one(smp, monkeypatch):
     monkeypatch.setenv("SERVERLESS_MP_WORKERS", "many")
     with pytest.raises(ValueError, match="SERVERLESS_MP_WORKERS is 'many'; it must be a whole number"):
         smp.cpu_count()
+
+
+def test_threads_need_no_store(run, tmp_path):
+    """Nor do they wait for one: who terminates a pool of threads is not held up by tasks that it lets begin."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "from multiprocessing.pool import ThreadPool\n"
+        "from serverless_mp import _core\n"
+        "with ThreadPool(2) as pool:\n"
+        "    print(pool.map(abs, [-1, 2]), _core.is_open())\n"
+    )
+    done = run(program)
+    assert done.stdout == "[1, 2] False\n", done.stderr

@@ -123,8 +123,10 @@ def _trees() -> dict[str, frozenset[str] | None]:
     trees: dict[str, frozenset[str] | None] = {}
     main = sys.modules["__main__"]
     path = getattr(main, "__file__", None)
-    if path and main.__spec__ is None and not _is_installed(os.path.realpath(path)):
-        trees[os.path.dirname(os.path.realpath(path))] = None
+    if path and main.__spec__ is None:
+        folder, name = os.path.split(os.path.realpath(path))
+        # Of a script that belongs to an installation only itself: what it imports is there.
+        trees[folder] = frozenset({name}) if _is_installed(os.path.join(folder, name)) else None
     for name, module in list(sys.modules.items()):
         spec: ModuleSpec | None = getattr(module, "__spec__", None)
         file = os.path.realpath(spec.origin) if spec and spec.origin else ""

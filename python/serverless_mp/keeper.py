@@ -83,8 +83,9 @@ class Keeper:
         self.taken: list[str] = []
         self.selector = selectors.DefaultSelector()
         self.workers: dict[str, Worker] = {}
-        # Workers hold the reading end: it tells them the end of this process.
-        self.alive = os.pipe()
+        # Workers hold the reading end: it tells them the end of their parent, or of this process.
+        self.alive, self.alive_writer = os.pipe()
+        self.has_parent = True
         self.commands = _core.Channel(f"p{number}", 0)
 
     def run(self) -> None:
@@ -121,7 +122,7 @@ class Keeper:
             "retires_at": self.retires_at,
         }
         request = zygote.surroundings() | {"event": event, "streams": [1, 2], "line_buffered": True}
-        pid, word = zygote.request(request, [pipes[1][1], pipes[2][1], self.alive[0], theirs.fileno()])
+        pid, word = zygote.request(request, [pipes[1][1], pipes[2][1], self.alive, theirs.fileno()])
         theirs.close()
         streams = {}
         for stream, (reader, writer) in pipes.items():
@@ -224,13 +225,18 @@ class Keeper:
                 self._tell(b"o %s %d %s" % (worker.job["job"].encode(), stream, data[:end]))
 
     def _tell(self, event: bytes, wait: bool = False) -> None:
-        _core.tell(self.event["parent"], event, wait)
+        if self.has_parent:
+            _core.tell(self.event["parent"], event, wait)
 
     # ---- what the program wants ------------------------------------------------------------------------------
 
     def _command(self, _: None, __: int) -> None:
-        """A line of the form `s JOB SIGNAL`."""
+        """A line of the form `s JOB SIGNAL`, or `e`: the parent has ended."""
         while (command := self.commands.recv(block=False)) is not None:
+            if command == b"e":
+                self.has_parent = False
+                os.close(self.alive_writer)
+                continue
             _kind, job, number = command.split()
             worker = self.workers.get(job.decode())
             if worker is not None:

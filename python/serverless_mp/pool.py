@@ -116,9 +116,12 @@ class Pool(pool.Pool):
         maxtasksperchild: int | None = None,
         context: Any = None,
     ) -> None:
-        if isinstance(self, Pool):  # CPython's ThreadPool calls this by the name `Pool`, and is no subclass of it
-            context = _default_context(context)
+        context = _default_context(context)
+        if isinstance(self, Pool):
             processes = context.cpu_count() if processes is None else processes
+        else:
+            # CPython's ThreadPool calls this by the name `Pool`, and is no subclass of it. It needs no store.
+            context = _LocalBell(context)
         _base_init(self, processes, initializer, initargs, maxtasksperchild, context)
 
     def _setup_queues(self) -> None:
