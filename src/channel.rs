@@ -4,6 +4,8 @@
 //! program: a connection that breaks in between loses nothing, and the items of a process that dies in between go
 //! back to the head. A task (`hold`) is acknowledged by the message that is its result, in the same step.
 
+mod send;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -21,16 +23,12 @@ use crate::keys;
 use crate::link::Outcome;
 use crate::message::{self, Message};
 use crate::process::{self, Args, Process};
-use crate::scripts::{self, Script};
-use crate::wait::{self, Waited};
+use crate::scripts;
+use crate::wait;
+use send::weight;
 
 /// Items that `recv_many` takes at once.
 const MANY: usize = 256;
-/// What an item weighs in the store beside its payload, in bytes.
-const OVERHEAD: usize = 256;
-/// Who sends without waiting asks for room after so many bytes: by so much it may exceed a pipe's bound.
-const UNASKED: usize = 1 << 20;
-
 #[pyclass(frozen, module = "serverless_mp._core")]
 pub struct Channel {
     origin: &'static Process,
@@ -92,61 +90,6 @@ impl Channel {
             return Err(Error::State("the channel is closed".into()));
         }
         Ok(())
-    }
-
-    /// Sends messages, in order; if it waits for the store's answer, it waits for room as well.
-    pub fn send(&self, payloads: &[&[u8]], task: bool, result: bool, wait: bool) -> Result<()> {
-        self.check_open()?;
-        let (p, to) = (self.now()?, 1 - self.end);
-        let items = payloads
-            .iter()
-            .map(|payload| message::encode(p, &self.id, Self::kind(to), task, payload))
-            .collect::<Result<Vec<_>>>()?;
-        let weight: usize = payloads.iter().map(|payload| weight(payload)).sum();
-        let done = if result { self.task_done()? } else { 0 };
-        let head = [
-            to.to_string(),
-            u8::from(result).to_string(),
-            u8::from(wait).to_string(),
-            weight.to_string(),
-            done.to_string(),
-        ];
-        let mut args: Vec<&[u8]> = head.iter().map(String::as_bytes).collect();
-        args.extend(items.iter().map(Vec::as_slice));
-        if wait {
-            return self.ask(&scripts::SEND, &args);
-        }
-        self.unasked.fetch_add(weight, Ordering::AcqRel);
-        p.post(&scripts::SEND, &self.id, &Args(&args))
-    }
-
-    /// For who sends without waiting: waits now and then, until there is room for more.
-    fn room(&self) -> Result<()> {
-        if self.unasked.load(Ordering::Acquire) < UNASKED {
-            return Ok(());
-        }
-        self.unasked.store(0, Ordering::Release);
-        self.ask(&scripts::ROOM, &[(1 - self.end).to_string().as_bytes()])
-    }
-
-    /// Asks again whenever there may be room in the pipe.
-    fn ask(&self, script: &'static Script, args: &[&[u8]]) -> Result<()> {
-        let p = self.now()?;
-        loop {
-            let reply = p.ask(script, &self.id, &Args(args))?;
-            let Some((_, waiter)) = reply.split_once(' ') else {
-                return if reply == "broken" {
-                    Err(Error::Broken)
-                } else {
-                    Ok(())
-                };
-            };
-            if let Waited::Stopped(e, _) =
-                wait::token(p, &self.id, waiter, Until::default(), &scripts::CANCEL)?
-            {
-                return Err(e);
-            }
-        }
     }
 
     /// Takes the next item. `hold` leaves its acknowledgement to the result. After an error the next take first looks
@@ -354,11 +297,6 @@ pub fn length(p: &Process, id: &str, end: u8) -> Result<(i64, bool)> {
         },
         _ => Ok((0, false)),
     }
-}
-
-/// What counts against a pipe's bound.
-const fn weight(payload: &[u8]) -> usize {
-    payload.len() + OVERHEAD
 }
 
 #[pymethods]

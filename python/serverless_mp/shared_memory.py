@@ -36,9 +36,7 @@ class SharedMemory(shared_memory.SharedMemory):
         if name is None and not self._flags & os.O_EXCL:
             message = "'name' can only be None if create=True"
             raise ValueError(message)
-        if name is not None and "\0" in name:
-            message = "embedded null character"
-            raise ValueError(message)
+        _check_name(name or "")
         session.ensure()
         self._region: Any = None
         while self._region is None:
@@ -77,8 +75,15 @@ class SharedMemory(shared_memory.SharedMemory):
 
     def unlink(self) -> None:
         """Takes the name away: once, by whichever process."""
+        _check_name(self._name)
         if not _core.unbind_name(self._name):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self._name)
+
+
+def _check_name(name: str) -> None:
+    if "\0" in name:
+        message = "embedded null character"
+        raise ValueError(message)
 
 
 class ShareableList(shared_memory.ShareableList):  # type: ignore[type-arg]
