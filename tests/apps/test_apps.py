@@ -40,9 +40,10 @@ def run_both(record_property, summary, python, program, *arguments, timeout=280)
         record_property("ours" if ours else "CPython", round(time.monotonic() - begun, 1))
         assert done.returncode == 0, done.stderr
         outputs.append(done.stdout)
-    processes = [process for process in json.loads(summary.read_text())["processes"] if process.get("launcher")]
-    assert len(processes) >= 4
-    assert sum(process["cpu_s"] for process in processes if "cpu_s" in process) > 0
+    report = json.loads(summary.read_text())
+    # A worker that its pool has killed leaves no figures of its own; what the program asked of the store is there.
+    assert len([process for process in report["processes"] if process.get("launcher")]) >= 4
+    assert report["main"]["store_commands"] > 100
     return outputs
 
 
