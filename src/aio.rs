@@ -1,6 +1,7 @@
 //! Waiting for asyncio: on a thread of a runtime's, so that the loop goes on. An await that is cancelled ends its wait.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::OnceLock;
 
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
@@ -17,6 +18,7 @@ where
     T: for<'py> IntoPyObject<'py> + Send + 'static,
     W: FnOnce(BorrowedFd<'_>) -> Result<T> + Send + 'static,
 {
+    check_runtime()?;
     let (given_up, awaited) = pipe2(OFlag::O_CLOEXEC).map_err(Error::from)?;
     pyo3_async_runtimes::tokio::future_into_py(py, async move {
         // Goes with the future, and so tells the thread.
@@ -25,6 +27,17 @@ where
         let done = done.map_err(|e| Error::State(format!("a wait failed: {e}")))?;
         Ok(done?)
     })
+}
+
+/// The runtime's threads do not cross the program's own `fork()`.
+fn check_runtime() -> Result<()> {
+    static OWNER: OnceLock<u32> = OnceLock::new();
+    if *OWNER.get_or_init(std::process::id) == std::process::id() {
+        return Ok(());
+    }
+    Err(Error::State(
+        "waits for asyncio do not work in a child of os.fork() whose parent has used them; start a process instead".into(),
+    ))
 }
 
 /// How a wait ends that belongs to an await.

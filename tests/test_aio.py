@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 
 import pytest
 
@@ -107,3 +108,25 @@ def test_what_is_not_ours(smp):
         asyncio.run(aio.join(process))
     with pytest.raises(TypeError, match="an RLock belongs to a thread"):
         asyncio.run(aio.acquire(smp.RLock()))
+
+
+def test_after_a_fork_of_the_program(smp):
+    async def wait():
+        return await asyncio.wait_for(aio.get(queue), 30)
+
+    queue = smp.SimpleQueue()
+    queue.put(1)
+    other = smp.SimpleQueue()
+    with pytest.raises(TimeoutError):  # the runtime is there now
+        asyncio.run(asyncio.wait_for(aio.get(other), 0.01))
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            asyncio.run(asyncio.wait_for(aio.get(other), 10))
+        except RuntimeError as e:
+            code = 0 if "do not work in a child of os.fork()" in str(e) else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert asyncio.run(wait()) == 1

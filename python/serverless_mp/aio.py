@@ -14,7 +14,7 @@ import contextlib
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
-from . import queues, synchronize
+from . import queues, reduction, synchronize
 from .popen import Popen
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ async def get(queue: Any) -> Any:
         if isinstance(queue, queues.Queue):
             with contextlib.suppress(Empty):
                 return queue.get(block=False)
-        elif not queue.empty():
-            return queue.get()
+        elif (data := queue._reader._handle.recv(block=False)) is not None:
+            return reduction.loads(data)
         await queue._reader._handle.readable()
 
 
