@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 use crate::semlock::SemLock;
 use crate::signals;
 
+/// Waits at a time, each on a thread of its own: one that had to wait for another to end could wait for ever.
+const WAITS: usize = 1 << 16;
+
 /// An awaitable of what `work` waits for; it is to give up when its descriptor becomes readable.
 pub fn awaitable<T, W>(py: Python<'_>, work: W) -> PyResult<Bound<'_, PyAny>>
 where
@@ -32,7 +35,16 @@ where
 /// The runtime's threads do not cross the program's own `fork()`.
 fn check_runtime() -> Result<()> {
     static OWNER: OnceLock<u32> = OnceLock::new();
-    if *OWNER.get_or_init(std::process::id) == std::process::id() {
+    let owner = OWNER.get_or_init(|| {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder
+            .worker_threads(1)
+            .max_blocking_threads(WAITS)
+            .thread_stack_size(512 << 10);
+        pyo3_async_runtimes::tokio::init(builder);
+        std::process::id()
+    });
+    if *owner == std::process::id() {
         return Ok(());
     }
     Err(Error::State(

@@ -18,6 +18,7 @@ use crate::link::Outcome;
 use crate::process::{Args, Process};
 
 pub struct Bell {
+    process: &'static Process,
     shared: Arc<Shared>,
     stop_write: OwnedFd,
 }
@@ -95,15 +96,27 @@ impl Bell {
             .name("serverless_mp-bell".into())
             .stack_size(256 << 10)
             .spawn(move || theirs.watch(p))?;
-        Ok(Self { shared, stop_write })
+        Ok(Self {
+            process: p,
+            shared,
+            stop_write,
+        })
     }
 
     pub fn fd(&self) -> i32 {
         self.shared.read.as_raw_fd()
     }
 
+    /// Not in a child of the program's own `fork()`: there its pipe and its thread are the parent's.
+    pub fn is_current(&self) -> bool {
+        self.process.is_current()
+    }
+
     /// What was just seen of the channel. After a take: false, and whether there is more is for the thread to see.
     pub fn set(&self, ready: bool) {
+        if !self.is_current() {
+            return;
+        }
         let mut state = self.shared.state.lock().expect("no panic under this lock");
         if ready {
             self.shared.ring(&mut state);
@@ -115,6 +128,9 @@ impl Bell {
 
 impl Drop for Bell {
     fn drop(&mut self) {
+        if !self.is_current() {
+            return;
+        }
         self.shared
             .state
             .lock()

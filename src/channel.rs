@@ -23,7 +23,7 @@ use crate::keys;
 use crate::link::Outcome;
 use crate::message::{self, Message};
 use crate::process::{self, Args, Process};
-use crate::scripts;
+use crate::scripts::{self, Script};
 use crate::wait;
 use send::weight;
 
@@ -37,8 +37,8 @@ pub struct Channel {
     held: Mutex<Option<Held>>,
     /// The end of file was seen: there is nothing to wait for any more.
     eof: AtomicBool,
-    /// The blob of the task in work, and what it weighed.
-    task: Mutex<(Option<String>, usize)>,
+    /// The blob of the task in work.
+    blob: Mutex<Option<String>>,
     /// Bytes sent without waiting since there was room.
     unasked: AtomicUsize,
     bell: Mutex<Option<Bell>>,
@@ -61,7 +61,7 @@ impl Channel {
             end,
             held: Mutex::new(Some(held)),
             eof: AtomicBool::new(false),
-            task: Mutex::default(),
+            blob: Mutex::default(),
             unasked: AtomicUsize::new(0),
             bell: Mutex::default(),
         }
@@ -196,9 +196,11 @@ impl Channel {
         }
         let decoded = message::decode(p, &self.id, Self::kind(self.end), item);
         if hold && decoded.is_ok() && matches!(item[0], b'P' | b'Q') {
-            let task = decoded.as_ref().ok();
-            let task = task.map_or((None, 0), |m| (m.blob.clone(), weight(&m.payload)));
-            *self.task.lock().expect("no panic under this lock") = task;
+            let (blob, weight) = decoded
+                .as_ref()
+                .map_or((None, 0), |m| (m.blob.clone(), weight(&m.payload)));
+            *self.blob.lock().expect("no panic under this lock") = blob;
+            self.count_taken(&scripts::TASK_TAKEN, weight)?;
         } else {
             // A payload that is refused is not offered again either.
             self.acknowledge(decoded.as_ref().map_or(0, |m| weight(&m.payload)))?;
@@ -215,24 +217,26 @@ impl Channel {
     }
 
     fn acknowledge(&self, weight: usize) -> Result<()> {
+        self.count_taken(&scripts::TAKE_DONE, weight)
+    }
+
+    fn count_taken(&self, script: &'static Script, weight: usize) -> Result<()> {
         let args = [self.end.to_string(), weight.to_string()];
         self.now()?.post(
-            &scripts::TAKE_DONE,
+            script,
             &self.id,
             &Args(&args.each_ref().map(String::as_bytes)),
         )
     }
 
-    /// The task in work has its result; what it weighed.
-    fn task_done(&self) -> Result<usize> {
-        let (blob, weight) =
-            std::mem::take(&mut *self.task.lock().expect("no panic under this lock"));
-        if let Some(blob) = blob {
-            self.now()?.post(&scripts::DROP, &blob, &Args(&[]))?;
-        }
-        Ok(weight)
+    fn drop_blob(&self) -> Result<()> {
+        let blob = self.blob.lock().expect("no panic under this lock").take();
+        blob.map_or(Ok(()), |blob| {
+            self.now()?.post(&scripts::DROP, &blob, &Args(&[]))
+        })
     }
 
+    /// How many items wait, and whether the end of file stands behind them.
     fn length(&self) -> Result<(i64, bool)> {
         length(self.now()?, &self.id, self.end)
     }
@@ -432,7 +436,7 @@ impl Channel {
         Ok(py.detach(|| {
             let ready = self.ready(Until::default(), false)?;
             let mut bell = self.bell.lock().expect("no panic under this lock");
-            if bell.is_none() {
+            if bell.as_ref().is_none_or(|bell| !bell.is_current()) {
                 *bell = Some(Bell::new(self.now()?, self.id.clone(), self.end)?);
             }
             let bell = bell.as_ref().expect("made above");

@@ -289,7 +289,7 @@ pub fn tell(p: &Process, to: &str, event: &[u8], wait: bool) -> Result<()> {
     p.post(
         &scripts::SEND,
         &object,
-        &Args(&[b"0", b"0", b"0", b"0", b"0", &item]),
+        &Args(&[b"0", b"0", b"0", b"0", &item]),
     )?;
     if wait { p.settle() } else { Ok(()) }
 }

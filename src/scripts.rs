@@ -46,7 +46,7 @@ scripts! {
     COND_WAIT "cond_wait" NOTIFY "notify"
     GATE_CHANGE "gate_change" GATE_WAIT "gate_wait"
     BARRIER_WAIT "barrier_wait" BARRIER_END "barrier_end" BARRIER_CANCEL "barrier_cancel"
-    SEND "send" ROOM "room" TAKE_OPEN "take_open" TAKE_NOW "take_now" TAKE_MANY "take_many" TAKE_BACK "take_back" TAKE_DONE "take_done" LENGTH "length"
+    SEND "send" ROOM "room" TAKE_OPEN "take_open" TAKE_NOW "take_now" TAKE_MANY "take_many" TAKE_BACK "take_back" TAKE_DONE "take_done" TASK_TAKEN "task_taken" LENGTH "length"
     PUBLISH "publish" FETCH "fetch" NAME "name"
     CLAIM "claim" FINISH "finish"
 }

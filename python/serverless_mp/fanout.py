@@ -165,5 +165,6 @@ def _s3() -> Any:
         message = f"{config.BUCKET} is set, but boto3 is not installed: pip install 'serverless_mp[aws]'"
         raise RuntimeError(message) from None
     # An address signed the older way, or for the global endpoint, is refused by most regions.
-    signs = Config(signature_version="s3v4", s3={"addressing_style": "virtual"})
+    style = "path" if "." in (config.bucket() or "") else "virtual"  # no certificate covers a name with dots
+    signs = Config(signature_version="s3v4", s3={"addressing_style": style})
     return boto3.session.Session(region_name=os.environ.get("AWS_REGION")).client("s3", config=signs)

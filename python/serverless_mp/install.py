@@ -80,8 +80,7 @@ def _serve_as(names: Iterable[str]) -> None:
     for name in names:
         if name not in [known.name for known in _aliases]:
             _aliases.append(alias.Alias(name))
-    if _aliases:
-        reduction.pickle_by_value()
+    reduction.pickle_by_value(bool(_aliases))
 
 
 def uninstall() -> None:
@@ -91,6 +90,7 @@ def uninstall() -> None:
     joblib_backend.uninstall()
     while _aliases:
         _aliases.pop().remove()
+    reduction.pickle_by_value(False)
     while _replaced:
         owner, name, value = _replaced.pop()
         setattr(owner, name, value)

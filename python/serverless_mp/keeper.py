@@ -234,8 +234,9 @@ class Keeper:
         """A line of the form `s JOB SIGNAL`, or `e`: the parent has ended."""
         while (command := self.commands.recv(block=False)) is not None:
             if command == b"e":
-                self.has_parent = False
-                os.close(self.alive_writer)
+                if self.has_parent:
+                    self.has_parent = False
+                    os.close(self.alive_writer)
                 continue
             _kind, job, number = command.split()
             worker = self.workers.get(job.decode())

@@ -161,7 +161,17 @@ def load(data: bytes, file: str | None = None) -> None:
         main.__file__ = file
     for name, values in content["modules"].items():
         with contextlib.suppress(ImportError):  # one that was never imported by its name
-            vars(importlib.import_module(name)).update(values)
+            space = vars(importlib.import_module(name))
+            space.update({key: _refilled(space.get(key), value) for key, value in values.items()})
+
+
+def _refilled(known: Any, value: Any) -> Any:
+    """A container stays the object that other names may stand for, with new content."""
+    if type(known) is type(value) and isinstance(value, (dict, list, set)):
+        known.clear()
+        known.extend(value) if isinstance(value, list) else known.update(value)
+        return known
+    return value
 
 
 def load_object(file: IO[bytes]) -> Any:

@@ -19,15 +19,22 @@ if TYPE_CHECKING:
 _CODE = (types.FunctionType, type, types.ModuleType)
 
 
-def codes(value: Any, module: str) -> list[types.CodeType]:
-    """The code of a function or of a class' methods, if they are of this module."""
-    if getattr(value, "__module__", None) != module:
+def codes(value: Any, module: str, seen: frozenset[int] = frozenset()) -> list[types.CodeType]:
+    """The code of a function, decorated or not, or of a class' methods, if they are of this module."""
+    if getattr(value, "__module__", None) != module or id(value) in seen:
         return []
+    seen |= {id(value)}
     if isinstance(value, type):
-        parts = [getattr(part, "fget", None) or getattr(part, "__func__", part) for part in vars(value).values()]
-        return [code for part in parts for code in codes(part, module)]
+        parts = [p for part in vars(value).values() for p in (getattr(part, "__func__", part), *_accessors(part))]
+    else:
+        parts = [getattr(value, "__wrapped__", None)]
     code = getattr(value, "__code__", None)
-    return [code] if isinstance(code, types.CodeType) else []
+    own = [code] if isinstance(code, types.CodeType) else []
+    return own + [code for part in parts for code in codes(part, module, seen)]
+
+
+def _accessors(part: Any) -> tuple[Any, ...]:
+    return (part.fget, part.fset, part.fdel) if isinstance(part, property) else ()
 
 
 @functools.cache
@@ -61,7 +68,7 @@ def globals_of_modules(begin: Iterable[Any]) -> dict[str, dict[str, Any]]:
         name: {
             key: value
             for key, value in list(vars(module).items())
-            if key in used and not key.startswith("__") and not isinstance(value, _CODE)
+            if key in used and not key.startswith("__") and not isinstance(value, _CODE) and type(value) is not object
         }
         for name, module in reached.items()
     }

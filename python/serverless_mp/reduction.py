@@ -13,10 +13,10 @@ _DEPTH = 6
 _by_value = False
 
 
-def pickle_by_value() -> None:
-    """From now on functions that have no name of their own are pickled as well, as drop-ins of multiprocessing do."""
+def pickle_by_value(wanted: bool) -> None:
+    """Whether functions that have no name of their own are pickled as well, as drop-ins of multiprocessing do."""
     global _by_value  # noqa: PLW0603 - for the whole process
-    _by_value = True
+    _by_value = wanted
 
 
 def dumps(obj: Any) -> bytes:

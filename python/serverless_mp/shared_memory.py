@@ -48,8 +48,14 @@ class SharedMemory(shared_memory.SharedMemory):
     def _open(self, size: int, is_named: bool) -> None:
         """Finds or makes the region; leaves it out where a name that nobody asked for is taken."""
         if not self._flags & os.O_EXCL and (found := _core.find_name(self._name)):
-            self._region = _core.Region(found[1], id=found[0])
-            self._region.sync()
+            try:
+                self._region = _core.Region(found[1], id=found[0])
+                self._region.sync()
+            except ConnectionError:
+                if _core.find_name(self._name) == found:
+                    raise
+                self._region = None  # it was unlinked and left in between
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self._name) from None
         elif not self._flags & os.O_CREAT:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self._name)
         else:

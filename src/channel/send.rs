@@ -32,13 +32,14 @@ impl Channel {
             .map(|payload| message::encode(p, &self.id, Self::kind(to), task, payload))
             .collect::<Result<Vec<_>>>()?;
         let weight: usize = payloads.iter().map(|payload| weight(payload)).sum();
-        let done = if result { self.task_done()? } else { 0 };
+        if result {
+            self.drop_blob()?;
+        }
         let head = [
             to.to_string(),
             u8::from(result).to_string(),
             u8::from(wait).to_string(),
             weight.to_string(),
-            done.to_string(),
         ];
         let mut args: Vec<&[u8]> = head.iter().map(String::as_bytes).collect();
         args.extend(items.iter().map(Vec::as_slice));

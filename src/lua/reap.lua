@@ -17,11 +17,11 @@ for _, f in ipairs(call('HKEYS', M)) do
       local attempts = tonumber(string.sub(item, 2, 2)) or 0
       if (string.sub(item, 1, 1) == 'P' or string.sub(item, 1, 1) == 'Q') and attempts + 1 >= tonumber(ARGV[5]) then
         call('RPUSH', M .. ':q' .. (1 - ending), 'D' .. ARGV[4] .. ' ' .. item)
-        taken(ending, #item, call('HGET', M, 'bound'))
         keep(M .. ':q' .. (1 - ending))
       elseif item ~= 'A' then
         if (string.sub(item, 1, 1) == 'P' or string.sub(item, 1, 1) == 'Q') then item = string.sub(item, 1, 1) .. (attempts + 1) .. string.sub(item, 3) end
         call('LPUSH', M .. ':q' .. ending, item)
+        if call('HEXISTS', M, 'bound') == 1 then call('HINCRBY', M, 'b' .. ending, #item) end
         keep(M .. ':q' .. ending)
       end
     end

@@ -71,6 +71,8 @@ def run(python: Path, suite: str, options: list[str]) -> tuple[str, list[str]]:
         sys.exit(f"{suite} on {python} did not run:\n{done.stdout}{done.stderr}")
     tests = json.loads(out.read_text())["tests"]
     failed = [f"{name}: {test['status']}, {test['last']}" for name, test in tests.items() if test["status"] not in {"pass", "skip"}]
+    if not any(test["status"] == "pass" for test in tests.values()):
+        failed.append("no test ran")
     return " ".join(done.stdout.splitlines()[-2:]), failed
 
 

@@ -1,9 +1,29 @@
 """The work, which looks everything up in the settings."""
 
+import functools
+
 import settings
 from settings import TABLE
 
 COUNT = 0
+LEVEL = 0
+MARK = object()
+
+
+class Node:
+    """A class that knows itself."""
+
+
+Node.default = Node
+
+
+@functools.cache
+def level():
+    return LEVEL
+
+
+def is_default(value=MARK):
+    return value is MARK
 
 
 def one(item):

@@ -1,0 +1,6 @@
+-- A task was taken from one end (ARGV[3]), which weighs so much (ARGV[4]): it no longer stands in the way of others, though
+-- its result acknowledges it.
+local f, again = open('bound')
+if again then return again end
+taken(ARGV[3], ARGV[4], f[3])
+return answer('ok')
