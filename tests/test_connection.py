@@ -1,6 +1,7 @@
 """Pipes, listeners and clients."""
 
 import multiprocessing
+import os
 import selectors
 import socket
 from multiprocessing.connection import wait
@@ -163,3 +164,16 @@ def connect_and_send(address, key):
 
     with Client(address, authkey=key) as connection:
         connection.send("hello")
+
+
+def test_a_forked_child_leaves_the_parent_its_descriptor(smp):
+    here, there = smp.Pipe()
+    assert not wait([here], 0.01)
+    pid = os.fork()
+    if pid == 0:
+        here.close()
+        os._exit(0)
+    os.waitpid(pid, 0)
+    there.send("later")
+    assert wait([here], 30) == [here]
+    assert here.recv() == "later"

@@ -17,6 +17,7 @@ def main():
     settings.TABLE["from"] = "main"
     settings.registry.names.append("late")
     work.COUNT = 41
+    work.LEVEL = 5
     with multiprocessing.Pool(2) as pool:
         for row in pool.map(work.one, range(3)):
             print(row)

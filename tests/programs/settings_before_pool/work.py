@@ -37,4 +37,6 @@ def one(item):
         item * settings.FACTOR,
         COUNT,
         TABLE is settings.TABLE,
+        level(),
+        is_default(),
     )
