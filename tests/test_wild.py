@@ -56,6 +56,7 @@ def test_another_name_and_its_submodules(run, tmp_path):
         ("shared_blocks.py", ()),
         ("pipeline.py", ()),
         ("process_map.py", ()),
+        ("reusable_executor.py", ()),
         ("drop_in.py", ("--as", "multiprocess")),
     ],
 )

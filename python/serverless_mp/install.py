@@ -71,9 +71,10 @@ def install(as_: Iterable[str] = ()) -> None:
     if config.launcher() == "lambda":
         # pandarallel hands its workers paths in this directory, if there is such a one; a function would not find them.
         os.environ.setdefault("MEMORY_FS_ROOT", f"{os.devnull}/of-no-function")
-    from . import joblib_backend  # noqa: PLC0415 - only where it is wanted
+    from . import joblib_backend, loky_context  # noqa: PLC0415 - only where they are wanted
 
     joblib_backend.install()
+    loky_context.install()
 
 
 def _serve_as(names: Iterable[str]) -> None:
@@ -85,9 +86,11 @@ def _serve_as(names: Iterable[str]) -> None:
 
 def uninstall() -> None:
     """Gives the names back."""
-    from . import joblib_backend  # noqa: PLC0415 - only where it is wanted
+    from . import imports, joblib_backend, loky_context  # noqa: PLC0415 - only where they are wanted
 
+    imports.forget()
     joblib_backend.uninstall()
+    loky_context.uninstall()
     while _aliases:
         _aliases.pop().remove()
     reduction.pickle_by_value(False)

@@ -9,28 +9,24 @@ from __future__ import annotations
 
 import collections
 import hashlib
-import importlib.util
 import io
 import pickle
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import _core, cache, config, limits
+from . import _core, cache, config, imports, limits
 from .process import ServerlessProcess
 
 if TYPE_CHECKING:
-    from importlib.machinery import ModuleSpec
     from types import ModuleType
 
 _NAMES = ("loky", "multiprocessing")
-_MODULE = "joblib.parallel"
 # What a worker keeps of large arguments; a call seldom has more.
 _KEPT = 8
 # joblib's `max_nbytes`: from here on its workers see arrays read-only.
 _READ_ONLY = 1_000_000
 
-_replaced: dict[str, Any] = {}
+_replaced: list[tuple[dict[str, Any], str, Any]] = []
 _kept: collections.OrderedDict[str, bytes] = collections.OrderedDict()
 
 
@@ -235,44 +231,16 @@ def _make_backend() -> type:  # noqa: C901 - one class, which must be made late
 # ---- selecting it ----------------------------------------------------------------------------------------------
 
 
-class _Finder:
-    """Waits for joblib to be imported."""
-
-    def find_spec(self, name: str, *_: Any) -> ModuleSpec | None:
-        """The module's own spec, with our step after its execution."""
-        if name != _MODULE:
-            return None
-        sys.meta_path.remove(self)  # type: ignore[arg-type]
-        spec = importlib.util.find_spec(name)
-        if spec is not None and spec.loader is not None:
-            execute = spec.loader.exec_module
-
-            def exec_module(module: ModuleType) -> None:
-                execute(module)
-                _patch(module)
-
-            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
-        return spec
-
-
-_finder = _Finder()
-
-
 def install() -> None:
     """Puts our backend in the place of joblib's process backends, now or when joblib is imported."""
-    if _MODULE in sys.modules:
-        _patch(sys.modules[_MODULE])
-    elif _finder not in sys.meta_path:
-        sys.meta_path.insert(0, _finder)  # type: ignore[arg-type]
+    imports.when_imported("joblib.parallel", _patch)
 
 
 def uninstall() -> None:
     """Gives joblib its own back."""
-    if _finder in sys.meta_path:
-        sys.meta_path.remove(_finder)  # type: ignore[arg-type]
     _drop_pool()
-    if _MODULE in sys.modules:
-        sys.modules[_MODULE].BACKENDS.update(_replaced)
+    for names, name, backend in _replaced:
+        names[name] = backend
     _replaced.clear()
 
 
@@ -280,5 +248,5 @@ def _patch(module: ModuleType) -> None:
     backend = _make_backend()
     for name in _NAMES:
         if name in module.BACKENDS:
-            _replaced[name] = module.BACKENDS[name]
+            _replaced.append((module.BACKENDS, name, module.BACKENDS[name]))
             module.BACKENDS[name] = backend

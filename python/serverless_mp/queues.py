@@ -7,6 +7,8 @@ and its feeder has not sent.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 from multiprocessing import queues
 from queue import Empty, Full
@@ -47,6 +49,20 @@ class _Room:
         if self.semaphore is not None:
             self.semaphore._semlock.post()
 
+    def __reduce__(self) -> Any:
+        return _Room, (self.semaphore,)
+
+
+class _NoLock(contextlib.nullcontext[None]):
+    """Where CPython keeps readers or writers apart. Each of them is one step here."""
+
+    def acquire(self) -> bool:
+        """At once."""
+        return True
+
+    def release(self) -> None:
+        """Nothing was taken."""
+
 
 class Queue(queues.Queue):
     """CPython's queue with its feeder thread."""
@@ -63,8 +79,8 @@ class Queue(queues.Queue):
         self._is_fork_ctx = fork
         self._reader = reader
         self._writer = writer
-        # For CPython's feeder, which is the only one here to write.
-        self._wlock = threading.Lock()
+        self._rlock = self._wlock = _NoLock()
+        self._opid = os.getpid()
         self._sem = _Room(semaphore)
         self._reset()
 
@@ -162,15 +178,19 @@ class SimpleQueue(queues.SimpleQueue):
     """CPython's; a channel's ends need no locks."""
 
     def __init__(self, *, ctx: Any = None) -> None:
-        self.__setstate__((*Pipe(duplex=False), spawning.is_fork(ctx)))
+        self._restore(*Pipe(duplex=False), spawning.is_fork(ctx))
+
+    def _restore(self, reader: Any, writer: Any, fork: bool) -> None:
+        self._reader, self._writer, self._is_fork_ctx = reader, writer, fork
+        self._rlock = self._wlock = _NoLock()
+        self._poll = reader.poll
 
     def __getstate__(self) -> Any:
         spawning.check(self, self._is_fork_ctx)
         return self._reader, self._writer, self._is_fork_ctx
 
     def __setstate__(self, state: Any) -> None:
-        self._reader, self._writer, self._is_fork_ctx = state
-        self._poll = self._reader.poll
+        self._restore(*state)
 
     def get(self) -> Any:
         """The next item."""

@@ -74,15 +74,18 @@ class Condition(synchronize.Condition):
 
     def __init__(self, lock: Any = None, *, ctx: Any = None) -> None:
         lock = lock or RLock(ctx=ctx)
-        self.__setstate__((lock, _core.Condition(lock._semlock)))
+        self._restore(lock, _core.Condition(lock._semlock))
+
+    def _restore(self, lock: Any, condition: Any) -> None:
+        self._lock, self._condition = lock, condition
+        self._make_methods()
 
     def __getstate__(self) -> Any:
         return self._lock, spawning.hold(self, self._condition)
 
     def __setstate__(self, state: Any) -> None:
-        self._lock, condition = state
-        self._condition = _core.Condition(self._lock._semlock, id=condition) if isinstance(condition, str) else condition
-        self._make_methods()
+        lock, ident = state
+        self._restore(lock, _core.Condition(lock._semlock, id=ident))
 
     def wait(self, timeout: float | None = None) -> bool:
         """Gives the lock back, waits for a notification, takes the lock again. False when the time was over first."""
@@ -148,15 +151,19 @@ class Barrier(threading.Barrier):
 
     def __init__(self, parties: int, action: Any = None, timeout: float | None = None, *, ctx: Any = None) -> None:
         session.ensure()
-        self.__setstate__((parties, action, timeout, spawning.is_fork(ctx), _core.Barrier(parties)))
+        self._restore(parties, action, timeout, spawning.is_fork(ctx), _core.Barrier(parties))
+
+    def _restore(self, parties: int, action: Any, timeout: float | None, fork: bool, barrier: Any) -> None:
+        self._parties, self._action, self._timeout = parties, action, timeout
+        self._is_fork_ctx, self._barrier = fork, barrier
 
     def __getstate__(self) -> Any:
         ident = spawning.hold(self, self._barrier, self._is_fork_ctx)
         return self._parties, self._action, self._timeout, self._is_fork_ctx, ident
 
     def __setstate__(self, state: Any) -> None:
-        self._parties, self._action, self._timeout, self._is_fork_ctx, barrier = state
-        self._barrier = _core.Barrier(self._parties, id=barrier) if isinstance(barrier, str) else barrier
+        parties, action, timeout, fork, ident = state
+        self._restore(parties, action, timeout, fork, _core.Barrier(parties, id=ident))
 
     def wait(self, timeout: float | None = None) -> int:
         """Waits for all parties; this one's index among them. Raises BrokenBarrierError."""

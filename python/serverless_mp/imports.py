@@ -1,0 +1,56 @@
+"""What is to be done to a module of a library as soon as that is imported, be it now, later or never."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+    Step = Callable[[ModuleType], None]
+
+
+class _Finder:
+    """Waits for modules to be imported."""
+
+    def __init__(self) -> None:
+        self.steps: dict[str, Step] = {}
+
+    def find_spec(self, name: str, *_: Any) -> ModuleSpec | None:
+        """The module's own spec, with our step after its execution."""
+        step = self.steps.pop(name, None)
+        spec = importlib.util.find_spec(name) if step is not None else None
+        if step is None or spec is None or spec.loader is None:
+            return spec
+        execute = spec.loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            execute(module)
+            step(module)
+
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
+_finder = _Finder()
+
+
+def when_imported(name: str, step: Step) -> None:
+    """Calls `step` with the module of this name: at once if it is imported already, else right after it was executed."""
+    if name in sys.modules:
+        step(sys.modules[name])
+        return
+    if _finder not in sys.meta_path:
+        sys.meta_path.insert(0, _finder)  # type: ignore[arg-type]
+    _finder.steps[name] = step
+
+
+def forget() -> None:
+    """No step is waited with any more."""
+    _finder.steps.clear()
+    if _finder in sys.meta_path:
+        sys.meta_path.remove(_finder)  # type: ignore[arg-type]
