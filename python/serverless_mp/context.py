@@ -174,6 +174,10 @@ class ServerlessDefaultContext(Factories, DefaultContext):  # type: ignore[misc]
         """The context that is set, or ours of another name."""
         return DefaultContext.get_context(self) if method is None else _of(method)
 
+    def get_all_start_methods(self) -> list[str]:
+        """CPython's. Since 3.14 it knows of every context that is registered."""
+        return [name for name in super().get_all_start_methods() if name != ServerlessContext._name]
+
 
 class Process(BaseProcess):
     """A process of the default context's start method."""

@@ -176,6 +176,10 @@ class Popen:
                 if self.wait(timeout=0.1) is None:
                     raise
 
+    def interrupt(self) -> None:
+        """SIGINT."""
+        self._send_signal(signal.SIGINT)
+
     def terminate(self) -> None:
         """SIGTERM."""
         self._send_signal(signal.SIGTERM)
