@@ -13,12 +13,16 @@ from multiprocessing.context import (
     DefaultContext,
     ProcessError,
     TimeoutError,  # noqa: A004 - CPython's name
+    assert_spawning,
+    get_spawning_popen,
+    set_spawning_popen,
 )
 from typing import Any
 
 from .process import BaseProcess, ForkProcess, ForkServerProcess, ServerlessProcess, SpawnProcess
 
 __all__ = ["AuthenticationError", "BufferTooShort", "ProcessError", "TimeoutError"]
+__all__ += ["assert_spawning", "get_spawning_popen", "set_spawning_popen"]
 
 
 class Factories(BaseContext):

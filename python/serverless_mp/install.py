@@ -27,6 +27,7 @@ _SUBMODULES = {
     "heap": ("Arena",),
     "managers": ("BaseManager", "SharedMemoryManager", "SyncManager"),
     "pool": ("Pool",),
+    "reduction": ("recv_handle", "send_handle"),
     "resource_sharer": ("_resource_sharer", "stop"),
     "queues": ("JoinableQueue", "Queue", "SimpleQueue"),
     "shared_memory": ("ShareableList", "SharedMemory"),

@@ -1,14 +1,22 @@
 """What is pickled, and what an object that cannot be pickled is told.
 
-As `multiprocessing.reduction`: CPython's ForkingPickler. Added: a note that leads to the culprit.
+As `multiprocessing.reduction`: CPython's ForkingPickler. Added: a note that leads to the culprit. A handle, which CPython sends
+over the connection's own socket, here goes beside it, to a process of this machine.
 """
 
 from __future__ import annotations
 
 import io
-from multiprocessing.reduction import ForkingPickler
+from multiprocessing import reduction, resource_sharer
+from multiprocessing.reduction import DupFd, ForkingPickler, dump, recvfds, register, sendfds
 from typing import Any
 
+from . import _core
+
+__all__ = ["DupFd", "ForkingPickler", "dump", "recv_handle", "recvfds", "register", "send_handle", "sendfds"]
+
+# CPython's own, which `install()` hides.
+_send_handle, _recv_handle = reduction.send_handle, reduction.recv_handle
 _DEPTH = 6
 _by_value = False
 
@@ -39,6 +47,29 @@ def loads(data: bytes) -> Any:
     from . import main_module  # noqa: PLC0415 - cloudpickle, which is rarely needed
 
     return main_module.load_object(io.BytesIO(data))
+
+
+def send_handle(conn: Any, handle: int, destination_pid: int) -> None:
+    """Sends a file descriptor to another process of this machine, which duplicates it when it receives it."""
+    if _is_ours(conn):
+        conn.send(DupFd(handle))
+    else:
+        _send_handle(conn, handle, destination_pid)
+
+
+def recv_handle(conn: Any) -> int:
+    """A file descriptor that another process has sent. Raises RuntimeError for anything else."""
+    if not _is_ours(conn):
+        return _recv_handle(conn)
+    handle = conn.recv()
+    if not isinstance(handle, resource_sharer.DupFd):
+        message = f"received no handle but {handle!r:.80}"
+        raise RuntimeError(message)  # noqa: TRY004 - as CPython's
+    return handle.detach()
+
+
+def _is_ours(conn: Any) -> bool:
+    return isinstance(getattr(conn, "_handle", None), _core.Channel)
 
 
 def explain(error: BaseException, obj: Any, name: str) -> None:

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import threading
 from multiprocessing import connection, process, resource_sharer, util
+from multiprocessing.resource_sharer import DupFd
 from typing import Any
+
+__all__ = ["DupFd", "stop"]
 
 
 class ResourceSharer(resource_sharer._ResourceSharer):  # type: ignore[name-defined,misc]
