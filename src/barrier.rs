@@ -42,14 +42,14 @@ impl Barrier {
                     &self.held.id,
                     rest,
                     wait::by(deadline),
-                    &scripts::BARRIER_CANCEL,
+                    &wait::FOR_PARTIES,
                 )? {
                     Waited::Token(token) => match token.strip_prefix("ok") {
                         Some(map) => p.memory.acquire(p, map).map(|()| (index, "ok")),
                         None => Ok((index, "broken")),
                     },
                     Waited::Timeout => Ok((index, "broken")),
-                    Waited::Stopped(e, _) => Err(e),
+                    Waited::Stopped(e) => Err(e),
                 }
             }
             _ => Ok((index, "broken")),

@@ -40,6 +40,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     rung: bool,
+    /// How often it was rung: who has seen an empty channel does not silence a bell that was rung meanwhile.
+    rings: u64,
     /// Whether the thread should peek.
     armed: bool,
     /// How often it was armed: what was seen before the last time says nothing any more.
@@ -57,19 +59,12 @@ impl Bells {
             known.iter().filter_map(Weak::upgrade).collect()
         };
         for bell in bells {
-            let epoch = {
-                let state = bell.state.lock().expect("no panic under this lock");
-                if !state.armed || state.closed {
-                    continue;
-                }
-                state.epoch
-            };
-            // Who cannot ask leaves it to the bell's own thread.
-            if let Ok((n, eof)) = channel::length(p, &bell.id, bell.end)
+            while let Some(epoch) = bell.armed()
+                // Who cannot ask leaves it to the bell's own thread.
+                && let Ok((n, eof)) = channel::length(p, &bell.id, bell.end)
                 && (n > 0 || eof)
-            {
-                bell.ring_if(epoch);
-            }
+                && !bell.ring_if(epoch)
+            {}
         }
     }
 }
@@ -85,10 +80,15 @@ impl Bell {
             read,
             write,
             stop,
-            state: Mutex::default(),
+            // From its first moment: nothing goes unnoticed.
+            state: Mutex::new(State {
+                armed: true,
+                ..State::default()
+            }),
             changed: Condvar::new(),
         });
         let mut bells = p.bells.0.lock().expect("no panic under this lock");
+        bells.retain(|bell| bell.strong_count() > 0);
         bells.push(Arc::downgrade(&shared));
         drop(bells);
         let theirs = shared.clone();
@@ -112,15 +112,32 @@ impl Bell {
         self.process.is_current()
     }
 
-    /// What was just seen of the channel. After a take: false, and whether there is more is for the thread to see.
-    pub fn set(&self, ready: bool) {
+    /// Something was taken: whether there is more is for the thread to see.
+    pub fn taken(&self) {
+        if self.is_current() {
+            let mut state = self.shared.state.lock().expect("no panic under this lock");
+            self.shared.hush(&mut state);
+        }
+    }
+
+    /// How often it was rung: to be asked before the channel is looked at.
+    pub fn rings(&self) -> u64 {
+        if !self.is_current() {
+            return 0;
+        }
+        let state = self.shared.state.lock().expect("no panic under this lock");
+        state.rings
+    }
+
+    /// What was seen of the channel since it had been rung so often.
+    pub fn seen(&self, ready: bool, rings: u64) {
         if !self.is_current() {
             return;
         }
         let mut state = self.shared.state.lock().expect("no panic under this lock");
         if ready {
             self.shared.ring(&mut state);
-        } else {
+        } else if state.rings == rings {
             self.shared.hush(&mut state);
         }
     }
@@ -144,6 +161,7 @@ impl Drop for Bell {
 impl Shared {
     fn ring(&self, state: &mut State) {
         state.armed = false;
+        state.rings += 1;
         if !state.rung && write(&self.write, b"x").is_ok() {
             state.rung = true;
         }
@@ -159,12 +177,20 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// There was something to take; unless it may have been taken since.
-    fn ring_if(&self, epoch: u64) {
+    /// Since when it is armed; None if it is not.
+    fn armed(&self) -> Option<u64> {
+        let state = self.state.lock().expect("no panic under this lock");
+        (state.armed && !state.closed).then_some(state.epoch)
+    }
+
+    /// There was something to take. False if it may have been taken since.
+    fn ring_if(&self, epoch: u64) -> bool {
         let mut state = self.state.lock().expect("no panic under this lock");
-        if state.armed && state.epoch == epoch {
+        let is_still = state.armed && state.epoch == epoch;
+        if is_still {
             self.ring(&mut state);
         }
+        is_still
     }
 
     fn watch(&self, p: &Process) {
@@ -191,14 +217,18 @@ impl Shared {
             );
             match outcome {
                 Ok(Outcome::Again | Outcome::Reply(Value::Nil)) => {}
-                Ok(Outcome::Reply(_)) => self.ring_if(epoch),
-                // Closed, or the session is gone: then a reader must not sleep.
+                Ok(Outcome::Reply(_)) => {
+                    self.ring_if(epoch);
+                }
+                // Closed, or the store does not answer: then a reader must not sleep. It may answer again.
                 Ok(Outcome::Stopped(..)) | Err(_) => {
                     let mut state = self.state.lock().expect("no panic under this lock");
                     if !state.closed {
                         self.ring(&mut state);
                     }
-                    return;
+                    if p.healthy().is_err() {
+                        return;
+                    }
                 }
             }
         }

@@ -25,7 +25,6 @@ use crate::message::{self, Message};
 use crate::process::{self, Args, Process};
 use crate::scripts::{self, Script};
 use crate::wait;
-use send::weight;
 
 /// Items that `recv_many` takes at once.
 const MANY: usize = 256;
@@ -157,7 +156,7 @@ impl Channel {
                 }
             };
             if let Some(bell) = self.bell.lock().expect("no panic under this lock").as_ref() {
-                bell.set(false);
+                bell.taken();
             }
             match value {
                 Value::BulkString(item) => return self.received(&item, hold),
@@ -183,7 +182,7 @@ impl Channel {
             return Err(Error::Eof);
         }
         if let Some(dead) = item.strip_prefix(b"D") {
-            self.acknowledge(0)?;
+            self.count_taken(&scripts::TAKE_DONE, 0)?;
             let (code, task) = dead.split_at(dead.iter().position(|b| *b == b' ').unwrap_or(0));
             let code = String::from_utf8_lossy(code).parse().unwrap_or(1);
             let task = message::decode(
@@ -195,20 +194,16 @@ impl Channel {
             return Ok(Item::Died(code, task));
         }
         let decoded = message::decode(p, &self.id, Self::kind(self.end), item);
+        let weight = message::weight_of(item).map_or(0, |(weight, _)| weight);
+        let blob = decoded.as_ref().ok().and_then(|m| m.blob.clone());
         if hold && decoded.is_ok() && matches!(item[0], b'P' | b'Q') {
-            let (blob, weight) = decoded
-                .as_ref()
-                .map_or((None, 0), |m| (m.blob.clone(), weight(&m.payload)));
             *self.blob.lock().expect("no panic under this lock") = blob;
             self.count_taken(&scripts::TASK_TAKEN, weight)?;
         } else {
             // A payload that is refused is not offered again either.
-            self.acknowledge(decoded.as_ref().map_or(0, |m| weight(&m.payload)))?;
-            if let Ok(Message {
-                blob: Some(blob), ..
-            }) = &decoded
-            {
-                p.post(&scripts::DROP, blob, &Args(&[]))?;
+            self.count_taken(&scripts::TAKE_DONE, weight)?;
+            if let Some(blob) = blob {
+                p.post(&scripts::DROP, &blob, &Args(&[]))?;
             }
         }
         let message = decoded?;
@@ -216,10 +211,7 @@ impl Channel {
         Ok(Item::Message(message))
     }
 
-    fn acknowledge(&self, weight: usize) -> Result<()> {
-        self.count_taken(&scripts::TAKE_DONE, weight)
-    }
-
+    /// Has what was taken from this end acknowledged, or counted as a task in work.
     fn count_taken(&self, script: &'static Script, weight: usize) -> Result<()> {
         let args = [self.end.to_string(), weight.to_string()];
         self.now()?.post(
@@ -244,18 +236,18 @@ impl Channel {
     /// Whether there is something to take, the end of file included.
     fn ready(&self, until: Until<'_>, block: bool) -> Result<bool> {
         self.check_open()?;
-        if self.eof.load(Ordering::Acquire) {
-            return Ok(true);
-        }
+        let eof = self.eof.load(Ordering::Acquire);
         if !block {
-            let (n, eof) = self.length()?;
-            if n == 0
-                && !eof
-                && let Some(bell) = self.bell.lock().expect("no panic under this lock").as_ref()
-            {
-                bell.set(false);
+            let bell = || self.bell.lock().expect("no panic under this lock");
+            let rings = bell().as_ref().map_or(0, Bell::rings);
+            let ready = eof || self.length().map(|(n, eof)| n > 0 || eof)?;
+            if let Some(bell) = bell().as_ref() {
+                bell.seen(ready, rings);
             }
-            return Ok(n > 0 || eof);
+            return Ok(ready);
+        }
+        if eof {
+            return Ok(true);
         }
         let p = self.now()?;
         let key = keys::items(&p.key(&self.id), self.end);
@@ -276,6 +268,18 @@ impl Channel {
         }
     }
 
+    /// Of this end's bell, which is made when it is first asked for.
+    fn descriptor(&self) -> Result<i32> {
+        let mut bell = self.bell.lock().expect("no panic under this lock");
+        match bell.as_ref() {
+            Some(bell) if bell.is_current() => Ok(bell.fd()),
+            _ => {
+                let new = Bell::new(self.now()?, self.id.clone(), self.end)?;
+                Ok(bell.insert(new).fd())
+            }
+        }
+    }
+
     /// The next message, for a thread of ours.
     pub fn next(&self, wake: Until<'_>) -> Result<Vec<u8>> {
         loop {
@@ -286,6 +290,9 @@ impl Channel {
     }
 
     pub fn shut(&self) {
+        if let Ok(p) = self.now() {
+            p.doubt(&self.id); // this thread need not remember it any more
+        }
         self.held.lock().expect("no panic under this lock").take();
         self.bell.lock().expect("no panic under this lock").take();
     }
@@ -434,14 +441,9 @@ impl Channel {
     /// A file descriptor that is readable while there is something to take.
     fn fileno(&self, py: Python<'_>) -> PyResult<i32> {
         Ok(py.detach(|| {
-            let ready = self.ready(Until::default(), false)?;
-            let mut bell = self.bell.lock().expect("no panic under this lock");
-            if bell.as_ref().is_none_or(|bell| !bell.is_current()) {
-                *bell = Some(Bell::new(self.now()?, self.id.clone(), self.end)?);
-            }
-            let bell = bell.as_ref().expect("made above");
-            bell.set(ready);
-            Ok::<_, Error>(bell.fd())
+            let fd = self.descriptor()?;
+            self.ready(Until::default(), false)?;
+            Ok::<_, Error>(fd)
         })?)
     }
 

@@ -38,7 +38,7 @@ impl Condition {
             &self.held.id,
             waiter,
             wait::by(wait::deadline(timeout)),
-            &scripts::CANCEL,
+            &wait::FOR_NOTIFICATION,
         )?;
         // Whatever ended the wait, its caller holds the lock again.
         let mut raised = None;
@@ -50,12 +50,7 @@ impl Condition {
         }
         lock.take_up(count);
         match ended {
-            Waited::Stopped(e, token) => {
-                if token.is_some() {
-                    self.wake(1)?; // a notification that this waiter did not live to use
-                }
-                Err(e)
-            }
+            Waited::Stopped(e) => Err(e),
             Waited::Token(_) => raised.map_or(Ok(true), Err),
             Waited::Timeout => raised.map_or(Ok(false), Err),
         }

@@ -45,11 +45,11 @@ impl Gate {
                     &self.held.id,
                     waiter,
                     wait::by(deadline),
-                    &scripts::CANCEL,
+                    &wait::FOR_NEWS,
                 )? {
                     Waited::Token(token) => token,
                     Waited::Timeout => return Ok(false),
-                    Waited::Stopped(e, _) => return Err(e),
+                    Waited::Stopped(e) => return Err(e),
                 }
             }
             None => reply,

@@ -158,6 +158,7 @@ fn beat(p: &'static Process) -> Result<()> {
             match p.plain(p.key(keys::SESSION), &Args(&[b"EXISTS"])) {
                 Ok(Value::Int(1)) => {
                     silent = Duration::ZERO;
+                    p.debts.settle(p);
                     if p.session.parent.is_none() && p.session.ttl > 0 {
                         // What fails now is tried again at the next beat, well within the lease.
                         let _ = renew(p);

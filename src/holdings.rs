@@ -117,7 +117,14 @@ impl Process {
         self.settle()
     }
 
-    fn reap_object(&self, object: &str, number: &str, exit_code: i32, attempts: u32) -> Result<()> {
+    /// The same of one object.
+    pub fn reap_object(
+        &self,
+        object: &str,
+        number: &str,
+        exit_code: i32,
+        attempts: u32,
+    ) -> Result<()> {
         let args = [
             number.to_owned(),
             exit_code.to_string(),

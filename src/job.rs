@@ -94,7 +94,7 @@ fn write_record(p: &Process, number: &str, child: &str, payload: &[u8]) -> Resul
     let job = keys::job(number);
     p.create(&keys::process(child), 0, &[b"n0", b"1", b"n1", b"1"])?;
     let record = message::encode(p, &job, RECORD, false, payload)?;
-    p.create(&job, 0, &[b"record", &record])?;
+    p.create(&job, 0, &[b"record", &record.bytes])?;
     p.settle()
 }
 
@@ -289,7 +289,7 @@ pub fn tell(p: &Process, to: &str, event: &[u8], wait: bool) -> Result<()> {
     p.post(
         &scripts::SEND,
         &object,
-        &Args(&[b"0", b"0", b"0", b"0", &item]),
+        &Args(&[b"0", b"0", b"0", b"0", &item.bytes]),
     )?;
     if wait { p.settle() } else { Ok(()) }
 }

@@ -4,7 +4,7 @@
 //!
 //! | key               | what                                                                              |
 //! |-------------------|-----------------------------------------------------------------------------------|
-//! | `smp:{S.T}ID`     | hash: `ttl`; `n0 n1` holders of each end; `hE:HOLDER`; `cCALLER` the caller's last command and its answer; `f` there is a map; then by kind: `v` value of a semaphore, `z` count of a gate, `count broken` of a barrier, `bound b0 b1` of a pipe (bytes it may hold, and holds for each end), `version G:I` of a region, `record claim exit` of a job |
+//! | `smp:{S.T}ID`     | hash: `ttl`; `n0 n1` holders of each end; `hE:HOLDER`; `cCALLER` the caller's last command and its answer; `f` there is a map; then by kind: `v` value of a semaphore, `z` count of a gate, `count broken` of a barrier, `bound b0 b1` of a pipe (bytes it may hold, and holds for each end) and `T:CALLER` where a thread works on a task, `version G:I` of a region, `record claim exit` of a job |
 //! | `..:q0 ..:q1`     | list: items for end 0 and for end 1 of a pipe (`q0` of a barrier: parties whose action runs) |
 //! | `..:I:CALLER`     | list: items taken by this thread and not yet acknowledged, then an anchor           |
 //! | `..:w`            | list: waiters, the longest first                                                    |

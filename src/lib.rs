@@ -88,6 +88,11 @@ mod _core {
     }
 
     #[pyfunction]
+    fn is_lost() -> bool {
+        process::current().is_ok_and(|p| p.healthy().is_err())
+    }
+
+    #[pyfunction]
     fn check_url(url: &str) -> PyResult<()> {
         Ok(heart::check_url(url)?)
     }

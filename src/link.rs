@@ -136,6 +136,7 @@ impl Link {
     /// Sends a command and waits for its reply.
     pub fn call(&mut self, p: &Process, request: &Request) -> Result<Value> {
         self.raise_deferred()?;
+        self.settle_elsewhere(p, &request.keys[0])?;
         let mut request = Repeat::new(request);
         loop {
             match self.attempt(p, request.get()) {
@@ -165,6 +166,7 @@ impl Link {
 
     /// Sends a command and returns; its reply is read before anything that could be observed elsewhere.
     pub fn post(&mut self, p: &Process, request: Request) -> Result<()> {
+        self.settle_elsewhere(p, &request.keys[0])?;
         let place = p.store.route(&request.keys[0]);
         let packed = request.pack(&self.caller);
         let lane = self.lanes.entry(place.to_string()).or_default();
@@ -236,18 +238,21 @@ impl Link {
         Ok(())
     }
 
+    /// There is no order between the nodes of a cluster: what was posted to others comes before what is sent to this one.
+    fn settle_elsewhere(&mut self, p: &Process, key: &str) -> Result<()> {
+        let is_elsewhere = self.lanes.len() > 1 && self.unread.load(Ordering::Acquire) > 0 && {
+            let name = p.store.route(key).to_string();
+            let mut lanes = self.lanes.iter();
+            lanes.any(|(n, lane)| *n != name && !lane.unread.is_empty())
+        };
+        if is_elsewhere { self.settle(p) } else { Ok(()) }
+    }
+
     /// A blocking command. Only its reply, or what `until` names, ends it.
     pub fn block(&mut self, p: &Process, request: &Request, until: Until<'_>) -> Result<Outcome> {
+        self.settle_elsewhere(p, &request.keys[0])?;
         let place = p.store.route(&request.keys[0]);
         let name = place.to_string();
-        if self
-            .lanes
-            .iter()
-            .any(|(n, lane)| *n != name && !lane.unread.is_empty())
-        {
-            // During the wait only this node's replies are read, and other threads wait for them all.
-            self.settle(p)?;
-        }
         if let Err(e) = self.connect(p, &place) {
             self.drop_conn(&name);
             self.trouble.after(e)?;

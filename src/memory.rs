@@ -40,6 +40,7 @@ pub struct Memory {
 
 /// One region in this process.
 pub struct Shared {
+    process: &'static Process,
     pub id: String,
     pub buffer: Buffer,
     state: Mutex<Twin>,
@@ -52,51 +53,39 @@ struct Twin {
 }
 
 impl Memory {
-    /// Enters a region; one that others wrote before is fetched.
-    pub fn attach(&self, p: &Process, id: &str, size: usize) -> Result<Arc<Shared>> {
-        let region = Arc::new(Shared {
-            id: id.to_owned(),
-            buffer: Buffer::new(size),
-            state: Mutex::new(Twin {
-                bytes: vec![0; size],
-                version: 0,
-            }),
-        });
-        self.regions
-            .lock()
-            .expect("no panic under this lock")
-            .insert(id.to_owned(), Arc::downgrade(&region));
-        self.count.fetch_add(1, Ordering::AcqRel);
-        if self
-            .seen
-            .lock()
-            .expect("no panic under this lock")
-            .get(id)
-            .is_some_and(|v| *v > 0)
-        {
-            region.refresh(p)?;
-        }
+    /// Enters a region, of which a process has one buffer; what others have written and this process knows of is fetched.
+    pub fn attach(&self, p: &'static Process, id: &str, size: usize) -> Result<Arc<Shared>> {
+        let region = {
+            let mut regions = self.regions.lock().expect("no panic under this lock");
+            let known = regions.get(id).and_then(Weak::upgrade);
+            known.unwrap_or_else(|| {
+                let region = Arc::new(Shared {
+                    process: p,
+                    id: id.to_owned(),
+                    buffer: Buffer::new(size),
+                    state: Mutex::new(Twin {
+                        bytes: vec![0; size],
+                        version: 0,
+                    }),
+                });
+                regions.insert(id.to_owned(), Arc::downgrade(&region));
+                self.count.store(regions.len(), Ordering::Release);
+                region
+            })
+        };
+        self.refresh_stale(p, &region)?;
         Ok(region)
     }
 
-    /// The region as this process has it already.
-    pub fn get(&self, id: &str) -> Option<Arc<Shared>> {
-        self.regions
-            .lock()
-            .expect("no panic under this lock")
+    /// Nobody in this process has it any more.
+    fn forget(&self, id: &str) {
+        let mut regions = self.regions.lock().expect("no panic under this lock");
+        if regions
             .get(id)
-            .and_then(Weak::upgrade)
-    }
-
-    pub fn detach(&self, id: &str) {
-        if self
-            .regions
-            .lock()
-            .expect("no panic under this lock")
-            .remove(id)
-            .is_some()
+            .is_some_and(|region| region.strong_count() == 0)
         {
-            self.count.fetch_sub(1, Ordering::AcqRel);
+            regions.remove(id);
+            self.count.store(regions.len(), Ordering::Release);
         }
     }
 
@@ -104,9 +93,7 @@ impl Memory {
     pub fn publish(&self, p: &Process) -> Result<String> {
         if self.count.load(Ordering::Acquire) > 0 {
             for region in self.all() {
-                if let Some(version) = region.publish(p)? {
-                    self.saw(&region.id, version);
-                }
+                region.unless_left(p, region.publish(p))?;
             }
         }
         let seen = self.seen.lock().expect("no panic under this lock");
@@ -129,18 +116,20 @@ impl Memory {
             return Ok(());
         }
         for region in self.all() {
-            let wanted = self
-                .seen
-                .lock()
-                .expect("no panic under this lock")
-                .get(&region.id)
-                .copied();
-            let known = region.twin().map(|twin| twin.version);
-            if known.is_some_and(|known| wanted.unwrap_or(0) > known) {
-                region.refresh(p)?;
-            }
+            region.unless_left(p, self.refresh_stale(p, &region))?;
         }
         Ok(())
+    }
+
+    fn refresh_stale(&self, p: &Process, region: &Shared) -> Result<()> {
+        let wanted = {
+            let seen = self.seen.lock().expect("no panic under this lock");
+            seen.get(&region.id).copied().unwrap_or(0)
+        };
+        match region.twin() {
+            Some(mut twin) if wanted > twin.version => region.refresh(p, &mut twin),
+            _ => Ok(()),
+        }
     }
 
     fn saw(&self, id: &str, version: u64) {
@@ -168,11 +157,27 @@ impl Shared {
         Some(self.state.lock().expect("no panic under this lock"))
     }
 
-    /// Sends the bytes that differ from the twin. The region's new version, if there were any.
-    fn publish(&self, p: &Process) -> Result<Option<u64>> {
-        let Some(mut twin) = self.twin() else {
-            return Ok(None);
+    /// Another thread may let go of the region while this one is at it, which is no error.
+    fn unless_left(&self, p: &Process, result: Result<()>) -> Result<()> {
+        let is_held = || {
+            let handles = p.handles.lock().expect("no panic under this lock");
+            handles.contains_key(&(self.id.clone(), 0))
         };
+        match result {
+            Err(Error::Lost(_)) if !is_held() => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Sends the bytes that differ from the twin.
+    fn publish(&self, p: &Process) -> Result<()> {
+        match self.twin() {
+            Some(mut twin) => self.publish_from(p, &mut twin),
+            None => Ok(()),
+        }
+    }
+
+    fn publish_from(&self, p: &Process, twin: &mut Twin) -> Result<()> {
         let mut spans: Vec<(usize, Vec<u8>)> = Vec::new();
         let (mut bytes, mut newest) = (0, None);
         let before = twin.version;
@@ -201,8 +206,9 @@ impl Shared {
             if version == before + sent {
                 twin.version = version;
             }
+            p.memory.saw(&self.id, version);
         }
-        Ok(newest)
+        Ok(())
     }
 
     fn send(&self, p: &Process, spans: &[(usize, Vec<u8>)]) -> Result<u64> {
@@ -221,18 +227,17 @@ impl Shared {
 
     /// For who attaches or leaves by name, with no other synchronisation: both directions at once.
     pub fn sync(&self, p: &Process) -> Result<()> {
-        if let Some(version) = self.publish(p)? {
-            p.memory.saw(&self.id, version);
-        }
-        p.settle()?;
-        self.refresh(p)
-    }
-
-    /// Fetches what is newer in the store.
-    fn refresh(&self, p: &Process) -> Result<()> {
-        let Some(known) = self.twin().map(|twin| twin.version.to_string()) else {
+        let Some(mut twin) = self.twin() else {
             return Ok(());
         };
+        self.publish_from(p, &mut twin)?;
+        p.settle()?;
+        self.refresh(p, &mut twin)
+    }
+
+    /// Fetches what is newer in the store. Nothing is published meanwhile: an older content would come over it.
+    fn refresh(&self, p: &Process, twin: &mut Twin) -> Result<()> {
+        let known = twin.version.to_string();
         let granules = self.buffer.len().div_ceil(GRANULE).to_string();
         let (mut next, mut first_version) = (0_i64, None);
         while next >= 0 {
@@ -256,7 +261,6 @@ impl Shared {
             // The whole is at least as new as it was at the first piece.
             first_version.get_or_insert(u64::try_from(*version).unwrap_or(0));
             next = *more;
-            let mut twin = self.state.lock().expect("no panic under this lock");
             for pair in rest.chunks_exact(2) {
                 if let [Value::Int(granule), Value::BulkString(content)] = pair {
                     let start = usize::try_from(*granule).unwrap_or(0) * GRANULE;
@@ -266,8 +270,16 @@ impl Shared {
                 }
             }
         }
-        let mut twin = self.state.lock().expect("no panic under this lock");
         twin.version = twin.version.max(first_version.unwrap_or(0));
+        p.memory.saw(&self.id, twin.version);
         Ok(())
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if self.process.is_current() {
+            self.process.memory.forget(&self.id);
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! What travels through a pipe or stands in a job's record: a payload with the sender's map, sealed.
 //!
-//! An item begins with a letter and a digit: `I` a message, `P` a task that must be acknowledged by its result
-//! (the digit counts how often it was begun), `B` and `Q` the same with the payload in a blob of its own, since it
-//! is big. `E` alone is the end of file, `A` an anchor, `D` a task whose worker died.
+//! An item begins with a letter, a digit, its weight and a space. `I` is a message, `P` a task that must be acknowledged by
+//! its result (the digit counts how often it was begun), `B` and `Q` are the same with the payload in a blob of its own,
+//! since it is big. `E` alone is the end of file, `A` an anchor, `D` a task whose worker died.
 
 use crate::error::{Error, Result};
 use crate::process::{Args, Process};
@@ -15,6 +15,17 @@ const PIECE: usize = 1 << 20;
 /// Pieces in one command, on the way there and back.
 const AT_ONCE: usize = 4;
 
+/// What an item weighs in the store beside its payload, in bytes.
+const OVERHEAD: usize = 256;
+
+/// What is sent.
+pub struct Item {
+    pub bytes: Vec<u8>,
+    /// The object that the payload lies in, if it is big.
+    pub blob: Option<String>,
+}
+
+/// What is received.
 pub struct Message {
     pub map: String,
     pub payload: Vec<u8>,
@@ -22,29 +33,40 @@ pub struct Message {
     pub blob: Option<String>,
 }
 
+/// What counts against a pipe's bound.
+pub const fn weight(payload: &[u8]) -> usize {
+    payload.len() + OVERHEAD
+}
+
+/// What an item says of its own weight, and where its sealed part begins.
+pub fn weight_of(item: &[u8]) -> Option<(usize, usize)> {
+    let end = item.iter().position(|byte| *byte == b' ')?;
+    let digits = std::str::from_utf8(item.get(2..end)?).ok()?;
+    Some((digits.parse().ok()?, end + 1))
+}
+
 /// Seals a payload for an object. `task` if it must be acknowledged by its result.
-pub fn encode(
-    p: &Process,
-    object: &str,
-    kind: &str,
-    task: bool,
-    payload: &[u8],
-) -> Result<Vec<u8>> {
+pub fn encode(p: &Process, object: &str, kind: &str, task: bool, payload: &[u8]) -> Result<Item> {
     let map = p.memory.publish(p)?;
     let length =
         u32::try_from(map.len()).map_err(|_| Error::State("too many shared regions".into()))?;
     let head = [&length.to_be_bytes(), map.as_bytes()].concat();
-    let mut item = Vec::with_capacity(payload.len() + head.len() + 64);
-    if payload.len() <= INLINE {
-        item.extend_from_slice(if task { b"P0" } else { b"I0" });
-        p.seal.close(object, kind, &[&head, payload], &mut item);
+    let blob = if payload.len() > INLINE {
+        Some(put_blob(p, payload)?)
     } else {
-        let blob = put_blob(p, payload)?;
-        item.extend_from_slice(if task { b"Q0" } else { b"B0" });
-        p.seal
-            .close(object, kind, &[&head, blob.as_bytes()], &mut item);
-    }
-    Ok(item)
+        None
+    };
+    let letter = match (&blob, task) {
+        (None, false) => 'I',
+        (None, true) => 'P',
+        (Some(_), false) => 'B',
+        (Some(_), true) => 'Q',
+    };
+    let content = blob.as_ref().map_or(payload, |blob| blob.as_bytes());
+    let mut bytes = Vec::with_capacity(content.len() + head.len() + 64);
+    bytes.extend_from_slice(format!("{letter}0{} ", weight(payload)).as_bytes());
+    p.seal.close(object, kind, &[&head, content], &mut bytes);
+    Ok(Item { bytes, blob })
 }
 
 /// Opens an item and fetches what is not in it. The map is not applied yet.
@@ -54,9 +76,8 @@ pub fn decode(p: &Process, object: &str, kind: &str, item: &[u8]) -> Result<Mess
             "payload refused: no item for {kind} of object {object}"
         ))
     };
-    let plain = p
-        .seal
-        .open(object, kind, item.get(2..).ok_or_else(refused)?)?;
+    let (_, start) = weight_of(item).ok_or_else(refused)?;
+    let plain = p.seal.open(object, kind, &item[start..])?;
     let (head, rest) = plain.split_at_checked(4).ok_or_else(refused)?;
     let length = u32::from_be_bytes(head.try_into().expect("four bytes")) as usize;
     let (map, rest) = rest.split_at_checked(length).ok_or_else(refused)?;

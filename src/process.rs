@@ -45,6 +45,7 @@ pub struct Process {
     pub memory: Memory,
     pub jobs: crate::watcher::Jobs,
     pub bells: crate::bell::Bells,
+    pub debts: crate::wait::Debts,
     /// Commands posted by any thread whose reply is unread.
     pub unread: AtomicUsize,
     commands: AtomicU64,
@@ -177,6 +178,7 @@ impl Process {
             memory: Memory::default(),
             jobs: crate::watcher::Jobs::default(),
             bells: crate::bell::Bells::default(),
+            debts: crate::wait::Debts::default(),
             session,
             number,
             unread: AtomicUsize::new(0),

@@ -126,10 +126,7 @@ impl Region {
         Ok(py.detach(|| {
             let held = Held::new(id, None, &[b"version", b"0"])?;
             let p = held.process;
-            let shared = p
-                .memory
-                .get(&held.id)
-                .map_or_else(|| p.memory.attach(p, &held.id, size), Ok)?;
+            let shared = p.memory.attach(p, &held.id, size)?;
             Ok::<_, Error>(Self {
                 shared,
                 held,
@@ -180,14 +177,5 @@ impl Region {
 
     unsafe fn __releasebuffer__(&self, _view: *mut ffi::Py_buffer) {
         self.exports.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-impl Drop for Region {
-    /// Two handles of one process share the memory; the last one takes it out of the table.
-    fn drop(&mut self) {
-        if self.held.process.is_current() && Arc::strong_count(&self.shared) == 1 {
-            self.held.process.memory.detach(&self.shared.id);
-        }
     }
 }

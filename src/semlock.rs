@@ -48,15 +48,10 @@ impl SemLock {
         )?;
         let reply = match reply.split_once(' ') {
             Some(("wait", waiter)) => {
-                match wait::token(p, &self.held.id, waiter, until, &scripts::CANCEL)? {
+                match wait::token(p, &self.held.id, waiter, until, &wait::FOR_UNIT)? {
                     Waited::Token(token) => token,
                     Waited::Timeout => return Ok(false),
-                    Waited::Stopped(e, token) => {
-                        if token.is_some() {
-                            self.give(false)?;
-                        }
-                        return Err(e);
-                    }
+                    Waited::Stopped(e) => return Err(e),
                 }
             }
             _ => reply,
@@ -64,7 +59,11 @@ impl SemLock {
         let Some(map) = reply.strip_prefix("ok") else {
             return Ok(false);
         };
-        p.memory.acquire(p, map)?;
+        if let Err(e) = p.memory.acquire(p, map) {
+            // Its caller does not have it.
+            self.give(false)?;
+            return Err(e);
+        }
         self.owner.store(thread_ident(), Ordering::Release);
         self.count.fetch_add(1, Ordering::AcqRel);
         Ok(true)

@@ -1,5 +1,6 @@
 //! Waiting for a token: how a lock, an event, a condition or a barrier wakes a process.
 
+use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::conn::Until;
@@ -7,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::keys;
 use crate::link::Outcome;
 use crate::process::{Args, Process};
-use crate::scripts::Script;
+use crate::scripts::{self, Script};
 use crate::store::text;
 use redis::Value;
 
@@ -15,8 +16,57 @@ use redis::Value;
 pub enum Waited {
     Token(String),
     Timeout,
-    /// Something was raised while waiting; a token that had come is here, and its meaning must be given back.
-    Stopped(Error, Option<String>),
+    /// Something was raised while waiting. A token that had come has gone where it is of use.
+    Stopped(Error),
+}
+
+/// A kind of line: how a waiter leaves it, and what becomes of a token that came too late.
+pub struct Line {
+    cancel: &'static LazyLock<Script>,
+    late: &'static str,
+}
+
+pub static FOR_UNIT: Line = Line {
+    cancel: &scripts::CANCEL,
+    late: "unit",
+};
+pub static FOR_NOTIFICATION: Line = Line {
+    cancel: &scripts::CANCEL,
+    late: "notification",
+};
+pub static FOR_NEWS: Line = Line {
+    cancel: &scripts::CANCEL,
+    late: "news",
+};
+pub static FOR_PARTIES: Line = Line {
+    cancel: &scripts::BARRIER_CANCEL,
+    late: "news",
+};
+
+/// Waiters that gave up while the store did not answer: they still stand in line, and would be handed a token.
+#[derive(Default)]
+pub struct Debts(Mutex<Vec<(String, String, &'static Line)>>);
+
+impl Debts {
+    /// Takes them out of their lines, now that the store answers.
+    pub fn settle(&self, p: &Process) {
+        let owed = std::mem::take(&mut *self.0.lock().expect("no panic under this lock"));
+        for (object, waiter, line) in owed {
+            give_up(p, &object, &waiter, line);
+        }
+    }
+}
+
+fn give_up(p: &Process, object: &str, waiter: &str, line: &'static Line) {
+    let args = [waiter, line.late].map(str::as_bytes);
+    match p.ask(line.cancel, object, &Args(&args)) {
+        // An object that is gone has no line.
+        Ok(_) | Err(Error::Lost(_)) => {}
+        Err(_) => {
+            let mut owed = p.debts.0.lock().expect("no panic under this lock");
+            owed.push((object.to_owned(), waiter.to_owned(), line));
+        }
+    }
 }
 
 /// A time-out in seconds as the moment when it is over. Negative is over now.
@@ -51,13 +101,13 @@ pub const fn waking(until: Until<'_>) -> Until<'_> {
     }
 }
 
-/// Waits for the token of a waiter that a script has put in line. `cancel` takes it out of the line again.
+/// Waits for the token of a waiter that a script has put in line.
 pub fn token(
     p: &Process,
     object: &str,
     waiter: &str,
     until: Until<'_>,
-    cancel: &'static Script,
+    line: &'static Line,
 ) -> Result<Waited> {
     let base = p.key(object);
     let key = keys::token(&base, waiter);
@@ -68,7 +118,7 @@ pub fn token(
         match p.block(vec![key.clone(), key.clone()], &command, waking(until)) {
             Ok(Outcome::Again) => {}
             Ok(Outcome::Reply(Value::Nil)) => {
-                let reply = p.ask(cancel, object, &Args(&[waiter.as_bytes()]))?;
+                let reply = p.ask(line.cancel, object, &Args(&[waiter.as_bytes(), b""]))?;
                 return Ok(if reply == "gone" {
                     Waited::Timeout
                 } else {
@@ -81,8 +131,8 @@ pub fn token(
                 return Ok(Waited::Token(text(&value)));
             }
             Ok(Outcome::Stopped(e, _)) | Err(e) => {
-                let reply = p.ask(cancel, object, &Args(&[waiter.as_bytes()])).ok();
-                return Ok(Waited::Stopped(e, reply.filter(|r| r != "gone")));
+                give_up(p, object, waiter, line);
+                return Ok(Waited::Stopped(e));
             }
         }
     }

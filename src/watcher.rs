@@ -16,7 +16,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{pipe, read, write};
 
 use crate::channel::Channel;
-use crate::conn::Until;
+use crate::conn::{TICK, Until};
 use crate::error::{Error, Result};
 use crate::keys;
 use crate::launcher::Word;
@@ -116,6 +116,13 @@ impl Job {
         self.attached(p)?;
         p.post(&scripts::DROP, &keys::job(&self.number), &Args(&[]))?;
         p.post(&scripts::DROP, &keys::process(&self.process), &Args(&[]))?;
+        // Of its commands nothing is remembered any more.
+        p.reap_object(
+            &keys::process(&p.number),
+            &self.process,
+            code,
+            self.attempts,
+        )?;
         p.settle()?;
         p.bells.catch_up(p);
         let mut end = self.end.lock().expect("no panic under this lock");
@@ -201,6 +208,9 @@ fn take_events(p: &Process, events: &Channel) {
             Ok(event) => take_event(p, &event),
             // Refused, and noted as such; what comes after it is news all the same.
             Err(Error::Seal(_)) => {}
+            Err(Error::Lost(_)) => return,
+            // The store does not answer. It may answer again, and what has happened since is told then.
+            Err(_) if p.healthy().is_ok() => std::thread::sleep(TICK),
             Err(_) => return,
         }
     }

@@ -266,7 +266,7 @@ def raw(item):
     words = [b"RPUSH", key.encode(), item]
     client.socket.sendall(b"*3\\r\\n" + b"".join(b"$%d\\r\\n%b\\r\\n" % (len(w), w) for w in words))
     client._reply()
-raw(b"I0" + b"0" * 16 + bytes(8) + pickle.dumps(Evil()))
+raw(b"I0999 " + b"0" * 16 + bytes(8) + pickle.dumps(Evil()))
 changed = bytearray(sealed); changed[-1] ^= 1
 raw(bytes(changed))
 other_key = key.replace(queue._reader._handle.id, other._reader._handle.id)

@@ -31,6 +31,7 @@ __all__ = [
     "drop_blob",
     "find_name",
     "get_blob",
+    "is_lost",
     "is_open",
     "join_session",
     "leave_session",
@@ -259,6 +260,9 @@ class Lambda:
         """The function's configuration, as JSON. RuntimeError, with what to do, where it cannot be had."""
     def figures(self) -> tuple[int, int, int]:
         """Invocations so far, their milliseconds, and how many are unanswered."""
+
+def is_lost() -> bool:
+    """Whether this process' session was found gone. A store that just does not answer may answer again."""
 
 def is_open() -> bool:
     """Whether this process has a session."""

@@ -10,7 +10,9 @@ objects of this package, however the program came by them; for others they raise
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import weakref
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +29,20 @@ async def get(queue: Any) -> Any:
     """The next item of a Queue, JoinableQueue or SimpleQueue, as its `get()`. One round trip is made in the loop itself."""
     if not isinstance(queue, (queues.Queue, queues.SimpleQueue)):
         raise _not_ours(queue, "queue")
-    while True:
-        if isinstance(queue, queues.Queue):
-            with contextlib.suppress(Empty):
-                return queue.get(block=False)
-        elif (data := queue._reader._handle.recv(block=False)) is not None:
-            return reduction.loads(data)
-        await queue._reader._handle.readable()
+    async with _turn(queue):
+        while True:
+            if isinstance(queue, queues.Queue):
+                with contextlib.suppress(Empty):
+                    return queue.get(block=False)
+            elif (data := queue._reader._handle.recv(block=False)) is not None:
+                return reduction.loads(data)
+            await queue._reader._handle.readable()
+
+
+def _turn(queue: Any) -> asyncio.Lock:
+    """Of the tasks of a loop that wait for a queue, one asks the store; the others stand in line for it."""
+    turns = vars(queue).setdefault("_turns", weakref.WeakKeyDictionary())
+    return turns.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
 
 async def join(process: Any) -> None:

@@ -17,6 +17,7 @@ from multiprocessing.pool import ThreadPool
 from typing import Any
 
 from . import _core, config, context, limits, reduction, session, spawning
+from .rebound import rebound
 
 __all__ = ["Pool", "ThreadPool"]
 
@@ -65,6 +66,8 @@ class _Results:
         self._taken: collections.deque[Any] = collections.deque()
         # Workers that have ended badly since the last result.
         self.failures = 0
+        # Why there will be no result any more.
+        self.error: ConnectionError | None = None
 
     def put(self, result: Any) -> None:
         """In a worker: the result of the task in work. In the parent: None to end the reading thread."""
@@ -77,7 +80,12 @@ class _Results:
     def get(self) -> Any:
         """The next result. A task that killed its workers is one, too."""
         while not self._taken:
-            self._taken.extend(self._parent.recv_many())
+            try:
+                self._taken.extend(self._parent.recv_many())
+            except ConnectionError as e:
+                if _core.is_lost():
+                    self.error = e
+                    raise
         data, code = self._taken.popleft()
         self.failures = 0
         if code is None:
@@ -101,7 +109,6 @@ def _rebuild(kind: Any, ident: str) -> Any:
 
 
 # CPython's own, which `install()` hides.
-_base_init = pool.Pool.__init__
 _base_maintain = pool.Pool._maintain_pool
 
 
@@ -138,6 +145,8 @@ class Pool(pool.Pool):
     def _maintain_pool(ctx: Any, process: Any, processes: int, workers: Any, inqueue: Any, outqueue: Any, *rest: Any) -> None:
         """Of local workers CPython's pool starts new ones for ever. Invocations are paid for: there it gives up."""
         if isinstance(outqueue, _Results):  # CPython's ThreadPool comes here by name, too
+            if outqueue.error is not None:
+                raise outqueue.error
             outqueue.failures += sum(bool(worker.exitcode) for worker in workers)
             if outqueue.failures > _HOPELESS * processes and config.launcher() == "lambda":
                 code = next(worker.exitcode for worker in workers if worker.exitcode)
@@ -145,13 +154,19 @@ class Pool(pool.Pool):
                     f"{outqueue.failures} workers in a row ended before they had done anything, the last with exit code {code}"
                 )
                 raise ProcessError(message)
-        _base_maintain(ctx, process, processes, workers, inqueue, outqueue, *rest)
+        while True:
+            try:
+                return _base_maintain(ctx, process, processes, workers, inqueue, outqueue, *rest)
+            except ConnectionError:
+                # A store that does not answer may do so at the next look.
+                if _core.is_lost() or threading.current_thread()._state != pool.RUN:
+                    raise
 
     @classmethod
     def _handle_workers(cls, cache: Any, taskqueue: Any, *rest: Any) -> None:
         try:
             super()._handle_workers(cache, taskqueue, *rest)
-        except ProcessError as e:
+        except (ProcessError, ConnectionError) as e:
             # No task can be done any more, and none is left waiting.
             while threading.current_thread()._state == pool.RUN:
                 for job in list(cache.values()):
@@ -168,6 +183,10 @@ class Pool(pool.Pool):
         """Takes what stands in the way of a task handler that waits for room."""
         while task_handler.is_alive() and inqueue._workers.recv(block=False) is not None:
             pass
+
+
+# It starts its threads with the methods of the class that it finds under its own name.
+_base_init = rebound(pool.Pool.__init__, Pool=Pool)
 
 
 class _LocalBell:

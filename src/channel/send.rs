@@ -9,18 +9,11 @@ use crate::conn::Until;
 use crate::error::{Error, Result};
 use crate::message;
 use crate::process::Args;
-use crate::scripts::{self, Script};
+use crate::scripts;
 use crate::wait::{self, Waited};
 
-/// What an item weighs in the store beside its payload, in bytes.
-const OVERHEAD: usize = 256;
 /// Who sends without waiting asks for room after so many bytes: by so much it may exceed a pipe's bound.
 const UNASKED: usize = 1 << 20;
-
-/// What counts against a pipe's bound.
-pub const fn weight(payload: &[u8]) -> usize {
-    payload.len() + OVERHEAD
-}
 
 impl Channel {
     /// Sends messages, in order; if it waits for the store's answer, it waits for room as well.
@@ -31,7 +24,10 @@ impl Channel {
             .iter()
             .map(|payload| message::encode(p, &self.id, Self::kind(to), task, payload))
             .collect::<Result<Vec<_>>>()?;
-        let weight: usize = payloads.iter().map(|payload| weight(payload)).sum();
+        let weight: usize = payloads
+            .iter()
+            .map(|payload| message::weight(payload))
+            .sum();
         if result {
             self.drop_blob()?;
         }
@@ -42,12 +38,48 @@ impl Channel {
             weight.to_string(),
         ];
         let mut args: Vec<&[u8]> = head.iter().map(String::as_bytes).collect();
-        args.extend(items.iter().map(Vec::as_slice));
-        if wait {
-            return self.ask(&scripts::SEND, &args);
+        args.extend(items.iter().map(|item| item.bytes.as_slice()));
+        let mut blobs = items
+            .iter()
+            .filter_map(|item| item.blob.as_deref())
+            .peekable();
+        if !wait {
+            self.unasked.fetch_add(weight, Ordering::AcqRel);
+            if blobs.peek().is_none() {
+                return p.post(&scripts::SEND, &self.id, &Args(&args));
+            }
         }
-        self.unasked.fetch_add(weight, Ordering::AcqRel);
-        p.post(&scripts::SEND, &self.id, &Args(&args))
+        let sent = self.ask_to_send(&args);
+        if sent.is_err() {
+            // Nobody will ever take what lies apart.
+            for blob in blobs {
+                p.post(&scripts::DROP, blob, &Args(&[]))?;
+            }
+        }
+        match sent {
+            Err(Error::Broken) if !wait => Ok(()),
+            sent => sent,
+        }
+    }
+
+    /// Sends; again whenever there may be room.
+    fn ask_to_send(&self, args: &[&[u8]]) -> Result<()> {
+        loop {
+            let reply = self.now()?.ask(&scripts::SEND, &self.id, &Args(args))?;
+            let Some(waiter) = reply.strip_prefix("wait ") else {
+                return if reply == "broken" {
+                    Err(Error::Broken)
+                } else {
+                    Ok(())
+                };
+            };
+            // A question weighs less than the messages.
+            let mut waiter = Some(waiter.to_owned());
+            while let Some(w) = waiter {
+                self.wait_in_line(&w)?;
+                waiter = self.look_for_room()?;
+            }
+        }
     }
 
     /// For who sends without waiting: waits now and then, until there is room for more.
@@ -56,26 +88,31 @@ impl Channel {
             return Ok(());
         }
         self.unasked.store(0, Ordering::Release);
-        self.ask(&scripts::ROOM, &[(1 - self.end).to_string().as_bytes()])
+        while let Some(waiter) = self.look_for_room()? {
+            self.wait_in_line(&waiter)?;
+        }
+        Ok(())
     }
 
-    /// Asks again whenever there may be room in the pipe.
-    fn ask(&self, script: &'static Script, args: &[&[u8]]) -> Result<()> {
-        let p = self.now()?;
-        loop {
-            let reply = p.ask(script, &self.id, &Args(args))?;
-            let Some((_, waiter)) = reply.split_once(' ') else {
-                return if reply == "broken" {
-                    Err(Error::Broken)
-                } else {
-                    Ok(())
-                };
-            };
-            if let Waited::Stopped(e, _) =
-                wait::token(p, &self.id, waiter, Until::default(), &scripts::CANCEL)?
-            {
-                return Err(e);
-            }
+    /// None where there is room; else the waiter that now stands in line for it.
+    fn look_for_room(&self) -> Result<Option<String>> {
+        let to = (1 - self.end).to_string();
+        let reply = self
+            .now()?
+            .ask(&scripts::ROOM, &self.id, &Args(&[to.as_bytes()]))?;
+        Ok(reply.strip_prefix("wait ").map(str::to_owned))
+    }
+
+    fn wait_in_line(&self, waiter: &str) -> Result<()> {
+        match wait::token(
+            self.now()?,
+            &self.id,
+            waiter,
+            Until::default(),
+            &wait::FOR_NEWS,
+        )? {
+            Waited::Stopped(e) => Err(e),
+            Waited::Token(_) | Waited::Timeout => Ok(()),
         }
     }
 }

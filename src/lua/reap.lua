@@ -12,16 +12,20 @@ end
 for _, f in ipairs(call('HKEYS', M)) do
   local c, rest = string.sub(f, 1, 2), string.sub(f, 3)
   if c == 'I:' and is_mine(rest) then
-    local ending = call('HGET', M, f)
+    local ending, bound = call('HGET', M, f), call('HGET', M, 'bound')
+    -- A task that was counted as taken counts again; what was not is still counted.
+    local counted = call('HDEL', M, 'T:' .. rest) == 0
     for _, item in ipairs(call('LRANGE', M .. ':' .. f, 0, -1)) do
-      local attempts = tonumber(string.sub(item, 2, 2)) or 0
-      if (string.sub(item, 1, 1) == 'P' or string.sub(item, 1, 1) == 'Q') and attempts + 1 >= tonumber(ARGV[5]) then
+      local kind, attempts, weight = string.match(item, '^([IBPQ])(%d)(%d+) ')
+      local is_task = kind == 'P' or kind == 'Q'
+      if is_task and attempts + 1 >= tonumber(ARGV[5]) then
         call('RPUSH', M .. ':q' .. (1 - ending), 'D' .. ARGV[4] .. ' ' .. item)
         keep(M .. ':q' .. (1 - ending))
+        if counted then taken(ending, weight, bound) end
       elseif item ~= 'A' then
-        if (string.sub(item, 1, 1) == 'P' or string.sub(item, 1, 1) == 'Q') then item = string.sub(item, 1, 1) .. (attempts + 1) .. string.sub(item, 3) end
+        if is_task then item = kind .. math.floor(attempts + 1) .. string.sub(item, 3) end
         call('LPUSH', M .. ':q' .. ending, item)
-        if call('HEXISTS', M, 'bound') == 1 then call('HINCRBY', M, 'b' .. ending, #item) end
+        if bound and is_task and not counted then call('HINCRBY', M, 'b' .. ending, weight) end
         keep(M .. ':q' .. ending)
       end
     end

@@ -10,5 +10,8 @@ local key = M .. ':q' .. to
 for i = 7, #ARGV do call('RPUSH', key, ARGV[i]) end
 keep(key)
 if f[5] then call('HINCRBY', M, 'b' .. to, ARGV[6]) end
-if ARGV[4] == '1' then call('LTRIM', M .. ':I:' .. CALLER, -1, -1) end
+if ARGV[4] == '1' then
+  call('LTRIM', M .. ':I:' .. CALLER, -1, -1)
+  call('HDEL', M, 'T:' .. CALLER)
+end
 return answer('ok')

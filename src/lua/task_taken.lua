@@ -2,5 +2,6 @@
 -- its result acknowledges it.
 local f, again = open('bound')
 if again then return again end
+call('HSET', M, 'T:' .. CALLER, 1)
 taken(ARGV[3], ARGV[4], f[3])
 return answer('ok')
