@@ -16,12 +16,12 @@ def test_fork_habits(run):
 def test_a_global_that_cannot_travel_is_named(run, tmp_path):
     program = tmp_path / "program.py"
     program.write_text(
-        "import multiprocessing, threading\n"
-        "guard = threading.Lock()\n"
-        "def work():\n    with guard: pass\n"
+        "import multiprocessing\n"
+        "numbers = (n for n in range(3))\n"
+        "def work():\n    next(numbers)\n"
         "process = multiprocessing.Process(target=work)\n"
         "process.start()\nprocess.join()\nprint(process.exitcode)\n"
     )
     done = run(program)
     assert done.stdout == "1\n"
-    assert "global 'guard' of __main__ could not travel to the worker" in done.stderr
+    assert "global 'numbers' of __main__ (generator) could not travel to the worker" in done.stderr

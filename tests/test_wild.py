@@ -48,6 +48,8 @@ def test_another_name_and_its_submodules(run, tmp_path):
     [
         ("fork_habits.py", ()),
         ("settings_before_pool/main.py", ()),
+        ("forked_memory.py", ()),
+        ("forked_settings.py", ()),
         ("executor.py", ()),
         ("log_queue.py", ()),
         ("asyncio_server.py", ()),

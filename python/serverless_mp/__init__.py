@@ -8,11 +8,13 @@ from typing import Any as _Any
 
 from .context import default as _default
 from .install import install, uninstall
+from .session import close_at_exit as _close_at_exit
 
 # The public names of the default context, as CPython's own package takes them.
 __all__ = [name for name in dir(_default) if not name.startswith("_")]
 globals().update((name, getattr(_default, name)) for name in __all__)
 __all__ += ["install", "uninstall"]
+_close_at_exit()
 
 
 def __getattr__(name: str) -> _Any:

@@ -159,7 +159,12 @@ def _root_of(file: str, name: str, *, is_package: bool) -> str:
 def own_modules() -> list[ModuleType]:
     """The program's own modules, as far as they are imported."""
     files = [(module, getattr(module, "__file__", None)) for module in list(sys.modules.values())]
-    return [module for module, file in files if file and os.path.isabs(file) and not _is_installed(os.path.realpath(file))]
+    return [module for module, file in files if file and _is_own(file)]
+
+
+@functools.cache
+def _is_own(file: str) -> bool:
+    return os.path.isabs(file) and not _is_installed(os.path.realpath(file))
 
 
 def _is_installed(file: str) -> bool:

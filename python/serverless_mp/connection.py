@@ -19,8 +19,8 @@ __all__ = ["Client", "Listener", "Pipe", "wait"]
 _FAMILY = "serverless-mp:"
 
 
-class Connection(connection._ConnectionBase):  # type: ignore[name-defined,misc]
-    """One end of a pipe through the store. `fileno()` is real: readable while there is something to receive."""
+class Connection(connection.Connection):
+    """CPython's face on one end of a pipe through the store. `fileno()`: readable while there is something to receive."""
 
     def __init__(self, channel: Any, readable: bool = True, writable: bool = True) -> None:
         # Instead of the base's, which wants a number: the handle is the channel.

@@ -1,190 +1,379 @@
-"""How `__main__` travels where a program forks: as one module, rebuilt, not executed again.
+"""What a worker gets of a program that forks: its `__main__`, rebuilt, not executed again, and what was set in its modules.
 
 A program that forks relies on what `__main__` was at that moment: functions, classes, and globals set by code that must not
 run twice. So the worker gets a `__main__` with all its functions, classes and imports and with the globals that any of them
-names, in one pickle, before the process object; from then on everything of `__main__` travels by name, both ways, and so is
-one and the same for `is`, `isinstance`, `except` and `global`. Only lambdas and nested functions go by value, bound to it.
-
-A global that cannot be pickled stays behind; its use in the worker raises an error which says so. What was set in the other
-modules of the program travels in the same pickle (`reach` says which), so that what two of them share stays one object.
+names; what was set in the program's other modules (`reach` says which); and the process. All are written by one pickler, each
+in a piece of its own, so that what two of them share stays one object, and one that cannot be rebuilt does not take the others
+with it. Its use raises an error which says why. From then on everything of `__main__` travels by name, both ways, and so is one
+and the same for `is`, `isinstance`, `except` and `global`; only lambdas and nested functions go by value, bound to it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import io
 import pickle
+import pickletools
 import sys
 import types
-from collections import ChainMap
-from multiprocessing.reduction import ForkingPickler
-from typing import IO, Any, ClassVar
+from multiprocessing import context
+from typing import IO, TYPE_CHECKING, Any
 
-import cloudpickle
+from . import fork_classes, inherited, reach
+from .fork_pickler import GLOBALS, ForkPickler, Missing
 
-from . import reach
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
-_GLOBALS = "the globals of __main__"
-# What cloudpickle writes in its place.
-_NO_FILE = "<dynamic-code>"
-_OWN = {"__file__", "__name__", "__doc__", "__package__", "__annotations__"}
-
-
-def _reduce_code(code: types.CodeType) -> Any:
-    """As cloudpickle, which leaves out the file; tracebacks in a worker are to name it."""
-    make, arguments = cloudpickle.Pickler.dispatch_table[types.CodeType](code)
-    return make, tuple(code.co_filename if argument == _NO_FILE else argument for argument in arguments)
+# These are the worker's own.
+_NOT_CONTENT = {"__builtins__", "__spec__", "__loader__", "__cached__"}
+_CODE = (types.FunctionType, type, types.ModuleType)
+_CONTAINERS = (dict, list, set)
 
 
-class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """By name what `__main__` has under its name, by value lambdas and nested functions."""
+# ---- in the parent ---------------------------------------------------------------------------------------------
 
-    # On the class: the C base takes it from there when it is made.
-    dispatch_table: ClassVar[Any] = ChainMap(
-        {types.CodeType: _reduce_code},
-        ForkingPickler._extra_reducers,  # type: ignore[attr-defined]
-        cloudpickle.Pickler.dispatch_table,
+
+def dump(process_obj: Any, file: Any) -> None:
+    """Writes them all. While the process is launched, so that locks and queues can come along.
+
+    Raises what pickle raises for an argument of the process that cannot be pickled.
+    """
+    popen: Any = context.get_spawning_popen()
+    try:
+        pieces = _pieces(process_obj, careful=False)
+    except Exception:  # noqa: BLE001 - something cannot travel; what, is found by looking at each
+        popen.forget_what_was_pickled()
+        pieces = _pieces(process_obj, careful=True)
+    for head, parts in pieces:
+        pickle.dump((*head, sum(map(len, parts))), file)
+        for part in parts:
+            file.write(part)
+
+
+class _Parts(list[bytes]):
+    """A file for a pickler, which writes large content in one part."""
+
+    def write(self, data: Any) -> int:
+        self.append(bytes(data))
+        return len(self[-1])
+
+
+def _pieces(process_obj: Any, *, careful: bool) -> list[tuple[tuple[str, Any], list[bytes]]]:
+    """What each is and stands for, and what the pickler wrote."""
+    used = _used()
+    wanted = _wanted(used)
+    arguments = [*process_obj._args, *process_obj._kwargs.values()]
+    modules, values = reach.reached([process_obj, process_obj._target, *arguments, *wanted.values()])
+    values["__main__"] = dict(_containers(wanted))
+    owned = {id(value): (module, place, type(value)) for module, place, value in _items(values) if _is_refilled(value)}
+    parts = _Parts()
+    pickler = ForkPickler(parts, wanted, careful=careful, owned=owned)
+    pieces: list[tuple[tuple[str, Any], list[bytes]]] = []
+
+    def add(kind: str, place: Any, value: Any, subject: str = "") -> None:
+        pickler.subject = subject
+        pickler.dump(value)
+        pieces.append(((kind, place), [*parts]))
+        parts.clear()
+
+    submodules = reach.submodules([value for value in wanted.values() if isinstance(value, types.ModuleType)], used.all)
+    add("import", None, modules | dict.fromkeys(submodules))
+    for name in _in_order(wanted):
+        add("main", name, wanted[name], f"global {name!r} of __main__")
+    for module, place, value in _items(values):
+        subject = f"{place} of {module}"
+        if owned.get(id(value)) == (module, place, type(value)):
+            add("content", (module, place, type(value)), _content(value), subject)
+        elif module != "__main__":
+            add("module", (module, place), value, subject)
+    for name, value in inherited.now():
+        add("inherited", name, value, name)
+    add("process", None, process_obj, f"an argument of process {process_obj._name!r}")
+    for argument in (process_obj._target, *arguments):
+        if id(argument) in pickler.left_out:
+            raise pickler.left_out[id(argument)]
+    return pieces
+
+
+def _containers(wanted: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Of `__main__`: there, empty, before anything else is; what is defined may name them, and put something in."""
+    for name, value in wanted.items():
+        if type(value) in _CONTAINERS:
+            yield name, value
+        elif isinstance(value, type) and value.__module__ == "__main__":
+            for attribute, part in list(vars(value).items()):
+                if type(part) in _CONTAINERS and not attribute.startswith("__"):
+                    yield f"{name}.{attribute}", part
+
+
+def _items(values: dict[str, dict[str, Any]]) -> list[tuple[str, str, Any]]:
+    return [(module, place, value) for module, chosen in values.items() for place, value in chosen.items()]
+
+
+def _is_refilled(value: Any) -> bool:
+    """Whether a worker's own object of a module takes over the content: others there may refer to it."""
+    kind = type(value)
+    special = {"__reduce_ex__", "__reduce__", "__new__", "__getstate__", "__slots__"}
+    return kind in (*_CONTAINERS, object) or (
+        hasattr(value, "__dict__") and not any(special & vars(base).keys() for base in kind.__mro__[:-1])
     )
 
-    def __init__(self, file: Any, known: dict[str, Any], by_name: bool) -> None:
-        super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
-        self._by_name = by_name
-        self._globals = sys.modules["__main__"].__dict__
-        self._known = known
-        self.globals_ref[id(self._globals)] = self._globals
 
-    def persistent_id(self, obj: Any) -> str | None:
-        """The globals themselves are not content: functions find those of the worker."""
-        return _GLOBALS if obj is self._globals else None
-
-    def reducer_override(self, obj: Any) -> Any:
-        """By name where the worker has it."""
-        is_main_s = isinstance(obj, (type, types.FunctionType)) and obj.__module__ == "__main__"
-        if self._by_name and is_main_s and self._is_known(obj):
-            return NotImplemented
-        reduced = super().reducer_override(obj)
-        if isinstance(obj, types.FunctionType) and obj.__globals__ is self._globals:
-            # Most of what it names comes with `__main__`, once for all.
-            named = reduced[2][1]["__globals__"]
-            reduced[2][1]["__globals__"] = {name: named[name] for name in named if name not in self._known}
-        return reduced
-
-    def _is_known(self, obj: Any) -> bool:
-        name, _, rest = obj.__qualname__.partition(".")
-        found = self._known.get(name)
-        for part in rest.split(".") if rest else ():
-            found = getattr(found, part, None)
-        return found is obj
+def _content(value: Any) -> Any:
+    return type(value)(value) if isinstance(value, (dict, list, set)) else dict(getattr(value, "__dict__", {}))
 
 
-class _Unpickler(pickle.Unpickler):
-    def persistent_load(self, pid: str) -> Any:  # noqa: ARG002 - there is only one
-        return sys.modules["__main__"].__dict__
+def _used() -> reach.Names:
+    """What the functions of `__main__` name, and the classes that are defined anew when they are."""
+    space = vars(sys.modules["__main__"])
+    used = reach.named(space)
+    statements = [fork_classes.statement(value) for value in list(space.values()) if isinstance(value, type)]
+    more = [reach.names(code) for code in statements if code is not None]
+    return reach.Names(used.globals.union(*(m.globals for m in more)), used.all.union(*(m.all for m in more)))
 
 
-class Missing:
-    """Stands in the worker for a global that could not travel."""
-
-    def __init__(self, why: str) -> None:
-        object.__setattr__(self, "_why", why)
-
-    def _raise(self, *_: Any, **__: Any) -> Any:
-        raise RuntimeError(object.__getattribute__(self, "_why"))
-
-    __getattr__ = __call__ = __iter__ = __len__ = __getitem__ = __setitem__ = __enter__ = __exit__ = __bool__ = _raise
-    __setattr__ = _raise  # type: ignore[assignment]
-
-    def __reduce__(self) -> Any:
-        return Missing, (object.__getattribute__(self, "_why"),)
+def _wanted(used: reach.Names) -> dict[str, Any]:
+    """Functions, classes and modules, and the globals that the functions name, methods and nested ones included."""
+    # Who has the module itself in hand takes them as its attributes.
+    names = used.globals | used.all if "__main__" in used.all else used.globals
+    return {
+        name: value
+        for name, value in list(vars(sys.modules["__main__"]).items())
+        if name not in _NOT_CONTENT and (name in names or _is_defined(name, value) or name.startswith("__"))
+    }
 
 
-def dump(process_obj: Any) -> bytes:
-    """This program's `__main__`, and what was set in its other modules, for a worker that is to run a process.
-
-    While it is launched, so that locks and queues can come along.
-    """
-    wanted = _wanted(sys.modules["__main__"].__dict__)
-    parts = [process_obj, process_obj._target, *process_obj._args, *process_obj._kwargs.values(), *wanted.values()]
-    modules = reach.globals_of_modules(parts)
-    try:
-        return _dump({"main": wanted, "modules": modules})
-    except Exception:  # noqa: BLE001 - some of them cannot travel; which, and why, is found one by one
-        wanted = {name: _or_missing(name, value) for name, value in wanted.items()}
-        modules = {name: {key: v for key, v in values.items() if _travels(v)} for name, values in modules.items()}
-        return _dump({"main": wanted, "modules": modules})
+def _is_defined(name: str, value: Any) -> bool:
+    """Code, or what a decorator has made of it."""
+    return isinstance(value, _CODE) or (
+        getattr(value, "__module__", None) == "__main__" and getattr(value, "__qualname__", None) == name
+    )
 
 
-def _dump(content: Any) -> bytes:
-    buffer = io.BytesIO()
-    ForkPickler(buffer, sys.modules["__main__"].__dict__, by_name=False).dump(content)
-    return buffer.getvalue()
-
-
-def _or_missing(name: str, value: Any) -> Any:
-    try:
-        _dump(value)
-    except Exception as e:  # noqa: BLE001 - whatever it raises is the reason
-        return Missing(f"global {name!r} of __main__ could not travel to the worker: {type(e).__name__}: {e}")
-    return value
-
-
-def _travels(value: Any) -> bool:
-    """Of a module that the worker imports: what cannot travel is there as at its import."""
-    try:
-        _dump(value)
-    except Exception:  # noqa: BLE001 - whatever it raises
-        return False
-    return True
-
-
-def pickle_object(obj: Any, file: Any) -> None:
-    """Writes an object for a worker that has this program's `__main__`."""
-    ForkPickler(file, _wanted(sys.modules["__main__"].__dict__), by_name=True).dump(obj)
+def _in_order(wanted: dict[str, Any]) -> list[str]:
+    """Containers, still empty; then what is defined, and what definitions name, since what comes after may need it."""
+    first = {name for name, value in wanted.items() if _is_defined(name, value)}
+    for value in wanted.values():
+        if isinstance(value, type) and (code := fork_classes.statement(value)):
+            first |= reach.names(code).globals
+    return sorted(wanted, key=lambda name: (type(wanted[name]) not in _CONTAINERS, name not in first))
 
 
 def dumps(obj: Any) -> bytes:
     """Pickles an object for a process that has this program's `__main__`."""
     buffer = io.BytesIO()
-    pickle_object(obj, buffer)
+    ForkPickler(buffer, _wanted(_used()), by_name=True).dump(obj)
     return buffer.getvalue()
 
 
-def load(data: bytes, file: str | None = None) -> None:
-    """In a worker: becomes its `__main__`; `file` is where its script is on this machine, if that is another one."""
-    main = types.ModuleType("__main__")
-    sys.modules["__main__"] = sys.modules["__mp_main__"] = main
-    main.__dict__["__builtins__"] = sys.modules["builtins"]
-    content = load_object(io.BytesIO(data))
-    main.__dict__.update(content["main"])
-    if file is not None:
-        main.__file__ = file
-    for name, values in content["modules"].items():
-        with contextlib.suppress(ImportError):  # one that was never imported by its name
-            space = vars(importlib.import_module(name))
-            space.update({key: _refilled(space.get(key), value) for key, value in values.items()})
+# In a pickle: the next part is what has this number as its persistent id.
+_PART = pickle.BININT + b"%b" + pickle.BINPERSID + pickle.MEMOIZE + pickle.POP
 
 
-def _refilled(known: Any, value: Any) -> Any:
-    """A container stays the object that other names may stand for, with new content."""
-    if type(known) is type(value) and isinstance(value, (dict, list, set)):
-        known.clear()
-        known.extend(value) if isinstance(value, list) else known.update(value)
-        return known
-    return value
+# ---- in the worker ---------------------------------------------------------------------------------------------
+
+
+def load(open_record: Callable[[], IO[bytes]], file: str | None = None) -> Any:
+    """Becomes the program's process: rebuilds what was written, and returns the process object.
+
+    `file` is where the script is on this machine, if that is another one. `open_record` gives what `dump` wrote; once more,
+    where a piece cannot be rebuilt.
+    """
+    try:
+        return _Rebuilding(open_record(), file, careful=False).run()
+    except _FailedError as e:
+        return _Rebuilding(open_record(), file, careful=True).run(e)
+
+
+class _FailedError(Exception):
+    """A piece could not be rebuilt."""
+
+
+class _Rebuilding:
+    """Of all pieces. `careful`, it goes on after one that fails, at a price for each."""
+
+    def __init__(self, record: IO[bytes], file: str | None, *, careful: bool) -> None:
+        self._file, self._careful = file, careful
+        self._main = types.ModuleType("__main__")
+        self._main.__dict__["__builtins__"] = sys.modules["builtins"]
+        sys.modules["__main__"] = sys.modules["__mp_main__"] = self._main
+        self._pieces = _Pieces(record)
+        self._modules = _Modules()
+        self._unpickler = _Unpickler(self._pieces, self._modules)
+
+    def run(self, _: Any = None) -> Any:
+        """The process object. What a first try has made, and the files that it has open, live as long as its error."""
+        while True:
+            kind, place = self._pieces.next()
+            value = self._next_careful(kind, place) if self._careful else self._next(kind)
+            if kind == "process":
+                return value
+            take = getattr(self, f"_take_{kind}")
+            take(place, value)
+
+    def _next(self, kind: str) -> Any:
+        try:
+            return self._unpickler.load()
+        except Exception as e:
+            if kind == "process":
+                raise
+            raise _FailedError from e
+
+    def _next_careful(self, kind: str, place: Any) -> Any:
+        """In place of what fails, and of every part of it that others may refer to, something that says so."""
+        if kind == "process":
+            return self._unpickler.load()
+        known = len(self._unpickler.memo.copy())
+        piece = self._pieces.hold()
+        try:
+            return self._unpickler.load()
+        except Exception as e:  # noqa: BLE001 - the program's own code may run here
+            what = f"global {place!r} of __main__" if kind == "main" else f"{kind} {place}"
+            missing = Missing(f"{what} could not be rebuilt in the worker: {type(e).__name__}: {e}")
+            # The parts have numbers, in their order: those that were not made get their places.
+            parts = sum(code.name == "MEMOIZE" for code, _, _ in pickletools.genops(piece))
+            made = self._unpickler.memo.copy()
+            self._resume([made.get(number, missing) for number in range(known + parts)])
+            return missing
+
+    def _resume(self, parts: list[Any]) -> None:
+        """With an unpickler that knows these parts; one that is just given a memo does not count what is in it."""
+        self._unpickler = _Unpickler(self._pieces, self._modules, parts)
+        steps = (_PART % number.to_bytes(4, "little") for number in range(len(parts)))
+        self._pieces.instead(b"".join([pickle.PROTO, b"\x05", *steps, pickle.NONE, pickle.STOP]))
+        self._unpickler.load()
+
+    def _take_main(self, name: str, value: Any) -> None:
+        self._main.__dict__[name] = self._file if name == "__file__" and self._file is not None else value
+
+    def _take_import(self, _: None, modules: dict[str, str | None]) -> None:
+        for name, file in {} if isinstance(modules, Missing) else modules.items():
+            with contextlib.suppress(ImportError, OSError):  # what names it says so
+                _import(name, file)
+
+    def _take_module(self, place: tuple[str, str], value: Any) -> None:
+        self._modules.set(*place, value)
+
+    def _take_content(self, pid: tuple[str, str, type], content: Any) -> None:
+        if not isinstance(content, Missing):
+            _refill(self._modules.own(pid), content)
+
+    def _take_inherited(self, name: str, value: Any) -> None:
+        inherited.take(name, value)
+
+
+def _import(name: str, file: str | None) -> None:
+    """A module by its name; one that the program has loaded by its file in the same way."""
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        spec = importlib.util.spec_from_file_location(name, file) if file is not None else None
+        if spec is None or spec.loader is None:
+            raise
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
 
 
 def load_object(file: IO[bytes]) -> Any:
-    """The next object, bound to the `__main__` of this process."""
-    return _Unpickler(file).load()
+    """An object, bound to the `__main__` of this process."""
+    return _Unpickler(file, _Modules()).load()
 
 
-def _wanted(space: dict[str, Any]) -> dict[str, Any]:
-    """Functions, classes and modules, and the globals that the functions name, methods and nested ones included."""
-    wanted = {name: space[name] for name in _OWN if name in space}
-    used = reach.named(space, "__main__")
-    for name, value in list(space.items()):
-        is_code = isinstance(value, (types.FunctionType, type, types.ModuleType))
-        if (is_code or name in used) and not name.startswith("__"):
-            wanted[name] = value
-    return wanted
+class _Pieces:
+    """A file for an unpickler, which is at its end where a piece is."""
+
+    def __init__(self, record: IO[bytes]) -> None:
+        self._record = self._file = record
+        self._left = 0
+
+    def next(self) -> tuple[str, Any]:
+        """Goes to the next one; what it is, and what it stands for."""
+        self._file.read(self._left)
+        self._file = self._record
+        kind, place, self._left = pickle.load(self._record)  # noqa: S301 - its seal was checked
+        return kind, place
+
+    def hold(self) -> bytes:
+        """All of the piece, which can still be read."""
+        piece = self._record.read(self._left)
+        self._file = io.BytesIO(piece)
+        return piece
+
+    def instead(self, piece: bytes) -> None:
+        """Another piece, before the next one."""
+        self._file, self._left = io.BytesIO(piece), len(piece)
+
+    def read(self, size: int) -> bytes:
+        return self._took(self._file.read(min(size, self._left)))
+
+    def readline(self) -> bytes:
+        return self._took(self._file.readline(self._left))
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _took(self, data: bytes) -> bytes:
+        self._left -= len(data)
+        return data
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: Any, modules: _Modules, parts: list[Any] | None = None) -> None:
+        super().__init__(file)
+        self._modules, self._parts = modules, parts or []
+
+    def persistent_load(self, pid: Any) -> Any:
+        if isinstance(pid, int):
+            return self._parts[pid]
+        return sys.modules["__main__"].__dict__ if pid == GLOBALS else self._modules.own(pid)
+
+
+class _Modules:
+    """The program's modules as they were imported here."""
+
+    def __init__(self) -> None:
+        self._own: dict[tuple[str, str], Any] = {}
+
+    def own(self, pid: Any) -> Any:
+        """The object at a place of a module; a new one where another place has the same, or there is none of this class."""
+        module, place, kind = pid
+        if (module, place) not in self._own:
+            owner, name = self._find(module, place)
+            found = vars(owner).get(name) if owner is not None else None
+            if type(found) is not kind or any(found is other for other in self._own.values()):
+                found = kind.__new__(kind)
+                self.set(module, place, found)
+            self._own[module, place] = found
+        return self._own[module, place]
+
+    def set(self, module: str, place: str, value: Any) -> None:
+        """What was set there. A part that could not travel stays as it is at import."""
+        owner, name = self._find(module, place)
+        if owner is not None and not isinstance(value, Missing):
+            setattr(owner, name, value)
+
+    @staticmethod
+    def _find(module: str, place: str) -> tuple[Any, str]:
+        """Of `CLASS.NAME` the class, of `NAME` the module."""
+        owner, _, name = place.rpartition(".")
+        found = sys.modules.get(module)
+        return (getattr(found, owner, None) if owner else found), name
+
+
+def _refill(own: Any, content: Any) -> None:
+    if isinstance(own, list):
+        own[:] = content
+    elif isinstance(own, set):
+        own.clear()
+        own.update(content)
+    elif content or isinstance(own, dict):
+        space = own if isinstance(own, dict) else vars(own)
+        # What could not travel stays as it is at import.
+        kept = {key: space[key] for key, value in content.items() if isinstance(value, Missing) and key in space}
+        space.clear()
+        space.update(content | kept)

@@ -143,12 +143,12 @@ class Pool(pool.Pool):
 
     @staticmethod
     def _maintain_pool(ctx: Any, process: Any, processes: int, workers: Any, inqueue: Any, outqueue: Any, *rest: Any) -> None:
-        """Of local workers CPython's pool starts new ones for ever. Invocations are paid for: there it gives up."""
+        """Where worker after worker ends without a result, CPython's pool goes on for ever. Ours gives up."""
         if isinstance(outqueue, _Results):  # CPython's ThreadPool comes here by name, too
             if outqueue.error is not None:
                 raise outqueue.error
             outqueue.failures += sum(bool(worker.exitcode) for worker in workers)
-            if outqueue.failures > _HOPELESS * processes and config.launcher() == "lambda":
+            if outqueue.failures > _HOPELESS * processes:
                 code = next(worker.exitcode for worker in workers if worker.exitcode)
                 message = (
                     f"{outqueue.failures} workers in a row ended before they had done anything, the last with exit code {code}"

@@ -39,7 +39,7 @@ class Popen:
         self._pieces: list[str] = []
         self._waiting = threading.Lock()
         # Whoever unpickles a lock asks which method this process is started by.
-        self._is_remote = config.launcher() == "lambda" and not _stays(process_obj)
+        self.is_remote = config.launcher() == "lambda" and not _stays(process_obj)
         self.method = type(process_obj)._start_method or context._default_context.get_start_method()  # type: ignore[attr-defined]
         self._launch(process_obj)
 
@@ -47,7 +47,7 @@ class Popen:
 
     def duplicate_for_child(self, fd: int) -> int:
         """A file descriptor that a local worker is to have; its index among them."""
-        if self._is_remote:
+        if self.is_remote:
             message = "an open file descriptor (a socket, a file) cannot go to a process on another machine"
             raise ValueError(message)
         self._fds.append(fd)
@@ -58,12 +58,18 @@ class Popen:
         self._holds.append((handle.id, end))
         self._kept.append(handle)
 
+    def forget_what_was_pickled(self) -> None:
+        """It is pickled once more, from the beginning."""
+        self._fds.clear()
+        self._holds.clear()
+        self._kept.clear()
+
     # ---- life ------------------------------------------------------------------------------------------------
 
     def _launch(self, process_obj: Any) -> None:
         environment = dict(os.environ) | getattr(process_obj, "_environment", {})
         launcher: Any = None
-        if self._is_remote:
+        if self.is_remote:
             from . import aws, surroundings  # noqa: PLC0415 - only where it is needed
 
             launcher = aws.fleet()
@@ -71,7 +77,7 @@ class Popen:
         else:
             record = self._record(process_obj)
         number, process = _core.new_number(), _core.new_number()
-        event, descriptors = (b"", []) if self._is_remote else self._local_event(number, process, environment)
+        event, descriptors = (b"", []) if self.is_remote else self._local_event(number, process, environment)
         self._job = _core.Job.start(
             number,
             process,
@@ -85,7 +91,7 @@ class Popen:
         self._kept.clear()
         self.pid = self._job.pid
         self.sentinel = self._job.sentinel
-        if self._is_remote:
+        if self.is_remote:
             aws.launched(self._job)
         summary.started(self._job)
 
@@ -102,6 +108,7 @@ class Popen:
             "umask": _umask(),
             "group": os.getpgrp(),
             "mask": signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+            "ignored": [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN],
         }
         return pickle.dumps(request), [*streams, _alive_pipe(), *tracker, *self._fds]
 
@@ -120,14 +127,13 @@ class Popen:
         buffer = io.BytesIO() if remote is None else fanout.Writer()
         context.set_spawning_popen(self)
         try:
-            if forks:
-                from . import main_module  # noqa: PLC0415 - cloudpickle, which the other methods do not need
-
-                preparation["fork_main"] = main_module.dump(process_obj)
+            preparation["forks"] = forks
             ForkingPickler(buffer, pickle.HIGHEST_PROTOCOL).dump(preparation)
             try:
                 if forks:
-                    main_module.pickle_object(process_obj, buffer)
+                    from . import main_module  # noqa: PLC0415 - cloudpickle, which the other methods do not need
+
+                    main_module.dump(process_obj, buffer)
                 else:
                     ForkingPickler(buffer, pickle.HIGHEST_PROTOCOL).dump(process_obj)
             except Exception as e:
@@ -156,7 +162,7 @@ class Popen:
                 is_first, self.returncode = self.returncode is None, code
             if is_first:
                 summary.ended(self._job, code)
-                if self._is_remote:
+                if self.is_remote:
                     from . import pids  # noqa: PLC0415 - only where it is needed
 
                     pids.forget(self._job)
@@ -165,7 +171,7 @@ class Popen:
 
     def _send_signal(self, sig: int) -> None:
         if self.returncode is None and self._job.exitcode() is None:
-            if self._is_remote:
+            if self.is_remote:
                 self._job.signal(int(sig))
                 return
             try:

@@ -6,73 +6,147 @@ since, or changed in place, travels as far as some function of the program names
 
 from __future__ import annotations
 
+import dis
 import functools
 import sys
 import types
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import bundle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 _CODE = (types.FunctionType, type, types.ModuleType)
+# Where what is wrapped in something else is found: in decorated functions, methods, properties, partial calls.
+_INSIDE = ("__wrapped__", "__func__", "func", "fget", "fset", "fdel")
+# Who uses these may use any global.
+_ANY = frozenset({"globals", "eval", "exec"})
 
 
-def codes(value: Any, module: str, seen: frozenset[int] = frozenset()) -> list[types.CodeType]:
-    """The code of a function, decorated or not, or of a class' methods, if they are of this module."""
-    if getattr(value, "__module__", None) != module or id(value) in seen:
-        return []
-    seen |= {id(value)}
-    if isinstance(value, type):
-        parts = [p for part in vars(value).values() for p in (getattr(part, "__func__", part), *_accessors(part))]
-    else:
-        parts = [getattr(value, "__wrapped__", None)]
-    code = getattr(value, "__code__", None)
-    own = [code] if isinstance(code, types.CodeType) else []
-    return own + [code for part in parts for code in codes(part, module, seen)]
+class Names(NamedTuple):
+    """What code takes from its module's globals, and all that it names, attributes included."""
 
-
-def _accessors(part: Any) -> tuple[Any, ...]:
-    return (part.fget, part.fset, part.fdel) if isinstance(part, property) else ()
+    globals: frozenset[str]
+    all: frozenset[str]
 
 
 @functools.cache
-def names(code: types.CodeType) -> frozenset[str]:
-    """What it takes from globals or attributes, nested functions included."""
+def names(code: types.CodeType) -> Names:
+    """Of a code object, nested functions included."""
     inner = [names(constant) for constant in code.co_consts if isinstance(constant, types.CodeType)]
-    return frozenset(code.co_names).union(*inner)
+    own = {
+        instruction.argval
+        for instruction in dis.get_instructions(code)
+        if instruction.opname.endswith(("_GLOBAL", "_NAME")) and instruction.opname != "IMPORT_NAME"
+    }
+    return Names(
+        frozenset(own).union(*(found.globals for found in inner)),
+        frozenset(code.co_names).union(*(found.all for found in inner)),
+    )
 
 
-def named(space: dict[str, Any], module: str) -> set[str]:
-    """The names that the functions in a module's globals use."""
-    return {name for value in list(space.values()) for code in codes(value, module) for name in names(code)}
+def named(space: dict[str, Any]) -> Names:
+    """What the functions in a module's globals use."""
+    seen: set[int] = set()
+    found = [names(code) for value in list(space.values()) for code in _codes(value, space, seen)]
+    used = Names(
+        frozenset[str]().union(*(each.globals for each in found)), frozenset[str]().union(*(each.all for each in found))
+    )
+    return used._replace(globals=frozenset(space)) if used.globals & _ANY else used
 
 
-def globals_of_modules(begin: Iterable[Any]) -> dict[str, dict[str, Any]]:
-    """By module: the values that functions name, in the program's own modules that are reached from these objects."""
+def _codes(value: Any, space: dict[str, Any], seen: set[int]) -> Iterator[types.CodeType]:
+    """The code of a function, decorated or not, and of a class' methods, as far as these are their globals."""
+    if id(value) in seen or isinstance(value, types.ModuleType):
+        return
+    seen.add(id(value))
+    parts: list[Any] = []
+    if isinstance(value, type):
+        if value.__module__ == space.get("__name__"):
+            parts += vars(value).values()
+    elif isinstance(value, types.FunctionType):
+        if value.__globals__ is space:
+            yield value.__code__
+        # What decorates a function may keep it in a cell only.
+        parts += [*_contents(value.__closure__ or ()), *vars(value).values()]
+    else:
+        kept = getattr(value, "__dict__", None)
+        parts += [inspected for name in _INSIDE if (inspected := _attribute(value, kept, name)) is not None]
+    for part in parts:
+        if callable(part) or hasattr(type(part), "__get__"):
+            yield from _codes(part, space, seen)
+
+
+def _attribute(value: Any, kept: Any, name: str) -> Any:
+    """Without asking a `__getattr__` of the program's."""
+    if isinstance(kept, dict) and name in kept:
+        return kept[name]
+    return getattr(value, name, None) if hasattr(type(value), name) else None
+
+
+def _contents(cells: Iterable[types.CellType]) -> Iterator[Any]:
+    for cell in cells:
+        try:
+            yield cell.cell_contents
+        except ValueError:  # not filled yet
+            continue
+
+
+class Reached(NamedTuple):
+    """Modules of the program that a process reaches, with their files, and in each what is used: `NAME` or `CLASS.NAME`."""
+
+    modules: dict[str, str | None]
+    values: dict[str, dict[str, Any]]
+
+
+def reached(begin: Iterable[Any]) -> Reached:
+    """From these objects, and from the functions of `__main__`."""
     own = {module.__name__: module for module in bundle.own_modules() if module.__name__ not in {"__main__", "__mp_main__"}}
-    reached: dict[str, types.ModuleType] = {}
-    used = named(vars(sys.modules["__main__"]), "__main__")
+    found: dict[str, types.ModuleType] = {}
+    used = set(named(vars(sys.modules["__main__"])).all)
     # A function may import a module itself, and names it then.
     ahead = [*used, *(name for value in begin for name in _modules(value))]
     while ahead:
         name = ahead.pop()
-        if name in own and name not in reached:
-            reached[name] = own[name]
+        if name in own and name not in found:
+            found[name] = own[name]
             space = vars(own[name])
-            more = named(space, name)
-            used |= more
-            ahead += [*more, *(other for value in list(space.values()) for other in _modules(value))]
-    found = {
-        name: {
-            key: value
-            for key, value in list(vars(module).items())
-            if key in used and not key.startswith("__") and not isinstance(value, _CODE) and type(value) is not object
-        }
-        for name, module in reached.items()
-    }
-    return {name: values for name, values in found.items() if values}
+            more = named(space)
+            used |= more.globals | more.all
+            ahead += [*more.all, *(other for value in list(space.values()) for other in _modules(value))]
+    values = {name: dict(_used(module, used)) for name, module in found.items()}
+    files = {name: getattr(module, "__file__", None) for name, module in found.items()}
+    return Reached(files, {name: chosen for name, chosen in values.items() if chosen})
+
+
+def _used(module: types.ModuleType, used: set[str]) -> Iterator[tuple[str, Any]]:
+    for name, value in list(vars(module).items()):
+        if isinstance(value, type) and value.__module__ == module.__name__:
+            for attribute, part in list(vars(value).items()):
+                if attribute in used and not attribute.startswith("__") and _is_data(part):
+                    yield f"{name}.{attribute}", part
+        elif name in used and not name.startswith("__") and (_is_data(value) or _is_patch(value)):
+            yield name, value
+
+
+def _is_data(value: Any) -> bool:
+    return not isinstance(value, _CODE) and not hasattr(type(value), "__get__")
+
+
+def _is_patch(value: Any) -> bool:
+    """A function that the script has put there."""
+    return isinstance(value, types.FunctionType) and value.__module__ == "__main__"
+
+
+def submodules(modules: Iterable[types.ModuleType], used: frozenset[str]) -> list[str]:
+    """Modules in these packages that code names as their attributes, such as `xml.dom` where it was imported as `xml`."""
+    packages = tuple(f"{module.__name__}." for module in modules if hasattr(module, "__path__"))
+    return [
+        name
+        for name in list(sys.modules)
+        if name.startswith(packages) and all(part in used for part in name.split(".")[1:]) and packages
+    ]
 
 
 def _modules(value: Any) -> list[str]:
@@ -83,5 +157,8 @@ def _modules(value: Any) -> list[str]:
         return [name for part in (value.func, *value.args, *value.keywords.values()) for name in _modules(part)]
     if isinstance(value, types.MethodType):
         return [*_modules(value.__func__), *_modules(value.__self__)]
+    if type(value) in (dict, list, tuple, set):
+        parts = [*value.values()] if isinstance(value, dict) else [*value]
+        return [name for part in parts if type(part) not in (dict, list, tuple, set) for name in _modules(part)]
     owner = value if isinstance(value, (types.FunctionType, type)) else type(value)
     return [str(owner.__module__)]

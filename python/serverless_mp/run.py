@@ -13,6 +13,7 @@ import signal
 import sys
 import types
 from importlib.machinery import ModuleSpec, SourceFileLoader
+from multiprocessing import util
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,19 @@ from typing import Any
 def run_script(path: str, arguments: list[str]) -> None:
     """As `python path arguments...`."""
     if not os.path.exists(path):
-        sys.exit(f"serverless-mp: can't open file {os.path.abspath(path)!r}: [Errno 2] No such file or directory")
+        sys.stderr.write(f"serverless-mp: can't open file {os.path.abspath(path)!r}: [Errno 2] No such file or directory\n")
+        sys.exit(2)
     sys.argv[:] = [path, *arguments]
     if os.path.isdir(path) or (not path.endswith((".py", ".pyw")) and _is_archive(path)):
         _guard(lambda: runpy.run_path(path, run_name="__main__"))
         return
     sys.path[0] = os.path.dirname(os.path.realpath(path))
     module = _new_main(None)
-    module.__file__ = path
-    module.__loader__ = SourceFileLoader("__main__", path)
-    code = compile(Path(path).read_bytes(), path, "exec", dont_inherit=True)
-    _guard(lambda: exec(code, module.__dict__))  # noqa: S102 - what the command is for
+    file = os.path.abspath(path)
+    module.__file__ = file
+    module.__loader__ = SourceFileLoader("__main__", file)
+    # Compiled inside, so that an error of its syntax is shown as any other.
+    _guard(lambda: exec(compile(Path(file).read_bytes(), file, "exec", dont_inherit=True), module.__dict__))  # noqa: S102 - what the command is for
 
 
 def run_module(name: str, arguments: list[str]) -> None:
@@ -77,6 +80,8 @@ def _guard(program: Any) -> None:
     """Runs it; an error is shown without our own frames."""
     try:
         program()
+        # As the interpreter, before the exit handlers run.
+        util._flush_std_streams()  # type: ignore[attr-defined]
     except SystemExit:
         raise
     except BaseException as e:  # noqa: BLE001 - as the interpreter does

@@ -63,7 +63,11 @@ def _open() -> None:
     _owner = os.getpid()
     _raise_file_limit()
     os.register_at_fork(after_in_child=_after_fork)
-    # After multiprocessing's own handler, which joins the children; handlers run last in, first out.
+
+
+def close_at_exit() -> None:
+    """After the program's own exit handlers, which may use what is in it, and after CPython's, which joins the children."""
+    # Handlers run last in, first out.
     atexit.unregister(util._exit_function)  # type: ignore[attr-defined]
     atexit.register(close)
     atexit.register(util._exit_function)  # type: ignore[attr-defined]

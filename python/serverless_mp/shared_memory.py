@@ -80,9 +80,9 @@ class SharedMemory(shared_memory.SharedMemory):
             region.sync()
 
     def unlink(self) -> None:
-        """Takes the name away: once, by whichever process."""
+        """Takes the name away: once, by whichever process. After the end of the session there are no names any more."""
         _check_name(self._name)
-        if not _core.unbind_name(self._name):
+        if _core.is_open() and not _core.unbind_name(self._name):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self._name)
 
 

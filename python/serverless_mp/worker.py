@@ -9,9 +9,12 @@ import pickle
 import socket
 import sys
 from multiprocessing import forkserver, process, resource_tracker, spawn, util
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from . import _core, limits, pids, summary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def main(event: dict[str, Any], parent_sentinel: int | None, descriptors: list[int]) -> int:
@@ -28,7 +31,7 @@ def main(event: dict[str, Any], parent_sentinel: int | None, descriptors: list[i
         return 0
     _begin_exit_handlers()
     try:
-        process_obj = _prepare(_open(record, control is not None), event)
+        process_obj = _prepare(lambda: _open(record, control is not None), event)
     except Exception as e:  # noqa: BLE001 - the program's own code is imported here
         _tell(e)
         code = 1
@@ -86,11 +89,12 @@ else:
         """It has."""
 
 
-def _prepare(record: IO[bytes], event: dict[str, Any]) -> Any:
+def _prepare(open_record: Callable[[], IO[bytes]], event: dict[str, Any]) -> Any:
     """The process object, with the program's modules around it."""
     me = process.current_process()
     me._inheriting = True  # type: ignore[attr-defined]
     try:
+        record = open_record()
         preparation = pickle.load(record)  # noqa: S301 - its seal was checked
         from .install import restore  # noqa: PLC0415 - a cycle otherwise
 
@@ -100,11 +104,15 @@ def _prepare(record: IO[bytes], event: dict[str, Any]) -> Any:
             surroundings.enter(preparation["remote"], preparation)
         restore(preparation["serverless_mp"])
         spawn.prepare(preparation)
-        if "fork_main" in preparation:
+        if preparation["forks"]:
             from . import main_module  # noqa: PLC0415 - cloudpickle, which the other methods do not need
 
-            main_module.load(preparation["fork_main"], preparation.get("main_file"))
-            process_obj = main_module.load_object(record)
+            def rest() -> IO[bytes]:
+                record = open_record()
+                pickle.load(record)  # noqa: S301 - its seal was checked
+                return record
+
+            process_obj = main_module.load(rest, preparation.get("main_file"))
         else:
             process_obj = pickle.load(record)  # noqa: S301 - its seal was checked
     finally:

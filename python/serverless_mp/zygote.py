@@ -21,6 +21,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from multiprocessing import spawn, util
 from pathlib import Path
 from typing import Any, NoReturn
@@ -63,7 +64,7 @@ def request(wanted: dict[str, Any], fds: list[int]) -> tuple[int, socket.socket]
 
 def surroundings() -> dict[str, Any]:
     """Of a process that has its caller's environment and directory, and nothing else of it."""
-    return {"environment": dict(os.environ), "directory": os.getcwd(), "umask": 0o022, "group": 0, "mask": set()}
+    return {"environment": dict(os.environ), "directory": os.getcwd(), "umask": 0o022, "group": 0, "mask": set(), "ignored": []}
 
 
 def forget() -> None:
@@ -257,6 +258,8 @@ class Zygote:
             for number in (signal.SIGCHLD, signal.SIGTERM):
                 signal.signal(number, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.default_int_handler)
+            for number in request["ignored"]:
+                signal.signal(number, signal.SIG_IGN)
             _core.die_with_parent()
             for other in (self.listener, connection, *self.children.values()):
                 other.close()
@@ -305,6 +308,7 @@ def _take_surroundings(request: dict[str, Any], fds: list[int]) -> None:
             stream.reconfigure(line_buffering=bool(is_prompt))
     os.environ.clear()
     os.environ.update(request["environment"])
+    time.tzset()
     os.umask(request["umask"])
     with contextlib.suppress(OSError):
         os.chdir(request["directory"])

@@ -17,7 +17,11 @@ def main():
     settings.TABLE["from"] = "main"
     settings.registry.names.append("late")
     work.COUNT = 41
+    work.Limits.rows = 9
+    work.Limits.seen.append("late")
+    work.score = lambda item: item * 1000
     work.LEVEL = 5
+    print(work.one(0))
     with multiprocessing.Pool(2) as pool:
         for row in pool.map(work.one, range(3)):
             print(row)

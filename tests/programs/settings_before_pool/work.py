@@ -10,6 +10,28 @@ LEVEL = 0
 MARK = object()
 
 
+class Nothing:
+    """What stands for no value."""
+
+
+NOTHING = Nothing()
+
+
+def is_nothing(value=NOTHING):
+    return value is NOTHING
+
+
+class Limits:
+    """Set by the program."""
+
+    rows = 1
+    seen = []
+
+
+def score(item):
+    return item
+
+
 class Node:
     """A class that knows itself."""
 
@@ -39,4 +61,8 @@ def one(item):
         TABLE is settings.TABLE,
         level(),
         is_default(),
+        is_nothing(),
+        Limits.rows,
+        Limits.seen,
+        score(item),
     )

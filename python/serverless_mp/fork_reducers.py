@@ -1,0 +1,196 @@
+"""How what belongs to one process is found in a process that it forks, where that is a worker: as it was at that moment.
+
+Locks and files of the process, references that do not count, caches, views of shared memory. Each is rebuilt from what it is
+made of, where pickle refuses it or would make a copy of what is to be shared.
+"""
+
+from __future__ import annotations
+
+import _thread
+import contextvars
+import ctypes
+import functools
+import io
+import os
+import sys
+import tempfile
+import threading
+import types
+import weakref
+from multiprocessing import context, reduction
+from typing import Any
+
+import cloudpickle
+
+from . import _core, region, spawning
+
+# What is left to read of a file.
+_BY_CONTENT: Any = cloudpickle.Pickler.dispatch_table[io.TextIOWrapper]
+
+
+def _reduce_lock(lock: Any) -> Any:
+    return _remake_lock, (lock.locked(),)
+
+
+def _remake_lock(is_locked: bool) -> Any:
+    lock = _thread.allocate_lock()
+    if is_locked:
+        lock.acquire()
+    return lock
+
+
+def _reduce_rlock(_: Any) -> Any:
+    return _thread.RLock, ()
+
+
+def _reduce_reference(reference: weakref.ref[Any]) -> Any:
+    referent = reference()
+    return (_remake_dead, ()) if referent is None else (weakref.ref, (referent,))
+
+
+def _remake_dead() -> Any:
+    """A reference to what is no longer there."""
+    return weakref.ref(type("Gone", (), {})())
+
+
+def _reduce_weak(container: Any) -> Any:
+    content = dict(container) if hasattr(container, "items") else list(container)
+    return type(container), (content,)
+
+
+def _reduce_variable(variable: contextvars.ContextVar[Any]) -> Any:
+    try:
+        return _remake_variable, (variable.name, variable.get())
+    except LookupError:
+        return contextvars.ContextVar, (variable.name,)
+
+
+def _remake_variable(name: str, value: Any) -> Any:
+    variable: contextvars.ContextVar[Any] = contextvars.ContextVar(name)
+    variable.set(value)
+    return variable
+
+
+def _reduce_cached(function: Any) -> Any:
+    # By name where the worker has it; what `__main__` has travels as what it caches.
+    found: Any = sys.modules.get(function.__module__) if function.__module__ != "__main__" else None
+    for part in function.__qualname__.split("."):
+        found = getattr(found, part, None)
+    if found is function:
+        return function.__qualname__
+    return _remake_cached, (function.__wrapped__, function.cache_parameters())
+
+
+def _remake_cached(function: Any, parameters: dict[str, Any]) -> Any:
+    return functools.lru_cache(**parameters)(function)
+
+
+def _reduce_local(local: Any) -> Any:
+    # Of all threads only this one goes on in a forked process.
+    return type(local), (), dict(vars(local))
+
+
+def _reduce_region(shared: _core.Region) -> Any:
+    return region.rebuild, (spawning.hold(shared, shared), shared.size)
+
+
+# ---- files: the worker gets the very file, and its place in it, as a forked process does -----------------------
+
+
+def _is_local_launch() -> bool:
+    popen: Any = context.get_spawning_popen()
+    return popen is not None and not popen.is_remote
+
+
+def _reduce_raw_file(file: io.FileIO) -> Any:
+    if not _is_local_launch():
+        message = "an open file cannot go to a process on another machine"
+        raise TypeError(message)
+    return _remake_raw_file, (reduction.DupFd(file.fileno()), file.mode, file.name)
+
+
+def _remake_raw_file(descriptor: Any, mode: str, name: Any) -> io.FileIO:
+    file = io.FileIO(descriptor.detach(), mode.replace("x", "w"))
+    file.name = name  # type: ignore[misc]
+    return file
+
+
+def _reduce_buffered_file(file: Any) -> Any:
+    if isinstance(file, io.BufferedReader):
+        # The system's place in the file becomes that of the program, which has read ahead.
+        file.seek(0, os.SEEK_CUR)
+    else:
+        file.flush()
+    return type(file), (file.raw,)
+
+
+def _reduce_text_file(file: io.TextIOWrapper) -> Any:
+    for name in ("__stdin__", "__stdout__", "__stderr__"):
+        if file is getattr(sys, name):
+            return getattr, (sys, name)
+    if not _is_local_launch():
+        return _BY_CONTENT(file)
+    file.flush()
+    options = (file.encoding, file.errors, None, file.line_buffering, file.write_through)
+    return io.TextIOWrapper, (file.buffer, *options)
+
+
+def _reduce_temporary_file(file: Any) -> Any:
+    # Its end is the program's affair.
+    return tempfile._TemporaryFileWrapper, (file.file, file.name, False)
+
+
+# ---- arrays over shared memory ---------------------------------------------------------------------------------
+
+
+_CTYPES: Any = ctypes._SimpleCData.__base__
+
+
+def view_of_shared_memory(array: Any) -> Any:
+    """How a numpy array is rebuilt over the shared memory that it is a view of; None for one with memory of its own."""
+    root: Any = array
+    while getattr(root, "base", None) is not None:
+        root = root.base
+    if isinstance(root, memoryview):
+        root = root.obj
+    if isinstance(root, _core.Region):
+        address = ctypes.addressof(ctypes.c_char.from_buffer(root))
+    elif hasattr(root, "_wrapper") and isinstance(root, _CTYPES):
+        address = ctypes.addressof(root)
+    else:
+        return None
+    offset = array.__array_interface__["data"][0] - address
+    return type(array), (array.shape, array.dtype, root, offset, array.strides)
+
+
+def _reduce_cell(cell: types.CellType) -> Any:
+    # Functions that share a variable go on to share it.
+    try:
+        return types.CellType, (), (cell.cell_contents,), None, None, _fill_cell
+    except ValueError:  # not filled yet
+        return types.CellType, ()
+
+
+def _fill_cell(cell: types.CellType, content: tuple[Any]) -> None:
+    cell.cell_contents = content[0]
+
+
+REDUCERS: dict[type, Any] = {
+    _thread.LockType: _reduce_lock,
+    _thread.RLock: _reduce_rlock,
+    weakref.ref: _reduce_reference,
+    weakref.WeakKeyDictionary: _reduce_weak,
+    weakref.WeakValueDictionary: _reduce_weak,
+    weakref.WeakSet: _reduce_weak,
+    contextvars.ContextVar: _reduce_variable,
+    functools._lru_cache_wrapper: _reduce_cached,
+    threading.local: _reduce_local,
+    types.CellType: _reduce_cell,
+    _core.Region: _reduce_region,
+    io.TextIOWrapper: _reduce_text_file,
+    io.BufferedReader: _reduce_buffered_file,
+    io.BufferedWriter: _reduce_buffered_file,
+    io.BufferedRandom: _reduce_buffered_file,
+    io.FileIO: _reduce_raw_file,
+    tempfile._TemporaryFileWrapper: _reduce_temporary_file,
+}
