@@ -1,8 +1,9 @@
 """A proxy between a program and its store that cuts connections, as networks do.
 
 `python proxy.py LISTEN TARGET SECONDS`: UNIX socket paths, and the mean time between two cuts (0: never). A cut closes one of
-the connections, chosen at random, both ways and in the middle of whatever it carries. Prints `ready`, and at its end (when
-standard input closes) how many connections it has cut.
+the connections, chosen at random, both ways and in the middle of whatever it carries. A line `down` on standard input cuts all
+of them and has new ones refused, until a line `up`. Prints `ready`, and at its end (when standard input closes) how many
+connections it has cut.
 """
 
 from __future__ import annotations
@@ -20,9 +21,13 @@ class Proxy:
         self.target = target
         self.open: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self.cuts = 0
+        self.is_up = True
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
+        if not self.is_up:
+            writer.close()
+            return
         try:
             there_reader, there_writer = await asyncio.open_unix_connection(self.target)
         except OSError:
@@ -50,6 +55,13 @@ class Proxy:
                 for side in random.choice(list(self.open)):
                     side.transport.abort()
 
+    async def obey(self) -> None:
+        """Until standard input closes."""
+        while line := await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline):
+            self.is_up = line.strip() == "up"
+            for side in [side for pair in self.open if not self.is_up for side in pair]:
+                side.transport.abort()
+
 
 async def main(listen: str, target: str, mean: float) -> None:
     """Serves until standard input closes."""
@@ -57,7 +69,7 @@ async def main(listen: str, target: str, mean: float) -> None:
     server = await asyncio.start_unix_server(proxy.serve, listen)
     cutter = asyncio.create_task(proxy.cut(mean))
     print("ready", flush=True)
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    await proxy.obey()
     cutter.cancel()
     server.close()
     print(proxy.cuts, flush=True)

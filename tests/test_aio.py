@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from serverless_mp import aio
+from serverless_mp import _core, aio
 
 
 def answer(queue, go):
@@ -72,6 +72,21 @@ def test_acquire(smp):
         assert [order[i] for i in range(0, 10, 2)] == [order[i] for i in range(1, 10, 2)]
         assert sorted(order) == sorted([*range(5), *range(5)])
         assert lock.acquire(block=False)
+
+    asyncio.run(main())
+
+
+def test_many_tasks_on_one_queue_ask_no_more_than_one(smp):
+    async def main():
+        queue = smp.SimpleQueue()
+        tasks = [asyncio.create_task(aio.get(queue)) for _ in range(50)]
+        await asyncio.sleep(0)
+        before = _core.counters()["round_trips"]
+        for n in range(50):
+            await asyncio.to_thread(queue.put, n)
+        assert await asyncio.wait_for(asyncio.gather(*tasks), 30) == list(range(50))  # in the order in which they came
+        # For each item: it is sent, seen and taken; and at the most one look too many.
+        assert _core.counters()["round_trips"] - before <= 50 * 5
 
     asyncio.run(main())
 

@@ -17,6 +17,22 @@ def echo(connection):
         pass
 
 
+def send_and_end(connection):
+    connection.send("last words")
+
+
+def test_the_end_of_a_process_is_not_seen_before_what_it_sent(mp):
+    for _ in range(40):
+        reader, writer = mp.Pipe(duplex=False)
+        process = mp.Process(target=send_and_end, args=(writer,))
+        process.start()
+        while not (ready := wait([reader, process.sentinel], timeout=0)):
+            pass
+        assert reader in ready
+        assert reader.recv() == "last words"
+        process.join()
+
+
 def test_duplex_and_end_of_file(mp):
     here, there = mp.Pipe()
     process = mp.Process(target=echo, args=(there,))

@@ -21,7 +21,7 @@ LEASE = 6
 
 @contextlib.contextmanager
 def through_a_proxy(mean):
-    """The URL of a private store behind a proxy that cuts a connection every `mean` seconds on average, and its cuts."""
+    """The URL of a private store behind a proxy that cuts a connection every `mean` seconds on average, its cuts, the proxy."""
     with tempfile.TemporaryDirectory(prefix="smp-test-") as folder:
         store = f"{folder}/store"
         os.mkdir(store)
@@ -35,7 +35,7 @@ def through_a_proxy(mean):
         assert proxy.stdout.readline() == "ready\n"
         cuts = []
         try:
-            yield url.replace("/store/s?", "/p?").replace("%2Fstore%2Fs?", "%2Fp?"), cuts
+            yield url.replace("/store/s?", "/p?").replace("%2Fstore%2Fs?", "%2Fp?"), cuts, proxy
         finally:
             out, _ = proxy.communicate()
             cuts.append(int(out))
@@ -44,12 +44,26 @@ def through_a_proxy(mean):
 
 def test_nothing_is_lost_or_doubled_when_connections_are_cut(run):
     items, hand_overs = os.environ.get("SERVERLESS_MP_TEST_ITEMS", "10000 2000").split()
-    with through_a_proxy(0.05) as (url, cuts):
+    with through_a_proxy(0.05) as (url, cuts, _):
         done = run(PROGRAMS / "through_cuts.py", items, hand_overs, env={"SERVERLESS_MP_REDIS_URL": url}, timeout=110)
     print(done.stdout, "cuts", cuts)
     assert f"items {items} lost 0 doubled 0 out of order 0\n" in done.stdout, done.stderr
     assert f"hand-overs {hand_overs} counted {hand_overs} token there\n" in done.stdout, done.stderr
     assert cuts[0] > 3, "the connections were cut"
+
+
+def test_after_an_outage_everything_works(run):
+    with through_a_proxy(0) as (url, _, proxy):
+        command = [sys.executable, "-m", "serverless_mp.cli", "run", PROGRAMS / "through_outage.py"]
+        env = os.environ | {"SERVERLESS_MP_REDIS_URL": url, "SERVERLESS_MP_LEASE": "18"}
+        program = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        lines = [program.stdout.readline() for _ in range(2)]
+        print("down", file=proxy.stdin, flush=True)
+        lines.append(program.stdout.readline())
+        print("up", file=proxy.stdin, flush=True)
+        rest, _ = program.communicate("\n", timeout=100)
+    assert "".join(lines) == "[0, 2, 4] []\ncut\ngave up\n"
+    assert rest == "True\nTrue hello\n[0, 2, 4]\n0\n"
 
 
 def running(folder):

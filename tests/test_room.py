@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
+import os
 import threading
 import time
 
 import pytest
+
+import stores
+from places import STORE
+from serverless_mp import _core
 
 SIZE = 10_000
 ITEM = bytes(1000)
@@ -152,3 +158,55 @@ def test_tasks_in_work_do_not_fill_the_pipe(smp):
     """Each is larger than the pipe, and none ends before all have begun."""
     with smp.Pool(3, start, (smp.Barrier(3),)) as pool:
         assert pool.map_async(meet, [bytes(2 << 20)] * 3, chunksize=1).get(60) == [2 << 20] * 3
+
+
+def store_of(smp):
+    """The private store, seen from outside."""
+    from urllib.parse import unquote
+
+    smp.Lock()
+    path, password = _core.session_info()[2].removeprefix("redis+unix://").split("?pass=")
+    return stores.Connection(unquote(path), unquote(password))
+
+
+def names_of_big_messages(client):
+    return {key for key in client.call("KEYS", "*") if client.call("TYPE", key.decode()) == b"string"}
+
+
+private = pytest.mark.skipif(STORE != "private", reason="looks into the private store")
+
+
+@private
+def test_big_messages_that_cannot_be_sent_leave_nothing(smp):
+    client = store_of(smp)
+    before = names_of_big_messages(client)
+    reader, writer = smp.Pipe(duplex=False)
+    reader.close()
+    with pytest.raises(BrokenPipeError):
+        writer.send_bytes(bytes(3 << 20))
+    _core.settle()
+    assert names_of_big_messages(client) <= before
+    client.close()
+
+
+def die(argument):
+    os._exit(len(argument) % 7 + 1)
+
+
+def length(argument):
+    return len(argument)
+
+
+@private
+def test_the_weight_of_tasks_whose_workers_died_is_counted_once(smp):
+    client = store_of(smp)
+    with smp.Pool(2) as pool:
+        pipe = f"*{pool._inqueue._channel.id}*"
+        for size in (100, 2 << 20):
+            with pytest.raises(multiprocessing.ProcessError):
+                pool.apply(die, (bytes(size),))
+            assert pool.map(length, [bytes(size)] * 3) == [size] * 3
+        _core.settle()
+        key = next(key for key in client.call("KEYS", pipe) if client.call("TYPE", key.decode()) == b"hash")
+        until(lambda: [client.call("HGET", key.decode(), f"b{end}") for end in (0, 1)] == [b"0", b"0"])
+    client.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing.managers
 import multiprocessing.shared_memory
+import threading
 import types
 
 import numpy as np
@@ -32,6 +33,73 @@ def double(kind, name):
 
 def fill(block):
     block.buf[:3] = b"abc"
+
+
+def look_when_told(kind, name, told, answers):
+    block = kind(name)
+    answers.put("there")
+    told.recv()
+    answers.put(block.buf[0])
+    block.close()
+
+
+def test_what_an_attaching_has_seen_travels_on_with_messages(both):
+    block = both.shm.SharedMemory(create=True, size=8)
+    (told, tell), answers = both.mp.Pipe(duplex=False), both.mp.SimpleQueue()
+    process = both.mp.Process(target=look_when_told, args=(both.shm.SharedMemory, block.name, told, answers))
+    process.start()
+    assert answers.get() == "there"
+    # Another process writes, and who learns of it only by attaching tells.
+    writer = both.mp.Process(target=write_first, args=(both.shm.SharedMemory, block.name))
+    writer.start()
+    writer.join()
+    tell.send("look")
+    assert answers.get() == 7
+    process.join()
+    block.close()
+    block.unlink()
+
+
+def write_first(kind, name):
+    block = kind(name)
+    block.buf[0] = 7
+    block.close()
+
+
+def test_threads_that_attach_at_once_share_a_buffer(both):
+    block = both.shm.SharedMemory(create=True, size=8)
+    name, barrier = block.name, threading.Barrier(4)
+    # The program's own access goes first: all the threads find nothing.
+    keeper = both.mp.Process(target=hold, args=(both.shm.SharedMemory, name, *(pipe := both.mp.Pipe())))
+    keeper.start()
+    assert pipe[0].recv() == "held"
+    block.close()
+
+    def attach(found):
+        barrier.wait()
+        found.append(both.shm.SharedMemory(name))
+
+    for n in range(1, 21):
+        found = []
+        threads = [threading.Thread(target=attach, args=(found,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        found[0].buf[0] = n
+        assert [each.buf[0] for each in found] == [n] * 4
+        for each in found:
+            each.close()
+    pipe[0].send("go")
+    keeper.join()
+    both.shm.SharedMemory(name).unlink()
+
+
+def hold(kind, name, _, connection):
+    block = kind(name)
+    connection.send("held")
+    connection.recv()
+    block.close()
 
 
 def use(items, name, kind):

@@ -17,6 +17,25 @@ def increment(value, n):
             value.value += 1
 
 
+def test_another_thread_lets_go_of_an_array_while_this_one_releases_a_lock(mp):
+    kept, lock, stop = [mp.Array("i", 100) for _ in range(10)], mp.Lock(), threading.Event()
+
+    def make_and_drop():
+        while not stop.is_set():
+            mp.RawArray("i", 10)[0] = 1
+
+    thread = threading.Thread(target=make_and_drop)
+    thread.start()
+    try:
+        for n in range(100):
+            with lock:
+                kept[n % 10][n % 100] = n
+    finally:
+        stop.set()
+        thread.join()
+    assert lock.acquire(block=False)
+
+
 def test_locked_increments(mp):
     value = mp.Value("q", 5)
     processes = [mp.Process(target=increment, args=(value, 50)) for _ in range(3)]

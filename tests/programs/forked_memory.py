@@ -1,4 +1,4 @@
-"""What a forked process finds as it was: shared views, objects that know one another, things that cannot be pickled beside them."""
+"""What a forked process finds as it was: shared views, objects that know one another, beside what no pickle knows."""
 
 import collections
 import ctypes

@@ -1,0 +1,43 @@
+"""A store that does not answer for a while: who waited gets an error, and afterwards everything works as before.
+
+Prints `cut` when the store may go, and goes on when a line arrives on standard input.
+"""
+
+import multiprocessing
+import threading
+from multiprocessing.connection import wait
+
+
+def double(x):
+    return 2 * x
+
+
+def acquire(lock):
+    try:
+        lock.acquire()
+    except ConnectionError:
+        print("gave up", flush=True)
+
+
+if __name__ == "__main__":
+    lock = multiprocessing.Lock()
+    reader, writer = multiprocessing.Pipe(duplex=False)
+    pool = multiprocessing.Pool(2)
+    lock.acquire()
+    waiter = threading.Thread(target=acquire, args=(lock,))
+    waiter.start()
+    print(pool.map(double, range(3)), wait([reader], 0.1))
+    print("cut", flush=True)
+    waiter.join()
+    input()
+    lock.release()
+    print(lock.acquire(timeout=30))
+    threading.Timer(0.2, writer.send, ("hello",)).start()
+    print(wait([reader], 30) == [reader], reader.recv())
+    print(pool.map(double, range(3)))
+    process = multiprocessing.Process(target=double, args=(1,))
+    process.start()
+    process.join()
+    print(process.exitcode)
+    pool.close()
+    pool.join()
