@@ -7,7 +7,7 @@ SOURCES = $(shell find src python -name '*.rs' -o -name '*.lua' -o -name '*.pyi'
 # pytest's own options, for example make test TESTS='-k queue'
 TESTS ?=
 
-.PHONY: help build demo test test-apps test-stores conformance lint lint-deny bench wheel clean
+.PHONY: help build demo test test-apps test-stores conformance conformance-lambda lint lint-deny bench wheel clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 24
@@ -71,6 +71,9 @@ test-stores: $(VENV)/.built $(VENV)/.group-test  ## all tests on a Redis over TC
 
 conformance: $(VENV)/.wheel  ## CPython's installed tests of multiprocessing, for example make conformance PYTHON='python3.12 python3.13'
 	$(BIN)/python tests/conformance/suites.py --wheel $(VENV)/dist/*.whl $(PYTHON)
+
+conformance-lambda: $(VENV)/.wheel $(VENV)/.group-test $(VENV)-emulator/.built  ## multiprocessing's own tests with processes in a function of the emulator
+	$(BIN)/python tests/conformance/suites.py --wheel $(VENV)/dist/*.whl --on lambda --suite mp $(PYTHON)
 
 lint: $(VENV)/.built $(VENV)/.group-lint $(VENV)/.group-test  ## formatting, clippy, ruff, types, stubs against the binary
 	cargo fmt --check

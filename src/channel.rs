@@ -238,12 +238,9 @@ impl Channel {
         self.check_open()?;
         let eof = self.eof.load(Ordering::Acquire);
         if !block {
-            let bell = || self.bell.lock().expect("no panic under this lock");
-            let rings = bell().as_ref().map_or(0, Bell::rings);
+            let rings = self.rings();
             let ready = eof || self.length().map(|(n, eof)| n > 0 || eof)?;
-            if let Some(bell) = bell().as_ref() {
-                bell.seen(ready, rings);
-            }
+            self.seen(ready, rings);
             return Ok(ready);
         }
         if eof {
@@ -265,6 +262,19 @@ impl Channel {
                 Outcome::Again => {}
                 Outcome::Stopped(e, _) => return Err(e),
             }
+        }
+    }
+
+    /// How often the bell was rung, if there is one.
+    fn rings(&self) -> u64 {
+        let bell = self.bell.lock().expect("no panic under this lock");
+        bell.as_ref().map_or(0, Bell::rings)
+    }
+
+    /// Tells the bell what was seen since it had been rung so often.
+    fn seen(&self, ready: bool, rings: u64) {
+        if let Some(bell) = self.bell.lock().expect("no panic under this lock").as_ref() {
+            bell.seen(ready, rings);
         }
     }
 
@@ -301,13 +311,39 @@ impl Channel {
 /// How many items wait for an end, and whether the end of file stands behind them.
 pub fn length(p: &Process, id: &str, end: u8) -> Result<(i64, bool)> {
     let reply = p.call(&scripts::LENGTH, id, &Args(&[end.to_string().as_bytes()]))?;
+    Ok(read_length(&reply))
+}
+
+fn read_length(reply: &Value) -> (i64, bool) {
     match reply {
         Value::Array(row) => match row.as_slice() {
-            [Value::Int(n), Value::Int(eof)] => Ok((*n, *eof == 1)),
-            _ => Ok((0, false)),
+            [Value::Int(n), Value::Int(eof)] => (*n, *eof == 1),
+            _ => (0, false),
         },
-        _ => Ok((0, false)),
+        _ => (0, false),
     }
+}
+
+/// The descriptors of all of these ends, each telling what is there by now: in one round trip.
+fn descriptors(channels: &[&Channel]) -> Result<Vec<i32>> {
+    let p = process::current()?;
+    let mut fds = Vec::with_capacity(channels.len());
+    for channel in channels {
+        channel.check_open()?;
+        channel.now()?;
+        fds.push(channel.descriptor()?);
+    }
+    let rings: Vec<u64> = channels.iter().map(|channel| channel.rings()).collect();
+    let each: Vec<_> = channels
+        .iter()
+        .map(|channel| (channel.id.as_str(), channel.end.to_string().into_bytes()))
+        .collect();
+    let replies = p.call_each(&scripts::LENGTH, &each)?;
+    for ((channel, rings), reply) in channels.iter().zip(rings).zip(&replies) {
+        let (n, eof) = read_length(reply);
+        channel.seen(n > 0 || eof || channel.eof.load(Ordering::Acquire), rings);
+    }
+    Ok(fds)
 }
 
 #[pymethods]
@@ -436,6 +472,13 @@ impl Channel {
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
         let (n, _) = py.detach(|| self.length())?;
         Ok(usize::try_from(n).unwrap_or(0))
+    }
+
+    /// The descriptors of many ends, in one round trip.
+    #[staticmethod]
+    fn filenos(py: Python<'_>, channels: Vec<Py<Self>>) -> PyResult<Vec<i32>> {
+        let channels: Vec<&Self> = channels.iter().map(Py::get).collect();
+        Ok(py.detach(|| descriptors(&channels))?)
     }
 
     /// A file descriptor that is readable while there is something to take.

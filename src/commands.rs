@@ -18,6 +18,21 @@ impl Process {
         self.call_with(script, vec![self.key(object)], args)
     }
 
+    /// Runs a script that changes nothing on each of some objects, in one round trip where they are on one node.
+    pub fn call_each(
+        &self,
+        script: &'static Script,
+        each: &[(&str, Vec<u8>)],
+    ) -> Result<Vec<Value>> {
+        let requests: Vec<Request> = each
+            .iter()
+            .map(|(object, argument)| {
+                self.request(Some(script), vec![self.key(object)], &Args(&[argument]))
+            })
+            .collect();
+        self.with_link(|link| link.call_all(self, &requests))
+    }
+
     /// The same with further keys of the same tag.
     pub fn call_with(
         &self,

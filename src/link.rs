@@ -164,6 +164,58 @@ impl Link {
         }
     }
 
+    /// Sends commands that change nothing, all at once where they go to one node, and waits for their replies.
+    pub fn call_all(&mut self, p: &Process, requests: &[Request]) -> Result<Vec<Value>> {
+        self.raise_deferred()?;
+        // What fails in company is asked again by itself.
+        let mut replies = self
+            .attempt_all(p, requests)
+            .unwrap_or_default()
+            .into_iter();
+        requests
+            .iter()
+            .map(|request| match replies.next() {
+                Some(value) if error_code(&value).is_none() => Ok(value),
+                _ => self.call(p, request),
+            })
+            .collect()
+    }
+
+    fn attempt_all(
+        &mut self,
+        p: &Process,
+        requests: &[Request],
+    ) -> std::result::Result<Vec<Value>, Failure> {
+        let mut places = requests.iter().map(|r| p.store.route(&r.keys[0]));
+        let Some(place) = places.next() else {
+            return Ok(Vec::new());
+        };
+        let name = place.to_string();
+        if places.any(|other| other.to_string() != name) {
+            return Ok(Vec::new());
+        }
+        self.settle_elsewhere(p, &requests[0].keys[0])
+            .map_err(Failure::Fatal)?;
+        self.connect(p, &place).map_err(Failure::Stream)?;
+        p.store.count(|c| &c.commands, requests.len());
+        p.store.count(|c| &c.round_trips, 1);
+        let packed: Vec<u8> = requests.iter().flat_map(|r| r.pack(&self.caller)).collect();
+        let conn = self
+            .lanes
+            .get_mut(&name)
+            .and_then(|l| l.conn.as_mut())
+            .expect("connected above");
+        let result = conn
+            .send(&packed)
+            .map_err(|e| Failure::Stream(e.into()))
+            .and_then(|()| self.read_unread(p, &name))
+            .and_then(|()| requests.iter().map(|_| self.read(&name)).collect());
+        if result.is_err() {
+            self.drop_conn(&name);
+        }
+        result
+    }
+
     /// Sends a command and returns; its reply is read before anything that could be observed elsewhere.
     pub fn post(&mut self, p: &Process, request: Request) -> Result<()> {
         self.settle_elsewhere(p, &request.keys[0])?;

@@ -136,6 +136,16 @@ def test_manager_call(smp):
         assert cost(lambda: d["a"])[0] == 2
 
 
+def test_wait_for_many_connections(smp):
+    from serverless_mp.connection import wait
+
+    readers = [reader for reader, _writer in [smp.Pipe(duplex=False) for _ in range(30)]]
+    wait(readers, 0)  # each has a descriptor now
+    round_trips, commands = cost(wait, readers, 0)
+    assert commands == 30
+    assert round_trips == 1 or STORE == "cluster"
+
+
 def test_event_set_to_wake(smp):
     """From `set` to the waiter's return: the setter's one, and the end of the waiter's sleep."""
     event, woken = smp.Event(), threading.Event()

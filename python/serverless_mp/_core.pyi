@@ -169,6 +169,9 @@ class Channel:
         """For asyncio: waits until there is something to take, the end of file included. Nothing is taken."""
     def __len__(self) -> int:
         """How many messages can be taken."""
+    @staticmethod
+    def filenos(channels: list[Channel]) -> list[int]:
+        """Of each its `fileno()`: in one round trip, in a cluster in one for each."""
     def fileno(self) -> int:
         """A file descriptor that is readable while there is something to take. It costs a thread and a connection."""
     def close(self) -> None: ...

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 from multiprocessing import connection, context
-from multiprocessing.connection import wait
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
@@ -89,6 +88,18 @@ def Pipe(duplex: bool = True) -> tuple[Connection, Connection]:
     return Connection(first, writable=duplex), Connection(second, readable=duplex)
 
 
+def wait(object_list: Any, timeout: float | None = None) -> list[Any]:
+    """CPython's. Our connections are looked at in one round trip, however many they are."""
+    objects = list(object_list)
+    ours = [one for one in objects if isinstance(one, Connection)]
+    for one in ours:
+        one._check_closed()
+    descriptors = dict(zip(ours, _core.Channel.filenos([one._handle for one in ours]), strict=True)) if ours else {}
+    own = {descriptor: one for one, descriptor in descriptors.items()}
+    ready = _wait([descriptors[one] if isinstance(one, Connection) else one for one in objects], timeout)
+    return [own.get(one, one) if isinstance(one, int) else one for one in ready]
+
+
 class _StoreListener:
     """What `Listener` needs of a transport: a pipe into which clients put their ends."""
 
@@ -143,6 +154,6 @@ def Client(address: Any, family: Any = None, authkey: Any = None) -> Any:
     return mine
 
 
-# Kept here, since `install()` puts ours in its place.
-connection_client = connection.Client
+# Kept here, since `install()` puts ours in their place.
+connection_client, _wait = connection.Client, connection.wait
 ForkingPickler.register(Connection, Connection.__reduce__)

@@ -7,7 +7,6 @@ ctypes structure) may be neither pickled nor set. So the statement that defines 
 from __future__ import annotations
 
 import abc
-import ast
 import enum
 import functools
 import sys
@@ -47,6 +46,8 @@ def _runs_code(cls: type) -> bool:
 
 @functools.cache
 def _statements(path: str) -> dict[str, types.CodeType]:
+    import ast  # noqa: PLC0415 - rarely needed
+
     with open(path, "rb") as f:
         tree = ast.parse(f.read(), path)
     found: dict[str, types.CodeType] = {}

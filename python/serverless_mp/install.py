@@ -24,7 +24,7 @@ _LEFT_ALONE = {"Process", "get_context", "get_start_method", "set_start_method",
 # What is ours in the submodules. Each is CPython's class with another leaf, or takes the same arguments.
 _SUBMODULES = {
     "context": ("ForkContext", "ForkProcess", "ForkServerContext", "ForkServerProcess", "SpawnContext", "SpawnProcess"),
-    "connection": ("Client", "Listener", "Pipe"),
+    "connection": ("Client", "Listener", "Pipe", "wait"),
     "heap": ("Arena",),
     "managers": ("BaseManager", "SharedMemoryManager", "SyncManager"),
     "pool": ("Pool",),

@@ -15,7 +15,6 @@ import importlib
 import importlib.util
 import io
 import pickle
-import pickletools
 import sys
 import types
 from multiprocessing import context
@@ -233,6 +232,8 @@ class _Rebuilding:
         except Exception as e:  # noqa: BLE001 - the program's own code may run here
             what = f"global {place!r} of __main__" if kind == "main" else f"{kind} {place}"
             missing = Missing(f"{what} could not be rebuilt in the worker: {type(e).__name__}: {e}")
+            import pickletools  # noqa: PLC0415 - rarely needed
+
             # The parts have numbers, in their order: those that were not made get their places.
             parts = sum(code.name == "MEMOIZE" for code, _, _ in pickletools.genops(piece))
             made = self._unpickler.memo.copy()
