@@ -139,7 +139,8 @@ def test_manager_call(smp):
 def test_wait_for_many_connections(smp):
     from serverless_mp.connection import wait
 
-    readers = [reader for reader, _writer in [smp.Pipe(duplex=False) for _ in range(30)]]
+    pipes = [smp.Pipe(duplex=False) for _ in range(30)]
+    readers = [reader for reader, _ in pipes]
     wait(readers, 0)  # each has a descriptor now
     round_trips, commands = cost(wait, readers, 0)
     assert commands == 30
