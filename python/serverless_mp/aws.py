@@ -72,7 +72,7 @@ def _check_function(description: dict[str, Any]) -> None:
 
 def report() -> None:
     """One line on standard error at the end of a run: what it took, and what that costs about."""
-    if _fleet is None or _fleet[0] != os.getpid() or not _launched:
+    if _fleet is None or _fleet[0] != os.getpid() or not _launched or not config.bill():
         return
     _, found, description = _fleet
     last = time.monotonic() + _LAST_ANSWERS

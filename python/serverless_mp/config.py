@@ -19,6 +19,7 @@ BUCKET = "SERVERLESS_MP_BUCKET"
 S3_ARGUMENT = "SERVERLESS_MP_S3_ARGUMENT"
 PIPE_SIZE = "SERVERLESS_MP_PIPE_SIZE"
 START_TIMEOUT = "SERVERLESS_MP_START_TIMEOUT"
+BILL = "SERVERLESS_MP_BILL"
 
 LAUNCHERS = ("local", "lambda")
 
@@ -79,6 +80,15 @@ def start_timeout() -> int:
     return _positive(START_TIMEOUT, 300)
 
 
+def bill() -> bool:
+    """Whether a run ends with a line on standard error that says what it cost."""
+    value = os.environ.get(BILL, "on")
+    if value not in {"on", "off"}:
+        message = f"{BILL} is {value!r}: must be on or off"
+        raise ValueError(message)
+    return value == "on"
+
+
 def pipe_size() -> int:
     """Bytes that a pipe or queue holds for one end, about, before its senders wait."""
     return _positive(PIPE_SIZE, 16 << 20)
@@ -111,6 +121,7 @@ def check() -> None:
         launcher,
         packing,
         start_timeout,
+        bill,
         pipe_size,
         s3_argument,
     ):
