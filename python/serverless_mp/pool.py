@@ -7,17 +7,22 @@ worker once more; the parent takes all results that are there at once.
 from __future__ import annotations
 
 import collections
+import functools
 import os
 import threading
 import time
+import weakref
 from multiprocessing import pool
 from multiprocessing.connection import Connection
 from multiprocessing.context import ProcessError
 from multiprocessing.pool import ThreadPool
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _core, config, context, limits, reduction, session, spawning
 from .rebound import rebound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Pool", "ThreadPool"]
 
@@ -66,8 +71,9 @@ class _Results:
         self._taken: collections.deque[Any] = collections.deque()
         # Workers that have ended badly since the last result.
         self.failures = 0
-        # Why there will be no result any more.
-        self.error: ConnectionError | None = None
+        # Why there will be no result any more; and, in the parent, what has its pool look.
+        self.error: Exception | None = None
+        self.tell_pool: Callable[[], None] = lambda: None
 
     def put(self, result: Any) -> None:
         """In a worker: the result of the task in work. In the parent: None to end the reading thread."""
@@ -82,10 +88,12 @@ class _Results:
         while not self._taken:
             try:
                 self._taken.extend(self._parent.recv_many())
-            except ConnectionError as e:
-                if _core.is_lost():
-                    self.error = e
-                    raise
+            except Exception as e:
+                if isinstance(e, ConnectionError) and not _core.is_lost():
+                    continue
+                self.error = e
+                self.tell_pool()
+                raise
         data, code = self._taken.popleft()
         self.failures = 0
         if code is None:
@@ -136,6 +144,7 @@ class Pool(pool.Pool):
         parent, workers = _core.Channel.pair(config.pipe_size())
         self._inqueue = _Tasks(parent, workers)
         self._outqueue = _Results(workers, parent)
+        self._outqueue.tell_pool = functools.partial(_wake, weakref.ref(self))
         self._quick_put = self._inqueue.put
         self._quick_get = self._outqueue.get
         # CPython's own pipe: only this process rings it.
@@ -146,7 +155,8 @@ class Pool(pool.Pool):
         """Where worker after worker ends without a result, CPython's pool goes on for ever. Ours gives up."""
         if isinstance(outqueue, _Results):  # CPython's ThreadPool comes here by name, too
             if outqueue.error is not None:
-                raise outqueue.error
+                message = f"no results can be read any more: {outqueue.error}"
+                raise ProcessError(message) from outqueue.error
             outqueue.failures += sum(bool(worker.exitcode) for worker in workers)
             if outqueue.failures > _HOPELESS * processes:
                 code = next(worker.exitcode for worker in workers if worker.exitcode)
@@ -187,6 +197,13 @@ class Pool(pool.Pool):
 
 # It starts its threads with the methods of the class that it finds under its own name.
 _base_init = rebound(pool.Pool.__init__, Pool=Pool)
+
+
+def _wake(reference: weakref.ref[Any]) -> None:
+    """Has the thread that looks after a pool's workers look."""
+    pool = reference()
+    if pool is not None:
+        pool._change_notifier.put(None)
 
 
 class _LocalBell:

@@ -76,7 +76,7 @@ end
 -- So much was taken from one end of a pipe and has arrived. A pipe without a bound counts nothing.
 local function taken(from, weight, bound)
   if not bound then return end
-  local left = call('HINCRBY', M, 'b' .. from, -tonumber(weight))
+  local left = call('HINCRBY', M, 'b' .. from, 0 - tonumber(weight)) -- not '-0', which is no number to Redis
   if left < 0 then call('HSET', M, 'b' .. from, 0) end
   if call('EXISTS', M .. ':w') == 1 and (left < tonumber(bound) / 2 or call('EXISTS', M .. ':q' .. from) == 0) then
     wake_senders()
