@@ -185,6 +185,13 @@ class Pool(pool.Pool):
                 time.sleep(_BROKEN_PAUSE)
             taskqueue.put(None)
 
+    def _map_async(self, func: Any, iterable: Any, mapper: Any, chunksize: int | None = None, *callbacks: Any) -> Any:
+        """CPython's divides by how many workers there are at this moment: none, perhaps, where they have just died."""
+        if chunksize is None:
+            iterable = iterable if hasattr(iterable, "__len__") else list(iterable)
+            chunksize = -(-len(iterable) // (4 * self._processes))
+        return super()._map_async(func, iterable, mapper, chunksize, *callbacks)
+
     def _get_sentinels(self) -> list[Any]:
         return [self._change_notifier._reader]
 
