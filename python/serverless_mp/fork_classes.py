@@ -1,41 +1,76 @@
 """Classes of `__main__` that cannot be put together from their parts: a worker defines them anew, as the script does.
 
 A metaclass or an `__init_subclass__` runs code when a class is defined, and what it leaves (validators, tables, fields of a
-ctypes structure) may be neither pickled nor set. So the statement that defines the class travels, compiled.
+ctypes structure) may be neither pickled nor set. So the statement that defines the class travels, compiled, with what it needs;
+and what the program has set in the class since.
 """
 
 from __future__ import annotations
+import __future__
 
 import abc
 import enum
 import functools
+import os
 import sys
+import time
+import types
 import typing
 from typing import Any
 
-if typing.TYPE_CHECKING:
-    import types
+from . import reach
 
 # The metaclasses of classes that are no more than their attributes.
 _PLAIN = (type, abc.ABCMeta, enum.EnumMeta, type(typing.Protocol))
 _PLAIN_BASES = ("abc", "builtins", "collections", "enum", "typing")
+# What runs when a class is defined.
+_RUN = ("__new__", "__init__", "__prepare__", "__call__", "__init_subclass__", "__set_name__", "__class_getitem__")
+# What a program sets in a class: data, and whatever synchronises processes.
+_DATA = (int, float, complex, str, bytes, bool, type(None), tuple, frozenset)
+_SYNCHRONISES = ("serverless_mp.", "multiprocessing.")
+_CONTAINERS = (dict, list, set)
+# A script that was changed since then is not what runs.
+_BEGUN = time.time()
 
 
-def definition_of(cls: type) -> Any:
+def definition_of(cls: type, being_defined: set[type]) -> Any:
     """How it is reduced; None for a class that need not be defined anew, or cannot be."""
     code = statement(cls)
-    return code and (_define, (cls.__qualname__, code))
+    if code is None:
+        return None
+    being_defined.add(cls)
+    space = vars(sys.modules["__main__"])
+    needed = {name: space[name] for name in _needed(cls, code) if name in space and _comes_first(space[name], being_defined)}
+    return _define, (cls.__qualname__, code, needed), _set_since(cls), None, None, _set
 
 
 def statement(cls: type) -> types.CodeType | None:
     """The compiled statement that defines it."""
     main = sys.modules["__main__"]
-    if cls.__module__ != "__main__" or vars(main).get(cls.__qualname__) is not cls or not _runs_code(cls):
+    path = getattr(main, "__file__", None)
+    if cls.__module__ != "__main__" or vars(main).get(cls.__qualname__) is not cls or not _runs_code(cls) or path is None:
         return None
     try:
-        return _statements(str(main.__file__)).get(cls.__qualname__)
-    except (OSError, SyntaxError):  # no script, or it was changed since
+        found = _statements(path).get(cls.__qualname__, [])
+    except (OSError, SyntaxError, ValueError):  # no script, or a compiled one
         return None
+    if len(found) > 1:
+        lines = {code.co_firstlineno for part in vars(cls).values() if (code := getattr(part, "__code__", None))}
+        found = [one for one in found if any(one.first <= line <= one.last for line in lines)]
+    return found[0].code if len(found) == 1 else None
+
+
+def registers(classes: list[type]) -> dict[str, Any]:
+    """By place: what classes that are defined anew, and their bases, keep lists of. Defining them fills these once more."""
+    # The fields of a C structure are its definition.
+    registering = [cls for cls in classes if type(cls).__module__ != "_ctypes"]
+    bases = {base for cls in registering for base in cls.__mro__ if base.__module__ == "__main__"}
+    return {
+        f"{base.__qualname__}.{name}": part
+        for base in bases
+        for name, part in list(vars(base).items())
+        if type(part) in _CONTAINERS and not name.startswith("__")
+    }
 
 
 def _runs_code(cls: type) -> bool:
@@ -44,27 +79,89 @@ def _runs_code(cls: type) -> bool:
     )
 
 
+class _Statement(typing.NamedTuple):
+    first: int
+    last: int
+    code: types.CodeType
+
+
 @functools.cache
-def _statements(path: str) -> dict[str, types.CodeType]:
+def _statements(path: str) -> dict[str, list[_Statement]]:
     import ast  # noqa: PLC0415 - rarely needed
 
+    if os.stat(path).st_mtime > _BEGUN:
+        return {}
     with open(path, "rb") as f:
         tree = ast.parse(f.read(), path)
-    found: dict[str, types.CodeType] = {}
+    found: dict[str, list[_Statement]] = {}
+    flags = 0
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module == "__future__":
+            flags |= sum(getattr(__future__, alias.name).compiler_flag for alias in node.names)
 
     def visit(body: list[Any]) -> None:
         for node in body:
             if isinstance(node, ast.ClassDef):
-                found[node.name] = compile(ast.Module([node], []), path, "exec", dont_inherit=True)
+                code = compile(ast.Module([node], []), path, "exec", flags, dont_inherit=True)
+                found.setdefault(node.name, []).append(_Statement(node.lineno, node.end_lineno or node.lineno, code))
             for part in ("body", "orelse", "finalbody") if isinstance(node, (ast.If, ast.Try, ast.With)) else ():
                 visit(getattr(node, part, []))
+            if isinstance(node, ast.Try):
+                visit([child for handler in node.handlers for child in handler.body])
 
     visit(tree.body)
     return found
 
 
-def _define(name: str, code: types.CodeType) -> Any:
+def _needed(cls: type, code: types.CodeType) -> set[str]:
+    """Names that are looked up while it is defined: by its statement and body, and by the functions that these run."""
+    space = vars(sys.modules["__main__"])
+    bodies = [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+    needed = {name for part in (code, *bodies) for name in reach.own_globals(part)} - {cls.__qualname__}
+    run = [vars(kind).get(name) for kind in (*type.mro(type(cls)), *cls.__mro__[1:]) for name in _RUN]
+    ahead = [*run, *(space.get(name) for name in needed)]
+    seen: set[int] = set()
+    while ahead:
+        function: Any = ahead.pop()
+        if reach.is_a(function, (classmethod, staticmethod)):
+            function = function.__func__
+        if reach.is_a(function, types.FunctionType) and function.__globals__ is space and id(function) not in seen:
+            seen.add(id(function))
+            more = reach.names(function.__code__).globals - {cls.__qualname__}
+            needed |= more
+            ahead += [space.get(name) for name in more]
+    return needed
+
+
+def _comes_first(value: Any, being_defined: set[type]) -> bool:
+    """Not what is made of the class itself."""
+    return value not in being_defined if reach.is_a(value, type) else type(value) not in being_defined
+
+
+def _set_since(cls: type) -> dict[str, Any]:
+    own = f"{cls.__qualname__}."
+    return {
+        name: part
+        for name, part in vars(cls).items()
+        if not name.startswith("__")
+        and (
+            type(part) in _DATA
+            or type(part).__module__.startswith(_SYNCHRONISES)
+            # A function that was put there.
+            or (reach.is_a(part, types.FunctionType) and not part.__qualname__.startswith(own))
+        )
+    }
+
+
+def _define(name: str, code: types.CodeType, needed: dict[str, Any]) -> Any:
     space = sys.modules["__main__"].__dict__
-    if name not in space:
+    for other, value in needed.items():
+        space.setdefault(other, value)
+    if not reach.is_a(space.get(name), type):
         exec(code, space)  # noqa: S102 - of the program itself
     return space[name]
+
+
+def _set(cls: type, state: dict[str, Any]) -> None:
+    for name, value in state.items():
+        type.__setattr__(cls, name, value)

@@ -15,7 +15,8 @@ from typing import Any, ClassVar, NoReturn
 import cloudpickle
 
 from .fork_classes import definition_of
-from .fork_reducers import REDUCERS, view_of_shared_memory
+from .fork_reducers import REDUCERS, reduce_array, reduce_delegate
+from .reach import is_a
 
 GLOBALS = "the globals of __main__"
 # What cloudpickle writes in its place.
@@ -61,6 +62,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         self.subject = "the object"
         # The errors of what was left out, by its id.
         self.left_out: dict[int, Exception] = {}
+        self._being_defined: set[type] = set()
         self.globals_ref[id(self._globals)] = self._globals
 
     def persistent_id(self, obj: Any) -> Any:
@@ -69,24 +71,36 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def reducer_override(self, obj: Any) -> Any:
         """By name where the worker has it."""
-        is_code = isinstance(obj, (type, types.FunctionType))
-        if self._by_name and is_code and obj.__module__ == "__main__" and self._is_known(obj):
+        if not self._careful:
+            return self._reduce(obj)
+        try:
+            reduced = self._reduce(obj)
+            return self._by_hand(obj) if reduced is NotImplemented and not is_a(obj, (type, types.FunctionType)) else reduced
+        except Exception as e:  # noqa: BLE001 - whatever it raises is the reason
+            self.left_out[id(obj)] = e
+            what = f"{self.subject} ({type(obj).__qualname__})"
+            return Missing, (f"{what} could not travel to the worker: {type(e).__name__}: {e}",)
+
+    def _reduce(self, obj: Any) -> Any:
+        is_class, is_function = is_a(obj, type), is_a(obj, types.FunctionType)
+        if not is_class and not is_function:
+            return reduce_array(obj) or reduce_delegate(obj, self.dispatch_table) or NotImplemented
+        if self._by_name and obj.__module__ == "__main__" and self._is_known(obj):
             return NotImplemented
-        if isinstance(obj, type) and (definition := definition_of(obj)):
+        if is_class and (definition := definition_of(obj, self._being_defined)):
             return definition
         reduced = super().reducer_override(obj)
-        if isinstance(obj, types.FunctionType):
+        if reduced is NotImplemented:
+            return reduced
+        if is_function:
             return self._with_its_own(obj, reduced)
-        if type(obj).__name__ == "ndarray" and (view := view_of_shared_memory(obj)):
-            return view
-        if self._careful and reduced is NotImplemented and not is_code:
-            return self._reduced(obj)
+        if obj.__qualname__ != obj.__name__ and isinstance(reduced[2], tuple):
+            # By which it is found again when something of it comes back.
+            reduced[2][0]["__qualname__"] = obj.__qualname__
         return reduced
 
     def _with_its_own(self, function: types.FunctionType, reduced: Any) -> Any:
         """With its cells themselves, which others may share, and without what comes with `__main__` once for all."""
-        if reduced is NotImplemented:
-            return reduced
         make, (code, space, name, defaults, _), (state, slots), *rest = reduced
         if function.__globals__ is self._globals:
             named = slots["__globals__"]
@@ -94,15 +108,19 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         slots["__closure__"] = None
         return make, (code, space, name, defaults, function.__closure__), (state, slots), *rest
 
-    def _reduced(self, obj: Any) -> Any:
-        try:
-            reduce = self.dispatch_table.get(type(obj))
-            reduced = reduce(obj) if reduce else obj.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
-        except Exception as e:  # noqa: BLE001 - whatever it raises is the reason
-            self.left_out[id(obj)] = e
-            what = f"{self.subject} ({type(obj).__qualname__})"
-            return Missing, (f"{what} could not travel to the worker: {type(e).__name__}: {e}",)
-        return NotImplemented if isinstance(reduced, str) else reduced
+    def _by_hand(self, obj: Any) -> Any:
+        """What pickle itself would do, while an error can still be caught."""
+        reduce = self.dispatch_table.get(type(obj))
+        reduced = reduce(obj) if reduce else obj.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+        if isinstance(reduced, str):
+            found: Any = sys.modules[pickle.whichmodule(obj, reduced)]  # type: ignore[attr-defined]
+            for part in reduced.split("."):
+                found = getattr(found, part)
+            if found is not obj:
+                message = f"it is not the same object as {reduced} of its module"
+                raise pickle.PicklingError(message)
+            return NotImplemented
+        return reduced
 
     def _is_known(self, obj: Any) -> bool:
         name, _, rest = obj.__qualname__.partition(".")

@@ -23,6 +23,7 @@ from typing import Any
 import cloudpickle
 
 from . import _core, region, spawning
+from .reach import attributes
 
 # What is left to read of a file.
 _BY_CONTENT: Any = cloudpickle.Pickler.dispatch_table[io.TextIOWrapper]
@@ -43,9 +44,18 @@ def _reduce_rlock(_: Any) -> Any:
     return _thread.RLock, ()
 
 
+# What only weak references had brought along lives on: in the program something else holds it.
+_alive: list[Any] = []
+
+
 def _reduce_reference(reference: weakref.ref[Any]) -> Any:
     referent = reference()
-    return (_remake_dead, ()) if referent is None else (weakref.ref, (referent,))
+    return (_remake_dead, ()) if referent is None else (_remake_reference, (referent,))
+
+
+def _remake_reference(referent: Any) -> weakref.ref[Any]:
+    _alive.append(referent)
+    return weakref.ref(referent)
 
 
 def _remake_dead() -> Any:
@@ -55,7 +65,12 @@ def _remake_dead() -> Any:
 
 def _reduce_weak(container: Any) -> Any:
     content = dict(container) if hasattr(container, "items") else list(container)
-    return type(container), (content,)
+    return _remake_weak, (type(container), content)
+
+
+def _remake_weak(kind: type, content: Any) -> Any:
+    _alive.append(content)
+    return kind(content)
 
 
 def _reduce_variable(variable: contextvars.ContextVar[Any]) -> Any:
@@ -73,11 +88,13 @@ def _remake_variable(name: str, value: Any) -> Any:
 
 def _reduce_cached(function: Any) -> Any:
     # By name where the worker has it; what `__main__` has travels as what it caches.
-    found: Any = sys.modules.get(function.__module__) if function.__module__ != "__main__" else None
-    for part in function.__qualname__.split("."):
+    kept = vars(function)
+    module, name = kept.get("__module__"), kept.get("__qualname__", "")
+    found: Any = sys.modules.get(module) if module != "__main__" else None
+    for part in name.split("."):
         found = getattr(found, part, None)
     if found is function:
-        return function.__qualname__
+        return name
     return _remake_cached, (function.__wrapped__, function.cache_parameters())
 
 
@@ -110,17 +127,31 @@ def _reduce_raw_file(file: io.FileIO) -> Any:
 
 
 def _remake_raw_file(descriptor: Any, mode: str, name: Any) -> io.FileIO:
-    file = io.FileIO(descriptor.detach(), mode.replace("x", "w"))
+    # A number of its own: what is rebuilt once more must not close it.
+    file = io.FileIO(os.dup(descriptor.detach()), mode.replace("x", "w"))
     file.name = name  # type: ignore[misc]
     return file
 
 
-def _reduce_buffered_file(file: Any) -> Any:
-    if isinstance(file, io.BufferedReader):
-        # The system's place in the file becomes that of the program, which has read ahead.
-        file.seek(0, os.SEEK_CUR)
-    else:
-        file.flush()
+def _reduce_reader(file: io.BufferedReader) -> Any:
+    if not file.seekable():
+        return io.BufferedReader, (file.raw,)
+    return _remake_reader, (file.raw, file.tell())
+
+
+def _remake_reader(raw: io.FileIO, place: int) -> Any:
+    # With a place of its own: that of the program is behind what it has read ahead.
+    name = raw.name
+    with raw:
+        raw = io.FileIO(os.open(f"/dev/fd/{raw.fileno()}", os.O_RDONLY))
+    raw.name = name  # type: ignore[misc]
+    file = io.BufferedReader(raw)
+    file.seek(place)
+    return file
+
+
+def _reduce_writer(file: Any) -> Any:
+    file.flush()
     return type(file), (file.raw,)
 
 
@@ -130,9 +161,17 @@ def _reduce_text_file(file: io.TextIOWrapper) -> Any:
             return getattr, (sys, name)
     if not _is_local_launch():
         return _BY_CONTENT(file)
-    file.flush()
     options = (file.encoding, file.errors, None, file.line_buffering, file.write_through)
+    if isinstance(file.buffer, io.BufferedReader) and file.seekable():
+        return _remake_text_reader, (file.buffer, options, file.tell())
+    file.flush()
     return io.TextIOWrapper, (file.buffer, *options)
+
+
+def _remake_text_reader(buffer: io.BufferedReader, options: Any, place: int) -> io.TextIOWrapper:
+    file = io.TextIOWrapper(buffer, *options)
+    file.seek(place)
+    return file
 
 
 def _reduce_temporary_file(file: Any) -> Any:
@@ -146,8 +185,16 @@ def _reduce_temporary_file(file: Any) -> Any:
 _CTYPES: Any = ctypes._SimpleCData.__base__
 
 
-def view_of_shared_memory(array: Any) -> Any:
-    """How a numpy array is rebuilt over the shared memory that it is a view of; None for one with memory of its own."""
+def reduce_array(array: Any) -> Any:
+    """How a numpy array is rebuilt over the shared memory, or the file, that it is a view of; None for any other object."""
+    kind = type(array)
+    if kind.__module__ != "numpy" or kind.__name__ not in {"ndarray", "memmap"}:
+        return None
+    if kind.__name__ == "memmap":
+        if not _is_local_launch() or type(array.base).__name__ != "mmap" or array.filename is None:
+            return None
+        mode = "r+" if array.mode == "w+" else array.mode
+        return kind, (os.fspath(array.filename), array.dtype, mode, array.offset, array.shape)
     root: Any = array
     while getattr(root, "base", None) is not None:
         root = root.base
@@ -160,7 +207,40 @@ def view_of_shared_memory(array: Any) -> Any:
     else:
         return None
     offset = array.__array_interface__["data"][0] - address
-    return type(array), (array.shape, array.dtype, root, offset, array.strides)
+    return _remake_view, (kind, array.shape, array.dtype, root, offset, array.strides, array.flags.writeable)
+
+
+def _remake_view(kind: Any, *parts: Any) -> Any:
+    *where, is_writeable = parts
+    array = kind(*where)
+    array.flags.writeable = is_writeable
+    return array
+
+
+# ---- objects that hand on what they are asked ------------------------------------------------------------------
+
+
+# What says how an object is pickled, or that there is more to it than its attributes.
+SPECIAL = {
+    f"__{name}__" for name in ["setstate", "getstate", "reduce", "reduce_ex", "getnewargs", "getnewargs_ex", "new", "slots"]
+}
+
+
+def reduce_delegate(obj: Any, reducers: Any) -> Any:
+    """An object with a `__getattr__`, which pickle would ask before there is anything to hand on to. None for any other."""
+    kind = type(obj)
+    own = {name for base in kind.__mro__[:-1] for name in vars(base)}
+    if "__getattr__" not in own or own & SPECIAL or kind in reducers or not kind.__dictoffset__:
+        return None
+    return _remake_empty, (kind,), attributes(obj), None, None, _fill_attributes
+
+
+def _remake_empty(kind: Any) -> Any:
+    return kind.__new__(kind)
+
+
+def _fill_attributes(obj: Any, state: dict[str, Any]) -> None:
+    object.__getattribute__(obj, "__dict__").update(state)
 
 
 def _reduce_cell(cell: types.CellType) -> Any:
@@ -188,9 +268,9 @@ REDUCERS: dict[type, Any] = {
     types.CellType: _reduce_cell,
     _core.Region: _reduce_region,
     io.TextIOWrapper: _reduce_text_file,
-    io.BufferedReader: _reduce_buffered_file,
-    io.BufferedWriter: _reduce_buffered_file,
-    io.BufferedRandom: _reduce_buffered_file,
+    io.BufferedReader: _reduce_reader,
+    io.BufferedWriter: _reduce_writer,
+    io.BufferedRandom: _reduce_writer,
     io.FileIO: _reduce_raw_file,
     tempfile._TemporaryFileWrapper: _reduce_temporary_file,
 }

@@ -10,6 +10,7 @@ import gc
 import signal
 import sys
 import threading
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from . import imports
@@ -19,13 +20,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _STREAMS = ("stdout", "stderr")
-_HOOKS = ((sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook"), (sys, "displayhook"))
+_HOOKS = (
+    (sys, "excepthook", "__excepthook__"),
+    (sys, "unraisablehook", "__unraisablehook__"),
+    (sys, "displayhook", "__displayhook__"),
+    (threading, "excepthook", "__excepthook__"),
+    (warnings, "showwarning", "_showwarning_orig"),
+)
+
+
+def before() -> Iterator[tuple[str, Any]]:
+    """In the parent: what must be set before anything else is rebuilt, since loggers are found by their names then."""
+    value = _get_log_classes() if "logging" in sys.modules else None
+    if value is not None:
+        yield "log classes", value
 
 
 def now() -> Iterator[tuple[str, Any]]:
     """In the parent: the name and the value of each setting that is not as in a fresh interpreter."""
     for name, (get, _, module) in _SETTINGS.items():
-        if module is None or module in sys.modules:
+        if name != "log classes" and (module is None or module in sys.modules):
             value = get()
             if value is not None:
                 yield name, value
@@ -65,15 +79,31 @@ def _set_logging(value: Any) -> None:
         logger.propagate, logger.disabled = propagate, disabled
 
 
-def _get_warnings() -> Any:
-    import warnings  # noqa: PLC0415 - loaded already
+def _get_log_classes() -> Any:
+    import logging  # noqa: PLC0415 - loaded already
 
+    levels = {level: name for level, name in logging._levelToName.items() if level % 10 or level > logging.CRITICAL}
+    found = (logging.getLoggerClass(), logging.getLogRecordFactory(), levels)
+    return found if found[:2] != (logging.Logger, logging.LogRecord) or levels else None
+
+
+def _set_log_classes(value: Any) -> None:
+    import logging  # noqa: PLC0415 - only where the program has it
+
+    kind, factory, levels = value
+    if not isinstance(kind, Missing):
+        logging.setLoggerClass(kind)
+    if not isinstance(factory, Missing):
+        logging.setLogRecordFactory(factory)
+    for level, name in levels.items():
+        logging.addLevelName(level, name)
+
+
+def _get_warnings() -> Any:
     return warnings.filters
 
 
 def _set_warnings(value: Any) -> None:
-    import warnings  # noqa: PLC0415 - loaded already
-
     warnings.filters[:] = value  # type: ignore[index]
     warnings._filters_mutated()  # type: ignore[attr-defined]
 
@@ -138,18 +168,13 @@ def _get_limit() -> Any:
 
 
 def _get_hooks() -> Any:
-    theirs = {f"{owner.__name__}.{name}": getattr(owner, name) for owner, name in _HOOKS}
-    return {
-        path: hook
-        for path, hook in theirs.items()
-        if hook is not getattr(sys.modules[path.split(".")[0]], f"__{path.split('.')[1]}__", hook)
-    } or None
+    found = {(owner.__name__, name): (getattr(owner, name), getattr(owner, usual, None)) for owner, name, usual in _HOOKS}
+    return {where: hook for where, (hook, usual) in found.items() if hook is not usual} or None
 
 
-def _set_hooks(value: dict[str, Any]) -> None:
-    for path, hook in value.items():
+def _set_hooks(value: dict[tuple[str, str], Any]) -> None:
+    for (owner, name), hook in value.items():
         if not isinstance(hook, Missing):
-            owner, name = path.split(".")
             setattr(sys.modules[owner], name, hook)
 
 
@@ -160,6 +185,7 @@ def _get_gc() -> Any:
 # Of each: how it is read and how it is set, and the module without which it is as ever.
 _SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], None], str | None]] = {
     "streams": (_get_streams, _set_streams, None),
+    "log classes": (_get_log_classes, _set_log_classes, "logging"),
     "logging": (_get_logging, _set_logging, "logging"),
     "warnings": (_get_warnings, _set_warnings, "warnings"),
     "signals": (_get_signals, _set_signals, None),

@@ -11,6 +11,7 @@ and the same for `is`, `isinstance`, `except` and `global`; only lambdas and nes
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import io
@@ -22,14 +23,17 @@ from typing import IO, TYPE_CHECKING, Any
 
 from . import fork_classes, inherited, reach
 from .fork_pickler import GLOBALS, ForkPickler, Missing
+from .fork_reducers import SPECIAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 # These are the worker's own.
 _NOT_CONTENT = {"__builtins__", "__spec__", "__loader__", "__cached__"}
 _CODE = (types.FunctionType, type, types.ModuleType)
 _CONTAINERS = (dict, list, set)
+# To pickle what another thread changes meanwhile.
+_ATTEMPTS = 4
 
 
 # ---- in the parent ---------------------------------------------------------------------------------------------
@@ -41,11 +45,12 @@ def dump(process_obj: Any, file: Any) -> None:
     Raises what pickle raises for an argument of the process that cannot be pickled.
     """
     popen: Any = context.get_spawning_popen()
-    try:
-        pieces = _pieces(process_obj, careful=False)
-    except Exception:  # noqa: BLE001 - something cannot travel; what, is found by looking at each
+    pieces = None
+    with contextlib.suppress(Exception):  # something cannot travel; what, is found by looking at each
+        pieces = _Writing(process_obj, careful=False).pieces
+    if pieces is None:
         popen.forget_what_was_pickled()
-        pieces = _pieces(process_obj, careful=True)
+        pieces = _Writing(process_obj, careful=True).pieces
     for head, parts in pieces:
         pickle.dump((*head, sum(map(len, parts))), file)
         for part in parts:
@@ -60,52 +65,93 @@ class _Parts(list[bytes]):
         return len(self[-1])
 
 
-def _pieces(process_obj: Any, *, careful: bool) -> list[tuple[tuple[str, Any], list[bytes]]]:
-    """What each is and stands for, and what the pickler wrote."""
-    used = _used()
-    wanted = _wanted(used)
-    arguments = [*process_obj._args, *process_obj._kwargs.values()]
-    modules, values = reach.reached([process_obj, process_obj._target, *arguments, *wanted.values()])
-    values["__main__"] = dict(_containers(wanted))
-    owned = {id(value): (module, place, type(value)) for module, place, value in _items(values) if _is_refilled(value)}
-    parts = _Parts()
-    pickler = ForkPickler(parts, wanted, careful=careful, owned=owned)
-    pieces: list[tuple[tuple[str, Any], list[bytes]]] = []
+class _Writing:
+    """Of all pieces: what each is and stands for, and what the pickler wrote."""
 
-    def add(kind: str, place: Any, value: Any, subject: str = "") -> None:
-        pickler.subject = subject
-        pickler.dump(value)
-        pieces.append(((kind, place), [*parts]))
-        parts.clear()
+    def __init__(self, process_obj: Any, *, careful: bool) -> None:
+        used = _used()
+        wanted = _wanted(used)
+        arguments = [process_obj._target, *process_obj._args, *process_obj._kwargs.values()]
+        modules, values = reach.reached([process_obj, *arguments, *wanted.values()])
+        values["__main__"] = _filled_by_definitions(wanted)
+        owned: dict[int, tuple[str, str, type]] = {}
+        for module, place, value in _items(values):
+            if module == "__main__" or _is_refilled(value):
+                owned.setdefault(id(value), (module, place, type(value)))
+        self.pieces: list[tuple[tuple[str, Any], list[bytes]]] = []
+        self._careful = careful
+        self._new_pickler = functools.partial(ForkPickler, known=wanted, careful=careful, owned=owned)
+        self._parts = _Parts()
+        self._pickler = self._new_pickler(self._parts)
+        self._write(process_obj, wanted, modules, values, owned, used)
+        for argument in arguments:
+            if id(argument) in self._pickler.left_out:
+                raise self._pickler.left_out[id(argument)]
 
-    submodules = reach.submodules([value for value in wanted.values() if isinstance(value, types.ModuleType)], used.all)
-    add("import", None, modules | dict.fromkeys(submodules))
-    for name in _in_order(wanted):
-        add("main", name, wanted[name], f"global {name!r} of __main__")
-    for module, place, value in _items(values):
-        subject = f"{place} of {module}"
-        if owned.get(id(value)) == (module, place, type(value)):
-            add("content", (module, place, type(value)), _content(value), subject)
-        elif module != "__main__":
-            add("module", (module, place), value, subject)
-    for name, value in inherited.now():
-        add("inherited", name, value, name)
-    add("process", None, process_obj, f"an argument of process {process_obj._name!r}")
-    for argument in (process_obj._target, *arguments):
-        if id(argument) in pickler.left_out:
-            raise pickler.left_out[id(argument)]
-    return pieces
+    def _write(self, process_obj: Any, wanted: Any, modules: Any, values: Any, owned: Any, used: reach.Names) -> None:
+        submodules = reach.submodules([value for value in wanted.values() if reach.is_a(value, types.ModuleType)], used.all)
+        self._add("import", None, modules | dict.fromkeys(submodules))
+        for name, value in inherited.before():
+            self._add("inherited", name, value)
+        for name in _in_order(wanted):
+            self._add("main", name, wanted[name], f"global {name!r} of __main__")
+        for module, place, value in _items(values):
+            if owned.get(id(value)) == (module, place, type(value)):
+                self._add("content", (module, place, type(value)), _content(value), f"{place} of {module}")
+            else:
+                self._add("module", (module, place), value, f"{place} of {module}")
+        for name, value in inherited.now():
+            self._add("inherited", name, value)
+        self._add("process", None, process_obj, f"an argument of process {process_obj._name!r}")
+
+    def _add(self, kind: str, place: Any, value: Any, subject: str = "") -> None:
+        self._pickler.subject = subject or str(place)
+        if self._careful:
+            self._dump_or_leave_out(kind, value)
+        else:
+            self._pickler.dump(value)
+        self.pieces.append(((kind, place), [*self._parts]))
+        self._parts.clear()
+
+    def _dump_or_leave_out(self, kind: str, value: Any) -> None:
+        """Where pickle itself fails, with everything as it was before. Another thread may just have changed a container."""
+        before = self._pickler.memo.copy()
+        for attempt in range(_ATTEMPTS):
+            try:
+                return self._pickler.dump(value)
+            except Exception as e:
+                old, self._pickler = self._pickler, self._new_pickler(self._parts)
+                self._pickler.memo, self._pickler.left_out, self._pickler.subject = before, old.left_out, old.subject
+                self._parts.clear()
+                if attempt < _ATTEMPTS - 1 and type(e) is RuntimeError:
+                    continue
+                if kind == "process":
+                    raise
+                why = f"{old.subject} could not travel to the worker: {type(e).__name__}: {e}"
+                return self._pickler.dump(Missing(why))
+        return None
 
 
-def _containers(wanted: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Of `__main__`: there, empty, before anything else is; what is defined may name them, and put something in."""
-    for name, value in wanted.items():
-        if type(value) in _CONTAINERS:
-            yield name, value
-        elif isinstance(value, type) and value.__module__ == "__main__":
-            for attribute, part in list(vars(value).items()):
-                if type(part) in _CONTAINERS and not attribute.startswith("__"):
-                    yield f"{name}.{attribute}", part
+def _filled_by_definitions(wanted: dict[str, Any]) -> dict[str, Any]:
+    """By place: containers that the definition of classes fills once more, in a worker. They are there, empty, before."""
+    anew = [value for value in wanted.values() if reach.is_a(value, type) and fork_classes.statement(value)]
+    if not anew:
+        return {}
+    found = {name: value for name, value in wanted.items() if type(value) in _CONTAINERS and _holds(value, anew)}
+    return found | fork_classes.registers(anew)
+
+
+def _holds(container: Any, classes: list[type], depth: int = 3) -> bool:
+    """Whether some of these classes, or objects of theirs, are in it."""
+    parts = [*container.values(), *container] if isinstance(container, dict) else container
+    return any(
+        (depth > 0 and _holds(part, classes, depth - 1))
+        if type(part) in (*_CONTAINERS, tuple)
+        else part in classes
+        if reach.is_a(part, type)
+        else type(part) in classes
+        for part in parts
+    )
 
 
 def _items(values: dict[str, dict[str, Any]]) -> list[tuple[str, str, Any]]:
@@ -115,14 +161,13 @@ def _items(values: dict[str, dict[str, Any]]) -> list[tuple[str, str, Any]]:
 def _is_refilled(value: Any) -> bool:
     """Whether a worker's own object of a module takes over the content: others there may refer to it."""
     kind = type(value)
-    special = {"__reduce_ex__", "__reduce__", "__new__", "__getstate__", "__slots__"}
     return kind in (*_CONTAINERS, object) or (
-        hasattr(value, "__dict__") and not any(special & vars(base).keys() for base in kind.__mro__[:-1])
+        bool(kind.__dictoffset__) and not any(SPECIAL & vars(base).keys() for base in kind.__mro__[:-1])
     )
 
 
 def _content(value: Any) -> Any:
-    return type(value)(value) if isinstance(value, (dict, list, set)) else dict(getattr(value, "__dict__", {}))
+    return type(value)(value) if type(value) in _CONTAINERS else dict(reach.attributes(value))
 
 
 def _used() -> reach.Names:
@@ -147,18 +192,15 @@ def _wanted(used: reach.Names) -> dict[str, Any]:
 
 def _is_defined(name: str, value: Any) -> bool:
     """Code, or what a decorator has made of it."""
-    return isinstance(value, _CODE) or (
-        getattr(value, "__module__", None) == "__main__" and getattr(value, "__qualname__", None) == name
-    )
+    if reach.is_a(value, _CODE):
+        return True
+    kept = reach.attributes(value)
+    return kept.get("__module__") == "__main__" and kept.get("__qualname__") == name
 
 
 def _in_order(wanted: dict[str, Any]) -> list[str]:
-    """Containers, still empty; then what is defined, and what definitions name, since what comes after may need it."""
-    first = {name for name, value in wanted.items() if _is_defined(name, value)}
-    for value in wanted.values():
-        if isinstance(value, type) and (code := fork_classes.statement(value)):
-            first |= reach.names(code).globals
-    return sorted(wanted, key=lambda name: (type(wanted[name]) not in _CONTAINERS, name not in first))
+    """What is defined first, since what comes after may need it to be rebuilt."""
+    return sorted(wanted, key=lambda name: not _is_defined(name, wanted[name]))
 
 
 def dumps(obj: Any) -> bytes:
@@ -210,8 +252,9 @@ class _Rebuilding:
             value = self._next_careful(kind, place) if self._careful else self._next(kind)
             if kind == "process":
                 return value
-            take = getattr(self, f"_take_{kind}")
-            take(place, value)
+            # Who does not take it stays as it is at import.
+            with contextlib.suppress(Exception):
+                getattr(self, f"_take_{kind}")(place, value)
 
     def _next(self, kind: str) -> Any:
         try:
@@ -251,16 +294,22 @@ class _Rebuilding:
         self._main.__dict__[name] = self._file if name == "__file__" and self._file is not None else value
 
     def _take_import(self, _: None, modules: dict[str, str | None]) -> None:
-        for name, file in {} if isinstance(modules, Missing) else modules.items():
-            with contextlib.suppress(ImportError, OSError):  # what names it says so
+        for name, file in modules.items():
+            with contextlib.suppress(Exception):  # what needs it says so
                 _import(name, file)
 
     def _take_module(self, place: tuple[str, str], value: Any) -> None:
         self._modules.set(*place, value)
 
     def _take_content(self, pid: tuple[str, str, type], content: Any) -> None:
+        module, place, _ = pid
         if not isinstance(content, Missing):
-            _refill(self._modules.own(pid), content)
+            own = self._modules.own(pid)
+            _refill(own, content)
+            if module == "__main__":  # where a definition may have put another one
+                self._modules.set(module, place, own)
+        elif module == "__main__":
+            self._main.__dict__[place] = content
 
     def _take_inherited(self, name: str, value: Any) -> None:
         inherited.take(name, value)
@@ -270,12 +319,16 @@ def _import(name: str, file: str | None) -> None:
     """A module by its name; one that the program has loaded by its file in the same way."""
     try:
         importlib.import_module(name)
-    except ImportError:
-        spec = importlib.util.spec_from_file_location(name, file) if file is not None else None
+    except ModuleNotFoundError as e:
+        spec = importlib.util.spec_from_file_location(name, file) if file is not None and e.name == name else None
         if spec is None or spec.loader is None:
             raise
         sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
+        try:
+            spec.loader.exec_module(sys.modules[name])
+        except BaseException:
+            del sys.modules[name]
+            raise
 
 
 def load_object(file: IO[bytes]) -> Any:
@@ -339,6 +392,7 @@ class _Modules:
 
     def __init__(self) -> None:
         self._own: dict[tuple[str, str], Any] = {}
+        self._taken: set[int] = set()
 
     def own(self, pid: Any) -> Any:
         """The object at a place of a module; a new one where another place has the same, or there is none of this class."""
@@ -346,17 +400,18 @@ class _Modules:
         if (module, place) not in self._own:
             owner, name = self._find(module, place)
             found = vars(owner).get(name) if owner is not None else None
-            if type(found) is not kind or any(found is other for other in self._own.values()):
+            if type(found) is not kind or id(found) in self._taken:
                 found = kind.__new__(kind)
                 self.set(module, place, found)
             self._own[module, place] = found
+            self._taken.add(id(found))
         return self._own[module, place]
 
     def set(self, module: str, place: str, value: Any) -> None:
         """What was set there. A part that could not travel stays as it is at import."""
         owner, name = self._find(module, place)
         if owner is not None and not isinstance(value, Missing):
-            setattr(owner, name, value)
+            (type if isinstance(owner, type) else object).__setattr__(owner, name, value)
 
     @staticmethod
     def _find(module: str, place: str) -> tuple[Any, str]:

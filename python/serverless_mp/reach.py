@@ -7,6 +7,7 @@ since, or changed in place, travels as far as some function of the program names
 from __future__ import annotations
 
 import dis
+import enum
 import functools
 import sys
 import types
@@ -18,8 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _CODE = (types.FunctionType, type, types.ModuleType)
-# Where what is wrapped in something else is found: in decorated functions, methods, properties, partial calls.
-_INSIDE = ("__wrapped__", "__func__", "func", "fget", "fset", "fdel")
+# Where what is wrapped in something else is found.
+_INSIDE: dict[type, tuple[str, ...]] = {
+    property: ("fget", "fset", "fdel"),
+    classmethod: ("__func__",),
+    staticmethod: ("__func__",),
+    types.MethodType: ("__func__",),
+    functools.partial: ("func",),
+    functools.partialmethod: ("func",),
+    functools.cached_property: ("func",),
+    functools.singledispatchmethod: ("func", "dispatcher"),
+}
 # Who uses these may use any global.
 _ANY = frozenset({"globals", "eval", "exec"})
 
@@ -35,15 +45,33 @@ class Names(NamedTuple):
 def names(code: types.CodeType) -> Names:
     """Of a code object, nested functions included."""
     inner = [names(constant) for constant in code.co_consts if isinstance(constant, types.CodeType)]
-    own = {
+    return Names(
+        own_globals(code).union(*(found.globals for found in inner)),
+        frozenset(code.co_names).union(*(found.all for found in inner)),
+    )
+
+
+def own_globals(code: types.CodeType) -> frozenset[str]:
+    """What it takes from its module's globals itself, nested functions excluded."""
+    return frozenset(
         instruction.argval
         for instruction in dis.get_instructions(code)
         if instruction.opname.endswith(("_GLOBAL", "_NAME")) and instruction.opname != "IMPORT_NAME"
-    }
-    return Names(
-        frozenset(own).union(*(found.globals for found in inner)),
-        frozenset(code.co_names).union(*(found.all for found in inner)),
     )
+
+
+def is_a(value: Any, kinds: Any) -> bool:
+    """As `isinstance`, which asks an object for its class: one of the program's may have an answer of its own."""
+    return issubclass(type(value), kinds)
+
+
+def attributes(value: Any) -> dict[str, Any]:
+    """An object's own, without asking a `__getattr__` or a property of the program's."""
+    try:
+        kept = object.__getattribute__(value, "__dict__")
+    except Exception:  # noqa: BLE001 - it has none, or hides it
+        return {}
+    return kept if type(kept) is dict else {}
 
 
 def named(space: dict[str, Any]) -> Names:
@@ -58,31 +86,25 @@ def named(space: dict[str, Any]) -> Names:
 
 def _codes(value: Any, space: dict[str, Any], seen: set[int]) -> Iterator[types.CodeType]:
     """The code of a function, decorated or not, and of a class' methods, as far as these are their globals."""
-    if id(value) in seen or isinstance(value, types.ModuleType):
+    if id(value) in seen or is_a(value, types.ModuleType):
         return
     seen.add(id(value))
     parts: list[Any] = []
-    if isinstance(value, type):
+    if is_a(value, type):
         if value.__module__ == space.get("__name__"):
             parts += vars(value).values()
-    elif isinstance(value, types.FunctionType):
+    elif is_a(value, types.FunctionType):
         if value.__globals__ is space:
             yield value.__code__
         # What decorates a function may keep it in a cell only.
         parts += [*_contents(value.__closure__ or ()), *vars(value).values()]
     else:
-        kept = getattr(value, "__dict__", None)
-        parts += [inspected for name in _INSIDE if (inspected := _attribute(value, kept, name)) is not None]
+        inside = next((names for kind, names in _INSIDE.items() if is_a(value, kind)), ())
+        parts += [getattr(value, name) for name in inside]
+        parts += [part for name, part in attributes(value).items() if name == "__wrapped__"]
     for part in parts:
         if callable(part) or hasattr(type(part), "__get__"):
             yield from _codes(part, space, seen)
-
-
-def _attribute(value: Any, kept: Any, name: str) -> Any:
-    """Without asking a `__getattr__` of the program's."""
-    if isinstance(kept, dict) and name in kept:
-        return kept[name]
-    return getattr(value, name, None) if hasattr(type(value), name) else None
 
 
 def _contents(cells: Iterable[types.CellType]) -> Iterator[Any]:
@@ -122,7 +144,9 @@ def reached(begin: Iterable[Any]) -> Reached:
 
 def _used(module: types.ModuleType, used: set[str]) -> Iterator[tuple[str, Any]]:
     for name, value in list(vars(module).items()):
-        if isinstance(value, type) and value.__module__ == module.__name__:
+        if is_a(value, enum.EnumMeta):
+            continue  # its members are for ever
+        if is_a(value, type) and value.__module__ == module.__name__:
             for attribute, part in list(vars(value).items()):
                 if attribute in used and not attribute.startswith("__") and _is_data(part):
                     yield f"{name}.{attribute}", part
@@ -131,12 +155,12 @@ def _used(module: types.ModuleType, used: set[str]) -> Iterator[tuple[str, Any]]
 
 
 def _is_data(value: Any) -> bool:
-    return not isinstance(value, _CODE) and not hasattr(type(value), "__get__")
+    return not is_a(value, _CODE) and not hasattr(type(value), "__get__")
 
 
 def _is_patch(value: Any) -> bool:
     """A function that the script has put there."""
-    return isinstance(value, types.FunctionType) and value.__module__ == "__main__"
+    return is_a(value, types.FunctionType) and value.__module__ == "__main__"
 
 
 def submodules(modules: Iterable[types.ModuleType], used: frozenset[str]) -> list[str]:
@@ -151,14 +175,14 @@ def submodules(modules: Iterable[types.ModuleType], used: frozenset[str]) -> lis
 
 def _modules(value: Any) -> list[str]:
     """Where its code is: a module's own name, that of a function or class, of a method's object, of a value's class."""
-    if isinstance(value, types.ModuleType):
+    if is_a(value, types.ModuleType):
         return [value.__name__]
-    if isinstance(value, functools.partial):
+    if is_a(value, functools.partial):
         return [name for part in (value.func, *value.args, *value.keywords.values()) for name in _modules(part)]
-    if isinstance(value, types.MethodType):
+    if is_a(value, types.MethodType):
         return [*_modules(value.__func__), *_modules(value.__self__)]
     if type(value) in (dict, list, tuple, set):
-        parts = [*value.values()] if isinstance(value, dict) else [*value]
+        parts = [*value.values()] if type(value) is dict else [*value]
         return [name for part in parts if type(part) not in (dict, list, tuple, set) for name in _modules(part)]
-    owner = value if isinstance(value, (types.FunctionType, type)) else type(value)
+    owner = value if is_a(value, (types.FunctionType, type)) else type(value)
     return [str(owner.__module__)]
