@@ -1,6 +1,6 @@
 //! The session's life: its beginning, its lease, its end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::{Value, cmd};
 
@@ -16,6 +16,9 @@ use crate::store::text;
 
 /// How often a private store, which has no leases, is asked whether it still has the session.
 const PRIVATE: Duration = Duration::from_secs(5);
+
+/// Between two questions to a store that does not answer.
+const SOON: Duration = Duration::from_millis(500);
 
 /// A keeper's lease.
 const KEEPER: Duration = Duration::from_secs(10);
@@ -148,16 +151,17 @@ fn beat(p: &'static Process) -> Result<()> {
         PRIVATE
     };
     spawn("serverless_mp-heart", move || {
-        let mut silent = Duration::ZERO;
         let mut why = "its owner has ended";
+        let mut answered = Instant::now();
+        let mut next = pause;
         loop {
-            std::thread::sleep(pause);
+            std::thread::sleep(next);
             if !p.is_current() {
                 return;
             }
             match p.plain(p.key(keys::SESSION), &Args(&[b"EXISTS"])) {
                 Ok(Value::Int(1)) => {
-                    silent = Duration::ZERO;
+                    (answered, next) = (Instant::now(), pause);
                     p.debts.settle(p);
                     if p.session.parent.is_none() && p.session.ttl > 0 {
                         // What fails now is tried again at the next beat, well within the lease.
@@ -166,8 +170,9 @@ fn beat(p: &'static Process) -> Result<()> {
                     continue;
                 }
                 Ok(_) => {}
-                Err(_) if silent < pause * 2 => {
-                    silent += pause;
+                Err(_) if answered.elapsed() < pause * 3 => {
+                    // As soon as it answers again: the lease runs on.
+                    next = pause.min(SOON);
                     continue;
                 }
                 Err(_) => why = "the store does not answer",

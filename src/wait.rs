@@ -109,6 +109,8 @@ pub fn token(
     until: Until<'_>,
     line: &'static Line,
 ) -> Result<Waited> {
+    // It may be such a waiter that has what this one waits for.
+    p.debts.settle(p);
     let base = p.key(object);
     let key = keys::token(&base, waiter);
     loop {

@@ -25,13 +25,14 @@ class Proxy:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
-        if not self.is_up:
-            writer.close()
-            return
         try:
             there_reader, there_writer = await asyncio.open_unix_connection(self.target)
         except OSError:
             writer.close()
+            return
+        if not self.is_up:
+            writer.close()
+            there_writer.close()
             return
         pair = (writer, there_writer)
         self.open.add(pair)

@@ -55,7 +55,7 @@ def test_nothing_is_lost_or_doubled_when_connections_are_cut(run):
 def test_after_an_outage_everything_works(run):
     with through_a_proxy(0) as (url, _, proxy):
         command = [sys.executable, "-m", "serverless_mp.cli", "run", PROGRAMS / "through_outage.py"]
-        env = os.environ | {"SERVERLESS_MP_REDIS_URL": url, "SERVERLESS_MP_LEASE": "18"}
+        env = os.environ | {"SERVERLESS_MP_REDIS_URL": url, "SERVERLESS_MP_LEASE": "60"}
         program = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         lines = [program.stdout.readline() for _ in range(2)]
         print("down", file=proxy.stdin, flush=True)
