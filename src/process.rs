@@ -7,9 +7,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{CONNECT, Endpoint, VARIABLE};
 use crate::error::{Error, Result};
 use crate::keys;
 use crate::link::Link;
@@ -281,14 +281,22 @@ impl Process {
                 .cloned()
                 .collect()
         };
+        let patience = Instant::now() + CONNECT * 2;
         for other in others {
             while other.unread.load(Ordering::Acquire) > 0 {
                 match other.link.try_lock() {
                     Ok(mut link) => link.settle_for_others(self)?,
                     // Ours, outside the signal's handler that we are in: it reads on when the handler returns.
                     Err(TryLockError::WouldBlock) if nested => break,
-                    // Its thread is inside a command, and reads what is unread first of all.
-                    Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_micros(20)),
+                    // Its thread is inside a command, and reads what is unread first of all; if the store answers.
+                    Err(TryLockError::WouldBlock) if Instant::now() < patience => {
+                        std::thread::sleep(Duration::from_micros(20));
+                    }
+                    Err(TryLockError::WouldBlock) => {
+                        return Err(Error::Unreachable(format!(
+                            "the store does not answer ({VARIABLE})"
+                        )));
+                    }
                     Err(TryLockError::Poisoned(_)) => break,
                 }
             }
