@@ -110,7 +110,9 @@ def test_operations_against_the_budget(smp):
     for name, operation, round_trips, commands in cases(smp):
         got = cost(operation)
         print(f"{name:75} {got[0]} round trips, {got[1]} commands")
-        if got != (round_trips, commands):
+        # On several nodes what was posted to one is waited for before the next is spoken to.
+        more = range(2 if STORE == "cluster" else 1)
+        if got not in [(round_trips + n, commands) for n in more]:
             wrong.append((name, got, (round_trips, commands)))
     assert not wrong
 
