@@ -44,9 +44,9 @@ def loads(data: bytes) -> Any:
     """What another process has pickled."""
     if not _by_value:
         return ForkingPickler.loads(data)
-    from . import main_module  # noqa: PLC0415 - cloudpickle, which is rarely needed
+    from . import rebuilt_main  # noqa: PLC0415 - cloudpickle, which is rarely needed
 
-    return main_module.load_object(io.BytesIO(data))
+    return rebuilt_main.load_object(io.BytesIO(data))
 
 
 def send_handle(conn: Any, handle: int, destination_pid: int) -> None:

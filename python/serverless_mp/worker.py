@@ -105,14 +105,14 @@ def _prepare(open_record: Callable[[], IO[bytes]], event: dict[str, Any]) -> Any
         restore(preparation["serverless_mp"])
         spawn.prepare(preparation)
         if preparation["forks"]:
-            from . import main_module  # noqa: PLC0415 - cloudpickle, which the other methods do not need
+            from . import rebuilt_main  # noqa: PLC0415 - cloudpickle, which the other methods do not need
 
             def rest() -> IO[bytes]:
                 record = open_record()
                 pickle.load(record)  # noqa: S301 - its seal was checked
                 return record
 
-            process_obj = main_module.load(rest, preparation.get("main_file"))
+            process_obj = rebuilt_main.load(rest, preparation.get("main_file"))
         else:
             process_obj = pickle.load(record)  # noqa: S301 - its seal was checked
     finally:

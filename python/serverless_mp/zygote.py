@@ -155,7 +155,19 @@ def main(listener_fd: int, alive: int, path: str, directory: str) -> None:
 
 def _preload() -> None:
     """Everything that a worker needs, once."""
-    from . import connection, context, heap, main_module, managers, pool, queues, sharedctypes, synchronize, worker  # noqa: F401, PLC0415
+    from . import (  # noqa: F401, PLC0415
+        connection,
+        context,
+        heap,
+        main_module,
+        managers,
+        pool,
+        queues,
+        rebuilt_main,
+        sharedctypes,
+        synchronize,
+        worker,
+    )
 
     # Hooks of the environment (a .pth file that wraps imports) may have loaded the package anew after its submodules.
     package = sys.modules["multiprocessing"]

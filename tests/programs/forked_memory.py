@@ -100,6 +100,13 @@ class First(Plugin, key="first"):
     pass
 
 
+class Stats(Plugin, key="stats"):
+    level, total = 0, multiprocessing.Value("i", 0)
+
+
+Stats.level = 5
+
+
 class Table(type):
     def __new__(mcs, name, bases, space):
         tables[name] = super().__new__(mcs, name, bases, space)
@@ -124,11 +131,29 @@ counts = collections.Counter("aab")
 MISSING = object()
 
 
+class Task:
+    result = 1
+
+    @property
+    def func(self):
+        raise RuntimeError("nobody is to ask")
+
+
+task, source = Task(), open(__file__)
+source.readline()
+rows = ["a", "b"]
+following = iter(rows)
+next(following)
+
+
 def get(mapping, key, default=MISSING):
     return "missing" if default is MISSING else mapping.get(key, default)
 
 
 def look(given, default):
+    with Stats.total.get_lock():
+        Stats.total.value += Stats.level
+    print(task.result, repr(source.readline()), next(following))
     total = 0
 
     def add(n):
@@ -154,6 +179,7 @@ if __name__ == "__main__":
     process = multiprocessing.Process(target=look, args=(registry, MISSING))
     process.start()
     process.join()
+    print(Stats.total.value)
     del matrix
     block.close()
     block.unlink()

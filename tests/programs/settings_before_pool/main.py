@@ -5,6 +5,11 @@ import multiprocessing
 
 import settings
 import work
+from settings import NAMES, Colour, Reader
+
+
+def look():
+    print(NAMES is settings.NAMES, Reader().names, Colour.RED)
 
 
 def main():
@@ -21,7 +26,11 @@ def main():
     work.Limits.seen.append("late")
     work.score = lambda item: item * 1000
     work.LEVEL = 5
+    NAMES.append("appended")
     print(work.one(0))
+    process = multiprocessing.Process(target=look)
+    process.start()
+    process.join()
     with multiprocessing.Pool(2) as pool:
         for row in pool.map(work.one, range(3)):
             print(row)
