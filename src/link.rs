@@ -200,11 +200,7 @@ impl Link {
         p.store.count(|c| &c.commands, requests.len());
         p.store.count(|c| &c.round_trips, 1);
         let packed: Vec<u8> = requests.iter().flat_map(|r| r.pack(&self.caller)).collect();
-        let conn = self
-            .lanes
-            .get_mut(&name)
-            .and_then(|l| l.conn.as_mut())
-            .expect("connected above");
+        let conn = self.conn(&name);
         let result = conn
             .send(&packed)
             .map_err(|e| Failure::Stream(e.into()))
@@ -314,11 +310,7 @@ impl Link {
         let packed = request.pack(&self.caller);
         p.store.count(|c| &c.commands, 1);
         p.store.count(|c| &c.round_trips, 1);
-        let conn = self
-            .lanes
-            .get_mut(&name)
-            .and_then(|l| l.conn.as_mut())
-            .expect("connected above");
+        let conn = self.conn(&name);
         if conn.send(&packed).is_err() {
             self.drop_conn(&name);
             return Ok(Outcome::Again);
@@ -334,11 +326,7 @@ impl Link {
                 return Err(e);
             }
         }
-        let conn = self
-            .lanes
-            .get_mut(&name)
-            .and_then(|l| l.conn.as_mut())
-            .expect("connected above");
+        let conn = self.conn(&name);
         let ended = match conn.read(until) {
             Ok(value) => return Self::blocked(p, value),
             Err(ended) => ended,
@@ -357,11 +345,7 @@ impl Link {
         let told = Conn::open(&p.store.endpoint, &place).is_ok_and(|mut other| {
             other.send(&ask).is_ok() && matches!(other.read(soon()), Ok(Value::Int(_)))
         });
-        let conn = self
-            .lanes
-            .get_mut(&name)
-            .and_then(|l| l.conn.as_mut())
-            .expect("connected above");
+        let conn = self.conn(&name);
         if let Ok(value) = if told {
             conn.read(soon())
         } else {
@@ -396,11 +380,7 @@ impl Link {
         p.store.count(|c| &c.commands, 1);
         p.store.count(|c| &c.round_trips, 1);
         p.store.count(|c| &c.bytes, packed.len());
-        let conn = self
-            .lanes
-            .get_mut(&name)
-            .and_then(|l| l.conn.as_mut())
-            .expect("connected above");
+        let conn = self.conn(&name);
         let result = conn
             .send(&packed)
             .map_err(|e| Failure::Stream(e.into()))
@@ -413,11 +393,7 @@ impl Link {
     }
 
     fn read(&mut self, name: &str) -> std::result::Result<Value, Failure> {
-        let conn = self
-            .lanes
-            .get_mut(name)
-            .and_then(|l| l.conn.as_mut())
-            .expect("connected before");
+        let conn = self.conn(name);
         // A reply that is on its way is waited for: without it nobody would know whether the lock was taken. Only
         // where the store is silent does a signal's handler come first.
         let short = Until {
@@ -525,6 +501,13 @@ impl Link {
         let place = p.store.route(&request.keys[0]);
         let mut conn = Conn::open(&p.store.endpoint, &place)?;
         load(&mut conn, &[script])
+    }
+
+    /// The connection of a lane that is known to have one.
+    fn conn(&mut self, name: &str) -> &mut Conn {
+        let lane = self.lanes.get_mut(name);
+        lane.and_then(|l| l.conn.as_mut())
+            .expect("connected before")
     }
 
     fn drop_conn(&mut self, name: &str) {

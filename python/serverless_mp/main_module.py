@@ -66,7 +66,7 @@ class _Writing:
         used = _used()
         wanted = _wanted(used)
         arguments = [process_obj._target, *process_obj._args, *process_obj._kwargs.values()]
-        modules, values = reach.reached([process_obj, *arguments, *wanted.values()])
+        modules, values = reach.reached([process_obj, *arguments, *wanted.values()], used.all)
         values["__main__"] = _filled_by_definitions(wanted)
         owned: dict[int, tuple[str, str, type]] = {}
         for module, place, value in _items(values):

@@ -122,11 +122,11 @@ class Reached(NamedTuple):
     values: dict[str, dict[str, Any]]
 
 
-def reached(begin: Iterable[Any]) -> Reached:
-    """From these objects, and from the functions of `__main__`."""
+def reached(begin: Iterable[Any], names_of_main: frozenset[str]) -> Reached:
+    """From these objects, and by what the functions of `__main__` name."""
     own = {module.__name__: module for module in bundle.own_modules() if module.__name__ not in {"__main__", "__mp_main__"}}
     found: dict[str, types.ModuleType] = {}
-    used = set(named(vars(sys.modules["__main__"])).all)
+    used = set(names_of_main)
     # A function may import a module itself, and names it then.
     ahead = [*used, *(name for value in begin for name in _modules(value))]
     while ahead:

@@ -27,10 +27,16 @@ def load(open_record: Callable[[], IO[bytes]], file: str | None = None) -> Any:
     `file` is where the script is on this machine, if that is another one. `open_record` gives what was written; once more,
     where a piece cannot be rebuilt.
     """
+    first = _Rebuilding(open_record(), file, careful=False)
     try:
-        return _Rebuilding(open_record(), file, careful=False).run()
-    except _FailedError as e:
-        return _Rebuilding(open_record(), file, careful=True).run(e)
+        return first.run()
+    except _FailedError:
+        _first_tries.append(first)
+    return _Rebuilding(open_record(), file, careful=True).run()
+
+
+# What they have made is kept: it may close a descriptor, of a socket say, that the second try uses.
+_first_tries: list[_Rebuilding] = []
 
 
 class _FailedError(Exception):
@@ -49,8 +55,8 @@ class _Rebuilding:
         self._modules = _Modules()
         self._unpickler = _Unpickler(self._pieces, self._modules)
 
-    def run(self, _: Any = None) -> Any:
-        """The process object. What a first try has made, and the files that it has open, live as long as its error."""
+    def run(self) -> Any:
+        """The process object."""
         while True:
             kind, place = self._pieces.next()
             value = self._next_careful(kind, place) if self._careful else self._next(kind)
