@@ -11,6 +11,7 @@ use crate::conn::Until;
 use crate::error::{Error, Result};
 use crate::semlock::SemLock;
 use crate::signals;
+use crate::threads;
 
 /// Waits at a time, each on a thread of its own: one that had to wait for another to end could wait for ever.
 const WAITS: usize = 1 << 16;
@@ -40,8 +41,11 @@ fn check_runtime() -> Result<()> {
         builder
             .worker_threads(1)
             .max_blocking_threads(WAITS)
-            .thread_stack_size(512 << 10);
+            .thread_stack_size(512 << 10)
+            .on_thread_start(threads::block_signals);
         pyo3_async_runtimes::tokio::init(builder);
+        // The threads that wait are started by the runtime's own, and block what that blocks.
+        threads::with_signals_blocked(pyo3_async_runtimes::tokio::get_runtime);
         std::process::id()
     });
     if *owner == std::process::id() {

@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::keys;
 use crate::link::Outcome;
 use crate::process::{Args, Process};
+use crate::threads;
 
 pub struct Bell {
     process: &'static Process,
@@ -92,10 +93,7 @@ impl Bell {
         bells.push(Arc::downgrade(&shared));
         drop(bells);
         let theirs = shared.clone();
-        std::thread::Builder::new()
-            .name("serverless_mp-bell".into())
-            .stack_size(256 << 10)
-            .spawn(move || theirs.watch(p))?;
+        threads::spawn("serverless_mp-bell", 256 << 10, move || theirs.watch(p))?;
         Ok(Self {
             process: p,
             shared,

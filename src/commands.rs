@@ -61,6 +61,12 @@ impl Process {
         self.with_link(|link| link.call(self, &request))
     }
 
+    /// A plain question that no other thread's commands need come before.
+    pub fn peek(&self, key: String, args: &Args<'_>) -> Result<Value> {
+        let request = self.request(None, vec![key], args);
+        self.with_link_unordered(|link| link.call(self, &request))
+    }
+
     pub fn post_plain(&self, key: String, args: &Args<'_>) -> Result<()> {
         let request = self.request(None, vec![key], args);
         self.with_link(|link| link.post(self, request))

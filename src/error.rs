@@ -18,8 +18,10 @@ pub enum Error {
     Unreachable(String),
     /// The store does not let us in, nor will it later.
     Refused(String),
-    /// The store no longer has an object of this session.
+    /// The store no longer has something of this session.
     Lost(String),
+    /// The session itself is over, and why.
+    Over(String),
     /// Nobody holds the other end of a pipe, and everything it sent was taken.
     Eof,
     /// Nobody holds the end of the pipe that was sent to.
@@ -55,6 +57,7 @@ impl fmt::Display for Error {
                 f,
                 "session lost: the store no longer has {what} (flushed, its lease ran out, or its owner has ended)"
             ),
+            Self::Over(why) => write!(f, "session lost: {why}"),
             Self::Eof => f.write_str("the other end of the pipe is closed"),
             Self::Broken => f.write_str("nobody holds the other end of the pipe"),
             Self::Io(e) => write!(f, "connection to the store: {e}"),
@@ -85,7 +88,7 @@ impl From<Error> for PyErr {
                 log(&text);
                 PyValueError::new_err(text)
             }
-            Error::Unreachable(_) | Error::Refused(_) | Error::Lost(_) => {
+            Error::Unreachable(_) | Error::Refused(_) | Error::Lost(_) | Error::Over(_) => {
                 PyConnectionError::new_err(text)
             }
             Error::Eof => PyEOFError::new_err(()),

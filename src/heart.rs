@@ -4,21 +4,21 @@ use std::time::{Duration, Instant};
 
 use redis::{Value, cmd};
 
-use crate::conn::{Conn, Until};
+use crate::conn::{Conn, TICK, Until};
 use crate::endpoint::{CONNECT, Endpoint, Place, VARIABLE};
 use crate::error::{Error, Result};
 use crate::keys;
 use crate::link;
-use crate::patience::Patience;
 use crate::process::{self, Args, Process, Session};
 use crate::scripts;
 use crate::store::text;
+use crate::threads;
 
 /// How often a private store, which has no leases, is asked whether it still has the session.
 const PRIVATE: Duration = Duration::from_secs(5);
 
-/// Between two questions to a store that does not answer.
-const SOON: Duration = Duration::from_millis(500);
+/// Of a thread, in bytes.
+const STACK: usize = 256 << 10;
 
 /// A keeper's lease.
 const KEEPER: Duration = Duration::from_secs(10);
@@ -59,7 +59,7 @@ pub fn keep(session: Session, number: String) -> Result<()> {
     p.create(&keys::process(&p.number), 0, &[b"n0", b"1", b"n1", b"1"])?;
     sign_of_life(p)?;
     p.settle()?;
-    spawn("serverless_mp-lease", move || {
+    threads::spawn("serverless_mp-lease", STACK, move || {
         let mut has_parent = true;
         while p.is_current() {
             std::thread::sleep(KEEPER / 3);
@@ -78,14 +78,14 @@ fn parent_has_ended(p: &Process) -> Result<bool> {
     let Some(parent) = &p.session.parent else {
         return Ok(false);
     };
-    let found = p.plain(p.key(&keys::process(parent)), &Args(&[b"EXISTS"]))?;
+    let found = p.peek(p.key(&keys::process(parent)), &Args(&[b"EXISTS"]))?;
     Ok(found == Value::Int(0))
 }
 
 fn sign_of_life(p: &Process) -> Result<()> {
     let key = keys::lease(&p.key(&keys::process(&p.number)));
     let lease = KEEPER.as_millis().to_string();
-    p.plain(key, &Args(&[b"SET", b"1", b"PX", lease.as_bytes()]))?;
+    p.peek(key, &Args(&[b"SET", b"1", b"PX", lease.as_bytes()]))?;
     Ok(())
 }
 
@@ -113,9 +113,13 @@ pub fn close() -> Result<()> {
 /// Every node gets the scripts, and must not throw keys away.
 fn prepare(p: &Process) -> Result<()> {
     for place in p.store.nodes() {
-        let mut patience = Patience::new();
+        let end = Instant::now() + CONNECT;
         while let Err(e) = prepare_node(p, &place) {
-            patience.after(e)?;
+            if Instant::now() > end || !matches!(e, Error::Io(_) | Error::Unreachable(_)) {
+                return Err(e);
+            }
+            crate::signals::check()?;
+            std::thread::sleep(TICK);
         }
     }
     Ok(())
@@ -150,18 +154,15 @@ fn beat(p: &'static Process) -> Result<()> {
     } else {
         PRIVATE
     };
-    spawn("serverless_mp-heart", move || {
-        let mut why = "its owner has ended";
-        let mut answered = Instant::now();
-        let mut next = pause;
+    threads::spawn("serverless_mp-heart", STACK, move || {
         loop {
-            std::thread::sleep(next);
+            std::thread::sleep(pause);
             if !p.is_current() {
                 return;
             }
-            match p.plain(p.key(keys::SESSION), &Args(&[b"EXISTS"])) {
+            // Waits until the store answers: the lease runs on, and is renewed at once.
+            match p.peek(p.key(keys::SESSION), &Args(&[b"EXISTS"])) {
                 Ok(Value::Int(1)) => {
-                    (answered, next) = (Instant::now(), pause);
                     p.debts.settle(p);
                     if p.session.parent.is_none() && p.session.ttl > 0 {
                         // What fails now is tried again at the next beat, well within the lease.
@@ -169,20 +170,14 @@ fn beat(p: &'static Process) -> Result<()> {
                     }
                     continue;
                 }
-                Ok(_) => {}
-                Err(_) if answered.elapsed() < pause * 3 => {
-                    // As soon as it answers again: the lease runs on.
-                    next = pause.min(SOON);
-                    continue;
-                }
-                Err(_) => why = "the store does not answer",
+                Ok(_) => p.set_lost("its owner has ended"),
+                Err(_) => {}
             }
-            p.set_lost(&format!("session {}: {why}", p.session.id));
+            let Err(lost) = p.healthy() else {
+                continue;
+            };
             if p.session.parent.is_some() {
-                eprintln!(
-                    "serverless_mp: worker {} stops: session lost, {why}",
-                    std::process::id()
-                );
+                eprintln!("serverless_mp: worker {} stops: {lost}", std::process::id());
                 // At once: nothing that it could still say would reach anybody.
                 // SAFETY: no destructors are wanted.
                 unsafe { nix::libc::_exit(EXIT_SESSION_LOST) }
@@ -190,14 +185,6 @@ fn beat(p: &'static Process) -> Result<()> {
             return;
         }
     })
-}
-
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
-    std::thread::Builder::new()
-        .name(name.into())
-        .stack_size(256 << 10)
-        .spawn(body)?;
-    Ok(())
 }
 
 /// A new lease for every key of the session.

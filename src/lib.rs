@@ -9,8 +9,8 @@
 //! tells), `watcher` (the end of processes), `aio` (waits for asyncio), `launcher` (what makes a machine run a job), `heart` (a session's lease).
 //!
 //! Below: `process` (what this OS process has of the session: `commands` to the store, `holdings` of objects), `link`
-//! (one thread's connections, with `patience`), `conn` (one connection), `store` (nodes), `endpoint` (addresses), `keys`
-//! (every key), `scripts` (every script), `seal`, `signals`, `error`. Of these only `signals` and `error` know Python.
+//! (one thread's connections, with `patience`; `posted` is what other threads see of it), `conn` (one connection), `store` (nodes), `endpoint` (addresses), `keys`
+//! (every key), `scripts` (every script), `seal`, `threads`, `signals`, `error`. Of these only `signals` and `error` know Python.
 //! Nothing outside `link`, `store` and `heart` writes to a connection, and `commands` is the only door to `link`.
 
 mod aio;
@@ -35,6 +35,7 @@ mod memory;
 mod message;
 mod name;
 mod patience;
+mod posted;
 mod process;
 mod region;
 mod scripts;
@@ -42,6 +43,7 @@ mod seal;
 mod semlock;
 mod signals;
 mod store;
+mod threads;
 mod wait;
 mod watcher;
 

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use redis::{Value, cmd};
@@ -15,6 +15,7 @@ use crate::conn::{Conn, Ended, TICK, Until};
 use crate::endpoint::{CONNECT, Place};
 use crate::error::{Error, Result};
 use crate::patience::{Patience, Repeat};
+use crate::posted::Posted;
 use crate::process::Process;
 use crate::scripts::Script;
 
@@ -22,10 +23,7 @@ use crate::scripts::Script;
 const UNREAD: usize = 256;
 const UNREAD_BYTES: usize = 4 << 20;
 
-/// A server that accepts commands and does not answer is taken for dead after this.
-const SILENCE: Duration = Duration::from_secs(60);
-
-/// How long a reply may take before signals are looked at.
+/// How long a reply may take before signals are looked at, and before the store counts as silent.
 const PROMPT: Duration = Duration::from_millis(900);
 
 pub struct Request {
@@ -82,9 +80,8 @@ pub struct Link {
     /// `process.thread`: whose commands the scripts tell apart.
     pub caller: String,
     lanes: HashMap<String, Lane>,
-    /// How many commands are unread on all lanes: other threads look at it.
-    pub unread: Arc<AtomicUsize>,
-    trouble: Patience,
+    /// How far its commands have come: other threads look at it.
+    pub posted: Arc<Posted>,
     /// The pipes that have an in-flight list of this link.
     taking: HashSet<String>,
     /// The first error of a posted command that was not raised yet.
@@ -111,8 +108,7 @@ impl Link {
         Self {
             caller,
             lanes: HashMap::new(),
-            unread: Arc::default(),
-            trouble: Patience::new(),
+            posted: Arc::default(),
             taking: HashSet::new(),
             deferred: None,
         }
@@ -137,7 +133,7 @@ impl Link {
     pub fn call(&mut self, p: &Process, request: &Request) -> Result<Value> {
         self.raise_deferred()?;
         self.settle_elsewhere(p, &request.keys[0])?;
-        let mut request = Repeat::new(request);
+        let mut request = Repeat::new(p, request);
         loop {
             match self.attempt(p, request.get()) {
                 Ok(value) => match error_code(&value) {
@@ -205,7 +201,7 @@ impl Link {
             .send(&packed)
             .map_err(|e| Failure::Stream(e.into()))
             .and_then(|()| self.read_unread(p, &name))
-            .and_then(|()| requests.iter().map(|_| self.read(&name)).collect());
+            .and_then(|()| requests.iter().map(|_| self.read(p, &name)).collect());
         if result.is_err() {
             self.drop_conn(&name);
         }
@@ -220,7 +216,7 @@ impl Link {
         let lane = self.lanes.entry(place.to_string()).or_default();
         lane.bytes += request.size();
         lane.unread.push_back(request);
-        self.unread.fetch_add(1, Ordering::AcqRel);
+        self.posted.add();
         p.unread.fetch_add(1, Ordering::AcqRel);
         let sent = match &mut lane.conn {
             Some(conn) => {
@@ -261,7 +257,7 @@ impl Link {
             .collect();
         for name in names {
             p.store.count(|c| &c.round_trips, 1);
-            let mut patience = Patience::new();
+            let mut patience = Patience::new(p);
             loop {
                 let place = p.store.route(&self.lanes[&name].unread[0].keys[0]);
                 let result = if place.to_string() == name {
@@ -288,7 +284,7 @@ impl Link {
 
     /// There is no order between the nodes of a cluster: what was posted to others comes before what is sent to this one.
     fn settle_elsewhere(&mut self, p: &Process, key: &str) -> Result<()> {
-        let is_elsewhere = self.lanes.len() > 1 && self.unread.load(Ordering::Acquire) > 0 && {
+        let is_elsewhere = self.lanes.len() > 1 && self.posted.is_unread() && {
             let name = p.store.route(key).to_string();
             let mut lanes = self.lanes.iter();
             lanes.any(|(n, lane)| *n != name && !lane.unread.is_empty())
@@ -303,10 +299,9 @@ impl Link {
         let name = place.to_string();
         if let Err(e) = self.connect(p, &place) {
             self.drop_conn(&name);
-            self.trouble.after(e)?;
+            Patience::new(p).after(e)?;
             return Ok(Outcome::Again);
         }
-        self.trouble = Patience::new();
         let packed = request.pack(&self.caller);
         p.store.count(|c| &c.commands, 1);
         p.store.count(|c| &c.round_trips, 1);
@@ -328,7 +323,10 @@ impl Link {
         }
         let conn = self.conn(&name);
         let ended = match conn.read(until) {
-            Ok(value) => return Self::blocked(p, value),
+            Ok(value) => {
+                p.outage.ends();
+                return Self::blocked(p, value);
+            }
             Err(ended) => ended,
         };
         let reason = match ended {
@@ -385,14 +383,14 @@ impl Link {
             .send(&packed)
             .map_err(|e| Failure::Stream(e.into()))
             .and_then(|()| self.read_unread(p, &name))
-            .and_then(|()| self.read(&name));
+            .and_then(|()| self.read(p, &name));
         if result.is_err() {
             self.drop_conn(&name);
         }
         result
     }
 
-    fn read(&mut self, name: &str) -> std::result::Result<Value, Failure> {
+    fn read(&mut self, p: &Process, name: &str) -> std::result::Result<Value, Failure> {
         let conn = self.conn(name);
         // A reply that is on its way is waited for: without it nobody would know whether the lock was taken. Only
         // where the store is silent does a signal's handler come first.
@@ -401,14 +399,19 @@ impl Link {
             deaf: true,
             ..Until::default()
         };
-        let long = Until {
-            deadline: Some(Instant::now() + SILENCE),
-            ..Until::default()
-        };
         let result = match conn.read(short) {
-            Err(Ended::Deadline) => conn.read(long),
+            Err(Ended::Deadline) => {
+                let look = || p.outage.goes_on(p);
+                conn.read(Until {
+                    look: Some(&look),
+                    ..Until::default()
+                })
+            }
             prompt => prompt,
         };
+        if result.is_ok() {
+            p.outage.ends();
+        }
         result.map_err(|ended| match ended {
             Ended::Failed(Error::Io(e)) => Failure::Stream(Error::Io(e)),
             Ended::Failed(e) => Failure::Fatal(e),
@@ -420,11 +423,11 @@ impl Link {
     fn read_unread(&mut self, p: &Process, name: &str) -> std::result::Result<(), Failure> {
         let mut again = Vec::new();
         while !self.lanes[name].unread.is_empty() {
-            let value = self.read(name)?;
+            let value = self.read(p, name)?;
             let lane = self.lanes.get_mut(name).expect("it has unread commands");
             let request = lane.unread.pop_front().expect("not empty");
             lane.bytes -= request.size();
-            self.unread.fetch_sub(1, Ordering::AcqRel);
+            self.posted.were_read(1);
             p.unread.fetch_sub(1, Ordering::AcqRel);
             match error_code(&value) {
                 Some("NOSCRIPT" | "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN") => {
@@ -455,13 +458,14 @@ impl Link {
     /// Posted commands whose node no longer serves their slot.
     fn repost(&mut self, p: &Process, name: &str) {
         let lane = self.lanes.remove(name).unwrap_or_default();
-        self.unread.fetch_sub(lane.unread.len(), Ordering::AcqRel);
-        p.unread.fetch_sub(lane.unread.len(), Ordering::AcqRel);
+        let n = lane.unread.len();
         for request in lane.unread {
             if let Err(e) = self.call(p, &request) {
                 self.deferred.get_or_insert(e);
             }
         }
+        self.posted.were_read(n);
+        p.unread.fetch_sub(n, Ordering::AcqRel);
     }
 
     /// A connection to the node; a new one is sent everything that was unread on the old one.

@@ -1,28 +1,36 @@
-//! How long a store that cannot be reached is tried, and what is sent to it again.
+//! What is sent again to a store that does not answer, and for how long: until its session's lease is over.
+//!
+//! An outage is the process', whichever thread meets it: it begins with the first failure, ends with the first reply, is
+//! told after some seconds, and when it has lasted as long as the lease the session is lost for all threads.
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use redis::Value;
 
 use crate::conn::TICK;
-use crate::endpoint::{CONNECT, VARIABLE};
+use crate::endpoint::VARIABLE;
 use crate::error::{Error, Result};
 use crate::link::{Request, checked};
 use crate::process::Process;
+
+/// From when on an outage is told.
+const TOLD_AFTER: Duration = Duration::from_secs(5);
 
 /// A request that may be sent again, for a time.
 pub struct Repeat<'a> {
     first: &'a Request,
     again: Option<Request>,
-    patience: Patience,
+    patience: Patience<'a>,
 }
 
 impl<'a> Repeat<'a> {
-    pub fn new(first: &'a Request) -> Self {
+    pub const fn new(p: &'a Process, first: &'a Request) -> Self {
         Self {
             first,
             again: None,
-            patience: Patience::new(),
+            patience: Patience::new(p),
         }
     }
 
@@ -55,16 +63,16 @@ impl<'a> Repeat<'a> {
     }
 }
 
-/// Bounds how long a store that cannot be reached is tried.
-pub struct Patience {
-    until: Option<Instant>,
+/// The pauses between the tries of one command.
+pub struct Patience<'a> {
+    process: &'a Process,
     pause: Duration,
 }
 
-impl Patience {
-    pub const fn new() -> Self {
+impl<'a> Patience<'a> {
+    pub const fn new(process: &'a Process) -> Self {
         Self {
-            until: None,
+            process,
             pause: Duration::from_millis(1),
         }
     }
@@ -74,18 +82,67 @@ impl Patience {
         if !matches!(e, Error::Io(_) | Error::Unreachable(_) | Error::Store(_)) {
             return Err(e);
         }
-        let until = *self.until.get_or_insert_with(|| Instant::now() + CONNECT);
-        if Instant::now() > until {
+        if let Err(lost) = self.process.outage.goes_on(self.process) {
             return Err(match e {
-                Error::Io(e) => {
-                    Error::Unreachable(format!("the store does not answer ({VARIABLE}): {e}"))
-                }
-                e => e,
+                Error::Store(_) => e,
+                _ => lost,
             });
         }
         crate::signals::check()?;
         std::thread::sleep(self.pause);
         self.pause = (self.pause * 2).min(TICK);
+        Ok(())
+    }
+}
+
+/// The time since the store has answered, while it does not.
+#[derive(Default)]
+pub struct Outage {
+    is_on: AtomicBool,
+    since: Mutex<Option<Since>>,
+}
+
+struct Since {
+    begin: Instant,
+    is_told: bool,
+}
+
+impl Outage {
+    pub fn is_on(&self) -> bool {
+        self.is_on.load(Ordering::Acquire)
+    }
+
+    /// The store has answered.
+    pub fn ends(&self) {
+        if self.is_on.swap(false, Ordering::AcqRel) {
+            *self.since.lock().expect("no panic under this lock") = None;
+        }
+    }
+
+    /// The store has not answered. An error once it has not for as long as the session's lease.
+    pub fn goes_on(&self, p: &Process) -> Result<()> {
+        p.healthy()?;
+        let mut since = self.since.lock().expect("no panic under this lock");
+        self.is_on.store(true, Ordering::Release);
+        let since = since.get_or_insert_with(|| Since {
+            begin: Instant::now(),
+            is_told: false,
+        });
+        let (lasts, limit) = (since.begin.elapsed(), p.patience());
+        if lasts >= limit || p.store.is_gone() {
+            p.set_lost("the store does not answer");
+            return p.healthy();
+        }
+        if lasts >= TOLD_AFTER && !since.is_told {
+            since.is_told = true;
+            eprintln!(
+                "serverless_mp: process {}: the store at {} ({VARIABLE}) has not answered for {} s; waiting for it, for {} s in all",
+                std::process::id(),
+                p.store.endpoint.first[0],
+                lasts.as_secs(),
+                limit.as_secs(),
+            );
+        }
         Ok(())
     }
 }

@@ -7,13 +7,15 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::endpoint::{CONNECT, Endpoint, VARIABLE};
+use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
 use crate::keys;
 use crate::link::Link;
 use crate::memory::Memory;
+use crate::patience::Outage;
+use crate::posted::Posted;
 use crate::scripts::{self};
 use crate::seal::Seal;
 use crate::store::{Store, text};
@@ -25,6 +27,9 @@ pub const SEM_VALUE_MAX: i64 = i32::MAX as i64;
 const FIRST_PID: i32 = (1 << 22) + 1;
 /// Ids that a process reserves at once.
 const PIDS: i32 = 1024;
+
+/// How long a private store, which has no leases, may be silent.
+const PRIVATE: Duration = Duration::from_secs(30);
 
 pub struct Session {
     pub id: String,
@@ -46,6 +51,7 @@ pub struct Process {
     pub jobs: crate::watcher::Jobs,
     pub bells: crate::bell::Bells,
     pub debts: crate::wait::Debts,
+    pub outage: Outage,
     /// Commands posted by any thread whose reply is unread.
     pub unread: AtomicUsize,
     commands: AtomicU64,
@@ -67,7 +73,7 @@ pub struct Process {
 #[derive(Clone)]
 struct Thread {
     link: Arc<Mutex<Link>>,
-    unread: Arc<AtomicUsize>,
+    posted: Arc<Posted>,
 }
 
 /// What one call needs beside its script.
@@ -105,9 +111,12 @@ impl Drop for Here {
         if !self.process.is_current() {
             return;
         }
-        if let Ok(mut link) = self.thread.link.try_lock() {
-            // An error is seen by whoever uses the link next.
-            let _ = link.settle(self.process);
+        if let Ok(mut link) = self.thread.link.try_lock()
+            && let Err(e) = link.settle(self.process)
+            && self.process.healthy().is_ok()
+        {
+            // It is nobody else's.
+            eprintln!("serverless_mp: in a thread that has ended: {e}");
         }
         self.process.put_away(&self.thread);
     }
@@ -173,12 +182,13 @@ impl Process {
     fn new(session: Session, number: Option<String>) -> Result<Self> {
         let number = number.map_or_else(random_number, Ok)?;
         Ok(Self {
-            store: Store::new(Endpoint::parse(&session.url)?),
+            store: Store::new(Endpoint::parse(&session.url)?, session.ttl == 0),
             seal: Seal::new(&session.id, &session.key, &number),
             memory: Memory::default(),
             jobs: crate::watcher::Jobs::default(),
             bells: crate::bell::Bells::default(),
             debts: crate::wait::Debts::default(),
+            outage: Outage::default(),
             session,
             number,
             unread: AtomicUsize::new(0),
@@ -240,66 +250,83 @@ impl Process {
     // ---- threads ---------------------------------------------------------------------------------------------
 
     pub fn with_link<T>(&self, f: impl FnOnce(&mut Link) -> Result<T>) -> Result<T> {
+        self.with_thread(|thread, nested| {
+            self.settle_others(thread, nested)?;
+            self.with_its_link(thread, f)
+        })
+    }
+
+    /// The same for a question whose answer does not depend on what this process does: other threads go on meanwhile.
+    pub fn with_link_unordered<T>(&self, f: impl FnOnce(&mut Link) -> Result<T>) -> Result<T> {
+        self.with_thread(|thread, _| self.with_its_link(thread, f))
+    }
+
+    fn with_thread<T>(&self, f: impl FnOnce(&Thread, bool) -> Result<T>) -> Result<T> {
         let inner = Busy(BUSY.replace(true));
         let thread = if inner.0 {
             self.spare_thread()
         } else {
             self.thread()?
         };
-        let result = self.with_thread(&thread, inner.0, f);
+        let result = f(&thread, inner.0);
         if inner.0 {
             self.put_away(&thread);
         }
         result
     }
 
-    fn with_thread<T>(
+    fn with_its_link<T>(
         &self,
         thread: &Thread,
-        nested: bool,
         f: impl FnOnce(&mut Link) -> Result<T>,
     ) -> Result<T> {
-        if self.unread.load(Ordering::Acquire) > thread.unread.load(Ordering::Acquire) {
-            self.settle_others(thread, nested)?;
-        }
         let mut link = thread
             .link
             .lock()
             .map_err(|_| Error::State("a thread failed inside the store".into()))?;
-        f(&mut link)
+        let result = f(&mut link);
+        if thread.posted.is_awaited() && thread.posted.is_unread() {
+            // Who waits for it would wait for ever for a thread that goes on to post. An error is met again by both.
+            let _ = link.settle_for_others(self);
+        }
+        drop(link);
+        thread.posted.tell();
+        result
     }
 
     /// There is no order between two connections: what other threads sent without waiting comes first.
     fn settle_others(&self, me: &Thread, nested: bool) -> Result<()> {
-        let others: Vec<Thread> = {
+        if self.unread.load(Ordering::Acquire) <= me.posted.unread() {
+            return Ok(());
+        }
+        let others: Vec<(Thread, u64)> = {
             let links = self.links.lock().expect("no panic under this lock");
             let idle = self.idle.lock().expect("no panic under this lock");
             links
                 .iter()
                 .chain(idle.iter())
-                .filter(|t| !Arc::ptr_eq(&t.link, &me.link))
-                .cloned()
+                .filter(|t| t.posted.is_unread() && !Arc::ptr_eq(&t.link, &me.link))
+                .map(|t| (t.clone(), t.posted.count()))
                 .collect()
         };
-        let patience = Instant::now() + CONNECT * 2;
-        for other in others {
-            while other.unread.load(Ordering::Acquire) > 0 {
+        for (other, count) in others {
+            other.posted.wait(count, || {
                 match other.link.try_lock() {
-                    Ok(mut link) => link.settle_for_others(self)?,
+                    Ok(mut link) => {
+                        link.settle_for_others(self)?;
+                        return Ok(true);
+                    }
                     // Ours, outside the signal's handler that we are in: it reads on when the handler returns.
-                    Err(TryLockError::WouldBlock) if nested => break,
+                    Err(TryLockError::WouldBlock) if nested => return Ok(true),
                     // Its thread is inside a command, and reads what is unread first of all; if the store answers.
-                    Err(TryLockError::WouldBlock) if Instant::now() < patience => {
-                        std::thread::sleep(Duration::from_micros(20));
-                    }
-                    Err(TryLockError::WouldBlock) => {
-                        return Err(Error::Unreachable(format!(
-                            "the store does not answer ({VARIABLE})"
-                        )));
-                    }
-                    Err(TryLockError::Poisoned(_)) => break,
+                    Err(TryLockError::WouldBlock) => {}
+                    Err(TryLockError::Poisoned(_)) => return Ok(true),
                 }
-            }
+                self.healthy()?;
+                crate::signals::check()?;
+                Ok(false)
+            })?;
+            other.posted.tell();
         }
         Ok(())
     }
@@ -330,7 +357,7 @@ impl Process {
             let n = self.threads.fetch_add(1, Ordering::Relaxed);
             let link = Link::new(format!("{}.{n}", self.number));
             Thread {
-                unread: link.unread.clone(),
+                posted: link.posted.clone(),
                 link: Arc::new(Mutex::new(link)),
             }
         });
@@ -355,12 +382,21 @@ impl Process {
 
     // ---- health ----------------------------------------------------------------------------------------------
 
+    /// How long a store that does not answer is waited for: as long as the lease.
+    pub const fn patience(&self) -> Duration {
+        if self.session.ttl > 0 {
+            Duration::from_millis(self.session.ttl)
+        } else {
+            PRIVATE
+        }
+    }
+
     /// Marks the session as gone: waits end with this error.
     pub fn set_lost(&self, why: &str) {
         self.lost
             .lock()
             .expect("no panic under this lock")
-            .get_or_insert_with(|| why.to_owned());
+            .get_or_insert_with(|| format!("session {}: {why}", self.session.id));
     }
 
     pub fn healthy(&self) -> Result<()> {
@@ -371,6 +407,6 @@ impl Process {
             .lock()
             .expect("no panic under this lock")
             .as_ref()
-            .map_or(Ok(()), |why| Err(Error::Lost(why.clone())))
+            .map_or(Ok(()), |why| Err(Error::Over(why.clone())))
     }
 }

@@ -26,18 +26,26 @@ struct Range {
 
 pub struct Store {
     pub endpoint: Endpoint,
+    /// Of this session alone: it is never started again.
+    is_private: bool,
     pub counters: Counters,
     /// Slot ranges of a cluster in order; empty for a single node.
     ranges: RwLock<Vec<Range>>,
 }
 
 impl Store {
-    pub fn new(endpoint: Endpoint) -> Self {
+    pub fn new(endpoint: Endpoint, is_private: bool) -> Self {
         Self {
             endpoint,
+            is_private,
             counters: Counters::default(),
             ranges: RwLock::default(),
         }
+    }
+
+    /// Whether there is no store any more, and never will be: a private one's socket goes with it.
+    pub fn is_gone(&self) -> bool {
+        self.is_private && matches!(&self.endpoint.first[0], Place::Unix(path) if !path.exists())
     }
 
     /// The node that serves a key.

@@ -50,6 +50,9 @@ pub struct Debts(Mutex<Vec<(String, String, &'static Line)>>);
 impl Debts {
     /// Takes them out of their lines, now that the store answers.
     pub fn settle(&self, p: &Process) {
+        if p.outage.is_on() {
+            return;
+        }
         let owed = std::mem::take(&mut *self.0.lock().expect("no panic under this lock"));
         for (object, waiter, line) in owed {
             give_up(p, &object, &waiter, line);
@@ -59,13 +62,15 @@ impl Debts {
 
 fn give_up(p: &Process, object: &str, waiter: &str, line: &'static Line) {
     let args = [waiter, line.late].map(str::as_bytes);
-    match p.ask(line.cancel, object, &Args(&args)) {
-        // An object that is gone has no line.
-        Ok(_) | Err(Error::Lost(_)) => {}
-        Err(_) => {
-            let mut owed = p.debts.0.lock().expect("no panic under this lock");
-            owed.push((object.to_owned(), waiter.to_owned(), line));
-        }
+    let is_told = !p.outage.is_on()
+        && match p.ask(line.cancel, object, &Args(&args)) {
+            // An object that is gone has no line.
+            Ok(_) | Err(Error::Lost(_)) => true,
+            Err(_) => false,
+        };
+    if !is_told {
+        let mut owed = p.debts.0.lock().expect("no panic under this lock");
+        owed.push((object.to_owned(), waiter.to_owned(), line));
     }
 }
 
@@ -118,6 +123,10 @@ pub fn token(
         // A peek: the token stays where it is until it is acknowledged.
         let command = Args(&[b"BLMOVE", b"LEFT", b"LEFT", timeout.as_bytes()]);
         match p.block(vec![key.clone(), key.clone()], &command, waking(until)) {
+            Ok(Outcome::Again) if until.deadline.is_some_and(|d| d <= Instant::now()) => {
+                give_up(p, object, waiter, line);
+                return Ok(Waited::Timeout);
+            }
             Ok(Outcome::Again) => {}
             Ok(Outcome::Reply(Value::Nil)) => {
                 let reply = p.ask(line.cancel, object, &Args(&[waiter.as_bytes(), b""]))?;

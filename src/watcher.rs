@@ -23,9 +23,13 @@ use crate::launcher::Word;
 use crate::process::{Args, Process};
 use crate::scripts;
 use crate::store::text;
+use crate::threads;
 
 /// How `CPython`'s forkserver reports a child of which nothing is known.
 const UNKNOWN: i32 = 255;
+
+/// Of a thread, in bytes.
+const STACK: usize = 512 << 10;
 
 #[derive(Default)]
 pub struct Jobs {
@@ -145,8 +149,10 @@ impl Jobs {
         let (wake, bell) = pipe()?;
         fcntl(&wake, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         *self.bell.lock().expect("no panic under this lock") = Some(bell);
-        spawn("serverless_mp-events", move || take_events(p, &events))?;
-        spawn("serverless_mp-words", move || take_words(p, &wake))?;
+        threads::spawn("serverless_mp-events", STACK, move || {
+            take_events(p, &events);
+        })?;
+        threads::spawn("serverless_mp-words", STACK, move || take_words(p, &wake))?;
         *started = true;
         Ok(())
     }
@@ -190,14 +196,6 @@ impl Jobs {
             .get(number)
             .cloned()
     }
-}
-
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
-    std::thread::Builder::new()
-        .name(name.into())
-        .stack_size(512 << 10)
-        .spawn(body)?;
-    Ok(())
 }
 
 /// Events: `a JOB`, `x JOB CODE MAP`, and of a remote job `o JOB FD BYTES` and `d JOB CODE CLAIMANT MESSAGE`. Ends with

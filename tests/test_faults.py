@@ -63,7 +63,7 @@ def test_after_an_outage_everything_works(run):
         print("up", file=proxy.stdin, flush=True)
         rest, _ = program.communicate("\n", timeout=100)
     assert "".join(lines) == "[0, 2, 4] []\ncut\ngave up\n"
-    assert rest == "True\nTrue hello\n[0, 2, 4]\n0\n"
+    assert rest == "got it\nTrue\nTrue hello\n[0, 2, 4]\n0\n"
 
 
 def running(folder):

@@ -1,4 +1,4 @@
-"""A store that does not answer for a while: who waited gets an error, and afterwards everything works as before.
+"""A store that does not answer for a while: a wait with a time-out ends in time, all others outlast it.
 
 Prints `cut` when the store may go, and goes on when a line arrives on standard input.
 """
@@ -12,11 +12,9 @@ def double(x):
     return 2 * x
 
 
-def acquire(lock):
-    try:
-        lock.acquire()
-    except ConnectionError:
-        print("gave up", flush=True)
+def acquire(lock, timeout, word):
+    if lock.acquire(timeout=timeout) == (timeout is None):
+        print(word, flush=True)
 
 
 if __name__ == "__main__":
@@ -24,12 +22,16 @@ if __name__ == "__main__":
     reader, writer = multiprocessing.Pipe(duplex=False)
     pool = multiprocessing.Pool(2)
     lock.acquire()
-    waiter = threading.Thread(target=acquire, args=(lock,))
-    waiter.start()
+    impatient = threading.Thread(target=acquire, args=(lock, 1.5, "gave up"))
+    patient = threading.Thread(target=acquire, args=(lock, None, "got it"))
+    impatient.start()
+    patient.start()
     print(pool.map(double, range(3)), wait([reader], 0.1))
     print("cut", flush=True)
-    waiter.join()
+    impatient.join()
     input()
+    lock.release()
+    patient.join()
     lock.release()
     print(lock.acquire(timeout=30))
     threading.Timer(0.2, writer.send, ("hello",)).start()

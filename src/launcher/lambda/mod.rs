@@ -30,6 +30,7 @@ use super::Launched;
 use crate::error::{Error, Result};
 use crate::process::{Process, random_number};
 use crate::scripts::hex;
+use crate::threads;
 use crate::watcher::Job;
 use answers::{Answer, End};
 use standing::Standing;
@@ -87,11 +88,13 @@ impl Seat {
 impl Fleet {
     /// Reads AWS' own configuration: environment, profiles, the roles of containers and instances.
     pub fn new(function: String, packing: usize, patience: Duration) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder
             .worker_threads(2)
             .thread_name("serverless_mp-lambda")
-            .enable_all()
-            .build()?;
+            .on_thread_start(threads::block_signals)
+            .enable_all();
+        let runtime = threads::with_signals_blocked(|| builder.build())?;
         let runtime: &'static Runtime = Box::leak(Box::new(runtime));
         let config = runtime.block_on(
             aws_config::defaults(BehaviorVersion::latest())

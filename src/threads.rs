@@ -1,0 +1,53 @@
+//! Threads of ours beside the program's: none of them is ever handed a signal of the program.
+//!
+//! A signal that is sent to the process goes to any thread that does not block it. The program may have blocked it in
+//! its own threads, to take it with `sigwait`; a thread of ours that let it through would die of it, and the program
+//! with it.
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+
+use crate::error::Result;
+
+/// What a thread's own fault sends to itself; blocked, it would end the process without a word.
+const FAULTS: [Signal; 6] = [
+    Signal::SIGSEGV,
+    Signal::SIGBUS,
+    Signal::SIGFPE,
+    Signal::SIGILL,
+    Signal::SIGTRAP,
+    Signal::SIGABRT,
+];
+
+/// Starts a thread of this name, with a stack of so many bytes.
+pub fn spawn(name: &str, stack: usize, body: impl FnOnce() + Send + 'static) -> Result<()> {
+    let builder = std::thread::Builder::new()
+        .name(name.into())
+        .stack_size(stack);
+    with_signals_blocked(|| builder.spawn(body))?;
+    Ok(())
+}
+
+/// Blocks them in the calling thread: for a runtime's threads, which may be started from any other.
+pub fn block_signals() {
+    // It is refused for no valid mask.
+    let _ = all_but_faults().thread_set_mask();
+}
+
+fn all_but_faults() -> SigSet {
+    let mut mask = SigSet::all();
+    for signal in FAULTS {
+        mask.remove(signal);
+    }
+    mask
+}
+
+/// Runs what starts threads: they inherit that signals are blocked.
+pub fn with_signals_blocked<T>(start: impl FnOnce() -> T) -> T {
+    let before = all_but_faults().thread_swap_mask(SigmaskHow::SIG_SETMASK);
+    let result = start();
+    if let Ok(before) = before {
+        // It was in force a moment ago.
+        let _ = before.thread_set_mask();
+    }
+    result
+}
