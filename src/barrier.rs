@@ -23,7 +23,7 @@ impl Barrier {
         let map = p.memory.publish(p)?;
         let parties = self.parties.to_string();
         let flag: &[u8] = if action { b"1" } else { b"0" };
-        let deadline = wait::deadline(timeout);
+        let deadline = wait::sem_deadline(timeout)?;
         let reply = p.ask(
             &scripts::BARRIER_WAIT,
             &self.held.id,

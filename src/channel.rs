@@ -412,7 +412,7 @@ impl Channel {
         hold: bool,
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let block = block && timeout.is_none_or(|t| t > 0.0);
-        match py.detach(|| self.take(block, wait::deadline(timeout), Until::default(), hold))? {
+        match py.detach(|| self.take(block, wait::deadline(timeout)?, Until::default(), hold))? {
             Item::Message(m) => Ok(Some(PyBytes::new(py, &m.payload))),
             Item::Died(..) | Item::Nothing => Ok(None),
         }
@@ -457,7 +457,7 @@ impl Channel {
     #[pyo3(signature = (timeout=Some(0.0)))]
     fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let block = timeout.is_none_or(|t| t > 0.0);
-        Ok(py.detach(|| self.ready(wait::by(wait::deadline(timeout)), block))?)
+        Ok(py.detach(|| self.ready(wait::by(wait::deadline(timeout)?), block))?)
     }
 
     /// For asyncio: an awaitable of the moment when there is something to take, the end of file included.

@@ -19,6 +19,7 @@ pub struct Condition {
 impl Condition {
     fn wait_for_token(&self, lock: &SemLock, timeout: Option<f64>) -> Result<bool> {
         let p = self.held.now()?;
+        let deadline = wait::sem_deadline(timeout)?;
         let map = p.memory.publish(p)?;
         let count = lock.set_aside();
         let maximum = lock.maxvalue.to_string();
@@ -37,7 +38,7 @@ impl Condition {
             p,
             &self.held.id,
             waiter,
-            wait::by(wait::deadline(timeout)),
+            wait::by(deadline),
             &wait::FOR_NOTIFICATION,
         )?;
         // Whatever ended the wait, its caller holds the lock again.

@@ -14,6 +14,8 @@ pub enum Error {
     Value(String),
     /// An argument that the system refuses, in `CPython`.
     Invalid(String),
+    /// There is not so much memory to be had.
+    Memory(String),
     /// The store cannot be reached, for now.
     Unreachable(String),
     /// The store does not let us in, nor will it later.
@@ -47,6 +49,7 @@ impl fmt::Display for Error {
         match self {
             Self::Value(text)
             | Self::Invalid(text)
+            | Self::Memory(text)
             | Self::Unreachable(text)
             | Self::Refused(text)
             | Self::Store(text)
@@ -94,6 +97,7 @@ impl From<Error> for PyErr {
             Error::Eof => PyEOFError::new_err(()),
             Error::Broken => PyBrokenPipeError::new_err((nix::libc::EPIPE, text)),
             Error::Store(_) | Error::State(_) => PyRuntimeError::new_err(text),
+            Error::Memory(_) => PyOSError::new_err((nix::libc::ENOMEM, text)),
             Error::Invalid(_) => PyOSError::new_err((nix::libc::EINVAL, text)),
             Error::Io(_) => PyOSError::new_err(text),
             Error::NotOwner(_) => PyAssertionError::new_err(text),

@@ -32,7 +32,7 @@ impl Gate {
 
     fn pass(&self, block: bool, timeout: Option<f64>) -> Result<bool> {
         let p = self.held.now()?;
-        let deadline = wait::deadline(timeout);
+        let deadline = wait::sem_deadline(timeout)?;
         let reply = p.ask(
             &scripts::GATE_WAIT,
             &self.held.id,

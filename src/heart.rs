@@ -52,6 +52,12 @@ pub fn join(session: Session, number: String) -> Result<()> {
     process::current().and_then(beat)
 }
 
+/// Joins the session of the program whose own `fork()` has made this process, with its first command.
+pub fn settle_in(p: &'static Process) -> Result<()> {
+    p.create(&keys::process(&p.number), 0, &[b"n0", b"1", b"n1", b"1"])?;
+    beat(p)
+}
+
 /// Joins a session as a keeper of remote workers, whose own lease tells their parent that they live.
 pub fn keep(session: Session, number: String) -> Result<()> {
     process::enter(session, Some(number))?;

@@ -192,7 +192,7 @@ impl Job {
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<i32>> {
         Ok(py.detach(|| {
-            self.until_ended(&wait::by(wait::deadline(timeout)))?;
+            self.until_ended(&wait::by(wait::deadline(timeout)?))?;
             self.code()
         })?)
     }

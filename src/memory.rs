@@ -57,21 +57,22 @@ impl Memory {
     pub fn attach(&self, p: &'static Process, id: &str, size: usize) -> Result<Arc<Shared>> {
         let region = {
             let mut regions = self.regions.lock().expect("no panic under this lock");
-            let known = regions.get(id).and_then(Weak::upgrade);
-            known.unwrap_or_else(|| {
+            if let Some(known) = regions.get(id).and_then(Weak::upgrade) {
+                known
+            } else {
                 let region = Arc::new(Shared {
                     process: p,
                     id: id.to_owned(),
-                    buffer: Buffer::new(size),
+                    buffer: Buffer::new(size)?,
                     state: Mutex::new(Twin {
-                        bytes: vec![0; size],
+                        bytes: zeros(size)?,
                         version: 0,
                     }),
                 });
                 regions.insert(id.to_owned(), Arc::downgrade(&region));
                 self.count.store(regions.len(), Ordering::Release);
                 region
-            })
+            }
         };
         self.refresh_stale(p, &region)?;
         Ok(region)
@@ -274,6 +275,16 @@ impl Shared {
         p.memory.saw(&self.id, twin.version);
         Ok(())
     }
+}
+
+/// So many zeros, none of which takes memory before it is written.
+fn zeros(size: usize) -> Result<Vec<u8>> {
+    let mut reserved = Vec::<u8>::new();
+    reserved
+        .try_reserve_exact(size)
+        .map_err(|_| Error::Memory(format!("no memory for {size} bytes")))?;
+    drop(reserved);
+    Ok(vec![0; size])
 }
 
 impl Drop for Shared {

@@ -65,6 +65,8 @@ pub struct Process {
     idle: Mutex<Vec<Thread>>,
     /// How many handles of this process hold an end of an object.
     pub handles: Mutex<HashMap<(String, u8), usize>>,
+    /// A child of the program's own `fork()` that has not used the session yet.
+    is_newborn: AtomicBool,
     /// Set once the session was found gone, with the words for the error.
     lost: Mutex<Option<String>>,
     closed: AtomicBool,
@@ -164,8 +166,10 @@ pub fn after_fork() {
         ttl: old.session.ttl,
         parent: None,
     };
-    let new =
-        Process::new(session, None).map_or(std::ptr::null_mut(), |p| Box::into_raw(Box::new(p)));
+    let new = Process::new(session, None).map_or(std::ptr::null_mut(), |p| {
+        p.is_newborn.store(true, Ordering::Release);
+        Box::into_raw(Box::new(p))
+    });
     CURRENT.store(new, Ordering::Release);
     // The inherited sockets are the parent's: not even their clean end is ours to say.
     HERE.with_borrow_mut(|here| std::mem::forget(here.take()));
@@ -199,6 +203,7 @@ impl Process {
             links: Mutex::default(),
             idle: Mutex::default(),
             handles: Mutex::default(),
+            is_newborn: AtomicBool::new(false),
             lost: Mutex::default(),
             closed: AtomicBool::new(false),
         })
@@ -262,6 +267,9 @@ impl Process {
     }
 
     fn with_thread<T>(&self, f: impl FnOnce(&Thread, bool) -> Result<T>) -> Result<T> {
+        if self.is_newborn.swap(false, Ordering::AcqRel) {
+            crate::heart::settle_in(current()?)?;
+        }
         let inner = Busy(BUSY.replace(true));
         let thread = if inner.0 {
             self.spare_thread()

@@ -5,11 +5,11 @@ use std::ffi::c_int;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use pyo3::exceptions::PyBufferError;
+use pyo3::exceptions::{PyBufferError, PyOverflowError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::held::Held;
 use crate::memory::Shared;
 
@@ -28,20 +28,22 @@ unsafe impl Send for Buffer {}
 unsafe impl Sync for Buffer {}
 
 impl Buffer {
-    pub fn new(length: usize) -> Self {
+    /// Zeros.
+    pub fn new(length: usize) -> Result<Self> {
+        let refused = || Error::Memory(format!("no memory for {length} bytes"));
+        let layout = Self::layout(length).ok_or_else(refused)?;
         // SAFETY: the layout has a size of at least one page.
-        let start = unsafe { alloc_zeroed(Self::layout(length)) };
-        assert!(
-            !start.is_null(),
-            "out of memory for a shared region of {length} bytes"
-        );
-        Self { start, length }
+        let start = unsafe { alloc_zeroed(layout) };
+        if start.is_null() {
+            return Err(refused());
+        }
+        Ok(Self { start, length })
     }
 
     /// Whole pages, so that a page belongs to one region.
-    fn layout(length: usize) -> Layout {
-        Layout::from_size_align(length.max(1).next_multiple_of(PAGE), PAGE)
-            .expect("a size below isize::MAX")
+    fn layout(length: usize) -> Option<Layout> {
+        let size = length.max(1).checked_next_multiple_of(PAGE)?;
+        Layout::from_size_align(size, PAGE).ok()
     }
 
     pub const fn len(&self) -> usize {
@@ -105,8 +107,10 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        // SAFETY: allocated with the same layout.
-        unsafe { dealloc(self.start, Self::layout(self.length)) }
+        if let Some(layout) = Self::layout(self.length) {
+            // SAFETY: allocated with the same layout.
+            unsafe { dealloc(self.start, layout) }
+        }
     }
 }
 
@@ -123,6 +127,11 @@ impl Region {
     #[new]
     #[pyo3(signature = (size, *, id=None))]
     fn new(py: Python<'_>, size: usize, id: Option<String>) -> PyResult<Self> {
+        if isize::try_from(size).is_err() {
+            return Err(PyOverflowError::new_err(
+                "Python int too large to convert to C long",
+            ));
+        }
         Ok(py.detach(|| {
             let held = Held::new(id, None, &[b"version", b"0"])?;
             let p = held.process;

@@ -200,7 +200,7 @@ impl SemLock {
             return Ok(true);
         }
         let wait = block && timeout.is_none_or(|t| t > 0.0);
-        Ok(py.detach(|| self.take(wait, wait::by(wait::deadline(timeout))))?)
+        Ok(py.detach(|| self.take(wait, wait::by(wait::sem_deadline(timeout)?)))?)
     }
 
     /// For asyncio: an awaitable of an `Acquired`, once it is taken.

@@ -75,9 +75,17 @@ fn give_up(p: &Process, object: &str, waiter: &str, line: &'static Line) {
 }
 
 /// A time-out in seconds as the moment when it is over. Negative is over now.
-pub fn deadline(timeout: Option<f64>) -> Option<Instant> {
+pub fn deadline(timeout: Option<f64>) -> Result<Option<Instant>> {
+    if timeout.is_some_and(f64::is_nan) {
+        return Err(Error::Value("cannot convert float NaN to integer".into()));
+    }
     // A year is "for ever" to the clock, which cannot add infinity.
-    timeout.map(|t| Instant::now() + Duration::from_secs_f64(t.clamp(0.0, 3e7)))
+    Ok(timeout.map(|t| Instant::now() + Duration::from_secs_f64(t.clamp(0.0, 3e7))))
+}
+
+/// The same for what is a semaphore in `CPython`, to which the system refuses it.
+pub fn sem_deadline(timeout: Option<f64>) -> Result<Option<Instant>> {
+    deadline(timeout).map_err(|_| Error::Invalid("Invalid argument".into()))
 }
 
 /// The server's own time-out until a deadline: seconds, 0 for ever.

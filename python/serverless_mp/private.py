@@ -48,31 +48,25 @@ def start(directory: str) -> str:
     stdin.write(len(text).to_bytes(4, "big") + text)
     stdin.flush()
     answer = stdout.readline()
+    # What runs the store is no child of the program: who looks at its children, or ends them, means its workers.
+    _supervisor.wait()
     if answer != b"ready\n":
         message = f"the private store did not start: {answer + stdout.read()!r}"
         raise RuntimeError(message)
     return f"redis+unix://{quote(socket)}?pass={quote(password)}"
 
 
-def stop() -> None:
-    """Ends the store, and waits for its end."""
+def stop(*, wait: bool = True) -> None:
+    """Ends the store, and waits for its end; where other processes go on to use it, only lets it go."""
     global _supervisor
     if _supervisor is not None:
         supervisor, _supervisor = _supervisor, None
         if supervisor.stdin is not None:
             supervisor.stdin.close()
-        supervisor.wait()
         if supervisor.stdout is not None:
+            if wait:
+                supervisor.stdout.read()
             supervisor.stdout.close()
-
-
-def forget() -> None:
-    """In a child of the program's own `fork()`: the store is to see the end of the program, not of the child."""
-    global _supervisor  # noqa: PLW0603 - one per process
-    if _supervisor is not None and _supervisor.stdin is not None:
-        _supervisor.stdin.close()
-        _supervisor.returncode = 0  # not this process' to wait for
-        _supervisor = None
 
 
 def find_server() -> str:

@@ -1,10 +1,14 @@
-"""The session: opened when the first object is made, closed after the last child was joined."""
+"""The session: opened when the first object is made, closed after the last child was joined.
+
+Children of the program's own `os.fork()` share it: the last of the family ends it.
+"""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
 import os
+import re
 import resource
 import shutil
 import tempfile
@@ -15,7 +19,12 @@ from . import _core, config
 
 _lock = threading.Lock()
 _directory: str | None = None
+# The process that has opened the session.
 _owner = 0
+# A pipe that no process of the family writes to: it is at its end when the last one has gone.
+_family: tuple[int, int] | None = None
+# What a socket's path, a server's configuration and an address can carry as it is.
+_PLAIN = re.compile(r"[\w./+@=-]{,70}", re.ASCII)
 
 
 def ensure() -> None:
@@ -31,10 +40,10 @@ def ensure() -> None:
 
 
 def directory() -> str:
-    """A directory of mode 0700 for this session's sockets. Short: their paths end at 104 bytes."""
+    """A directory of mode 0700 for this session's sockets, of a plain and short name: their paths end at 104 bytes."""
     global _directory  # noqa: PLW0603 - one per process
-    if _directory is None:
-        _directory = tempfile.mkdtemp(prefix="smp-", dir=_short_tmp())
+    if _directory is None or not os.path.isdir(_directory):
+        _directory = tempfile.mkdtemp(prefix="smp-", dir=_plain_tmp())
     return _directory
 
 
@@ -46,13 +55,13 @@ def drop_directory() -> None:
         _directory = None
 
 
-def _short_tmp() -> str | None:
+def _plain_tmp() -> str | None:
     tmp = tempfile.gettempdir()
-    return tmp if len(tmp) < 70 else "/tmp"  # noqa: PLR2004, S108 - mkdtemp makes the name unpredictable
+    return tmp if _PLAIN.fullmatch(tmp) else "/tmp"  # noqa: S108 - mkdtemp makes the name unpredictable
 
 
 def _open() -> None:
-    global _owner  # noqa: PLW0603 - one per process
+    global _owner, _family  # noqa: PLW0603 - one per process
     url = config.redis_url()
     if url is not None:
         _core.open_session(url, config.lease() * 1000)
@@ -60,9 +69,11 @@ def _open() -> None:
         from . import private  # noqa: PLC0415 - only where it is needed
 
         _core.open_session(private.start(directory()), 0)
+    if not _owner:
+        os.register_at_fork(after_in_child=_after_fork)
     _owner = os.getpid()
+    _family = os.pipe()
     _raise_file_limit()
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 def close_at_exit() -> None:
@@ -74,11 +85,28 @@ def close_at_exit() -> None:
 
 
 def _after_fork() -> None:
-    from . import private, zygote  # noqa: PLC0415 - only where it is needed
+    global _lock  # noqa: PLW0603 - another thread may have held it
+    from . import zygote  # noqa: PLC0415 - only where it is needed
 
+    _lock = threading.Lock()
     _core.after_fork()
-    zygote.forget()
-    private.forget()
+    zygote.after_fork()
+
+
+def _is_last() -> bool:
+    """Whether no other process of the family is left. This one leaves it."""
+    global _family  # noqa: PLW0603 - one per process
+    if _family is None:
+        return True
+    (reader, writer), _family = _family, None
+    os.close(writer)
+    os.set_blocking(reader, False)
+    try:
+        return os.read(reader, 1) == b""
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(reader)
 
 
 def _raise_file_limit() -> None:
@@ -90,18 +118,25 @@ def _raise_file_limit() -> None:
 
 
 def close() -> None:
-    """Ends the session: the keys, the private store, the parent of local workers."""
-    if _owner != os.getpid():
+    """Ends the session: the keys, the private store, the parent of local workers. The last of the family does."""
+    if not _owner:
         return
     from . import aws, private, summary, zygote  # noqa: PLC0415 - only where it is needed
 
-    zygote.stop()
-    aws.report()
+    is_last, is_owner = _is_last(), _owner == os.getpid()
+    zygote.stop(wait=is_last)
+    if is_owner:
+        aws.report()
     if _core.is_open():
         try:
-            summary.write()
-            _core.close_session()
+            if is_owner:
+                summary.write()
+            if is_last:
+                _core.close_session()
+            else:
+                _core.settle()
         except (OSError, RuntimeError) as e:
             util.info("the session's keys are left to their lease: %s", e)
-    private.stop()
-    drop_directory()
+    private.stop(wait=is_last)
+    if is_last:
+        drop_directory()

@@ -1,7 +1,8 @@
 """Runs a private store, and ends it with the process that asked for it, however that one ends.
 
 Run by path with `python -I -S`: `supervisor.py SERVER DIRECTORY`. Standard input: the length of the configuration in four
-bytes and the configuration (so that the password is in no command line); its end is the end of everything.
+bytes and the configuration (so that the password is in no command line); its end is the end of everything. It goes on in a
+process that is no descendant of its caller; the end of its standard output says that all has ended.
 """
 
 import os
@@ -14,6 +15,8 @@ def main() -> None:  # noqa: C901 - one thing after another
     server, directory = sys.argv[1:3]
     length = int.from_bytes(_read(4), "big")
     config = _read(length)
+    if os.fork():
+        os._exit(0)
     config_r, config_w = os.pipe()
     log_r, log_w = os.pipe()
     pid = os.fork()

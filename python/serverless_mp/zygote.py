@@ -14,7 +14,6 @@ import importlib
 import os
 import pickle
 import selectors
-import shutil
 import signal
 import socket
 import struct
@@ -28,7 +27,7 @@ from typing import Any, NoReturn
 
 _INT = struct.Struct("=i")
 _lock = threading.Lock()
-_zygote: tuple[int, subprocess.Popen[bytes], int] | None = None
+_zygote: tuple[subprocess.Popen[bytes], int] | None = None
 _path: str | None = None
 
 
@@ -39,14 +38,18 @@ def ensure() -> str:
     """The path of the socket; starts the warm parent where there is none yet."""
     global _zygote, _path  # noqa: PLW0603 - one per process
     with _lock:
-        died = _zygote is not None and _zygote[0] == os.getpid() and _zygote[1].poll() is not None
-        if _path is None or died:
+        if _path is None or not _is_there(_path):
             from . import session  # noqa: PLC0415 - a cycle otherwise
 
             directory = session.directory()
             _path = f"{directory}/z{os.getpid()}"
             _zygote = _start(_path, directory)
         return _path
+
+
+def _is_there(path: str) -> bool:
+    """Whether the warm parent still listens. Of one that this process has started its end is known."""
+    return os.path.exists(path) and (_zygote is None or _zygote[0].poll() is None)
 
 
 def request(wanted: dict[str, Any], fds: list[int]) -> tuple[int, socket.socket]:
@@ -67,12 +70,12 @@ def surroundings() -> dict[str, Any]:
     return {"environment": dict(os.environ), "directory": os.getcwd(), "umask": 0o022, "group": 0, "mask": set(), "ignored": []}
 
 
-def forget() -> None:
-    """In a child of the program's own `fork()`: the warm parent is to see the end of the program, not of the child."""
-    global _zygote  # noqa: PLW0603 - one per process
+def after_fork() -> None:
+    """In a child of the program's own `fork()`, which uses the same warm parent as long as it is there."""
+    global _lock, _zygote  # noqa: PLW0603 - one per process
+    _lock = threading.Lock()
     if _zygote is not None:
-        os.close(_zygote[2])
-        _zygote[1].returncode = 0  # not this process' to wait for
+        _zygote[0].returncode = 0  # not this process' to wait for
         _zygote = None
 
 
@@ -82,7 +85,7 @@ def use(path: str) -> None:
     _path = path
 
 
-def _start(path: str, directory: str) -> tuple[int, subprocess.Popen[bytes], int]:
+def _start(path: str, directory: str) -> tuple[subprocess.Popen[bytes], int]:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
     with socket.socket(socket.AF_UNIX) as listener:
@@ -107,7 +110,7 @@ def _start(path: str, directory: str) -> tuple[int, subprocess.Popen[bytes], int
         assert process.stdin is not None  # noqa: S101 - asked for above
         with process.stdin as stdin:
             stdin.write(" ".join(_standard_modules()).encode())
-    return os.getpid(), process, alive_w
+    return process, alive_w
 
 
 def _standard_modules() -> list[str]:
@@ -127,17 +130,16 @@ def _takes_names(name: str, module: Any) -> bool:
     return not name.startswith("multiprocessing") and bool(origins & {"multiprocessing", "serverless_mp"})
 
 
-def stop() -> None:
-    """Ends the warm parent and its workers, and waits for its end."""
+def stop(*, wait: bool = True) -> None:
+    """Ends the warm parent and its workers, and waits for its end; where other processes use it, only lets it go."""
     global _zygote, _path
-    if _zygote is not None and _zygote[0] == os.getpid():
-        (_, process, alive), _zygote, _path = _zygote, None, None
+    if _zygote is not None:
+        (process, alive), _zygote, _path = _zygote, None, None
         os.close(alive)
-        process.wait()
-        from . import session  # noqa: PLC0415 - a cycle otherwise
-
-        # It has removed its directory, if it could.
-        session.drop_directory()
+        if wait:
+            process.wait()
+        else:
+            process.returncode = 0  # it ends with the last of those
 
 
 # ---- the warm parent -------------------------------------------------------------------------------------------
@@ -150,7 +152,10 @@ def main(listener_fd: int, alive: int, path: str, directory: str) -> None:
         os.dup2(nothing.fileno(), 0)
     _preload()
     Zygote(socket.socket(fileno=listener_fd), alive, path, modules).serve()
-    shutil.rmtree(directory, ignore_errors=True)
+    # The private store's guard removes what is its own.
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+        os.rmdir(directory)
 
 
 def _preload() -> None:
