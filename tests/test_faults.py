@@ -25,7 +25,8 @@ def through_a_proxy(mean):
     with tempfile.TemporaryDirectory(prefix="smp-test-") as folder:
         store = f"{folder}/store"
         os.mkdir(store)
-        url = private.start(store)
+        server = private.Store(store)
+        url = server.url
         proxy = subprocess.Popen(
             [sys.executable, PROXY, f"{folder}/p", f"{store}/s", str(mean)],
             stdin=subprocess.PIPE,
@@ -39,7 +40,7 @@ def through_a_proxy(mean):
         finally:
             out, _ = proxy.communicate()
             cuts.append(int(out))
-            private.stop()
+            server.stop()
 
 
 def test_nothing_is_lost_or_doubled_when_connections_are_cut(run):

@@ -8,22 +8,19 @@ third-party packages) is the worker's own.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 import os
-import site
 import sys
-import sysconfig
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import _core, cache
+from .program import modules
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
-    from types import ModuleType
 
 CAP = 50 << 20
 _SHOWN = 5
@@ -32,8 +29,6 @@ _SHOWN = 5
 _SKIPPED_DIRECTORIES = {"__pycache__", "node_modules", "site-packages"}
 _SKIPPED_SUFFIXES = (".pyc", ".pyo", ".pem", ".key", ".p12", ".pfx")
 _SKIPPED_PREFIXES = (".", "id_rsa", "id_ed25519", "id_ecdsa")
-
-_own = str(Path(__file__).parent)
 
 
 class Bundle:
@@ -126,7 +121,7 @@ def _trees() -> dict[str, frozenset[str] | None]:
     if path and main.__spec__ is None:
         folder, name = os.path.split(os.path.realpath(path))
         # Of a script that belongs to an installation only itself: what it imports is there.
-        trees[folder] = frozenset({name}) if _is_installed(os.path.join(folder, name)) else None
+        trees[folder] = frozenset({name}) if modules.is_installed(os.path.join(folder, name)) else None
     for name, module in list(sys.modules.items()):
         spec: ModuleSpec | None = getattr(module, "__spec__", None)
         file = os.path.realpath(spec.origin) if spec and spec.origin else ""
@@ -135,7 +130,7 @@ def _trees() -> dict[str, frozenset[str] | None]:
             or not file
             or not os.path.isabs(file)
             or not os.path.exists(file)
-            or _is_installed(os.path.realpath(file))
+            or modules.is_installed(file)
         ):
             continue
         top = (spec.name if name == "__main__" else name).partition(".")[0]
@@ -154,28 +149,6 @@ def _root_of(file: str, name: str, *, is_package: bool) -> str:
     for _ in name.split("."):
         path = path.parent
     return str(path)
-
-
-def own_modules() -> list[ModuleType]:
-    """The program's own modules, as far as they are imported."""
-    files = [(module, getattr(module, "__file__", None)) for module in list(sys.modules.values())]
-    return [module for module, file in files if file and _is_own(file)]
-
-
-@functools.cache
-def _is_own(file: str) -> bool:
-    return os.path.isabs(file) and not _is_installed(os.path.realpath(file))
-
-
-def _is_installed(file: str) -> bool:
-    return any(file.startswith(place) for place in _installed_places())
-
-
-@functools.cache
-def _installed_places() -> list[str]:
-    places = {sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib", "scripts")}
-    places |= {*site.getsitepackages(), site.getusersitepackages(), _own}
-    return [os.path.realpath(place) + os.sep for place in places if place]
 
 
 def _pack(roots: list[str], trees: dict[str, frozenset[str] | None]) -> bytes:

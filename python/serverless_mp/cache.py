@@ -32,16 +32,26 @@ def directory(name: str, fill: Callable[[str], None]) -> str:
 
 def file(name: str, fetch: Callable[[], bytes]) -> str:
     """A file, whose content `fetch` gets where it is not there yet."""
-    place = os.path.join(_root(), name)
-    if not os.path.exists(place):
+    path = place(name)
+    if not os.path.exists(path):
         data = fetch()
         _make_room(len(data))
-        number, making = tempfile.mkstemp(dir=_root())
-        with open(number, "wb") as f:
-            f.write(data)
-        os.rename(making, place)
-    os.utime(place)
-    return place
+        write(path, data)
+    os.utime(path)
+    return path
+
+
+def place(name: str) -> str:
+    """Where content of this name is, or would be."""
+    return os.path.join(_root(), name)
+
+
+def write(place: str, data: bytes) -> None:
+    """Puts content at a place; of two that do so at once one stays."""
+    number, making = tempfile.mkstemp(dir=_root())
+    with open(number, "wb") as f:
+        f.write(data)
+    os.rename(making, place)
 
 
 def _make_room(size: int) -> None:

@@ -20,6 +20,7 @@ S3_ARGUMENT = "SERVERLESS_MP_S3_ARGUMENT"
 PIPE_SIZE = "SERVERLESS_MP_PIPE_SIZE"
 START_TIMEOUT = "SERVERLESS_MP_START_TIMEOUT"
 BILL = "SERVERLESS_MP_BILL"
+OWN_PACKAGES = "SERVERLESS_MP_OWN_PACKAGES"
 
 LAUNCHERS = ("local", "lambda")
 
@@ -92,6 +93,11 @@ def bill() -> bool:
 def pipe_size() -> int:
     """Bytes that a pipe or queue holds for one end, about, before its senders wait."""
     return _positive(PIPE_SIZE, 16 << 20)
+
+
+def own_packages() -> list[str]:
+    """Installed packages that are the program's own all the same: their state and their code travel."""
+    return [name.strip() for name in os.environ.get(OWN_PACKAGES, "").split(",") if name.strip()]
 
 
 def bucket() -> str | None:

@@ -6,9 +6,12 @@ parent of local workers, or an invocation of a Lambda function.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import io
 import os
 import pickle
+import resource
 import signal
 import sys
 import threading
@@ -97,7 +100,7 @@ class Popen:
 
     def _local_event(self, number: str, process: str, environment: dict[str, str]) -> tuple[bytes, list[int]]:
         """What the warm parent is told, and the descriptors that go with it."""
-        streams = [fd for fd in (1, 2) if _is_open(fd)]
+        streams = [fd for fd in (0, 1, 2) if _is_open(fd)]
         # A worker of this machine shares the tracker of a program that has one, as CPython's children do.
         tracker = [fd for fd in [resource_tracker._resource_tracker._fd] if fd is not None]  # type: ignore[attr-defined]
         request = {
@@ -109,6 +112,7 @@ class Popen:
             "group": os.getpgrp(),
             "mask": signal.pthread_sigmask(signal.SIG_BLOCK, ()),
             "ignored": [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN],
+            **_limits(),
         }
         return pickle.dumps(request), [*streams, _alive_pipe(), *tracker, *self._fds]
 
@@ -131,9 +135,9 @@ class Popen:
             ForkingPickler(buffer, pickle.HIGHEST_PROTOCOL).dump(preparation)
             try:
                 if forks:
-                    from . import main_module  # noqa: PLC0415 - cloudpickle, which the other methods do not need
+                    from .fork import capture  # noqa: PLC0415 - cloudpickle, which the other methods do not need
 
-                    main_module.dump(process_obj, buffer)
+                    capture.dump(process_obj, buffer)
                 else:
                     ForkingPickler(buffer, pickle.HIGHEST_PROTOCOL).dump(process_obj)
             except Exception as e:
@@ -238,6 +242,34 @@ def _alive_pipe() -> int:
     if _alive is None or _alive[0] != os.getpid():
         _alive = (os.getpid(), *os.pipe())
     return _alive[1]
+
+
+class Stranger:
+    """A process that another one has started, as a forked process sees it: it can be sent signals, and not waited for."""
+
+    def __init__(self, pid: int, returncode: int | None) -> None:
+        self.pid, self.returncode = pid, returncode
+
+    def poll(self, flag: int = os.WNOHANG) -> int | None:  # noqa: ARG002 - CPython's signature
+        """The exit code, if it had ended before."""
+        return self.returncode
+
+    def _send_signal(self, sig: int) -> None:
+        if self.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, sig)
+
+    interrupt = functools.partialmethod(_send_signal, signal.SIGINT)
+    terminate = functools.partialmethod(_send_signal, signal.SIGTERM)
+    kill = functools.partialmethod(_send_signal, signal.SIGKILL)
+
+
+def _limits() -> dict[str, Any]:
+    """What the kernel allows this process, and on which processors: as it is now."""
+    limits = {kind: resource.getrlimit(kind) for name, kind in vars(resource).items() if name.startswith("RLIMIT_")}
+    limits[resource.RLIMIT_NOFILE] = session.file_limit()
+    affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    return {"limits": limits, "affinity": affinity, "nice": os.getpriority(os.PRIO_PROCESS, 0)}
 
 
 def _is_open(fd: int) -> bool:

@@ -13,8 +13,6 @@ from urllib.parse import quote
 
 from . import config
 
-_supervisor: subprocess.Popen[bytes] | None = None
-
 CONFIG = """\
 port 0
 unixsocket {socket}
@@ -28,45 +26,40 @@ timeout 0
 """
 
 
-def start(directory: str) -> str:
-    """Starts the store and returns its URL. Raises RuntimeError where there is no server to start."""
-    global _supervisor  # noqa: PLW0603 - one per process
-    password = secrets.token_urlsafe(24)
-    socket = f"{directory}/s"
-    text = CONFIG.format(socket=socket, password=password, directory=directory).encode()
-    supervisor = Path(__file__).with_name("supervisor.py")
-    # Without site and environment: it imports nothing, and starts in milliseconds.
-    _supervisor = subprocess.Popen(  # noqa: S603 - our own file
-        [sys.executable, "-I", "-S", str(supervisor), find_server(), directory],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-    )
-    stdin, stdout = _supervisor.stdin, _supervisor.stdout
-    assert stdin is not None  # noqa: S101 - asked for above
-    assert stdout is not None  # noqa: S101 - asked for above
-    stdin.write(len(text).to_bytes(4, "big") + text)
-    stdin.flush()
-    answer = stdout.readline()
-    # What runs the store is no child of the program: who looks at its children, or ends them, means its workers.
-    _supervisor.wait()
-    if answer != b"ready\n":
-        message = f"the private store did not start: {answer + stdout.read()!r}"
-        raise RuntimeError(message)
-    return f"redis+unix://{quote(socket)}?pass={quote(password)}"
+class Store:
+    """A running one. Raises RuntimeError where there is no server to start."""
 
+    def __init__(self, directory: str) -> None:
+        password = secrets.token_urlsafe(24)
+        socket = f"{directory}/s"
+        text = CONFIG.format(socket=socket, password=password, directory=directory).encode()
+        guard = Path(__file__).with_name("supervisor.py")
+        # Without site and environment: it imports nothing, and starts in milliseconds.
+        process = subprocess.Popen(  # noqa: S603 - our own file
+            [sys.executable, "-I", "-S", str(guard), find_server(), directory],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert process.stdin is not None  # noqa: S101 - asked for above
+        assert process.stdout is not None  # noqa: S101 - asked for above
+        self._alive, self._ended = process.stdin, process.stdout
+        self._alive.write(len(text).to_bytes(4, "big") + text)
+        self._alive.flush()
+        answer = self._ended.readline()
+        # What runs the store is no child of the program: who looks at its children, or ends them, means its workers.
+        process.wait()
+        if answer != b"ready\n":
+            message = f"the private store did not start: {answer + self._ended.read()!r}"
+            raise RuntimeError(message)
+        self.url = f"redis+unix://{quote(socket)}?pass={quote(password)}"
 
-def stop(*, wait: bool = True) -> None:
-    """Ends the store, and waits for its end; where other processes go on to use it, only lets it go."""
-    global _supervisor
-    if _supervisor is not None:
-        supervisor, _supervisor = _supervisor, None
-        if supervisor.stdin is not None:
-            supervisor.stdin.close()
-        if supervisor.stdout is not None:
-            if wait:
-                supervisor.stdout.read()
-            supervisor.stdout.close()
+    def stop(self, *, wait: bool = True) -> None:
+        """Ends the store, and waits for its end; where other processes go on to use it, only lets it go."""
+        self._alive.close()
+        if wait:
+            self._ended.read()
+        self._ended.close()
 
 
 def find_server() -> str:

@@ -33,9 +33,9 @@ def dumps(obj: Any) -> bytes:
         return bytes(ForkingPickler.dumps(obj))
     except Exception as e:
         if _by_value:
-            from . import main_module  # noqa: PLC0415 - cloudpickle, which is rarely needed
+            from .fork import capture  # noqa: PLC0415 - cloudpickle, which is rarely needed
 
-            return main_module.dumps(obj)
+            return capture.dumps(obj)
         explain(e, obj, "the object")
         raise
 
@@ -44,9 +44,9 @@ def loads(data: bytes) -> Any:
     """What another process has pickled."""
     if not _by_value:
         return ForkingPickler.loads(data)
-    from . import rebuilt_main  # noqa: PLC0415 - cloudpickle, which is rarely needed
+    from .fork import restore  # noqa: PLC0415 - cloudpickle, which is rarely needed
 
-    return rebuilt_main.load_object(io.BytesIO(data))
+    return restore.load_object(io.BytesIO(data))
 
 
 def send_handle(conn: Any, handle: int, destination_pid: int) -> None:

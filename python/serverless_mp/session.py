@@ -14,13 +14,20 @@ import shutil
 import tempfile
 import threading
 from multiprocessing import util
+from typing import TYPE_CHECKING
 
 from . import _core, config
 
+if TYPE_CHECKING:
+    from . import private
+
 _lock = threading.Lock()
+# The limit of open files before it was raised, and to what it was.
+_raised: tuple[tuple[int, int], tuple[int, int]] | None = None
 _directory: str | None = None
-# The process that has opened the session.
+# The process that has opened the session, and the store that is this session's alone.
 _owner = 0
+_store: private.Store | None = None
 # A pipe that no process of the family writes to: it is at its end when the last one has gone.
 _family: tuple[int, int] | None = None
 # What a socket's path, a server's configuration and an address can carry as it is.
@@ -61,14 +68,15 @@ def _plain_tmp() -> str | None:
 
 
 def _open() -> None:
-    global _owner, _family  # noqa: PLW0603 - one per process
+    global _owner, _family, _store  # noqa: PLW0603 - one per process
     url = config.redis_url()
     if url is not None:
         _core.open_session(url, config.lease() * 1000)
     else:
         from . import private  # noqa: PLC0415 - only where it is needed
 
-        _core.open_session(private.start(directory()), 0)
+        _store = private.Store(directory())
+        _core.open_session(_store.url, 0)
     if not _owner:
         os.register_at_fork(after_in_child=_after_fork)
     _owner = os.getpid()
@@ -95,7 +103,7 @@ def _after_fork() -> None:
 
 def _is_last() -> bool:
     """Whether no other process of the family is left. This one leaves it."""
-    global _family  # noqa: PLW0603 - one per process
+    global _family
     if _family is None:
         return True
     (reader, writer), _family = _family, None
@@ -109,19 +117,28 @@ def _is_last() -> bool:
         os.close(reader)
 
 
+def file_limit() -> tuple[int, int]:
+    """The program's own limit of open files: as it was before it was raised, unless it was set since."""
+    now = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _raised[0] if _raised is not None and now == _raised[1] else now
+
+
 def _raise_file_limit() -> None:
     """A connection for each thread, a sentinel for each process: as many descriptors as this process may have."""
+    global _raised  # noqa: PLW0603 - one per process
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         with contextlib.suppress(ValueError, OSError):  # macOS names a hard limit that it does not grant
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            _raised = ((soft, hard), (hard, hard))
 
 
 def close() -> None:
     """Ends the session: the keys, the private store, the parent of local workers. The last of the family does."""
+    global _store  # noqa: PLW0603 - one per process
     if not _owner:
         return
-    from . import aws, private, summary, zygote  # noqa: PLC0415 - only where it is needed
+    from . import aws, summary, zygote  # noqa: PLC0415 - only where it is needed
 
     is_last, is_owner = _is_last(), _owner == os.getpid()
     zygote.stop(wait=is_last)
@@ -137,6 +154,8 @@ def close() -> None:
                 _core.settle()
         except (OSError, RuntimeError) as e:
             util.info("the session's keys are left to their lease: %s", e)
-    private.stop(wait=is_last)
+    if _store is not None:
+        _store.stop(wait=is_last)
+        _store = None
     if is_last:
         drop_directory()

@@ -8,13 +8,10 @@ import io
 import pickle
 import socket
 import sys
-from multiprocessing import forkserver, process, resource_tracker, spawn, util
-from typing import IO, TYPE_CHECKING, Any
+from multiprocessing import context, forkserver, process, resource_tracker, spawn, util
+from typing import IO, Any
 
 from . import _core, limits, pids, summary
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def main(event: dict[str, Any], parent_sentinel: int | None, descriptors: list[int]) -> int:
@@ -31,13 +28,13 @@ def main(event: dict[str, Any], parent_sentinel: int | None, descriptors: list[i
         return 0
     _begin_exit_handlers()
     try:
-        process_obj = _prepare(lambda: _open(record, control is not None), event)
+        process_obj = _prepare(_open(record, control is not None), event)
     except Exception as e:  # noqa: BLE001 - the program's own code is imported here
         _tell(e)
         code = 1
     else:
         code = process_obj._bootstrap(parent_sentinel=parent_sentinel)
-        _run_exit_handlers()
+        _run_exit_handlers(context._default_context.get_start_method())  # type: ignore[attr-defined]
     code &= 0xFF
     summary.worker_ends()
     if control is not None:
@@ -67,34 +64,31 @@ def _take_remote_part(event: dict[str, Any], descriptors: list[int]) -> socket.s
     return socket.socket(fileno=descriptors.pop(0))
 
 
-if sys.version_info >= (3, 13):
-    # From here on CPython leaves its own clean-up to `atexit`, and runs the handlers of children of all methods.
+# Until 3.12 only the children of spawn, interpreters of their own, run their exit handlers; since then all do, and CPython
+# leaves its own clean-up to these.
+_ALL_RUN_HANDLERS = sys.version_info >= (3, 13)
 
-    def _begin_exit_handlers() -> None:
-        """Of a fresh process."""
-        atexit._clear()
-        atexit.register(util._exit_function)  # type: ignore[attr-defined]
 
-    def _run_exit_handlers() -> None:
-        """Before the exit record."""
+def _begin_exit_handlers() -> None:
+    """Those of a fresh process. What was loaded before has registered its own once."""
+    atexit._clear()
+    if "logging" in sys.modules:
+        atexit.register(sys.modules["logging"].shutdown)
+    atexit.register(util._exit_function)  # type: ignore[attr-defined]
+
+
+def _run_exit_handlers(method: str) -> None:
+    """Before the exit record."""
+    if _ALL_RUN_HANDLERS or method == "spawn":
         atexit._run_exitfuncs()
         util._flush_std_streams()  # type: ignore[attr-defined]
 
-else:
 
-    def _begin_exit_handlers() -> None:
-        """`_bootstrap` cleans up by itself."""
-
-    def _run_exit_handlers() -> None:
-        """It has."""
-
-
-def _prepare(open_record: Callable[[], IO[bytes]], event: dict[str, Any]) -> Any:
+def _prepare(record: IO[bytes], event: dict[str, Any]) -> Any:
     """The process object, with the program's modules around it."""
     me = process.current_process()
     me._inheriting = True  # type: ignore[attr-defined]
     try:
-        record = open_record()
         preparation = pickle.load(record)  # noqa: S301 - its seal was checked
         from .install import restore  # noqa: PLC0415 - a cycle otherwise
 
@@ -105,14 +99,9 @@ def _prepare(open_record: Callable[[], IO[bytes]], event: dict[str, Any]) -> Any
         restore(preparation["serverless_mp"])
         spawn.prepare(preparation)
         if preparation["forks"]:
-            from . import rebuilt_main  # noqa: PLC0415 - cloudpickle, which the other methods do not need
+            from .fork import restore as forked  # noqa: PLC0415 - cloudpickle, which the other methods do not need
 
-            def rest() -> IO[bytes]:
-                record = open_record()
-                pickle.load(record)  # noqa: S301 - its seal was checked
-                return record
-
-            process_obj = rebuilt_main.load(rest, preparation.get("main_file"))
+            process_obj = forked.load(record, preparation.get("main_file"))
         else:
             process_obj = pickle.load(record)  # noqa: S301 - its seal was checked
     finally:

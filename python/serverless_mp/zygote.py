@@ -13,6 +13,7 @@ import gc
 import importlib
 import os
 import pickle
+import resource
 import selectors
 import signal
 import socket
@@ -67,7 +68,17 @@ def request(wanted: dict[str, Any], fds: list[int]) -> tuple[int, socket.socket]
 
 def surroundings() -> dict[str, Any]:
     """Of a process that has its caller's environment and directory, and nothing else of it."""
-    return {"environment": dict(os.environ), "directory": os.getcwd(), "umask": 0o022, "group": 0, "mask": set(), "ignored": []}
+    return {
+        "environment": dict(os.environ),
+        "directory": os.getcwd(),
+        "umask": 0o022,
+        "group": 0,
+        "mask": set(),
+        "ignored": [],
+        "limits": {},
+        "affinity": None,
+        "nice": None,
+    }
 
 
 def after_fork() -> None:
@@ -164,15 +175,17 @@ def _preload() -> None:
         connection,
         context,
         heap,
-        main_module,
         managers,
         pool,
         queues,
-        rebuilt_main,
         sharedctypes,
         synchronize,
         worker,
     )
+
+    # Needed by programs that fork only, as is cloudpickle, which may be older than they need, or missing.
+    with contextlib.suppress(ImportError):
+        from .fork import capture, restore  # noqa: F401, PLC0415
 
     # Hooks of the environment (a .pth file that wraps imports) may have loaded the package anew after its submodules.
     package = sys.modules["multiprocessing"]
@@ -316,6 +329,9 @@ def _take_surroundings(request: dict[str, Any], fds: list[int]) -> None:
     for stream, fd in zip(streams, fds, strict=False):
         os.dup2(fd, stream)
         os.close(fd)
+    if 0 not in streams:
+        os.close(0)
+        sys.stdin = None  # type: ignore[assignment]
     for number, name in ((1, "stdout"), (2, "stderr")):
         if number not in streams:
             os.close(number)
@@ -329,4 +345,18 @@ def _take_surroundings(request: dict[str, Any], fds: list[int]) -> None:
     os.umask(request["umask"])
     with contextlib.suppress(OSError):
         os.chdir(request["directory"])
+    _take_limits(request)
     signal.pthread_sigmask(signal.SIG_SETMASK, request["mask"])
+
+
+def _take_limits(request: dict[str, Any]) -> None:
+    """As far as this user may: what the parent of workers no longer has, it cannot give."""
+    for kind, limit in request["limits"].items():
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(kind, limit)
+    if request["affinity"] is not None:
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(0, request["affinity"])
+    if request["nice"] is not None:
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, 0, request["nice"])

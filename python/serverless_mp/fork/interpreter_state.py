@@ -13,8 +13,9 @@ import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from . import imports
-from .fork_pickler import Missing
+from serverless_mp import imports
+
+from .pickler import Missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,15 +32,16 @@ _HOOKS = (
 
 def before() -> Iterator[tuple[str, Any]]:
     """In the parent: what must be set before anything else is rebuilt, since loggers are found by their names then."""
-    value = _get_log_classes() if "logging" in sys.modules else None
-    if value is not None:
-        yield "log classes", value
+    for name, (get, _, module) in _BEFORE.items():
+        value = get() if module in sys.modules else None
+        if value is not None:
+            yield name, value
 
 
 def now() -> Iterator[tuple[str, Any]]:
     """In the parent: the name and the value of each setting that is not as in a fresh interpreter."""
     for name, (get, _, module) in _SETTINGS.items():
-        if name != "log classes" and (module is None or module in sys.modules):
+        if module is None or module in sys.modules:
             value = get()
             if value is not None:
                 yield name, value
@@ -47,8 +49,10 @@ def now() -> Iterator[tuple[str, Any]]:
 
 def take(name: str, value: Any) -> None:
     """In the worker: the same setting."""
-    if not isinstance(value, Missing):
-        _SETTINGS[name][1](value)
+    if name.startswith(("SIG", "signal ")):
+        _set_handler(name, value)
+    elif not isinstance(value, Missing):
+        (_BEFORE.get(name) or _SETTINGS[name])[1](value)
 
 
 def _get_logging() -> Any:
@@ -118,19 +122,19 @@ def _set_streams(value: dict[str, Any]) -> None:
             setattr(sys, name, stream)
 
 
-def _get_signals() -> Any:
+def handlers() -> Iterator[tuple[str, Any]]:
+    """In the parent: the handlers of signals that the program has set, each by the signal's name."""
     usual = (None, signal.SIG_DFL, signal.SIG_IGN, signal.default_int_handler)
-    found = {number: signal.getsignal(number) for number in signal.valid_signals()}
-    chosen = {number: handler for number, handler in found.items() if handler not in usual}
-    if found[signal.SIGINT] is signal.SIG_DFL:
-        chosen[signal.SIGINT] = signal.SIG_DFL
-    return chosen or None
+    for number in signal.valid_signals():
+        handler = signal.getsignal(number)
+        if handler not in usual or (number == signal.SIGINT and handler is signal.SIG_DFL):
+            yield signal.Signals(number).name if number in list(signal.Signals) else f"signal {int(number)}", handler
 
 
-def _set_signals(value: dict[int, Any]) -> None:
-    for number, handler in value.items():
-        if not isinstance(handler, Missing):
-            signal.signal(number, handler)
+def _set_handler(name: str, handler: Any) -> None:
+    number = int(name.removeprefix("signal ")) if name.startswith("signal ") else signal.Signals[name]
+    # One that could not travel says so when it is called.
+    signal.signal(number, handler)
 
 
 def _get_decimal() -> Any:
@@ -179,20 +183,111 @@ def _set_hooks(value: dict[tuple[str, str], Any]) -> None:
 
 
 def _get_gc() -> Any:
-    return None if gc.isenabled() else False
+    return (gc.isenabled(), gc.get_threshold())
+
+
+def _set_gc(value: tuple[bool, tuple[int, int, int]]) -> None:
+    is_enabled, threshold = value
+    gc.set_threshold(*threshold)
+    if not is_enabled:
+        gc.disable()
+
+
+def _get_numbers() -> Any:
+    digits = getattr(sys, "get_int_max_str_digits", lambda: None)()
+    return sys.getswitchinterval(), digits
+
+
+def _set_numbers(value: tuple[float, int | None]) -> None:
+    interval, digits = value
+    sys.setswitchinterval(interval)
+    if digits is not None:
+        sys.set_int_max_str_digits(digits)
+
+
+def _get_locale() -> Any:
+    import locale  # noqa: PLC0415 - loaded already
+
+    return locale.setlocale(locale.LC_ALL)
+
+
+def _set_locale(value: str) -> None:
+    import locale  # noqa: PLC0415 - only where the program has it
+
+    locale.setlocale(locale.LC_ALL, value)
+
+
+def _get_field_limit() -> Any:
+    return sys.modules["_csv"].field_size_limit()
+
+
+def _set_field_limit(value: int) -> None:
+    import csv  # noqa: PLC0415 - only where the program has it
+
+    csv.field_size_limit(value)
+
+
+def _get_print_options() -> Any:
+    numpy: Any = sys.modules["numpy"]
+    return numpy.get_printoptions(), numpy.geterr()
+
+
+def _set_print_options(value: Any) -> None:
+    printed, errors = value
+
+    def apply(module: Any) -> None:
+        module.set_printoptions(**{key: option for key, option in printed.items() if key != "override_repr"})
+        module.seterr(**errors)
+
+    imports.when_imported("numpy", apply)
+
+
+def _get_torch() -> Any:
+    torch: Any = sys.modules["torch"]
+    return torch.get_rng_state(), torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
+
+
+def _set_torch(value: Any) -> None:
+    state, threads, kind, is_grad_enabled = value
+
+    def apply(torch: Any) -> None:
+        torch.set_rng_state(state)
+        torch.set_num_threads(threads)
+        torch.set_default_dtype(kind)
+        torch.set_grad_enabled(is_grad_enabled)
+
+    imports.when_imported("torch", apply)
+
+
+def _get_django() -> Any:
+    return sys.modules["django.apps"].apps.ready or None
+
+
+def _set_django(_: bool) -> None:
+    import django  # type: ignore[import-not-found]  # noqa: PLC0415 - only where the program has it
+
+    django.setup()
 
 
 # Of each: how it is read and how it is set, and the module without which it is as ever.
 _SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], None], str | None]] = {
     "streams": (_get_streams, _set_streams, None),
-    "log classes": (_get_log_classes, _set_log_classes, "logging"),
     "logging": (_get_logging, _set_logging, "logging"),
     "warnings": (_get_warnings, _set_warnings, "warnings"),
-    "signals": (_get_signals, _set_signals, None),
     "hooks": (_get_hooks, _set_hooks, None),
     "decimal": (_get_decimal, _set_decimal, "decimal"),
     "numpy.random": (_get_numpy, _set_numpy, "numpy.random"),
     "socket": (_get_timeout, _set_timeout, "socket"),
     "recursion": (_get_limit, sys.setrecursionlimit, None),
-    "gc": (_get_gc, lambda _: gc.disable(), None),
+    "gc": (_get_gc, _set_gc, None),
+    "numbers": (_get_numbers, _set_numbers, None),
+    "locale": (_get_locale, _set_locale, "locale"),
+    "csv": (_get_field_limit, _set_field_limit, "_csv"),
+    "numpy": (_get_print_options, _set_print_options, "numpy"),
+    "torch": (_get_torch, _set_torch, "torch"),
+}
+# Those that come before anything is imported: modules of a Django project can only be imported where that is set up.
+_BEFORE: dict[str, tuple[Callable[[], Any], Callable[[Any], None], str]] = {
+    "log classes": (_get_log_classes, _set_log_classes, "logging"),
+    "django": (_get_django, _set_django, "django.apps"),
 }

@@ -1,8 +1,8 @@
-"""Classes of `__main__` that cannot be put together from their parts: a worker defines them anew, as the script does.
+"""Classes that no import makes in a worker: those of `__main__`, and those that code has made.
 
-A metaclass or an `__init_subclass__` runs code when a class is defined, and what it leaves (validators, tables, fields of a
-ctypes structure) may be neither pickled nor set. So the statement that defines the class travels, compiled, with what it needs;
-and what the program has set in the class since.
+Most are put together from their parts. But a metaclass or an `__init_subclass__` runs code when a class is defined, and what it
+leaves (validators, tables, fields of a ctypes structure) may be neither pickled nor set. So of such a class of `__main__` the
+statement that defines it travels, compiled, with what it needs; and what the program has set in the class since.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import types
 import typing
 from typing import Any
 
-from . import reach
+import cloudpickle
+
+from . import globals as names_in_code
 
 # The metaclasses of classes that are no more than their attributes.
 _PLAIN = (type, abc.ABCMeta, enum.EnumMeta, type(typing.Protocol))
@@ -117,17 +119,17 @@ def _needed(cls: type, code: types.CodeType) -> set[str]:
     """Names that are looked up while it is defined: by its statement and body, and by the functions that these run."""
     space = vars(sys.modules["__main__"])
     bodies = [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
-    needed = {name for part in (code, *bodies) for name in reach.own_globals(part)} - {cls.__qualname__}
+    needed = {name for part in (code, *bodies) for name in names_in_code.own_globals(part)} - {cls.__qualname__}
     run = [vars(kind).get(name) for kind in (*type.mro(type(cls)), *cls.__mro__[1:]) for name in _RUN]
     ahead = [*run, *(space.get(name) for name in needed)]
     seen: set[int] = set()
     while ahead:
         function: Any = ahead.pop()
-        if reach.is_a(function, (classmethod, staticmethod)):
+        if names_in_code.is_a(function, (classmethod, staticmethod)):
             function = function.__func__
-        if reach.is_a(function, types.FunctionType) and function.__globals__ is space and id(function) not in seen:
+        if names_in_code.is_a(function, types.FunctionType) and function.__globals__ is space and id(function) not in seen:
             seen.add(id(function))
-            more = reach.names(function.__code__).globals - {cls.__qualname__}
+            more = names_in_code.names(function.__code__).globals - {cls.__qualname__}
             needed |= more
             ahead += [space.get(name) for name in more]
     return needed
@@ -135,7 +137,7 @@ def _needed(cls: type, code: types.CodeType) -> set[str]:
 
 def _comes_first(value: Any, being_defined: set[type]) -> bool:
     """Not what is made of the class itself."""
-    return value not in being_defined if reach.is_a(value, type) else type(value) not in being_defined
+    return value not in being_defined if names_in_code.is_a(value, type) else type(value) not in being_defined
 
 
 def _set_since(cls: type) -> dict[str, Any]:
@@ -144,20 +146,70 @@ def _set_since(cls: type) -> dict[str, Any]:
         name: part
         for name, part in vars(cls).items()
         if not name.startswith("__")
+        and not _is_of_metaclass(cls, name)
         and (
             type(part) in _DATA
             or type(part).__module__.startswith(_SYNCHRONISES)
             # A function that was put there.
-            or (reach.is_a(part, types.FunctionType) and not part.__qualname__.startswith(own))
+            or (names_in_code.is_a(part, types.FunctionType) and not part.__qualname__.startswith(own))
         )
     }
+
+
+# ---- put together ----------------------------------------------------------------------------------------------
+
+
+# What each class has by being made, or by its file.
+_BY_BEING_MADE = {"__module__", "__qualname__", "__dict__", "__weakref__", "__annotate_func__", "__annotate__", "_abc_impl"}
+_AT_ONCE = ("__slots__", "__firstlineno__", "__static_attributes__", "__doc__")
+
+
+def reduce_class(cls: type) -> Any:
+    """How a class is put together: made empty, since its functions may refer to it, and then filled."""
+    if names_in_code.is_a(cls, enum.EnumMeta):
+        return cloudpickle.cloudpickle._dynamic_class_reduce(cls)
+    space = {name: part for name, part in vars(cls).items() if not _is_slot(part)}
+    at_once = {name: space[name] for name in space if name in _AT_ONCE or _is_of_metaclass(cls, name)}
+    at_once |= {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
+    state = {name: part for name, part in space.items() if name not in at_once and name not in _BY_BEING_MADE}
+    registered = [found for one in abc._get_dump(cls)[0] if (found := one())] if "_abc_impl" in space else []  # type: ignore[attr-defined]
+    return _make_class, (type(cls), cls.__name__, cls.__bases__, at_once), (state, registered), None, None, _fill_class
+
+
+def _is_slot(part: Any) -> bool:
+    return names_in_code.is_a(part, (types.MemberDescriptorType, types.GetSetDescriptorType))
+
+
+def _is_of_metaclass(cls: type, name: str) -> bool:
+    """Whether the metaclass has a property or slot of this name: then it cannot be set in the class, but only be in its statement."""
+    if type(cls) in _PLAIN:
+        return False
+    found = next((vars(base)[name] for base in type(cls).__mro__ if name in vars(base)), None)
+    return hasattr(type(found), "__set__") and not name.startswith("__")
+
+
+def _make_class(meta: Any, name: str, bases: tuple[type, ...], space: dict[str, Any]) -> type:
+    """Without running the code of its metaclass."""
+    maker: Any = next(base for base in meta.__mro__ if base in {type, abc.ABCMeta})
+    return maker.__new__(meta, name, bases, dict(space))
+
+
+def _fill_class(cls: type, content: tuple[dict[str, Any], list[type]]) -> None:
+    state, registered = content
+    for name, value in state.items():
+        type.__setattr__(cls, name, value)
+    for other in registered:
+        abc.ABCMeta.register(cls, other)  # type: ignore[arg-type]
+
+
+# ---- defined anew ----------------------------------------------------------------------------------------------
 
 
 def _define(name: str, code: types.CodeType, needed: dict[str, Any]) -> Any:
     space = sys.modules["__main__"].__dict__
     for other, value in needed.items():
         space.setdefault(other, value)
-    if not reach.is_a(space.get(name), type):
+    if not names_in_code.is_a(space.get(name), type):
         exec(code, space)  # noqa: S102 - of the program itself
     return space[name]
 

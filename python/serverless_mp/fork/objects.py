@@ -1,0 +1,391 @@
+"""Objects from what they are made of, and in a worker the objects of its own modules that stand for those of the program.
+
+Neither side asks the program: a forked process has its objects without a constructor, a `__setstate__` or a `__setitem__` of
+the program's having run.
+"""
+
+from __future__ import annotations
+
+import collections
+import copyreg
+import enum
+import functools
+import sys
+import threading
+import types
+from multiprocessing.reduction import ForkingPickler
+from typing import Any
+
+from serverless_mp.program import modules
+
+from . import places
+from .globals import attributes, is_a
+from .reducers import REDUCERS
+
+_HEAP = 1 << 9  # Py_TPFLAGS_HEAPTYPE
+# A rule of a library's own for its objects: more than which of their attributes are written.
+_RULES = ("__reduce__", "__reduce_ex__", "__getnewargs__", "__getnewargs_ex__")
+# Their references are counted, or they belong to one process.
+_COUNTED = ("multiprocessing", "serverless_mp", "ctypes", "_ctypes", "weakref", "concurrent")
+_CONTAINERS: tuple[type, ...] = (collections.OrderedDict, collections.defaultdict, dict, list, set, collections.deque)
+_VALUES: tuple[type, ...] = (tuple, frozenset, str, bytes, int, float, complex)
+_EXCEPTION_SIZE = BaseException.__basicsize__
+
+# What each class is made of: how its objects are written, by the kinds below; None: by their protocol.
+_kinds: dict[type, Any] = {}
+
+
+def reduce(obj: Any) -> Any:
+    """How an object is written from its parts; None for one that is written by its protocol."""
+    kind = type(obj)
+    rule = _rule_of(kind)
+    return None if rule is None else rule(obj, kind)
+
+
+def _rule_of(kind: type) -> Any:
+    try:
+        return _kinds[kind]
+    except KeyError:
+        has_reducer = any(kind in table for table in (REDUCERS, ForkingPickler._extra_reducers, copyreg.dispatch_table))  # type: ignore[attr-defined]
+        _kinds[kind] = None if has_reducer else _rule(kind)
+        return _kinds[kind]
+
+
+def _rule(kind: type) -> Any:  # noqa: PLR0911 - a case for each kind
+    if not kind.__flags__ & _HEAP or is_a(kind, enum.EnumMeta):
+        return None
+    lineage = [base for base in kind.__mro__ if base.__flags__ & _HEAP]
+    if any(base.__module__.partition(".")[0] in _COUNTED for base in lineage) and not _is_process(kind):
+        return None
+    for base in lineage:
+        if any(rule in vars(base) for rule in _RULES):
+            if modules.is_own(sys.modules.get(base.__module__)) or base.__module__ == "__main__":
+                break
+            return None
+    if kind.__basicsize__ == object.__basicsize__ + _own_size(kind):
+        return _reduce_thread if issubclass(kind, threading.Thread) else _reduce_plain
+    for base in _CONTAINERS:
+        if issubclass(kind, base):
+            return _reduce_container if kind.__basicsize__ == base.__basicsize__ + _own_size(kind, base) else None
+    for base in _VALUES:
+        if issubclass(kind, base):
+            return _reduce_value
+    if issubclass(kind, BaseException) and kind.__basicsize__ == _EXCEPTION_SIZE + _own_size(kind, BaseException):
+        return _reduce_exception
+    return None
+
+
+def _is_process(kind: type) -> bool:
+    return any(base.__qualname__ == "BaseProcess" and base.__module__ == "multiprocessing.process" for base in kind.__mro__)
+
+
+def _own_size(kind: type, base: type = object) -> int:
+    """Bytes that its statement adds to an object of the base: a place for each slot, for weak references and attributes."""
+    size = 8 * len(_slots(kind))
+    if kind.__weakrefoffset__ > 0 and not base.__weakrefoffset__:
+        size += 8
+    if kind.__dictoffset__ > 0 and not base.__dictoffset__:
+        size += 8
+    return size
+
+
+@functools.cache
+def _slots(kind: type) -> list[tuple[int, str]]:
+    """The slots of a class and its bases: which of them has it, and its name there."""
+    return [
+        (number, name)
+        for number, base in enumerate(kind.__mro__)
+        if base.__flags__ & _HEAP
+        for name, part in vars(base).items()
+        if type(part) is types.MemberDescriptorType
+    ]
+
+
+def _state(obj: Any, kind: type) -> tuple[dict[str, Any], list[tuple[int, str, Any]]]:
+    slots = []
+    for number, name in _slots(kind):
+        try:
+            slots.append((number, name, vars(kind.__mro__[number])[name].__get__(obj)))
+        except AttributeError:  # not set
+            continue
+    return attributes(obj), slots
+
+
+def fill(obj: Any, state: tuple[dict[str, Any], list[tuple[int, str, Any]]]) -> None:
+    """Sets its attributes and slots."""
+    kept, slots = state
+    if kept:
+        object.__getattribute__(obj, "__dict__").update(kept)
+    for number, name, value in slots:
+        vars(type(obj).__mro__[number])[name].__set__(obj, value)
+
+
+def _reduce_plain(obj: Any, kind: type) -> Any:
+    return make, (kind,), _state(obj, kind), None, None, fill
+
+
+def _reduce_thread(obj: Any, kind: type) -> Any:
+    """Of the threads of a process that forks only one goes on: in the other process that is its main thread."""
+    if obj is threading.current_thread():
+        return threading.main_thread, ()
+    kept, slots = _state(obj, kind)
+    ended = {"_is_stopped": True, "_tstate_lock": None, "_handle": None} if obj.ident is not None else {}
+    return make, (kind,), (kept | {name: ended[name] for name in ended if name in kept}, slots), None, None, fill
+
+
+def make(kind: type) -> Any:
+    """An object without content."""
+    return object.__new__(kind)
+
+
+def make_empty(kind: type) -> Any:
+    """The same, or a container without items."""
+    return _make_container(kind, None) if base_of(kind) else make(kind)
+
+
+def is_refilled(value: Any) -> bool:
+    """Whether a worker's own object can take over the content: others there may refer to it."""
+    kind = type(value)
+    if kind is object or kind in _CONTAINERS:
+        return True
+    return _rule_of(kind) in (_reduce_plain, _reduce_container)
+
+
+def whole(value: Any) -> tuple[Any, Any]:
+    """Its items and its attributes, for `refill_whole`."""
+    return content_of(value), _state(value, type(value))
+
+
+def refill_whole(own: Any, content: tuple[Any, Any]) -> None:
+    """Has a worker's own object be just as that one."""
+    items, state = content
+    refill(own, items)
+    kept = attributes(own)
+    kept.clear()
+    fill(own, state)
+
+
+def content_of(value: Any) -> Any:
+    """Of a container its items, as a container of its base."""
+    base = base_of(type(value))
+    if base is None:
+        return None
+    if base is collections.defaultdict:
+        return dict(dict.items(value)), value.default_factory
+    if issubclass(base, dict):
+        return dict(base.items(value)), None
+    return list(base.__iter__(value)), getattr(value, "maxlen", None)
+
+
+def base_of(kind: type) -> Any:
+    """The builtin container that it is one of."""
+    return next((base for base in _CONTAINERS if issubclass(kind, base)), None)
+
+
+def refill(value: Any, content: Any) -> None:
+    """Has a container hold just these items."""
+    if content is None:
+        return
+    items, option = content
+    base = base_of(type(value))
+    base.clear(value)
+    if issubclass(base, dict):
+        if base is collections.defaultdict:
+            collections.defaultdict.default_factory.__set__(value, option)  # type: ignore[attr-defined]
+        for key, item in items.items():
+            base.__setitem__(value, key, item)
+    elif base is set:
+        set.update(value, items)
+    else:
+        base.extend(value, items)
+
+
+def _reduce_container(obj: Any, kind: type) -> Any:
+    return _make_container, (kind, getattr(obj, "maxlen", None)), (content_of(obj), _state(obj, kind)), None, None, _fill_container
+
+
+def _make_container(kind: type, maxlen: int | None) -> Any:
+    base = base_of(kind)
+    obj = base.__new__(kind)
+    if maxlen is not None:
+        base.__init__(obj, (), maxlen)
+    return obj
+
+
+def _fill_container(obj: Any, state: Any) -> None:
+    content, own = state
+    refill(obj, content)
+    fill(obj, own)
+
+
+def _reduce_value(obj: Any, kind: type) -> Any:
+    base: Any = next(base for base in _VALUES if issubclass(kind, base))
+    return _make_value, (base, kind, _plain(base, obj)), _state(obj, kind), None, None, fill
+
+
+def _plain(base: Any, obj: Any) -> Any:
+    """The same value of the base itself."""
+    if base is frozenset:
+        return frozenset.__or__(obj, frozenset())
+    return base.__getitem__(obj, slice(None)) if base in (tuple, str, bytes) else base.__pos__(obj)
+
+
+def _make_value(base: Any, kind: type, plain: Any) -> Any:
+    return base.__new__(kind, plain)
+
+
+def _reduce_exception(obj: Any, kind: type) -> Any:
+    linked = (obj.__cause__, obj.__context__, obj.__suppress_context__)
+    return _make_exception, (kind, BaseException.args.__get__(obj)), (_state(obj, kind), linked), None, None, _fill_exception  # type: ignore[attr-defined]
+
+
+def _make_exception(kind: type, arguments: tuple[Any, ...]) -> Any:
+    return BaseException.__new__(kind, *arguments)  # type: ignore[arg-type]
+
+
+def _fill_exception(obj: BaseException, state: Any) -> None:
+    own, (obj.__cause__, obj.__context__, obj.__suppress_context__) = state
+    fill(obj, own)
+
+
+# ---- in the worker: what its own modules have ------------------------------------------------------------------
+
+
+# What the worker's modules had at places where the program had put something else.
+_originals: dict[tuple[str, places.Path], Any] = {}
+
+
+def find(module: str, path: places.Path) -> Any:
+    """What stands at a place here; LookupError where there is nothing."""
+    found: Any = _root(module, path)
+    steps = iter(path)
+    for step in steps:
+        found = _step(found, step, steps)
+    return found
+
+
+def _root(module: str, path: places.Path) -> Any:
+    if module not in sys.modules:
+        raise LookupError(module, path)
+    return sys.modules[module]
+
+
+def _step(found: Any, step: str, steps: Any) -> Any:
+    if step == places.CELL:
+        return _cell(found, next(steps)).cell_contents
+    if step == places.TYPE:
+        return type(found)
+    if step == places.ATTRIBUTES:
+        return vars(found)
+    if step in _FUNCTION_PARTS:
+        return getattr(found, _FUNCTION_PARTS[step])
+    if is_a(found, (staticmethod, classmethod)):
+        found = found.__func__
+    return vars(found)[step]
+
+
+_FUNCTION_PARTS = {places.DEFAULTS: "__defaults__", places.KWDEFAULTS: "__kwdefaults__"}
+
+
+def _cell(function: Any, name: str) -> types.CellType:
+    names = function.__code__.co_freevars
+    return function.__closure__[names.index(name)]
+
+
+def put(module: str, path: places.Path, value: Any) -> None:
+    """Sets a place. LookupError where there is none."""
+    *above, step = path
+    is_cell = len(above) > 0 and above[-1] == places.CELL
+    owner = find(module, tuple(above[:-1] if is_cell else above))
+    if is_cell:
+        _cell(owner, step).cell_contents = value
+    elif step in _FUNCTION_PARTS:
+        setattr(owner, _FUNCTION_PARTS[step], value)
+    elif step == places.ATTRIBUTES:
+        vars(owner).update(value)
+    elif is_a(owner, type):
+        _originals.setdefault((module, path), vars(owner).get(step))
+        type.__setattr__(owner, step, value)
+    else:
+        _originals.setdefault((module, path), vars(owner).get(step))
+        vars(owner)[step] = value
+
+
+def remove(module: str, path: places.Path) -> None:
+    """Takes a name away that the program no longer has."""
+    owner = find(module, path[:-1])
+    if path[-1] in vars(owner):
+        _originals.setdefault((module, path), vars(owner)[path[-1]])
+        if is_a(owner, type):
+            type.__delattr__(owner, path[-1])
+        else:
+            del vars(owner)[path[-1]]
+
+
+def original(module: str, name: str) -> Any:
+    """What the worker's module has under this name by its own import."""
+    path = tuple(name.split("."))
+    if (module, path) in _originals:
+        return _originals[module, path]
+    if module not in sys.modules:
+        __import__(module)
+    return find(module, path)
+
+
+def find_or_make_function(
+    place: tuple[str, places.Path] | None,
+    code: types.CodeType,
+    space: dict[str, Any],
+    name: str,
+    closure: tuple[types.CellType, ...] | None,
+) -> types.FunctionType:
+    """The function that the worker's own module has made of the same code at this place, else a new one."""
+    if place is not None:
+        candidates = [_originals.get(place)]
+        try:
+            candidates.append(find(*place))
+        except (LookupError, AttributeError, ValueError, TypeError):
+            pass
+        for found in candidates:
+            if is_a(found, (staticmethod, classmethod)):
+                found = found.__func__
+            if is_a(found, types.FunctionType) and _key(found.__code__) == _key(code):
+                _take_cells(found, closure)
+                return found
+    return types.FunctionType(code, space, name, None, closure)
+
+
+def _take_cells(function: types.FunctionType, closure: tuple[types.CellType, ...] | None) -> None:
+    """The new cells are to be filled: what is put into them is to be seen by the function."""
+    for own, new in zip(function.__closure__ or (), closure or (), strict=False):
+        _aliases.append((own, new))
+
+
+# Cells of the worker's own functions, each with one that came with the function's state.
+_aliases: list[tuple[types.CellType, types.CellType]] = []
+
+
+def join_cells() -> None:
+    """After everything was rebuilt: the worker's own functions see what came in the cells of the program's."""
+    for own, new in _aliases:
+        try:
+            own.cell_contents = new.cell_contents
+        except ValueError:  # not filled
+            continue
+    _aliases.clear()
+
+
+def _key(code: types.CodeType) -> tuple[str, int]:
+    return code.co_qualname, code.co_firstlineno
+
+
+def fill_function(function: types.FunctionType, state: dict[str, Any]) -> None:
+    """Its defaults, attributes and names."""
+    for name, value in state.items():
+        if name == "__dict__":
+            vars(function).update(value)
+        elif value is not None or name in {"__defaults__", "__kwdefaults__", "__doc__"}:
+            try:
+                setattr(function, name, value)
+            except (AttributeError, TypeError):  # not in this version of Python
+                continue

@@ -1,0 +1,193 @@
+"""The pickler of a program that forks: what a worker finds in its own modules by its place, all else as it is, and nothing twice.
+
+An object is written as what it is made of, without asking the program: a process that forks runs none of its code, such as a
+`__getstate__` that leaves something out. Only what is more than its attributes (made by C, counted by us, or rebuilt by an
+installed library's own rule) is written by its protocol.
+
+`careful`, it leaves out what cannot be pickled: in its place stands something that raises, and says why, when it is used.
+"""
+
+from __future__ import annotations
+
+import functools
+import pickle
+import sys
+import types
+from collections import ChainMap
+from multiprocessing.reduction import ForkingPickler
+from typing import Any, ClassVar, NoReturn
+
+import cloudpickle
+
+from . import objects, places
+from .classes import definition_of, reduce_class
+from .globals import is_a
+from .reducers import REDUCERS, REDUCERS_BY_NAME, reduce_array, remake_cached
+
+# Kinds of persistent ids: the globals of a module, a module, an object at a place, a type of one.
+GLOBALS, MODULE, OBJECT, TYPE = range(4)
+_TYPES_BY_NAME = {value: name for name, value in vars(types).items() if isinstance(value, type)}
+
+
+class TooLargeError(Exception):
+    """More was to be written than is allowed for this piece."""
+
+
+class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """One memo for all that it dumps.
+
+    `by_value`: modules whose functions and classes a worker does not import. `owned`: persistent ids, by id, of objects that a
+    worker finds at a place. `by_name`: of `__main__`, which the other process has, only names are written. `by_protocol`: ids of
+    objects that are written by their own rule, because something in them cannot be pickled.
+    """
+
+    # On the class: the C base takes it from there when it is made.
+    dispatch_table: ClassVar[Any] = ChainMap(
+        REDUCERS,
+        ForkingPickler._extra_reducers,  # type: ignore[attr-defined]
+        cloudpickle.Pickler.dispatch_table,
+    )
+
+    def __init__(
+        self,
+        file: Any,
+        by_value: frozenset[str] = frozenset(["__main__"]),
+        *,
+        by_name: bool = False,
+        careful: bool = False,
+        owned: dict[int, Any] | None = None,
+        by_protocol: frozenset[int] = frozenset(),
+    ) -> None:
+        super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
+        self._by_value, self._by_name, self._careful, self._by_protocol = by_value, by_name, careful, by_protocol
+        self._owned = owned or {}
+        self._known: dict[int, Any] = {}
+        for name, module in list(sys.modules.items()):
+            if is_a(module, types.ModuleType):
+                self._known.setdefault(id(vars(module)), (GLOBALS, name))
+                if name in by_value:
+                    self._known[id(module)] = (MODULE, name)
+        # What is being written, for messages; and how many objects more may be, where that is bounded.
+        self.subject = "the object"
+        self.left: int | None = None
+        # What was left out: the error of each, by its id.
+        self.left_out: dict[int, Exception] = {}
+        self._being_defined: set[type] = set()
+
+    def persistent_id(self, obj: Any) -> Any:
+        """What the worker has already."""
+        key = id(obj)
+        known = self._known.get(key) or self._owned.get(key)
+        if known is None and self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                message = "it holds more objects than are carried to a worker for its sake"
+                raise TooLargeError(message)
+        return known
+
+    def reducer_override(self, obj: Any) -> Any:
+        """How it is written."""
+        places.Counter.visited += 1
+        if not self._careful:
+            return self._reduce(obj)
+        try:
+            reduced = self._reduce(obj)
+            return self._by_hand(obj) if reduced is NotImplemented and not is_a(obj, (type, types.FunctionType)) else reduced
+        except TooLargeError:
+            raise
+        except Exception as e:  # noqa: BLE001 - whatever it raises is the reason
+            self.left_out[id(obj)] = e
+            what = f"{self.subject} ({type(obj).__qualname__})"
+            why = f"{what} could not travel to the worker: {type(e).__name__}: {e}"
+            return Missing, (why, type(obj).__qualname__)
+
+    def _reduce(self, obj: Any) -> Any:
+        if is_a(obj, type):
+            return self._reduce_type(obj)
+        if is_a(obj, types.FunctionType):
+            return NotImplemented if self._is_by_reference(obj) else self._reduce_function(obj)
+        kind = type(obj)
+        if kind is types.BuiltinFunctionType and is_a(obj.__self__, types.ModuleType) and not self._is_by_reference(obj):
+            return objects.original, places.home(obj)  # something else stands in its place
+        if id(obj) in self._by_protocol:
+            return NotImplemented
+        if kind is functools._lru_cache_wrapper and not self._is_by_reference(obj):
+            return remake_cached, (obj.__wrapped__, obj.cache_parameters())
+        by_name = REDUCERS_BY_NAME.get((kind.__module__, kind.__qualname__))
+        if by_name is not None:
+            return by_name(obj)
+        return reduce_array(obj) or objects.reduce(obj) or NotImplemented
+
+    def _is_by_reference(self, obj: Any) -> bool:
+        """Whether the worker finds it under its name."""
+        module, name = places.home(obj)
+        if module in self._by_value and not (self._by_name and module == "__main__"):
+            return False
+        return _found(module, name) is obj
+
+    def _reduce_type(self, cls: type) -> Any:
+        if self._is_by_reference(cls):
+            return NotImplemented
+        name = _TYPES_BY_NAME.get(cls)
+        if name is not None:
+            return getattr, (types, name)
+        if cls in _OF_BUILTINS:
+            return type, (_OF_BUILTINS[cls],)
+        return definition_of(cls, self._being_defined) or reduce_class(cls) or super().reducer_override(cls)
+
+    def _reduce_function(self, function: types.FunctionType) -> Any:
+        """From its parts; where the worker has made the same one, in its own module, that one."""
+        space = function.__globals__
+        module, name = places.home(function)
+        place = self._owned.get(~id(function)) or ((module, tuple(name.split("."))) if module not in self._by_value else None)
+        if id(space) not in self._known:
+            place = None
+        code = function.__code__
+        state = {
+            name: getattr(function, name, None)
+            for name in ("__defaults__", "__kwdefaults__", "__dict__", "__qualname__", "__module__", "__doc__", "__annotations__")
+        }
+        state["__type_params__"] = getattr(function, "__type_params__", ())
+        made = (place, code, space, function.__name__, function.__closure__)
+        return objects.find_or_make_function, made, state, None, None, objects.fill_function
+
+    def _by_hand(self, obj: Any) -> Any:
+        """What pickle itself would do, while an error can still be caught."""
+        reduce = self.dispatch_table.get(type(obj))
+        reduced = reduce(obj) if reduce else obj.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+        if not isinstance(reduced, str):
+            return reduced
+        module = pickle.whichmodule(obj, reduced)  # type: ignore[attr-defined]
+        if _found(module, reduced) is obj:
+            return NotImplemented
+        return objects.original, (module, reduced)
+
+
+_OF_BUILTINS = {type(None): None, type(NotImplemented): NotImplemented, type(...): ...}
+
+
+def _found(module: str, name: str) -> Any:
+    found = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None) if part != "<locals>" else None
+    return found
+
+
+class Missing:
+    """Stands in the worker for what could not travel. `kind`: the name of its class."""
+
+    def __init__(self, why: str, kind: str = "") -> None:
+        object.__setattr__(self, "_why", why)
+        object.__setattr__(self, "_kind", kind)
+
+    def _raise(self, *_: Any, **__: Any) -> NoReturn:
+        raise RuntimeError(object.__getattribute__(self, "_why"))
+
+    def __reduce__(self) -> Any:
+        return Missing, (object.__getattribute__(self, "_why"), object.__getattribute__(self, "_kind"))
+
+
+_USES = """getattr setattr delattr call iter next len contains getitem setitem delitem enter exit bool int float index str
+add radd sub rsub mul rmul truediv rtruediv floordiv mod pow and or xor lt le gt ge"""
+for _name in _USES.split():
+    setattr(Missing, f"__{_name}__", Missing._raise)

@@ -1,0 +1,128 @@
+"""Where modules keep state: their places, each with a path from the module, and what stands there.
+
+A place is a global, an attribute of a class, or what a function keeps in its closure, its defaults or its attributes. What a
+module's import makes by itself is no state: functions and classes under their own names, modules.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import types
+from typing import TYPE_CHECKING, Any
+
+from .globals import is_a
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+Path = tuple[str, ...]
+
+# Steps of a path that are no attributes.
+CELL, DEFAULTS, KWDEFAULTS, ATTRIBUTES, TYPE = "<cell>", "<defaults>", "<kwdefaults>", "<attributes>", "<type>"
+
+# A worker's own: what every import sets.
+_OF_IMPORT = {f"__{name}__" for name in "name doc package loader spec file cached builtins path annotations all dict".split()}
+_OF_IMPORT |= {"__warningregistry__", "__annotations_cache__", "__annotate__", "__annotate_func__", "__conditional_annotations__"}
+# In a class: what the interpreter makes of its statement, and C's tables.
+_OF_CLASS = (types.GetSetDescriptorType, types.MemberDescriptorType, types.WrapperDescriptorType, types.MethodDescriptorType)
+_FUNCTIONS = (types.FunctionType, staticmethod, classmethod, property, functools.cached_property)
+# Wrapped functions whose content is a cache.
+_CACHES = (functools._lru_cache_wrapper, functools.cached_property)
+
+_CODE = (types.FunctionType, types.BuiltinFunctionType, type, types.ModuleType)
+# Steps of a path: decorators seldom stand higher, and functions may know one another.
+_DEEPEST = 10
+
+
+class Counter:
+    """How many objects were looked at: what a start costs."""
+
+    visited = 0
+
+
+def home(value: Any) -> tuple[str, str]:
+    """The module and the name that a function or class says are its own."""
+    try:
+        return str(value.__module__), str(value.__qualname__)
+    except AttributeError:
+        return "", ""
+
+
+def places_of(module: Any, *, is_made_by: Callable[[Any], bool] | None = None) -> Iterator[tuple[Path, Any]]:
+    """All places of a module. `is_made_by`, for one whose every function is not a place of its own: of a function or class at
+    home, whether the module's import makes it; then only what it keeps is a place.
+    """
+    space = vars(module)
+    name = str(space.get("__name__"))
+    for attribute, value in list(space.items()):
+        if attribute not in _OF_IMPORT:
+            yield from _places(name, (attribute,), value, is_made_by)
+
+
+def _places(module: str, path: Path, value: Any, is_made_by: Callable[[Any], bool] | None) -> Iterator[tuple[Path, Any]]:
+    Counter.visited += 1
+    if is_a(value, type):
+        if home(value) == (module, ".".join(path)):
+            yield from _places_of_class(module, path, value, is_made_by)
+        else:
+            yield path, value
+    elif is_a(value, types.FunctionType):
+        if is_made_by is not None and home(value) == (module, ".".join(path)) and is_made_by(value):
+            yield from _places_of_function(module, path, value, is_made_by)
+        else:
+            yield path, value
+    elif is_a(value, _CACHES) or (type(value).__module__ == "functools" and hasattr(value, "cache_parameters")):
+        if is_made_by is None or home(value)[0] != module:
+            yield path, value
+    elif is_made_by is not None and is_a(value, _FUNCTIONS):
+        inner = _inner(value)
+        if not inner or not all(is_made_by(one) for one in inner):
+            yield path, value
+    else:
+        yield path, value
+
+
+def _inner(value: Any) -> list[types.FunctionType]:
+    parts = [value.fget, value.fset, value.fdel] if is_a(value, property) else [getattr(value, "__func__", None)]
+    return [part for part in parts if is_a(part, types.FunctionType)]
+
+
+def _places_of_class(
+    module: str, path: Path, cls: type, is_made_by: Callable[[Any], bool] | None
+) -> Iterator[tuple[Path, Any]]:
+    is_enum = is_a(cls, enum.EnumMeta)
+    for attribute, value in list(vars(cls).items()):
+        if is_a(value, _OF_CLASS) or attribute in _OF_IMPORT:
+            continue
+        is_function = is_a(value, _FUNCTIONS)
+        # What decorators and metaclasses keep under names of their own is made by the statement.
+        if not is_function and (is_enum or (attribute.startswith("__") and attribute.endswith("__")) or attribute == "_abc_impl"):
+            continue
+        yield from _places(module, (*path, attribute), value, is_made_by)
+
+
+def _places_of_function(
+    module: str, path: Path, function: types.FunctionType, is_made_by: Callable[[Any], bool]
+) -> Iterator[tuple[Path, Any]]:
+    Counter.visited += 1
+    if function.__defaults__:
+        yield (*path, DEFAULTS), function.__defaults__
+    if function.__kwdefaults__:
+        yield (*path, KWDEFAULTS), function.__kwdefaults__
+    attributes = {key: value for key, value in vars(function).items() if key != "__wrapped__" and not is_a(value, _CODE)}
+    if attributes:
+        yield (*path, ATTRIBUTES), attributes
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            content = cell.cell_contents
+        except ValueError:  # not filled yet
+            continue
+        inner = (*path, CELL, name)
+        if is_a(content, types.FunctionType) and len(inner) <= _DEEPEST:
+            # What a decorator has wrapped, or a function beside this one.
+            yield from _places_of_function(module, inner, content, is_made_by)
+        elif name != "__class__" and not is_a(content, _CODE):
+            yield inner, content
+
+

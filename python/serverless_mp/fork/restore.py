@@ -1,0 +1,327 @@
+"""The worker's side of a start under `fork`: it becomes a process of the program, from the pieces that `capture` has written."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import io
+import os
+import pickle
+import sys
+import types
+from typing import IO, TYPE_CHECKING, Any
+
+from . import interpreter_state, objects, places
+from .globals import is_a
+from .pickler import GLOBALS, MODULE, OBJECT, Missing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Of these a new one, which an import makes, is not the program's, which has gone on.
+_USED_UP = {"generator", "coroutine", "async_generator"}
+
+
+def load(record: IO[bytes], file: str | None = None) -> Any:
+    """Becomes the program's process: rebuilds what was written, and returns the process object.
+
+    `file` is where the script is on this machine, if that is another one.
+    """
+    return _Rebuilding(record, file).run()
+
+
+def load_object(file: IO[bytes]) -> Any:
+    """An object, bound to the `__main__` of this process."""
+    return _Unpickler(file, _Owned()).load()
+
+
+class _Rebuilding:
+    """Of all pieces. A part that cannot be rebuilt is missing where it was, and harms nothing else."""
+
+    def __init__(self, record: IO[bytes], file: str | None) -> None:
+        self._record, self._file = record, file
+        self._owned = _Owned()
+        self._source = _Source()
+        self._unpickler: Any = _Unpickler(self._source, self._owned)
+        self._process: Any = None
+        # Those that were read, while it is not known whether their numbers are needed.
+        self._pieces: list[bytes] = []
+        _make_module("__main__", file)
+        sys.modules["__mp_main__"] = sys.modules["__main__"]
+
+    def run(self) -> Any:
+        """The process object."""
+        while True:
+            kind, place, size = pickle.load(self._record)  # noqa: S301 - its seal was checked
+            value = self._next(self._record.read(size), f"{kind} {place}" if place else kind)
+            if kind == "end":
+                objects.join_cells()
+                return self._process
+            # Who does not take it stays as it is at import.
+            with contextlib.suppress(Exception):
+                getattr(self, f"_take_{kind}")(place, value)
+
+    def _next(self, piece: bytes, subject: str) -> Any:
+        self._source.set(piece)
+        if isinstance(self._unpickler, _Unpickler):
+            try:
+                value = self._unpickler.load()
+            except Exception:  # noqa: BLE001 - the program's own code may run here; what fails is found below
+                # What it has made is kept: it may close a descriptor that the second try uses.
+                made = self._unpickler.memo.copy()
+                _first_tries.append(made)
+                known = sum(map(_count_memo, self._pieces))
+                memo = {number: value for number, value in made.items() if number < known}
+                self._unpickler = _TolerantUnpickler(self._source, self._owned, memo)
+                self._source.set(piece)
+            else:
+                self._pieces.append(piece)
+                return value
+        self._unpickler.subject = subject
+        return self._unpickler.load()
+
+    def _take_token(self, _: None, __: Any) -> None:
+        """Only its number counts."""
+
+    def _take_process(self, _: None, process: Any) -> None:
+        self._process = process
+
+    def _take_modules(self, _: None, plan: dict[str, Any]) -> None:
+        for name, file in plan["made"].items():
+            _make_module(name, file)
+        with _silence():
+            for name, file in plan["imported"].items():
+                with contextlib.suppress(BaseException):  # what needs it says so
+                    _import(name, file)
+            for name in plan["submodules"]:
+                with contextlib.suppress(Exception):
+                    importlib.import_module(name)
+
+    def _take_global(self, place: tuple[str, str], value: Any) -> None:
+        module, name = place
+        is_file = place == ("__main__", "__file__") and self._file is not None
+        vars(sys.modules[module])[name] = self._file if is_file else value
+
+    def _take_names(self, place: tuple[str, places.Path], names: list[str]) -> None:
+        owner = objects.find(*place)
+        for name in set(vars(owner)).difference(names, places._OF_IMPORT):
+            if not (name.startswith("__") and name.endswith("__")):
+                objects.remove(place[0], (*place[1], name))
+
+    def _take_removed(self, place: tuple[str, places.Path], _: None) -> None:
+        objects.remove(*place)
+
+    def _take_place(self, place: tuple[str, places.Path], value: Any) -> None:
+        if is_a(value, Missing) and place[0] != "__main__":
+            kind = object.__getattribute__(value, "_kind")
+            with contextlib.suppress(LookupError, AttributeError, ValueError, TypeError):
+                # A connection, a file: the import has made another one.
+                if kind not in _USED_UP and type(objects.find(*place)).__qualname__ == kind:
+                    return
+        _import_of(place[0])
+        objects.put(*place, value)
+
+    def _take_content(self, place: tuple[str, places.Path], value: tuple[Any, Any]) -> None:
+        own, content = value
+        objects.refill_whole(own, content)
+        if place[0] == "__main__":  # where a definition may have put another one
+            objects.put(*place, own)
+
+    def _take_state(self, name: str, value: Any) -> None:
+        interpreter_state.take(name, value)
+
+
+# What a first try has made, before a part of a piece failed.
+_first_tries: list[Any] = []
+
+
+def _count_memo(piece: bytes) -> int:
+    """How many objects an unpickler gives a number for this."""
+    import pickletools  # noqa: PLC0415 - rarely needed
+
+    return sum(code.name == "MEMOIZE" for code, _, _ in pickletools.genops(piece))
+
+
+def _make_module(name: str, file: str | None) -> None:
+    """A module without content, which comes by value."""
+    module = types.ModuleType(name)
+    module.__dict__["__builtins__"] = sys.modules["builtins"]
+    if file is not None:
+        module.__file__ = file
+    sys.modules[name] = module
+    above, _, own = name.rpartition(".")
+    if above in sys.modules:
+        setattr(sys.modules[above], own, module)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """What modules print when they are imported was printed by the program's own import."""
+    saved = {}
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for number in (1, 2):
+        with contextlib.suppress(OSError):  # a closed one stays so
+            saved[number] = os.dup(number)
+            os.dup2(nothing, number)
+    os.close(nothing)
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        for number, kept in saved.items():
+            os.dup2(kept, number)
+            os.close(kept)
+
+
+def _import(name: str, file: str | None) -> None:
+    """A module by its name; one that the program has loaded by its file in the same way."""
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as e:
+        spec = importlib.util.spec_from_file_location(name, file) if file is not None and e.name == name else None
+        if spec is None or spec.loader is None:
+            raise
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(sys.modules[name])
+        except BaseException:
+            del sys.modules[name]
+            raise
+
+
+def _import_of(name: str) -> Any:
+    if name not in sys.modules:
+        with _silence():
+            importlib.import_module(name)
+    return sys.modules[name]
+
+
+class _Source:
+    """A file for an unpickler: one piece after the other."""
+
+    def __init__(self) -> None:
+        self._file = io.BytesIO()
+
+    def set(self, piece: bytes) -> None:
+        self._file = io.BytesIO(piece)
+
+    def read(self, size: int = -1) -> bytes:
+        return self._file.read(size)
+
+    def readline(self) -> bytes:
+        return self._file.readline()
+
+    def readinto(self, buffer: Any) -> int:
+        return self._file.readinto(buffer)
+
+
+class _Owned:
+    """What stands here at the places that pieces refer to: found once, for all of them."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, places.Path], Any] = {}
+        self._taken: set[int] = set()
+
+    def get(self, pid: Any) -> Any:
+        """What a persistent id stands for."""
+        what, module, *rest = pid
+        if what == GLOBALS:
+            return vars(_import_of(module))
+        if what == MODULE:
+            return _import_of(module)
+        path = rest[0]
+        if what != OBJECT:
+            _import_of(module)
+            return objects.find(module, path)
+        if (module, path) not in self._found:
+            self._found[module, path] = self._find_or_make(module, path, rest[1])
+        return self._found[module, path]
+
+    def _find_or_make(self, module: str, path: places.Path, kind: type) -> Any:
+        """The object at a place; a new one where another place has the same, or there is none of this class."""
+        _import_of(module)
+        found: Any = None
+        with contextlib.suppress(LookupError, AttributeError, ValueError, TypeError):
+            found = objects.find(module, path)
+        if type(found) is not kind or id(found) in self._taken:
+            found = objects.make_empty(kind)
+            with contextlib.suppress(LookupError, AttributeError, ValueError, TypeError):
+                objects.put(module, path, found)
+        self._taken.add(id(found))
+        return found
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: Any, owned: _Owned) -> None:
+        super().__init__(file)
+        self._owned = owned
+
+    def persistent_load(self, pid: Any) -> Any:
+        return self._owned.get(pid)
+
+
+def _tolerant(name: str, what: str) -> Any:
+    """An unpickler's step which leaves `Missing` where what it does fails."""
+    step = getattr(pickle._Unpickler, name)  # type: ignore[attr-defined]
+
+    def tolerant_step(self: Any) -> None:
+        depth, marks = len(self.stack), len(self.metastack)
+        try:
+            step(self)
+        except Exception as e:  # noqa: BLE001 - the program's own code may run here
+            missing = Missing(f"a part of {self.subject} could not be rebuilt in the worker: {type(e).__name__}: {e}")
+            _mend(self, what, missing, depth, marks)
+
+    return tolerant_step
+
+
+def _mend(unpickler: Any, what: str, missing: Missing, depth: int, marks: int) -> None:
+    stack = unpickler.stack
+    if what == "call":
+        # The function and its arguments, or what is left of them, give one object.
+        del stack[max(depth - 2, 0) :]
+        stack.append(missing)
+    elif what == "name":
+        del stack[max(depth - 2, 0) :]
+        stack.append(missing)
+    elif what == "id":
+        del stack[max(depth - 1, 0) :]
+        stack.append(missing)
+    elif what == "state":
+        # The object stays as far as it has come.
+        del stack[max(depth - 1, 1) :]
+    elif len(unpickler.metastack) == marks and unpickler.metastack:
+        unpickler.pop_mark()
+
+
+class _TolerantUnpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
+    """In Python, with every step that may run code of the program apart: what fails is missing, and nothing else."""
+
+    dispatch = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined] # noqa: RUF012 - as its base
+
+    def __init__(self, file: Any, owned: _Owned, memo: dict[int, Any]) -> None:
+        super().__init__(file)
+        self._owned, self.subject = owned, ""
+        self.memo = memo
+
+    def persistent_load(self, pid: Any) -> Any:
+        return self._owned.get(pid)
+
+
+for _code, _name, _what in (
+    (pickle.REDUCE, "load_reduce", "call"),
+    (pickle.NEWOBJ, "load_newobj", "call"),
+    (pickle.STACK_GLOBAL, "load_stack_global", "name"),
+    (pickle.BINPERSID, "load_binpersid", "id"),
+    (pickle.BUILD, "load_build", "state"),
+    (pickle.APPENDS, "load_appends", "items"),
+    (pickle.SETITEMS, "load_setitems", "items"),
+    (pickle.ADDITEMS, "load_additems", "items"),
+):
+    _TolerantUnpickler.dispatch[_code[0]] = _tolerant(_name, _what)

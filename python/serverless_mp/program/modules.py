@@ -1,0 +1,103 @@
+"""Which modules are the program's own: what no installation has put on this machine.
+
+A file is installed if its path or its real path lies in an installation: tools put links there (uv, Nix, Debian's packages in
+a virtual environment), and links from there. Own are all others, members of zip archives included, and packages that were
+installed from a local directory, or are named by `SERVERLESS_MP_OWN_PACKAGES`.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import site
+import sys
+import sysconfig
+import types
+from pathlib import Path
+from typing import Any
+
+from serverless_mp import config
+
+_PACKAGE = str(Path(__file__).parent.parent)
+_INSTALLATIONS = frozenset({"site-packages", "dist-packages"})
+_NOT_IMPORTED = ("__main__", "__mp_main__")
+
+
+def own_modules() -> dict[str, Any]:
+    """The program's own modules but `__main__`, by name, in the order of their imports.
+
+    What stands for a module in `sys.modules` may be any object.
+    """
+    return {name: module for name, module in list(sys.modules.items()) if name not in _NOT_IMPORTED and is_own(module)}
+
+
+def is_own(module: Any) -> bool:
+    """Whether it is the program's."""
+    if not issubclass(type(module), types.ModuleType):
+        return _is_own_object(module)
+    space = types.ModuleType.__getattribute__(module, "__dict__")
+    file, spec = space.get("__file__"), space.get("__spec__")
+    if isinstance(file, str):
+        return not is_installed(file)
+    if spec is not None:  # built in, frozen, or a namespace
+        places = [place for place in space.get("__path__", ()) if isinstance(place, str)]
+        return bool(places) and not all(map(is_installed, places))
+    # Made by code.
+    return type(module) is types.ModuleType and space.get("__loader__") is None and not _is_below_installed(space)
+
+
+def _is_own_object(thing: Any) -> bool:
+    codes = [getattr(part, "__code__", None) for part in vars(type(thing)).values()]
+    return any(code is not None and not is_installed(code.co_filename) for code in codes)
+
+
+def _is_below_installed(space: dict[str, Any]) -> bool:
+    top = sys.modules.get(str(space.get("__name__")).partition(".")[0])
+    return top is not None and vars(top) is not space and issubclass(type(top), types.ModuleType) and not is_own(top)
+
+
+@functools.cache
+def is_installed(file: str) -> bool:
+    """Whether a file is part of an installation."""
+    if file.startswith("<"):  # of frozen modules of the standard library, and of code that has no file
+        return file.startswith("<frozen ")
+    paths = {os.path.abspath(file), os.path.realpath(file)}
+    own = _own_places()
+    if any(path.startswith(own) for path in paths) and not any(path.startswith(_PACKAGE + os.sep) for path in paths):
+        return False
+    return any(path.startswith(_installed_places()) or not _INSTALLATIONS.isdisjoint(path.split(os.sep)) for path in paths)
+
+
+@functools.cache
+def _installed_places() -> tuple[str, ...]:
+    places = {sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib", "scripts")}
+    places |= {*site.getsitepackages(), site.getusersitepackages(), _PACKAGE}
+    places |= {os.path.realpath(place) for place in places if place}
+    return tuple(place + os.sep for place in places if place)
+
+
+@functools.cache
+def _own_places() -> tuple[str, ...]:
+    """What in the directories of an installation is the program's own: packages with their separator, and modules."""
+    found = []
+    for folder in {*sys.path}:
+        if os.path.basename(folder) in _INSTALLATIONS and os.path.isdir(folder):
+            names = {name for record in Path(folder).glob("*.dist-info/direct_url.json") for name in _local_names(record)}
+            names |= {name for name in config.own_packages() if name}
+            found += [os.path.join(folder, name) for name in names]
+    return tuple(
+        form for path in found for form in ((path + os.sep,) if not path.endswith(".py") else (path,))
+    ) + tuple(f"{path}.py" for path in found if not path.endswith(".py"))
+
+
+def _local_names(record: Path) -> set[str]:
+    """The packages and modules of a distribution that was installed from a directory."""
+    try:
+        if "dir_info" not in json.loads(record.read_text(encoding="utf-8")):
+            return set()
+        lines = record.with_name("RECORD").read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return set()
+    tops = {line.partition(",")[0].split("/")[0] for line in lines}
+    return {top for top in tops if top and not top.startswith((".", "__pycache__")) and not top.endswith((".dist-info", ".pth"))}
