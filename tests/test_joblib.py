@@ -36,7 +36,8 @@ PROGRAM = """
         print(Parallel(n_jobs=2, **options)(delayed(nested)(i) for i in range(4)))
         with parallel_backend("loky"):
             print(Parallel(n_jobs=2)(delayed(lambda x: x + 1)(i) for i in range(3)))
-        print(list(Parallel(n_jobs=2, return_as="generator", **options)(delayed(abs)(-i) for i in range(3))))
+        if options.get("backend") != "multiprocessing":  # which joblib gives no generators
+            print(list(Parallel(n_jobs=2, return_as="generator", **options)(delayed(abs)(-i) for i in range(3))))
 """
 
 
@@ -52,7 +53,7 @@ def test_parallel(run, tmp_path, options):
         "raised _RemoteTraceback",
         "[0, 0, 1, 3]",
         "[1, 2, 3]",
-        "[0, 1, 2]",
+        *(["[0, 1, 2]"] if options.get("backend") != "multiprocessing" else []),
     ], done.stderr
     report = json.loads(summary.read_text())
     assert len(report["processes"]) >= 3
@@ -73,7 +74,7 @@ def test_a_dead_worker(run, tmp_path):
         try:
             Parallel(n_jobs=2)(delayed(die)(i) for i in range(2))
         except Exception as e:
-            print(type(e).__name__, "exit code 3" in str(e))
+            print(type(e).__name__, "EXIT(3)" in str(e))
     """)
     )
     assert run(program).stdout == "TerminatedWorkerError True\n"

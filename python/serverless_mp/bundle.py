@@ -125,13 +125,7 @@ def _trees() -> dict[str, frozenset[str] | None]:
     for name, module in list(sys.modules.items()):
         spec: ModuleSpec | None = getattr(module, "__spec__", None)
         file = os.path.realpath(spec.origin) if spec and spec.origin else ""
-        if (
-            spec is None
-            or not file
-            or not os.path.isabs(file)
-            or not os.path.exists(file)
-            or modules.is_installed(file)
-        ):
+        if spec is None or not file or not os.path.isabs(file) or not os.path.exists(file) or modules.is_installed(file):
             continue
         top = (spec.name if name == "__main__" else name).partition(".")[0]
         root = _root_of(file, spec.name, is_package=bool(spec.submodule_search_locations))

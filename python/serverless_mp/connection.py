@@ -11,7 +11,7 @@ from multiprocessing import connection, context
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-from . import _core, config, reduction, session
+from . import _core, config, public, reduction, session
 
 __all__ = ["Client", "Listener", "Pipe", "wait"]
 
@@ -157,3 +157,4 @@ def Client(address: Any, family: Any = None, authkey: Any = None) -> Any:
 # Kept here, since `install()` puts ours in their place.
 connection_client, _wait = connection.Client, connection.wait
 ForkingPickler.register(Connection, Connection.__reduce__)
+public.complete(__name__)

@@ -19,6 +19,7 @@ from multiprocessing.context import (
 )
 from typing import Any
 
+from . import public
 from .process import BaseProcess, ForkProcess, ForkServerProcess, ServerlessProcess, SpawnProcess
 
 __all__ = ["AuthenticationError", "BufferTooShort", "ProcessError", "TimeoutError"]
@@ -190,7 +191,10 @@ class Process(BaseProcess):
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
-        return default.get_context().Process._Popen(process_obj)
+        from .popen import Popen
+
+        # Not by CPython's default context, which is another one where nothing was installed.
+        return Popen(process_obj, default.get_context().get_start_method())
 
     @staticmethod
     def _after_fork() -> None:
@@ -205,3 +209,5 @@ def initial() -> ServerlessContext:
 # `import serverless_mp as multiprocessing` has a default context of its own beside the standard library's.
 default = ServerlessDefaultContext(initial())
 default.Process = Process  # type: ignore[assignment,misc]
+
+public.complete(__name__)

@@ -6,7 +6,7 @@ from multiprocessing.heap import BufferWrapper
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-from . import _core, session, spawning
+from . import _core, public, session, spawning
 from .region import rebuild
 
 __all__ = ["BufferWrapper"]
@@ -36,3 +36,4 @@ def _rebuild_arena(ident: str, size: int) -> Arena:
 
 
 ForkingPickler.register(Arena, _reduce_arena)
+public.complete(__name__)

@@ -1,47 +1,42 @@
-"""joblib's process backends on our workers: the default, and `loky` or `multiprocessing` by name.
+"""joblib's process backends on our workers: joblib's own code, over loky's executors and pools that are ours below.
 
-A batch of calls travels pickled with cloudpickle, as with loky. A buffer of `SERVERLESS_MP_LARGE_ARGUMENT` bytes or more is
-stored once under the hash of its content and read once by each worker. As with joblib's memory maps, a task sees one of 1 MB or
-more read-only; of a smaller one it gets a copy of its own.
+What differs is how large arrays go to workers. joblib maps files, which no other machine has; here a buffer of
+`SERVERLESS_MP_LARGE_ARGUMENT` bytes or more is stored once under the hash of its content, and read once by each worker. As with
+joblib's memory maps, a task sees one of 1 MB or more read-only; of a smaller one it gets a copy of its own.
 """
 
 from __future__ import annotations
 
 import collections
 import hashlib
-import io
-import pickle
+import importlib
+import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import _core, cache, config, imports, limits
-from .process import ServerlessProcess
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-_NAMES = ("loky", "multiprocessing")
 # What a worker keeps of large arguments; a call seldom has more.
 _KEPT = 8
 # joblib's `max_nbytes`: from here on its workers see arrays read-only.
 _READ_ONLY = 1_000_000
 
-_replaced: list[tuple[dict[str, Any], str, Any]] = []
+_replaced: list[tuple[Any, str, Any]] = []
 _kept: collections.OrderedDict[str, bytes] = collections.OrderedDict()
 
 
 # ---- in the worker ---------------------------------------------------------------------------------------------
 
 
-class Task:
-    """One batch of calls on its way."""
-
-    def __init__(self, payload: bytes, buffers: list[str]) -> None:
-        self.payload, self.buffers = payload, buffers
-
-    def __call__(self) -> Any:
-        """Runs the batch."""
-        return pickle.loads(self.payload, buffers=[_buffer(name) for name in self.buffers])()  # noqa: S301 - sealed
+def rebuild(name: str, kind: Any, dtype: Any, shape: tuple[int, ...], order: str) -> Any:
+    """An array over the content that is stored under this name."""
+    array = kind(shape, dtype, _buffer(name), order=order)
+    array.flags.writeable = array.nbytes < _READ_ONLY
+    return array
 
 
 def _buffer(name: str) -> bytes | bytearray:
@@ -58,195 +53,146 @@ def _buffer(name: str) -> bytes | bytearray:
     return _kept[name] if len(_kept[name]) >= _READ_ONLY else bytearray(_kept[name])
 
 
-class JoblibProcess(ServerlessProcess):
-    """A worker that does not import the program's main module, as loky's does not."""
-
-    _start_method = "spawn"
-    _import_main = False
-
-
 # ---- in the parent ---------------------------------------------------------------------------------------------
 
 
-class _Sender:
-    """Pickles batches, and stores their large buffers once."""
+class Arrays:
+    """How an array is pickled for a worker. In a worker, which gets one with its queue, as ever."""
+
+    def __init__(self, least: int) -> None:
+        self.least = least
+
+    def __reduce__(self) -> Any:
+        return Arrays, (self.least,)
+
+    def __call__(self, array: Any) -> Any:
+        """As joblib's reducers are called."""
+        if array.nbytes < self.least or array.dtype.hasobject or not _core.is_open():
+            return array.__reduce__()
+        return _stored.reduce(array)
+
+
+class _Stored:
+    """The content of large arrays that is in the store, once for all tasks of a call, and of the next one if that uses it, too."""
 
     def __init__(self) -> None:
-        self._stored: set[str] = set()
+        self._lock = threading.Lock()
+        self._calls = 0
+        self._names: set[str] = set()
         self._used: set[str] = set()
         # Hashed once a call: a program does not change an argument while its tasks run.
         self._hashed: dict[tuple[int, int], tuple[Any, str]] = {}
         self._copies: dict[int, tuple[Any, Any]] = {}
 
-    def pack(self, func: Any) -> Task:
-        import cloudpickle  # noqa: PLC0415 - 50 ms that only joblib users pay
+    def reduce(self, array: Any) -> Any:
+        """Stores its content unless that is there."""
+        with self._lock:
+            whole = self._contiguous(array)
+            order = "C" if whole.flags.c_contiguous else "F"
+            return rebuild, (self._store(whole), type(array), array.dtype, array.shape, order)
 
-        buffers: list[str] = []
-        least = config.large_argument()
-
-        def take(buffer: pickle.PickleBuffer) -> bool:
-            with buffer.raw() as view:
-                if view.nbytes < least:
-                    return True
-                buffers.append(self._store(view))
-                return False
-
-        sender = self
-
-        class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-            def reducer_override(self, obj: Any) -> Any:
-                if type(obj).__name__ == "ndarray" and type(obj).__module__ == "numpy" and obj.nbytes >= least:
-                    return sender.contiguous(obj).__reduce_ex__(5)
-                return super().reducer_override(obj)
-
-        file = io.BytesIO()
-        Pickler(file, protocol=5, buffer_callback=take).dump(func)
-        return Task(file.getvalue(), buffers)
-
-    def contiguous(self, array: Any) -> Any:
-        """The array, or one copy of it for all tasks of a call: only what lies in one piece travels as a buffer."""
+    def _contiguous(self, array: Any) -> Any:
+        """The array, or one copy of it for all tasks of a call: only what lies in one piece can be stored as it is."""
         if array.flags.c_contiguous or array.flags.f_contiguous:
             return array
         if id(array) not in self._copies:
             self._copies[id(array)] = (array, array.copy())
         return self._copies[id(array)][1]
 
-    def _store(self, view: memoryview) -> str:
-        owner = view.obj
-        key = (id(owner), view.nbytes)
+    def _store(self, array: Any) -> str:
+        key = (array.__array_interface__["data"][0], array.nbytes)
         if key not in self._hashed:
+            data = array.tobytes("A")
             # With this process' number: two that store the same at once must not write into one another's.
-            name = f"h{hashlib.blake2b(view, digest_size=16).hexdigest()}-{_core.session_info()[4]}"
-            self._hashed[key] = (owner, name)
+            name = f"h{hashlib.blake2b(data, digest_size=16).hexdigest()}-{_core.session_info()[4]}"
+            if name not in self._names:
+                _core.put_blob(name, data)
+                self._names.add(name)
+            self._hashed[key] = (array, name)
         name = self._hashed[key][1]
-        if name not in self._stored:
-            _core.put_blob(name, bytes(view))
-            self._stored.add(name)
         self._used.add(name)
         return name
 
+    def begin_call(self) -> None:
+        """A `Parallel` has begun."""
+        with self._lock:
+            self._calls += 1
+
     def end_call(self) -> None:
-        """Keeps what this call used: the next one, of the same loop, may use it again."""
-        for name in self._stored - self._used:
-            _core.drop_blob(name)
-        self._stored &= self._used
-        self._used.clear()
-        self._hashed.clear()
-        self._copies.clear()
+        """With the last one that runs: keeps what was used, since the next one, of the same loop, may use it again."""
+        with self._lock:
+            self._calls -= 1
+            if self._calls > 0 or not _core.is_open():
+                return
+            for name in self._names - self._used:
+                _core.drop_blob(name)
+            self._names &= self._used
+            self._used.clear()
+            self._hashed.clear()
+            self._copies.clear()
 
 
-class _Context:
-    """A pool's context whose workers know how many threads their libraries may use."""
-
-    def __init__(self, ctx: Any, environment: dict[str, str]) -> None:
-        self._ctx, self._environment = ctx, environment
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._ctx, name)
-
-    def Process(self, *args: Any, **kwargs: Any) -> Any:
-        process = JoblibProcess(*args, **kwargs)
-        process._environment = self._environment  # type: ignore[attr-defined]
-        return process
+_stored = _Stored()
 
 
-# Workers outlive a call, as loky's do: (how many, their environment, the pool).
-_pool: tuple[int, dict[str, str], Any] | None = None
-_sender = _Sender()
+def _with_our_arrays(theirs: Any) -> Any:
+    def get_memmapping_reducers(*args: Any, **kwargs: Any) -> Any:
+        forward, backward = theirs(*args, **kwargs)
+        most = kwargs.get("max_nbytes", _READ_ONLY)
+        numpy = importlib.import_module("joblib._memmapping_reducer").np
+        if numpy is not None and most is not None:
+            forward[numpy.ndarray] = Arrays(config.large_argument())
+            if config.launcher() != "local":
+                forward[numpy.memmap] = Arrays(config.large_argument())
+        return forward, backward
+
+    return get_memmapping_reducers
 
 
-def _get_pool(workers: int, environment: dict[str, str]) -> Any:
-    global _pool  # noqa: PLW0603 - one per process
-    from . import context, pool  # noqa: PLC0415 - lazy, as in the context
+def _our_backend(theirs: type) -> type:
+    """joblib's own class but for its number of workers, where that is configured, and for its arrays' time in the store."""
 
-    if _pool is not None and (_pool[0] != workers or _pool[1] != environment or _pool[2]._state != "RUN"):
-        _drop_pool()
-    if _pool is None:
-        ctx = _Context(context.CONTEXTS["spawn"], environment)
-        _pool = (workers, environment, pool.Pool(workers, context=ctx))
-    return _pool[2]
+    def effective_n_jobs(self: Any, n_jobs: Any) -> Any:
+        if n_jobs is not None and n_jobs < 0 and os.environ.get(config.WORKERS):
+            n_jobs = max(config.workers() + 1 + n_jobs, 1)
+        return theirs.effective_n_jobs(self, n_jobs)  # type: ignore[attr-defined]
 
+    def start_call(self: Any) -> None:
+        _stored.begin_call()
+        theirs.start_call(self)  # type: ignore[attr-defined]
 
-def _drop_pool() -> None:
-    global _pool  # noqa: PLW0603 - one per process
-    if _pool is not None:
-        _pool[2].terminate()
-        _pool[2].join()
-        _pool = None
+    def stop_call(self: Any) -> None:
+        theirs.stop_call(self)  # type: ignore[attr-defined]
+        _stored.end_call()
 
-
-def _make_backend() -> type:  # noqa: C901 - one class, which must be made late
-    """The backend's class, which can only be made once joblib is there."""
-    from joblib import _parallel_backends as theirs  # noqa: PLC0415 # type: ignore[import-untyped]
-    from joblib.externals.loky.process_executor import TerminatedWorkerError  # noqa: PLC0415 # type: ignore[import-untyped]
-
-    from .context import ProcessError  # noqa: PLC0415 - beside its use
-
-    class ServerlessBackend(theirs.PoolManagerMixin, theirs.AutoBatchingMixin, theirs.ParallelBackendBase):  # type: ignore[misc]
-        """loky's rules of nesting and inner threads; joblib takes care of files for loky's own class only."""
-
-        supports_retrieve_callback = True
-        supports_inner_max_num_threads = True
-
-        def configure(self, n_jobs: int = 1, parallel: Any = None, **_: Any) -> int:
-            n_jobs = self.effective_n_jobs(n_jobs)
-            if n_jobs == 1:
-                raise theirs.FallbackToBackend(theirs.SequentialBackend(nesting_level=self.nesting_level))
-            self._pool = _get_pool(n_jobs, self._prepare_worker_env(n_jobs=n_jobs))
-            self.parallel = parallel
-            return n_jobs
-
-        def effective_n_jobs(self, n_jobs: int) -> int:
-            if n_jobs is not None and n_jobs < 0:
-                n_jobs = max(config.workers() + 1 + n_jobs, 1)
-            return theirs.LokyBackend.effective_n_jobs(self, n_jobs)
-
-        def submit(self, func: Any, callback: Any = None) -> Any:
-            return super().submit(_sender.pack(func), callback)
-
-        def retrieve_result_callback(self, result: Any) -> Any:
-            try:
-                return super().retrieve_result_callback(result)
-            except ProcessError as e:
-                raise TerminatedWorkerError(str(e)) from e
-
-        def stop_call(self) -> None:
-            super().stop_call()
-            _sender.end_call()
-
-        def terminate(self) -> None:
-            # The workers stay for the next call, as loky's do.
-            self._pool = None
-            self.reset_batch_stats()
-
-        def abort_everything(self, ensure_ready: bool = True) -> None:
-            _drop_pool()
-            self._pool = None
-            if ensure_ready:
-                self.configure(n_jobs=self.parallel.n_jobs, parallel=self.parallel)
-
-    return ServerlessBackend
+    methods = {"effective_n_jobs": effective_n_jobs, "start_call": start_call, "stop_call": stop_call}
+    return type(theirs.__name__, (theirs,), methods | {"__module__": theirs.__module__, "__doc__": theirs.__doc__})
 
 
 # ---- selecting it ----------------------------------------------------------------------------------------------
 
 
 def install() -> None:
-    """Puts our backend in the place of joblib's process backends, now or when joblib is imported."""
+    """Has joblib's process backends send arrays our way, now or when joblib is imported."""
     imports.when_imported("joblib.parallel", _patch)
 
 
 def uninstall() -> None:
     """Gives joblib its own back."""
-    _drop_pool()
-    for names, name, backend in _replaced:
-        names[name] = backend
-    _replaced.clear()
+    while _replaced:
+        owner, name, value = _replaced.pop()
+        if isinstance(owner, dict):
+            owner[name] = value
+        else:
+            setattr(owner, name, value)
 
 
 def _patch(module: ModuleType) -> None:
-    backend = _make_backend()
-    for name in _NAMES:
+    for user in ("joblib.executor", "joblib.pool"):
+        owner = importlib.import_module(user)
+        _replaced.append((owner, "get_memmapping_reducers", owner.get_memmapping_reducers))
+        owner.get_memmapping_reducers = _with_our_arrays(owner.get_memmapping_reducers)  # type: ignore[attr-defined]
+    for name in ("loky", "multiprocessing"):
         if name in module.BACKENDS:
             _replaced.append((module.BACKENDS, name, module.BACKENDS[name]))
-            module.BACKENDS[name] = backend
+            module.BACKENDS[name] = _our_backend(module.BACKENDS[name])

@@ -10,7 +10,7 @@ from multiprocessing import managers
 from multiprocessing.managers import BaseProxy, DictProxy, ListProxy, Namespace, NamespaceProxy, RemoteError, Token
 from typing import Any
 
-from . import connection, context, shared_memory
+from . import connection, context, public, shared_memory
 from .pool import Pool
 from .rebound import rebound
 
@@ -62,3 +62,5 @@ class SharedMemoryManager(BaseManager, managers.SharedMemoryManager):
 
 # By its own name: what `install()` has replaced cannot be pickled by CPython's.
 SyncManager.register("Pool", Pool, managers.PoolProxy)  # type: ignore[attr-defined]
+
+public.complete(__name__)

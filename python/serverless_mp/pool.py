@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import functools
 import os
+import struct
 import threading
 import time
 import weakref
@@ -18,7 +19,7 @@ from multiprocessing.context import ProcessError
 from multiprocessing.pool import ThreadPool
 from typing import TYPE_CHECKING, Any
 
-from . import _core, config, context, limits, reduction, session, spawning
+from . import _core, config, context, limits, public, reduction, session, spawning
 from .rebound import rebound
 
 if TYPE_CHECKING:
@@ -33,6 +34,16 @@ _HOPELESS = 3
 _BROKEN_PAUSE = 0.1
 
 
+# In front of a task and of its result: whose it is. That is known even where the rest cannot be unpickled.
+_HEAD = struct.Struct("=qq")
+_NOBODY = _HEAD.pack(-1, -1)
+
+
+def _fail(error: Exception) -> None:
+    """In place of a task's function."""
+    raise error
+
+
 class _Tasks:
     """The way of the tasks: the parent puts, a worker gets."""
 
@@ -41,25 +52,54 @@ class _Tasks:
 
     def put(self, task: Any) -> None:
         """A task, or None to end one worker. Waits where too many bytes of tasks are on their way."""
-        data = reduction.dumps(task)
         if task is None:
-            self._channel.post([data])
-        else:
-            self._channel.wait_for_room()
-            self._channel.post_task(data)
+            self._channel.post([_NOBODY])
+            return
+        data = _dump_task(task)
+        self._channel.wait_for_room()
+        self._channel.post_task(data)
 
     def get(self) -> Any:
         """In a worker: the next task, which stays noted as in work until its result is sent. None, as from the parent, to end
         a worker whose machine will not be there for much longer: the pool replaces it.
         """
-        working_time = limits.working_time()
-        if working_time is None:
-            return reduction.loads(self._channel.recv(hold=True))
-        data = self._channel.recv(timeout=working_time, hold=True) if working_time > 0 else None
-        return None if data is None else reduction.loads(data)
+        while True:
+            working_time = limits.working_time()
+            try:
+                if working_time is None:
+                    data = self._channel.recv(hold=True)
+                else:
+                    data = self._channel.recv(timeout=working_time, hold=True) if working_time > 0 else None
+            except ValueError:  # no task of ours: it was refused, and that is noted
+                continue
+            if data is None or data == _NOBODY:
+                return None
+            job, i = _HEAD.unpack_from(data)
+            try:
+                return job, i, *reduction.loads(data[_HEAD.size :])
+            except Exception as e:  # noqa: BLE001 - of the program's own rules of pickling
+                e.add_note("serverless_mp: the task could not be unpickled in the worker")
+                return job, i, _fail, (e,), {}
 
     def __reduce__(self) -> Any:
         return _rebuild, (type(self), *_hold(self._channel))
+
+
+def _dump_task(task: Any) -> bytes:
+    job, i, *rest = task
+    try:
+        return _HEAD.pack(job, i) + reduction.dumps_unexplained(tuple(rest))
+    except Exception as e:
+        function, arguments, options = rest
+        if function in (pool.mapstar, pool.starmapstar):  # type: ignore[attr-defined]
+            (function, items), options = arguments[0], {}
+            parts = [("the function of the task", function), *((f"item {n} of the chunk", item) for n, item in enumerate(items))]
+        else:
+            parts = [("the function of the task", function)]
+            parts += [(f"argument {n} of the task", argument) for n, argument in enumerate(arguments)]
+        parts += [(f"argument {name!r} of the task", argument) for name, argument in options.items()]
+        reduction.explain_first(e, parts)
+        raise
 
 
 class _Results:
@@ -77,17 +117,24 @@ class _Results:
 
     def put(self, result: Any) -> None:
         """In a worker: the result of the task in work. In the parent: None to end the reading thread."""
-        data = reduction.dumps(result)
         if result is None:
-            self._workers.post([data])
-        else:
-            self._workers.post_result(data)
+            self._workers.post([_NOBODY])
+            return
+        job, i, outcome = result
+        try:
+            data = reduction.dumps_unexplained(outcome)
+        except Exception as e:
+            reduction.explain_first(e, [("the result of the task", outcome[1])])
+            raise
+        self._workers.post_result(_HEAD.pack(job, i) + data)
 
     def get(self) -> Any:
         """The next result. A task that killed its workers is one, too."""
         while not self._taken:
             try:
                 self._taken.extend(self._parent.recv_many())
+            except ValueError:  # no result of ours: it was refused, and that is noted
+                continue
             except Exception as e:
                 if isinstance(e, ConnectionError) and not _core.is_lost():
                     continue
@@ -96,11 +143,17 @@ class _Results:
                 raise
         data, code = self._taken.popleft()
         self.failures = 0
-        if code is None:
-            return reduction.loads(data)
-        job, i = reduction.loads(data)[:2]
-        message = f"the worker process died with exit code {code} while it ran this task, as its last attempt"
-        return job, i, (False, ProcessError(message))
+        if data == _NOBODY:
+            return None
+        job, i = _HEAD.unpack_from(data)
+        if code is not None:
+            message = f"the worker process died with exit code {code} while it ran this task, as its last attempt"
+            return job, i, (False, ProcessError(message))
+        try:
+            return job, i, reduction.loads(data[_HEAD.size :])
+        except Exception as e:  # noqa: BLE001 - of the program's own rules of pickling
+            e.add_note("serverless_mp: the result of the task could not be unpickled")
+            return job, i, (False, e)
 
     def __reduce__(self) -> Any:
         return _rebuild, (type(self), *_hold(self._workers))
@@ -117,7 +170,7 @@ def _rebuild(kind: Any, ident: str) -> Any:
 
 
 # CPython's own, which `install()` hides.
-_base_maintain = pool.Pool._maintain_pool
+_base_maintain, _base_help = pool.Pool._maintain_pool, pool.Pool._help_stuff_finish
 
 
 class Pool(pool.Pool):
@@ -132,12 +185,11 @@ class Pool(pool.Pool):
         context: Any = None,
     ) -> None:
         context = _default_context(context)
-        if isinstance(self, Pool):
-            processes = context.cpu_count() if processes is None else processes
-        else:
-            # CPython's ThreadPool calls this by the name `Pool`, and is no subclass of it. It needs no store.
-            context = _LocalBell(context)
-        _base_init(self, processes, initializer, initargs, maxtasksperchild, context)
+        # CPython's ThreadPool calls this by the name `Pool`, and is no subclass of it.
+        if isinstance(self, Pool) and processes is None:
+            processes = context.cpu_count()
+        # CPython's own pipe: only this process rings it.
+        _base_init(self, processes, initializer, initargs, maxtasksperchild, _LocalBell(context))
 
     def _setup_queues(self) -> None:
         session.ensure()
@@ -147,8 +199,6 @@ class Pool(pool.Pool):
         self._outqueue.tell_pool = functools.partial(_wake, weakref.ref(self))
         self._quick_put = self._inqueue.put
         self._quick_get = self._outqueue.get
-        # CPython's own pipe: only this process rings it.
-        self._ctx = _LocalBell(self._ctx)
 
     @staticmethod
     def _maintain_pool(ctx: Any, process: Any, processes: int, workers: Any, inqueue: Any, outqueue: Any, *rest: Any) -> None:
@@ -176,7 +226,7 @@ class Pool(pool.Pool):
     def _handle_workers(cls, cache: Any, taskqueue: Any, *rest: Any) -> None:
         try:
             super()._handle_workers(cache, taskqueue, *rest)
-        except (ProcessError, ConnectionError) as e:
+        except Exception as e:  # noqa: BLE001 - whatever it is
             # No task can be done any more, and none is left waiting.
             while threading.current_thread()._state == pool.RUN:
                 for job in list(cache.values()):
@@ -193,11 +243,14 @@ class Pool(pool.Pool):
         return super()._map_async(func, iterable, mapper, chunksize, *callbacks)
 
     def _get_sentinels(self) -> list[Any]:
-        return [self._change_notifier._reader]
+        own = [self._change_notifier._reader]
+        return own if isinstance(self._outqueue, _Results) else [self._outqueue._reader, *own]
 
     @staticmethod
-    def _help_stuff_finish(inqueue: Any, task_handler: Any, size: int) -> None:  # noqa: ARG004 - CPython's signature
+    def _help_stuff_finish(inqueue: Any, task_handler: Any, size: int) -> None:
         """Takes what stands in the way of a task handler that waits for room."""
+        if not isinstance(inqueue, _Tasks):  # a subclass has queues of its own
+            return _base_help(inqueue, task_handler, size)
         while task_handler.is_alive() and inqueue._workers.recv(block=False) is not None:
             pass
 
@@ -246,3 +299,6 @@ class _Bell:
 
 def _default_context(ctx: Any) -> Any:
     return ctx or context.default.get_context()
+
+
+public.complete(__name__)

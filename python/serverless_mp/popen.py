@@ -31,7 +31,7 @@ class Popen:
     method = "serverless"
     DupFd = _DupFd
 
-    def __init__(self, process_obj: Any) -> None:
+    def __init__(self, process_obj: Any, method: str | None = None) -> None:
         util._flush_std_streams()  # type: ignore[attr-defined]
         session.ensure()
         self.returncode: int | None = None
@@ -43,7 +43,7 @@ class Popen:
         self._waiting = threading.Lock()
         # Whoever unpickles a lock asks which method this process is started by.
         self.is_remote = config.launcher() == "lambda" and not _stays(process_obj)
-        self.method = type(process_obj)._start_method or context._default_context.get_start_method()  # type: ignore[attr-defined]
+        self.method = method or type(process_obj)._start_method or context._default_context.get_start_method()  # type: ignore[attr-defined]
         self._launch(process_obj)
 
     # ---- what is pickled asks its popen ----------------------------------------------------------------------
@@ -227,13 +227,10 @@ def _event(number: str, process: str) -> dict[str, Any]:
 
 def _explain(error: BaseException, process_obj: Any) -> None:
     """Names the argument of the process that cannot be pickled."""
-    for i, argument in enumerate(process_obj._args):
-        if not reduction._picklable(argument):
-            return reduction.explain(error, argument, f"argument {i} of process {process_obj._name!r}")
-    for name, argument in process_obj._kwargs.items():
-        if not reduction._picklable(argument):
-            return reduction.explain(error, argument, f"argument {name!r} of process {process_obj._name!r}")
-    return reduction.explain(error, process_obj._target, f"the target of process {process_obj._name!r}")
+    process = f"process {process_obj._name!r}"
+    parts = [(f"argument {i} of {process}", argument) for i, argument in enumerate(process_obj._args)]
+    parts += [(f"argument {name!r} of {process}", argument) for name, argument in process_obj._kwargs.items()]
+    reduction.explain_first(error, [*parts, (f"the target of {process}", process_obj._target)])
 
 
 def _alive_pipe() -> int:

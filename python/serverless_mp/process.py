@@ -5,6 +5,8 @@ from __future__ import annotations
 from multiprocessing.process import BaseProcess, active_children, current_process, parent_process
 from typing import Any
 
+from . import public
+
 __all__ = ["BaseProcess", "active_children", "current_process", "parent_process"]
 
 
@@ -40,3 +42,6 @@ class ForkProcess(ServerlessProcess):
     """Under the name `fork`."""
 
     _start_method = "fork"
+
+
+public.complete(__name__)

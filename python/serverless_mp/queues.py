@@ -14,7 +14,7 @@ from multiprocessing import queues
 from queue import Empty, Full
 from typing import Any
 
-from . import _core, reduction, spawning
+from . import _core, public, reduction, spawning
 from .connection import Pipe
 from .synchronize import SEM_VALUE_MAX, BoundedSemaphore
 
@@ -199,3 +199,6 @@ class SimpleQueue(queues.SimpleQueue):
     def put(self, obj: Any) -> None:
         """Puts an item."""
         self._writer.send(obj)
+
+
+public.complete(__name__)

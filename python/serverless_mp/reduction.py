@@ -11,7 +11,7 @@ from multiprocessing import reduction, resource_sharer
 from multiprocessing.reduction import DupFd, ForkingPickler, dump, recvfds, register, sendfds
 from typing import Any
 
-from . import _core
+from . import _core, public
 
 __all__ = ["DupFd", "ForkingPickler", "dump", "recv_handle", "recvfds", "register", "send_handle", "sendfds"]
 
@@ -30,14 +30,30 @@ def pickle_by_value(wanted: bool) -> None:
 def dumps(obj: Any) -> bytes:
     """Pickles for another process. An object that cannot be pickled raises what pickle raises, with a note."""
     try:
-        return bytes(ForkingPickler.dumps(obj))
+        return dumps_unexplained(obj)
     except Exception as e:
-        if _by_value:
-            from .fork import capture  # noqa: PLC0415 - cloudpickle, which is rarely needed
-
-            return capture.dumps(obj)
         explain(e, obj, "the object")
         raise
+
+
+def dumps_unexplained(obj: Any) -> bytes:
+    """The same, for a caller that knows better what to call it."""
+    try:
+        return bytes(ForkingPickler.dumps(obj))
+    except Exception:
+        if not _by_value:
+            raise
+        from .fork import capture  # noqa: PLC0415 - cloudpickle, which is rarely needed
+
+        return capture.dumps(obj)
+
+
+def explain_first(error: BaseException, parts: list[tuple[str, Any]]) -> None:
+    """Adds the note about the first of these parts, each with its name, that cannot be pickled."""
+    for name, part in parts:
+        if not _picklable(part):
+            return explain(error, part, name)
+    return None
 
 
 def loads(data: bytes) -> Any:
@@ -101,3 +117,6 @@ def _picklable(obj: Any) -> bool:
     except Exception:  # noqa: BLE001 - whatever it raises, it is the part we look for
         return False
     return True
+
+
+public.complete(__name__)

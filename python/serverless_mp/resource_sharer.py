@@ -10,6 +10,8 @@ from multiprocessing import connection, process, resource_sharer, util
 from multiprocessing.resource_sharer import DupFd
 from typing import Any
 
+from . import public
+
 __all__ = ["DupFd", "stop"]
 
 
@@ -27,3 +29,5 @@ class ResourceSharer(resource_sharer._ResourceSharer):  # type: ignore[name-defi
 
 _resource_sharer = ResourceSharer()
 stop = _resource_sharer.stop
+
+public.complete(__name__)

@@ -12,7 +12,7 @@ import os
 from multiprocessing import shared_memory
 from typing import Any
 
-from . import _core, session
+from . import _core, public, session
 from .rebound import rebound
 
 __all__ = ["ShareableList", "SharedMemory"]
@@ -96,3 +96,6 @@ class ShareableList(shared_memory.ShareableList):  # type: ignore[type-arg]
     """CPython's, over our memory."""
 
     __init__ = rebound(shared_memory.ShareableList.__init__, SharedMemory=SharedMemory)
+
+
+public.complete(__name__)

@@ -9,6 +9,7 @@ import ctypes
 from multiprocessing.sharedctypes import rebuild_ctype, synchronized, typecode_to_type  # type: ignore[attr-defined]
 from typing import Any
 
+from . import public
 from .region import Block
 from .synchronize import RLock
 
@@ -63,3 +64,6 @@ def _locked(obj: Any, lock: Any, ctx: Any) -> Any:
         message = f"{lock!r} has no method 'acquire'"
         raise AttributeError(message)
     return synchronized(obj, lock, ctx=ctx)
+
+
+public.complete(__name__)

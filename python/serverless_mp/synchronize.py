@@ -10,7 +10,7 @@ from multiprocessing import synchronize
 from multiprocessing.synchronize import RECURSIVE_MUTEX, SEM_VALUE_MAX, SEMAPHORE
 from typing import Any
 
-from . import _core, session, spawning
+from . import _core, public, session, spawning
 
 __all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"]
 
@@ -197,3 +197,6 @@ class Barrier(threading.Barrier):
     def broken(self) -> bool:
         """Whether it is broken."""
         return self._barrier.state()[1]
+
+
+public.complete(__name__)

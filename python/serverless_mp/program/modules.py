@@ -86,9 +86,9 @@ def _own_places() -> tuple[str, ...]:
             names = {name for record in Path(folder).glob("*.dist-info/direct_url.json") for name in _local_names(record)}
             names |= {name for name in config.own_packages() if name}
             found += [os.path.join(folder, name) for name in names]
-    return tuple(
-        form for path in found for form in ((path + os.sep,) if not path.endswith(".py") else (path,))
-    ) + tuple(f"{path}.py" for path in found if not path.endswith(".py"))
+    return tuple(form for path in found for form in ((path + os.sep,) if not path.endswith(".py") else (path,))) + tuple(
+        f"{path}.py" for path in found if not path.endswith(".py")
+    )
 
 
 def _local_names(record: Path) -> set[str]:
@@ -100,4 +100,6 @@ def _local_names(record: Path) -> set[str]:
     except (OSError, ValueError):
         return set()
     tops = {line.partition(",")[0].split("/")[0] for line in lines}
-    return {top for top in tops if top and not top.startswith((".", "__pycache__")) and not top.endswith((".dist-info", ".pth"))}
+    return {
+        top for top in tops if top and not top.startswith((".", "__pycache__")) and not top.endswith((".dist-info", ".pth"))
+    }

@@ -1,0 +1,6 @@
+"""CPython's `multiprocessing.popen_fork` itself, under our name: processes of ours are launched by `popen`."""
+
+import sys
+from multiprocessing import popen_fork
+
+sys.modules[__name__] = popen_fork

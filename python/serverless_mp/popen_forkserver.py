@@ -1,0 +1,6 @@
+"""CPython's `multiprocessing.popen_forkserver` itself, under our name: processes of ours are launched by `popen`."""
+
+import sys
+from multiprocessing import popen_forkserver
+
+sys.modules[__name__] = popen_forkserver

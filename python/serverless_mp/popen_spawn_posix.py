@@ -1,0 +1,6 @@
+"""CPython's `multiprocessing.popen_spawn_posix` itself, under our name: processes of ours are launched by `popen`."""
+
+import sys
+from multiprocessing import popen_spawn_posix
+
+sys.modules[__name__] = popen_spawn_posix
