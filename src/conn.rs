@@ -153,6 +153,14 @@ impl Conn {
                 e.details().unwrap_or(e.code())
             ))),
             Ok(value) => Ok(value),
+            Err(Ended::Failed(Error::Io(e))) if !place.is_tls() && is_no_reply(&e) => {
+                Err(unreachable_store(
+                    place,
+                    &io::Error::other(format!(
+                        "it does not answer as a store; where it speaks TLS, use rediss:// ({e})"
+                    )),
+                ))
+            }
             Err(Ended::Failed(Error::Io(e))) => Err(unreachable_store(place, &e)),
             Err(Ended::Failed(e)) => Err(e),
             Err(_) => Err(unreachable_store(place, &io::ErrorKind::TimedOut.into())),
@@ -199,6 +207,13 @@ impl Conn {
             })),
         }
     }
+}
+
+/// Whether something came that is no reply of a store.
+fn is_no_reply(e: &io::Error) -> bool {
+    e.get_ref()
+        .and_then(|e| e.downcast_ref::<redis::RedisError>())
+        .is_some_and(|e| e.kind() == redis::ErrorKind::Parse)
 }
 
 fn unreachable_store(place: &Place, e: &io::Error) -> Error {

@@ -37,6 +37,12 @@ pub struct Endpoint {
     pub cluster: bool,
 }
 
+impl Place {
+    pub const fn is_tls(&self) -> bool {
+        matches!(self, Self::Tcp { tls: true, .. })
+    }
+}
+
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -210,10 +216,26 @@ fn secure(host: &str, tcp: TcpStream) -> io::Result<StreamOwned<ClientConnection
     let mut stream = StreamOwned::new(session, tcp);
     stream.sock.set_read_timeout(Some(CONNECT))?;
     while stream.conn.is_handshaking() {
-        stream.conn.complete_io(&mut stream.sock)?;
+        stream
+            .conn
+            .complete_io(&mut stream.sock)
+            .map_err(about_tls)?;
     }
     stream.sock.set_read_timeout(None)?;
     Ok(stream)
+}
+
+/// A handshake that something else than TLS has answered.
+fn about_tls(e: io::Error) -> io::Error {
+    let inner = e.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
+    let is_other = matches!(inner, Some(rustls::Error::InvalidMessage(_)))
+        || e.kind() == io::ErrorKind::UnexpectedEof;
+    if is_other {
+        return io::Error::other(format!(
+            "no TLS is spoken there, as rediss:// wants it: redis:// is without ({e})"
+        ));
+    }
+    e
 }
 
 impl Read for Stream {

@@ -224,6 +224,22 @@ fn sweep(p: &Process) -> Result<()> {
     p.settle()
 }
 
+/// Connects to a store once, as a session would.
+pub fn try_store(url: &str) -> Result<()> {
+    let endpoint = Endpoint::parse(url)?;
+    let end = Instant::now() + CONNECT;
+    loop {
+        match Conn::open(&endpoint, &endpoint.first[0]) {
+            Ok(_) => return Ok(()),
+            Err(e) if Instant::now() > end || !matches!(e, Error::Unreachable(_)) => return Err(e),
+            Err(_) => {
+                crate::signals::check()?;
+                std::thread::sleep(TICK);
+            }
+        }
+    }
+}
+
 /// Checks a URL without opening anything.
 pub fn check_url(url: &str) -> Result<()> {
     Endpoint::parse(url).map(|_| ())

@@ -99,6 +99,11 @@ mod _core {
         Ok(heart::check_url(url)?)
     }
 
+    #[pyfunction]
+    fn try_store(py: Python<'_>, url: &str) -> PyResult<()> {
+        Ok(py.detach(|| heart::try_store(url))?)
+    }
+
     /// `size` random bytes from the operating system.
     fn random(size: usize) -> PyResult<Vec<u8>> {
         let mut bytes = vec![0; size];

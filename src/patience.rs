@@ -133,11 +133,11 @@ impl Outage {
             p.set_lost("the store does not answer");
             return p.healthy();
         }
-        if lasts >= TOLD_AFTER && !since.is_told {
+        // One for the program: its workers wait as it does.
+        if lasts >= TOLD_AFTER && !since.is_told && p.session.parent.is_none() {
             since.is_told = true;
             eprintln!(
-                "serverless_mp: process {}: the store at {} ({VARIABLE}) has not answered for {} s; waiting for it, for {} s in all",
-                std::process::id(),
+                "serverless_mp: the store at {} ({VARIABLE}) has not answered for {} s; waiting for it, for {} s in all",
                 p.store.endpoint.first[0],
                 lasts.as_secs(),
                 limit.as_secs(),

@@ -13,11 +13,11 @@ from places import PROGRAMS
 
 
 def test_another_name_is_refused_where_it_cannot_be(run, tmp_path):
-    done = run("--as", "a.b", tmp_path / "program.py")
+    done = run("--as", "a-b", tmp_path / "program.py")
     assert (done.returncode, done.stderr.splitlines()[-1]) == (
         2,
         (
-            "serverless-mp: error: 'a.b' cannot be another name of multiprocessing: must be a top-level package's, such as "
+            "serverless-mp: error: 'a-b' cannot be another name of multiprocessing: must be a package's, such as "
             "'multiprocess'"
         ),
     )

@@ -41,6 +41,7 @@ __all__ = [
     "session_info",
     "settle",
     "tell",
+    "try_store",
     "unbind_name",
 ]
 
@@ -272,6 +273,9 @@ def is_open() -> bool:
 
 def check_url(url: str) -> None:
     """ValueError, with the valid forms, for a URL of a store that cannot be used."""
+
+def try_store(url: str) -> None:
+    """Connects once. ConnectionError, with the reason, where that cannot be done within 4 seconds."""
 
 def open_session(url: str, ttl: int) -> None:
     """Opens a session. `ttl`: milliseconds that its keys outlive this process; 0 in a private store. ValueError for a store

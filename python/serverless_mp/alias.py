@@ -1,4 +1,4 @@
-"""`multiprocessing` under other names: of the packages that are drop-ins for it (`multiprocess`, `billiard`, `fiber`).
+"""`multiprocessing` under other names: of the packages that are drop-ins for it (`multiprocess`, `fiber`, `lithops.multiprocessing`).
 
 They pickle by value what has no name of its own (lambdas, nested functions), and so does everything here once there is one.
 """
@@ -23,10 +23,8 @@ class Alias(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def __init__(self, name: str) -> None:
         """Raises ValueError for what is no name of a package, RuntimeError for one that is imported already."""
-        if not name.isidentifier() or name in {_REAL, __package__}:
-            message = (
-                f"{name!r} cannot be another name of multiprocessing: must be a top-level package's, such as 'multiprocess'"
-            )
+        if not all(part.isidentifier() for part in name.split(".")) or name.partition(".")[0] in {_REAL, __package__}:
+            message = f"{name!r} cannot be another name of multiprocessing: must be a package's, such as 'multiprocess'"
             raise ValueError(message)
         if name in sys.modules:
             message = f"{name} is imported already: serverless_mp.install(as_=[{name!r}]) must come before its first import"
@@ -42,7 +40,12 @@ class Alias(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             del sys.modules[name]
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:  # noqa: ARG002
-        """Of a module that `multiprocessing` has as well."""
+        """Of a module that `multiprocessing` has as well; and of a package that it stands in, if there is no such one."""
+        if self.name.startswith(f"{fullname}."):
+            own = any(
+                find.find_spec(fullname, path) for find in sys.meta_path if find is not self and hasattr(find, "find_spec")
+            )
+            return None if own else ModuleSpec(fullname, None, is_package=True)
         real = self._real(fullname)
         found = importlib.util.find_spec(real) if real is not None else None
         return found and ModuleSpec(fullname, self, is_package=found.submodule_search_locations is not None)
@@ -58,5 +61,7 @@ class Alias(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         module.__spec__ = self._specs.pop(module.__name__)
 
     def _real(self, fullname: str) -> str | None:
-        head, _, rest = fullname.partition(".")
-        return None if head != self.name else f"{_REAL}.{rest}" if rest else _REAL
+        if fullname == self.name:
+            return _REAL
+        rest = fullname.removeprefix(f"{self.name}.")
+        return None if rest == fullname else f"{_REAL}.{rest}"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import stat
 import sys
 import zipfile
 from pathlib import Path
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 CAP = 50 << 20
 _SHOWN = 5
+# Modes in the archive: whoever unpacks it is to read it, and to run what could be run.
+_DIRECTORY, _PROGRAM, _FILE = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755, stat.S_IFREG | 0o644
 
 # And every name that begins with a dot: version control, settings of tools, secrets.
 _SKIPPED_DIRECTORIES = {"__pycache__", "node_modules", "site-packages"}
@@ -45,8 +48,7 @@ class Bundle:
         with zipfile.ZipFile(io.BytesIO(_core.get_blob(self.name))) as archive:
             for info in archive.infolist():
                 path = archive.extract(info, place)
-                if info.external_attr >> 16:
-                    os.chmod(path, info.external_attr >> 16)
+                os.chmod(path, stat.S_IMODE(info.external_attr >> 16))
 
 
 class Unpacked:
@@ -86,6 +88,11 @@ def inherit(bundle: Bundle) -> Unpacked:
     global _inherited  # noqa: PLW0603 - one per process
     _inherited = bundle, bundle.enter()
     return _inherited[1]
+
+
+def here(path: str) -> str | None:
+    """Where a path of the program's machine is on this one; None if it did not come along."""
+    return path if _inherited is None else _inherited[1].translate(path)
 
 
 def original(path: str) -> str:
@@ -152,14 +159,14 @@ def _pack(roots: list[str], trees: dict[str, frozenset[str] | None]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for number, root in enumerate(roots):
-            archive.writestr(zipfile.ZipInfo(f"r{number}/"), b"")
+            archive.writestr(_entry(f"r{number}/", _DIRECTORY), b"")
             for path in _files(root, trees[root]):
                 sizes[path] = os.path.getsize(path)
                 total += sizes[path]
                 if total <= CAP:
-                    info = zipfile.ZipInfo(os.path.join(f"r{number}", os.path.relpath(path, root)))
-                    info.external_attr = (os.stat(path).st_mode & 0o777) << 16
-                    archive.writestr(info, Path(path).read_bytes(), zipfile.ZIP_DEFLATED)
+                    name = os.path.join(f"r{number}", os.path.relpath(path, root))
+                    entry = _entry(name, _PROGRAM if os.access(path, os.X_OK) else _FILE)
+                    archive.writestr(entry, Path(path).read_bytes(), zipfile.ZIP_DEFLATED)
     if total > CAP:
         largest = sorted(sizes, key=lambda path: -sizes[path])[:_SHOWN]
         message = (
@@ -169,6 +176,13 @@ def _pack(roots: list[str], trees: dict[str, frozenset[str] | None]) -> bytes:
         )
         raise ValueError(message)
     return buffer.getvalue()
+
+
+def _entry(name: str, mode: int) -> zipfile.ZipInfo:
+    """Of the archive; without a mode of its own it would be its owner's alone, and a directory closed to him."""
+    entry = zipfile.ZipInfo(name)
+    entry.external_attr = mode << 16
+    return entry
 
 
 def _files(root: str, names: frozenset[str] | None) -> list[str]:

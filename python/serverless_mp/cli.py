@@ -10,72 +10,88 @@ from typing import Any
 from . import config, summary
 
 _USAGE = (
-    "serverless-mp run [--on local|lambda] [--function NAME] [--as NAME] [--summary FILE] "
-    "(script.py | -m module) [arguments ...]"
+    "serverless-mp run [--on local|lambda] [--function NAME] [--workers N] [--as NAME] [--summary FILE] "
+    "(script.py | -m module | -c code | -) [arguments ...]"
 )
-_ACCOUNT = {
-    "deploy": "make or update the Lambda function that processes run in",
-    "destroy": "delete the function, its layer, its role and its log",
-    "status": "what is deployed",
-    "doctor": "compare this environment with what is deployed",
-    "logs": "what the function has logged",
-}
 
 
 def main(argv: list[str] | None = None) -> None:
     """`serverless-mp run script.py arguments...`, and the commands for AWS."""
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(prog="serverless-mp", description="Python's multiprocessing, without walls.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", required=True)
+    _add_run(commands)
+    from .deploy import parsers  # noqa: PLC0415 - not needed to import this module
+
+    parsers.add(commands)
+    options = parser.parse_args(argv)
+    if options.command == "run":
+        _run(parser, options)
+    else:
+        _call_account(options)
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib import metadata  # noqa: PLC0415 - 30 ms that a run need not cost
+
+        parser.exit(message=f"serverless-mp {metadata.version('serverless_mp')}\n")
+
+
+def _add_run(commands: Any) -> None:
     run = commands.add_parser("run", help="run a Python program whose multiprocessing is ours", usage=_USAGE)
     run.add_argument("--on", choices=config.LAUNCHERS, help="where its processes run (default: this machine)")
     run.add_argument("--function", help="the Lambda function that they run in (default: serverless-mp)")
+    run.add_argument("--workers", metavar="N", help="how many workers cpu_count() promises (default: the processors)")
     run.add_argument(
         "--as", dest="names", metavar="NAME", action="append", default=[],
-        help="serve this name as well, of a package that is a drop-in for multiprocessing (multiprocess, billiard, fiber)",
+        help="serve this name as well, of a package that is a drop-in for multiprocessing (multiprocess, fiber, "
+        "lithops.multiprocessing)",
     )  # fmt: skip
     run.add_argument("--summary", metavar="FILE", help="write to FILE, as JSON, which processes ran, where and how")
-    run.add_argument("-m", dest="module", action="store_true", help="the program is a module, as for python -m")
-    run.add_argument("program", help="the script, or with -m the module")
+    form = run.add_mutually_exclusive_group()
+    form.add_argument("-m", dest="form", action="store_const", const="module", help="the program is a module, as for python -m")
+    form.add_argument("-c", dest="form", action="store_const", const="code", help="the program is this text, as for python -c")
+    run.add_argument("program", help="the script, a directory or archive with a __main__.py, or - for standard input")
     run.add_argument("arguments", nargs=argparse.REMAINDER, help="the program's own arguments")
-    _add_account_commands(commands, argv)
-    options = parser.parse_args(argv)
-    if options.command in _ACCOUNT:
-        from .deploy import commands as account  # noqa: PLC0415 - boto3, which a run does not need
 
-        sys.exit(account.call(options))
-    if options.on:
-        os.environ[config.LAUNCHER] = options.on
-    if options.function:
-        os.environ[config.FUNCTION] = options.function
-    if options.summary:
-        os.environ[summary.VARIABLE] = os.path.abspath(options.summary)
+
+def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    settings = {
+        config.LAUNCHER: options.on,
+        config.FUNCTION: options.function,
+        config.WORKERS: options.workers,
+        summary.VARIABLE: options.summary and os.path.abspath(options.summary),
+    }
+    os.environ.update({name: value for name, value in settings.items() if value})
 
     from . import run as runner  # noqa: PLC0415 - only when there is something to run
     from .install import install  # noqa: PLC0415 - the same
 
     try:
         config.check()
+        summary.check()
+        config.try_store()
         install(options.names)
-    except (ValueError, RuntimeError) as e:
+    except (ValueError, RuntimeError, OSError) as e:
         parser.error(str(e))
-    if options.module:
+    if options.form == "module":
         runner.run_module(options.program, options.arguments)
+    elif options.form == "code":
+        runner.run_code(options.program, options.arguments)
+    elif options.program == "-":
+        runner.run_standard_input(options.arguments)
     else:
         runner.run_script(options.program, options.arguments)
 
 
-def _add_account_commands(commands: Any, argv: list[str]) -> None:
-    """Their own parsers where one is wanted; for the list of commands their names are enough."""
-    if not set(argv[:1]) & set(_ACCOUNT):
-        for name, text in _ACCOUNT.items():
-            commands.add_parser(name, help=text)
-        return
+def _call_account(options: argparse.Namespace) -> None:
     try:
-        from .deploy import commands as account  # noqa: PLC0415 - boto3, which a run does not need
+        from .deploy import commands  # noqa: PLC0415 - boto3, which a run does not need
     except ModuleNotFoundError as e:
-        sys.exit(f"serverless-mp: {argv[0]} needs {e.name}: pip install 'serverless_mp[aws]'")
-    account.add_parsers(commands, _ACCOUNT)
+        sys.exit(f"serverless-mp: {options.command} needs {e.name}: pip install 'serverless_mp[aws]'")
+    sys.exit(commands.call(options))
 
 
 if __name__ == "__main__":

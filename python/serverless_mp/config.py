@@ -27,6 +27,11 @@ LAUNCHERS = ("local", "lambda")
 
 # The store notes the count in one digit.
 _MOST_ATTEMPTS = 9
+# Beyond these a number is a mistake: processes, seconds (a month), bytes.
+_MOST_PROCESSES, _MOST_SECONDS, _MOST_BYTES = 100_000, 30 * 86400, 1 << 40
+_PREFIX = "SERVERLESS_MP_"
+# What others set: the summary's file, what a deployment leaves in its function, tests.
+_OTHERS = (f"{_PREFIX}SUMMARY", f"{_PREFIX}DEPLOYED", f"{_PREFIX}TEST_")
 
 
 def redis_url() -> str | None:
@@ -39,22 +44,22 @@ def redis_url() -> str | None:
 
 def workers() -> int:
     """How many workers `cpu_count()` promises: the setting, else the processors of this machine."""
-    return _positive(WORKERS, os.cpu_count() or 1)
+    return _positive(WORKERS, os.cpu_count() or 1, _MOST_PROCESSES)
 
 
 def lease() -> int:
     """Seconds that the keys of a session in an outside store outlive their owner."""
-    return _positive(LEASE, 30)
+    return _positive(LEASE, 30, _MOST_SECONDS)
 
 
 def attempts() -> int:
     """How often a pool's task is begun when its worker dies."""
-    return min(_positive(ATTEMPTS, 2), _MOST_ATTEMPTS)
+    return _positive(ATTEMPTS, 2, _MOST_ATTEMPTS)
 
 
 def large_argument() -> int:
     """Bytes from which on a buffer in a joblib task, or an argument of remote processes, travels once for all."""
-    return _positive(LARGE, 1 << 16)
+    return _positive(LARGE, 1 << 16, _MOST_BYTES)
 
 
 def launcher() -> str:
@@ -73,12 +78,12 @@ def function() -> str:
 
 def packing() -> int:
     """How many processes share an invocation."""
-    return _positive(PACKING, 1)
+    return _positive(PACKING, 1, _MOST_PROCESSES)
 
 
 def start_timeout() -> int:
     """Seconds that a process waits for an invocation while Lambda has none to give."""
-    return _positive(START_TIMEOUT, 300)
+    return _positive(START_TIMEOUT, 300, _MOST_SECONDS)
 
 
 def bill() -> bool:
@@ -92,7 +97,7 @@ def bill() -> bool:
 
 def pipe_size() -> int:
     """Bytes that a pipe or queue holds for one end, about, before its senders wait."""
-    return _positive(PIPE_SIZE, 16 << 20)
+    return _positive(PIPE_SIZE, 16 << 20, _MOST_BYTES)
 
 
 def own_packages() -> list[str]:
@@ -107,7 +112,7 @@ def bucket() -> str | None:
 
 def s3_argument() -> int:
     """Bytes from which on an argument of remote processes goes through the bucket."""
-    return _positive(S3_ARGUMENT, 64 << 20)
+    return _positive(S3_ARGUMENT, 64 << 20, _MOST_BYTES)
 
 
 def place(url: str) -> str:
@@ -134,11 +139,32 @@ def check() -> None:
         setting()
 
 
-def _positive(name: str, default: int) -> int:
+def _positive(name: str, default: int, most: int) -> int:
     text = os.environ.get(name, "")
     if not text:
         return default
-    if not text.isascii() or not text.isdecimal() or int(text) < 1:
-        message = f"{name} is {text!r}; it must be a whole number of 1 or more (or unset: {default})"
+    if not text.isascii() or not text.isdecimal() or len(text) > len(str(most)) or not 1 <= int(text) <= most:
+        message = f"{name} is {text[:50]!r}; it must be a whole number from 1 to {most} (or unset: {default})"
         raise ValueError(message)
     return int(text)
+
+
+def try_store() -> None:
+    """Raises ConnectionError where the store that is to be used does not let us in, RuntimeError where there is none to start."""
+    url = redis_url()
+    if url is not None:
+        _core.try_store(url)
+    else:
+        from . import private  # noqa: PLC0415 - a cycle otherwise
+
+        private.find_server()
+
+
+def unknown() -> list[str]:
+    """Variables that look like settings and are none, each with what may have been meant."""
+    import difflib  # noqa: PLC0415 - rarely needed
+
+    known = {value for value in globals().values() if isinstance(value, str) and value.startswith(_PREFIX) and value != _PREFIX}
+    found = [name for name in os.environ if name.startswith(_PREFIX) and name not in known and not name.startswith(_OTHERS)]
+    close = {name: difflib.get_close_matches(name, known, 1) for name in found}
+    return [f"{name} is no setting" + (f": {close[name][0]} is" if close[name] else "") for name in found]

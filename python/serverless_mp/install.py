@@ -73,8 +73,9 @@ def install(as_: Iterable[str] = ()) -> None:
     if config.launcher() == "lambda":
         # pandarallel hands its workers paths in this directory, if there is such a one; a function would not find them.
         os.environ.setdefault("MEMORY_FS_ROOT", f"{os.devnull}/of-no-function")
-    from . import joblib_backend, loky_context  # noqa: PLC0415 - only where they are wanted
+    from . import executors, joblib_backend, loky_context  # noqa: PLC0415 - only where they are wanted
 
+    executors.install()
     joblib_backend.install()
     loky_context.install()
 
@@ -88,9 +89,10 @@ def _serve_as(names: Iterable[str]) -> None:
 
 def uninstall() -> None:
     """Gives the names back."""
-    from . import imports, joblib_backend, loky_context  # noqa: PLC0415 - only where they are wanted
+    from . import executors, imports, joblib_backend, loky_context  # noqa: PLC0415 - only where they are wanted
 
     imports.forget()
+    executors.uninstall()
     joblib_backend.uninstall()
     loky_context.uninstall()
     while _aliases:

@@ -8,7 +8,10 @@ import json
 import platform
 import sys
 import zlib
+from types import ModuleType
 from typing import Any
+
+from .program import modules
 
 # The function's environment variable in which `serverless-mp deploy` notes what it has deployed.
 VARIABLE = "SERVERLESS_MP_DEPLOYED"
@@ -64,12 +67,11 @@ def _release(version: str) -> list[str]:
 
 def _used_by_program() -> set[str]:
     """Top-level names of the modules that the program's own modules have among their globals, or names from them."""
-    from . import bundle  # noqa: PLC0415 - a cycle otherwise
-
     used = set()
-    for module in bundle.own_modules():
+    own = [sys.modules["__main__"], *modules.own_modules().values()]
+    for module in [one for one in own if isinstance(one, ModuleType)]:
         for value in list(vars(module).values()):
-            origin = value.__name__ if isinstance(value, type(sys)) else getattr(value, "__module__", None)
+            origin = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
             if isinstance(origin, str):
                 used.add(origin.partition(".")[0])
     return used

@@ -7,6 +7,7 @@ worker once more; the parent takes all results that are there at once.
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 import os
 import struct
@@ -19,7 +20,7 @@ from multiprocessing.context import ProcessError
 from multiprocessing.pool import ThreadPool
 from typing import TYPE_CHECKING, Any
 
-from . import _core, config, context, limits, public, reduction, session, spawning
+from . import config, context, _core, limits, main_module, public, reduction, session, spawning
 from .rebound import rebound
 
 if TYPE_CHECKING:
@@ -39,6 +40,12 @@ _HEAD = struct.Struct("=qq")
 _NOBODY = _HEAD.pack(-1, -1)
 
 
+def _post_end(channel: Any) -> None:
+    """Ends whoever reads next; without a store nobody does."""
+    with contextlib.suppress(ConnectionError):
+        channel.post([_NOBODY])
+
+
 def _fail(error: Exception) -> None:
     """In place of a task's function."""
     raise error
@@ -53,7 +60,7 @@ class _Tasks:
     def put(self, task: Any) -> None:
         """A task, or None to end one worker. Waits where too many bytes of tasks are on their way."""
         if task is None:
-            self._channel.post([_NOBODY])
+            _post_end(self._channel)
             return
         data = _dump_task(task)
         self._channel.wait_for_room()
@@ -79,6 +86,7 @@ class _Tasks:
                 return job, i, *reduction.loads(data[_HEAD.size :])
             except Exception as e:  # noqa: BLE001 - of the program's own rules of pickling
                 e.add_note("serverless_mp: the task could not be unpickled in the worker")
+                main_module.explain(e)
                 return job, i, _fail, (e,), {}
 
     def __reduce__(self) -> Any:
@@ -93,7 +101,10 @@ def _dump_task(task: Any) -> bytes:
         function, arguments, options = rest
         if function in (pool.mapstar, pool.starmapstar):  # type: ignore[attr-defined]
             (function, items), options = arguments[0], {}
-            parts = [("the function of the task", function), *((f"item {n} of the chunk", item) for n, item in enumerate(items))]
+            parts = [
+                ("the function of the task", function),
+                *((f"item {n} of the chunk", item) for n, item in enumerate(items)),
+            ]
         else:
             parts = [("the function of the task", function)]
             parts += [(f"argument {n} of the task", argument) for n, argument in enumerate(arguments)]
@@ -118,7 +129,7 @@ class _Results:
     def put(self, result: Any) -> None:
         """In a worker: the result of the task in work. In the parent: None to end the reading thread."""
         if result is None:
-            self._workers.post([_NOBODY])
+            _post_end(self._workers)
             return
         job, i, outcome = result
         try:
@@ -213,6 +224,11 @@ class Pool(pool.Pool):
                 message = (
                     f"{outqueue.failures} workers in a row ended before they had done anything, the last with exit code {code}"
                 )
+                if ctx.get_start_method() != "fork" and code == 1:
+                    message += (
+                        "; under this start method each imports the main module again: what it does beyond defining things "
+                        "must stand below `if __name__ == '__main__':`"
+                    )
                 raise ProcessError(message)
         while True:
             try:
@@ -251,8 +267,10 @@ class Pool(pool.Pool):
         """Takes what stands in the way of a task handler that waits for room."""
         if not isinstance(inqueue, _Tasks):  # a subclass has queues of its own
             return _base_help(inqueue, task_handler, size)
-        while task_handler.is_alive() and inqueue._workers.recv(block=False) is not None:
-            pass
+        with contextlib.suppress(ConnectionError):  # without a store there is no way, and nothing waits
+            while task_handler.is_alive() and inqueue._workers.recv(block=False) is not None:
+                pass
+        return None
 
 
 # It starts its threads with the methods of the class that it finds under its own name.

@@ -20,7 +20,7 @@ from multiprocessing.popen_forkserver import _DupFd  # type: ignore[attr-defined
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-from . import _core, config, fanout, reduction, session, summary, zygote
+from . import _core, config, fanout, main_module, reduction, session, summary, zygote
 
 _alive: tuple[int, int, int] | None = None
 
@@ -119,7 +119,10 @@ class Popen:
     def _record(self, process_obj: Any, remote: dict[str, Any] | None = None) -> bytes:
         from .install import state  # noqa: PLC0415 - a cycle otherwise
 
+        # A debugger's `__main__` may have none.
+        vars(sys.modules["__main__"]).setdefault("__spec__", None)
         preparation = spawn.get_preparation_data(process_obj._name)
+        preparation["main_is_nowhere"] = main_module.has_no_file()
         imports_main = getattr(process_obj, "_import_main", True)
         forks = imports_main and self.method == "fork"
         if forks or not imports_main:
@@ -135,7 +138,10 @@ class Popen:
             ForkingPickler(buffer, pickle.HIGHEST_PROTOCOL).dump(preparation)
             try:
                 if forks:
-                    from .fork import capture  # noqa: PLC0415 - cloudpickle, which the other methods do not need
+                    from . import fork  # noqa: PLC0415 - cloudpickle, which the other methods do not need
+
+                    fork.check_cloudpickle()
+                    from .fork import capture  # noqa: PLC0415 - the same
 
                     capture.dump(process_obj, buffer)
                 else:

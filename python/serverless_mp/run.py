@@ -36,6 +36,24 @@ def run_script(path: str, arguments: list[str]) -> None:
     _guard(lambda: exec(compile(Path(file).read_bytes(), file, "exec", dont_inherit=True), module.__dict__))  # noqa: S102 - what the command is for
 
 
+def run_code(code: str, arguments: list[str]) -> None:
+    """As `python -c code arguments...`."""
+    sys.argv[:] = ["-c", *arguments]
+    _run_text(code, "<string>")
+
+
+def run_standard_input(arguments: list[str]) -> None:
+    """As `python - arguments...`."""
+    sys.argv[:] = ["-", *arguments]
+    _run_text(sys.stdin.read(), "<stdin>")
+
+
+def _run_text(text: str, name: str) -> None:
+    sys.path[0] = ""
+    module = _new_main(None)
+    _guard(lambda: exec(compile(text, name, "exec", dont_inherit=True), module.__dict__))  # noqa: S102 - what the command is for
+
+
 def run_module(name: str, arguments: list[str]) -> None:
     """As `python -m name arguments...`."""
     sys.path[0] = os.getcwd()

@@ -11,6 +11,7 @@ import os
 import re
 import resource
 import shutil
+import sys
 import tempfile
 import threading
 from multiprocessing import util
@@ -69,6 +70,9 @@ def _plain_tmp() -> str | None:
 
 def _open() -> None:
     global _owner, _family, _store  # noqa: PLW0603 - one per process
+    for problem in config.unknown():
+        sys.stderr.write(f"serverless_mp: {problem}\n")
+    config.check()
     url = config.redis_url()
     if url is not None:
         _core.open_session(url, config.lease() * 1000)
@@ -133,6 +137,17 @@ def _raise_file_limit() -> None:
             _raised = ((soft, hard), (hard, hard))
 
 
+def _silence_threads() -> None:
+    """A daemon's thread that goes on until the interpreter ends is not to say that the session was closed before."""
+    hook = threading.excepthook
+
+    def excepthook(arguments: threading.ExceptHookArgs) -> None:
+        if not isinstance(arguments.exc_value, (RuntimeError, ConnectionError)) or _core.is_open():
+            hook(arguments)
+
+    threading.excepthook = excepthook
+
+
 def close() -> None:
     """Ends the session: the keys, the private store, the parent of local workers. The last of the family does."""
     global _store  # noqa: PLW0603 - one per process
@@ -140,6 +155,7 @@ def close() -> None:
         return
     from . import aws, summary, zygote  # noqa: PLC0415 - only where it is needed
 
+    _silence_threads()
     is_last, is_owner = _is_last(), _owner == os.getpid()
     zygote.stop(wait=is_last)
     if is_owner:

@@ -22,6 +22,18 @@ _begun = time.time()
 _started: dict[int, dict[str, Any]] = {}
 
 
+def check() -> None:
+    """Raises ValueError where the file cannot be written: better now than after the run."""
+    path = os.environ.get(VARIABLE)
+    if path:
+        try:
+            with open(path, "a", encoding="utf-8"):
+                pass
+        except OSError as e:
+            message = f"the summary cannot be written to {path}: {e.strerror}"
+            raise ValueError(message) from None
+
+
 def started(job: Any) -> None:
     """Notes a process that this one has started."""
     if VARIABLE in os.environ:

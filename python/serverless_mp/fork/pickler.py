@@ -72,6 +72,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         self.left: int | None = None
         # What was left out: the error of each, by its id.
         self.left_out: dict[int, Exception] = {}
+        self.told: list[str] = []
         self._being_defined: set[type] = set()
 
     def persistent_id(self, obj: Any) -> Any:
@@ -99,6 +100,8 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
             self.left_out[id(obj)] = e
             what = f"{self.subject} ({type(obj).__qualname__})"
             why = f"{what} could not travel to the worker: {type(e).__name__}: {e}"
+            if self.left is None:
+                self.told.append(f"{what}: {e}")
             return Missing, (why, type(obj).__qualname__)
 
     def _reduce(self, obj: Any) -> Any:

@@ -12,6 +12,8 @@ import sys
 import types
 from typing import IO, TYPE_CHECKING, Any
 
+from serverless_mp import bundle
+
 from . import interpreter_state, objects, places
 from .globals import is_a
 from .pickler import GLOBALS, MODULE, OBJECT, Missing
@@ -184,6 +186,7 @@ def _import(name: str, file: str | None) -> None:
     try:
         importlib.import_module(name)
     except ModuleNotFoundError as e:
+        file = None if file is None else bundle.here(file)
         spec = importlib.util.spec_from_file_location(name, file) if file is not None and e.name == name else None
         if spec is None or spec.loader is None:
             raise

@@ -1,0 +1,62 @@
+"""The commands' options, known without the packages that the commands themselves need."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .. import config
+from .settings import ARCHITECTURES, local_architecture, local_runtime
+
+if TYPE_CHECKING:
+    import argparse
+
+HELP = {
+    "deploy": "make or update the Lambda function that processes run in",
+    "destroy": "delete the function, its layer, its role and its log",
+    "status": "what is deployed",
+    "doctor": "compare this environment with what is deployed",
+    "logs": "what the function has logged",
+}
+
+
+def add(commands: Any) -> None:
+    """Adds the commands to the command line."""
+    deploy = commands.add_parser("deploy", help=HELP["deploy"])
+    option = deploy.add_argument
+    _add_function(deploy)
+    option(
+        "--requirements",
+        metavar="FILE",
+        help="the packages that the program's processes import, as for pip; versions are those installed here",
+    )
+    option("--memory", type=int, default=1769, metavar="MB", help="128 to 10240; 1769 is one processor (default: %(default)s)")
+    option(
+        "--timeout", type=int, default=900, metavar="S", help="1 to 900: the longest life of a process (default: %(default)s)"
+    )
+    option(
+        "--runtime", default=local_runtime(), help="a managed runtime, or provided.al2023 (default: this Python's, %(default)s)"
+    )
+    option("--architecture", default=local_architecture(), choices=ARCHITECTURES, help="default: this machine's, %(default)s")
+    option("--subnets", nargs="+", default=[], metavar="ID", help="the subnets of the store's VPC")
+    option("--security-groups", nargs="+", default=[], metavar="ID", help="security groups that the store lets in")
+    option("--role", metavar="ARN", help="a role of yours (default: one is made)")
+    option("--bucket", metavar="NAME", help="an S3 bucket, for packages above 50 MB zipped and for large arguments")
+    option("--environment", nargs="+", default=[], metavar="NAME=VALUE", help="environment variables of the function")
+    option("--strip-tests", action="store_true", help="leave out directories named tests or test, which a few packages need")
+    option("--wheel", metavar="FILE", help="the wheel of serverless_mp (default: from the package index)")
+    option("--in-function", action="store_true", help="the packages go into the function itself, not into a layer")
+    option("--interpreter", metavar="PATH", help="for a custom runtime: the Python that its image or another layer has")
+    option("--glibc", metavar="M.N", help="the C library there, if it is not the managed runtime's")
+    option("--dry-run", action="store_true", help="print what would be done")
+    for name in [name for name in HELP if name != "deploy"]:
+        parser = commands.add_parser(name, help=HELP[name])
+        _add_function(parser)
+        if name == "logs":
+            parser.add_argument("--minutes", type=int, default=10, help="how far back (default: %(default)s)")
+            parser.add_argument("--follow", action="store_true", help="go on until interrupted")
+
+
+def _add_function(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--function", default=config.function(), help=f"its name (default: {config.FUNCTION}, else serverless-mp)"
+    )
