@@ -196,7 +196,8 @@ def _files(root: str, names: frozenset[str] | None) -> list[str]:
             for folder, folders, files in os.walk(path):
                 folders[:] = sorted(name for name in folders if not _is_skipped(os.path.join(folder, name)))
                 found.extend(os.path.join(folder, name) for name in sorted(files) if _travels(name))
-    return [path for path in found if os.path.isfile(path) and os.access(path, os.R_OK)]
+    # A name that is no text cannot stand in the archive.
+    return [path for path in found if path.isprintable() and os.path.isfile(path) and os.access(path, os.R_OK)]
 
 
 def _is_skipped(folder: str) -> bool:

@@ -149,24 +149,26 @@ def _with_our_arrays(theirs: Any) -> Any:
     return get_memmapping_reducers
 
 
-def _our_backend(theirs: type) -> type:
+def _change_backend(theirs: type) -> None:
     """joblib's own class but for its number of workers, where that is configured, and for its arrays' time in the store."""
+    number, start, stop = theirs.effective_n_jobs, theirs.start_call, theirs.stop_call  # type: ignore[attr-defined]
 
     def effective_n_jobs(self: Any, n_jobs: Any) -> Any:
         if n_jobs is not None and n_jobs < 0 and os.environ.get(config.WORKERS):
             n_jobs = max(config.workers() + 1 + n_jobs, 1)
-        return theirs.effective_n_jobs(self, n_jobs)  # type: ignore[attr-defined]
+        return number(self, n_jobs)
 
     def start_call(self: Any) -> None:
         _stored.begin_call()
-        theirs.start_call(self)  # type: ignore[attr-defined]
+        start(self)
 
     def stop_call(self: Any) -> None:
-        theirs.stop_call(self)  # type: ignore[attr-defined]
+        stop(self)
         _stored.end_call()
 
-    methods = {"effective_n_jobs": effective_n_jobs, "start_call": start_call, "stop_call": stop_call}
-    return type(theirs.__name__, (theirs,), methods | {"__module__": theirs.__module__, "__doc__": theirs.__doc__})
+    for method in (effective_n_jobs, start_call, stop_call):
+        _replaced.append((theirs, method.__name__, vars(theirs).get(method.__name__)))
+        setattr(theirs, method.__name__, method)
 
 
 # ---- selecting it ----------------------------------------------------------------------------------------------
@@ -181,8 +183,8 @@ def uninstall() -> None:
     """Gives joblib its own back."""
     while _replaced:
         owner, name, value = _replaced.pop()
-        if isinstance(owner, dict):
-            owner[name] = value
+        if value is None:  # it was inherited
+            delattr(owner, name)
         else:
             setattr(owner, name, value)
 
@@ -194,5 +196,4 @@ def _patch(module: ModuleType) -> None:
         owner.get_memmapping_reducers = _with_our_arrays(owner.get_memmapping_reducers)  # type: ignore[attr-defined]
     for name in ("loky", "multiprocessing"):
         if name in module.BACKENDS:
-            _replaced.append((module.BACKENDS, name, module.BACKENDS[name]))
-            module.BACKENDS[name] = _our_backend(module.BACKENDS[name])
+            _change_backend(module.BACKENDS[name])

@@ -11,7 +11,12 @@ import os
 import signal
 import threading
 from multiprocessing import managers, util
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from . import imports
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 _kill = os.kill
 _getpid = os.getpid
@@ -23,6 +28,18 @@ def take(pid: int) -> None:
     """In a worker: this process is known by this id from now on; a child of its own `fork()` is not."""
     _set(pid)
     os.register_at_fork(after_in_child=lambda: _set(None))
+    imports.when_imported("psutil", _teach_psutil)
+
+
+def _teach_psutil(module: ModuleType) -> None:
+    """It asks the system, which knows this process by another number."""
+    process: Any = vars(module)["Process"]
+    init = process._init
+
+    def _init(self: Any, pid: int | None, **options: Any) -> None:
+        init(self, _getpid() if pid == _own else pid, **options)
+
+    process._init = _init
 
 
 def know(job: Any) -> None:

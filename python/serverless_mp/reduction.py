@@ -7,7 +7,7 @@ over the connection's own socket, here goes beside it, to a process of this mach
 from __future__ import annotations
 
 import io
-from multiprocessing import reduction, resource_sharer
+from multiprocessing import context, reduction, resource_sharer
 from multiprocessing.reduction import DupFd, ForkingPickler, dump, recvfds, register, sendfds
 from typing import Any
 
@@ -38,6 +38,9 @@ def dumps(obj: Any) -> bytes:
 
 def dumps_unexplained(obj: Any) -> bytes:
     """The same, for a caller that knows better what to call it."""
+    # A message, even where a process is just being launched: an object's end may send one then.
+    launching = context.get_spawning_popen()
+    context.set_spawning_popen(None)
     try:
         return bytes(ForkingPickler.dumps(obj))
     except Exception:
@@ -46,6 +49,8 @@ def dumps_unexplained(obj: Any) -> bytes:
         from .fork import capture  # noqa: PLC0415 - cloudpickle, which is rarely needed
 
         return capture.dumps(obj)
+    finally:
+        context.set_spawning_popen(launching)
 
 
 def explain_first(error: BaseException, parts: list[tuple[str, Any]]) -> None:

@@ -105,7 +105,8 @@ def _start(path: str, directory: str) -> tuple[subprocess.Popen[bytes], int]:
         alive_r, alive_w = os.pipe()
         place = str(Path(__file__).parent.parent)
         program = (
-            f"import multiprocessing, sys; sys.path.append({place!r}) if {place!r} not in sys.path else None; "
+            # Its text says what it is to whoever looks for CPython's, as loky's tests do.
+            f"import multiprocessing.forkserver, sys; sys.path.append({place!r}) if {place!r} not in sys.path else None; "
             f"from serverless_mp.zygote import main; "
             f"main({listener.fileno()}, {alive_r}, {path!r}, {directory!r})"
         )

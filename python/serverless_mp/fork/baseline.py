@@ -62,6 +62,8 @@ _NAMES_LEFT_OUT = {
     "warnings": {"filters", "showwarning", "onceregistry"},
 }
 
+# On disk: of so many sets of modules.
+_KEPT = 50
 # Seconds, for modules whose import does not end.
 _LONGEST = 60
 _DEPTH = 4
@@ -89,13 +91,17 @@ def _counts(name: str) -> bool:
     return top not in _LEFT_OUT and name not in {"__main__", "__mp_main__"}
 
 
-def _is_told(module: str, path: places.Path, value: Any) -> bool:
-    """Whether a place of an installed module can hold state of a program."""
-    dotted = ".".join(path)
-    if dotted in _NAMES_LEFT_OUT.get(module, ()) or tools.is_of_tool(value):
-        return False
+def _is_left_out(module: str, dotted: str, value: Any) -> bool:
+    """Whether what stands at a place of an installed module is a process' own, or told by other means."""
+    if (module, dotted) == ("tempfile", "tempdir"):  # which the first question sets; a machine has its own
+        return value in (None, "/tmp", *map(os.environ.get, ("TMPDIR", "TEMP", "TMP")))  # noqa: S108 - not used
+    return dotted in _NAMES_LEFT_OUT.get(module, ()) or tools.is_of_tool(value)
+
+
+def _is_public(module: str, path: places.Path, value: Any) -> bool:
+    """Of the standard library what is private is its own affair; but a function may stand in for one."""
     if any(part.startswith("_") for part in path) and module.partition(".")[0] in sys.stdlib_module_names:
-        return dotted in _REGISTRIES.get(module, ()) or is_a(value, types.FunctionType)
+        return ".".join(path) in _REGISTRIES.get(module, ()) or is_a(value, types.FunctionType)
     return True
 
 
@@ -197,12 +203,12 @@ def digests(names: list[str]) -> dict[str, dict[str, bytes]]:
     for name in names:
         module = sys.modules.get(name)
         if type(module) is types.ModuleType:
-            found[name] = {".".join(path): Digest(value).value for path, value in _told(name, module)}
+            found[name] = {
+                ".".join(path): Digest(value).value
+                for path, value in places.places_of(module)
+                if _is_public(name, path, value) and not _is_left_out(name, ".".join(path), value)
+            }
     return found
-
-
-def _told(name: str, module: Any) -> list[tuple[places.Path, Any]]:
-    return [(path, value) for path, value in places.places_of(module) if _is_told(name, path, value)]
 
 
 # ---- in the program --------------------------------------------------------------------------------------------
@@ -225,8 +231,11 @@ class _Record:
         # Persistent ids, by id, of what other modules may refer to.
         self.owned: dict[int, Any] = {}
         here = set()
-        for path, value in _told(name, module):
-            here.add(".".join(path))
+        for path, value in places.places_of(module):
+            dotted = ".".join(path)
+            here.add(dotted)
+            if _is_left_out(name, dotted, value) or not (dotted in base or _is_public(name, path, value)):
+                continue
             made = Digest(value)
             if not made.is_fixed():
                 self._changing[path] = (value, made)
@@ -255,6 +264,17 @@ class _Record:
     def _differs(self, path: places.Path, made: Digest) -> bool:
         known = self._base.get(".".join(path), b"")
         return known not in (_VOLATILE, made.value)
+
+
+def of_others() -> dict[int, Any]:
+    """Persistent ids, by id, of the own objects of modules that are not compared: each process has its own."""
+    return {
+        id(value): (OBJECT, name, (attribute,), type(value))
+        for name, module in list(sys.modules.items())
+        if type(module) is types.ModuleType and not _counts(name) and name not in {"__main__", "__mp_main__"}
+        for attribute, value in list(vars(module).items())
+        if type(value).__module__ == name
+    }
 
 
 _VOLATILE = b"?"
@@ -305,6 +325,7 @@ def _load(names: list[str]) -> _Baseline:
     if base:
         with contextlib.suppress(OSError):  # a full disk
             cache.write(path, marshal.dumps(base))
+            cache.keep_newest("baseline-", _KEPT)
     return base
 
 

@@ -124,7 +124,7 @@ class _Program:
             owned.update(record.owned)
             self.installed += [(name, path, value) for path, value in record.different().items()]
             self.removed += [(name, tuple(path.split("."))) for path in record.removed]
-        self.owned = owned | self.owned
+        self.owned = baseline.of_others() | owned | self.owned
         self.wanted = _wanted(self.main)
         self.used = _used([self.main, *own.values()])
 

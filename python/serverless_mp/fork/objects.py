@@ -75,6 +75,11 @@ def _rule(kind: type) -> Any:  # noqa: PLR0911 - a case for each kind
     return None
 
 
+def is_of_python(kind: type) -> bool:
+    """Whether a statement of Python has made it."""
+    return bool(kind.__flags__ & _HEAP)
+
+
 def _is_process(kind: type) -> bool:
     return any(base.__qualname__ == "BaseProcess" and base.__module__ == "multiprocessing.process" for base in kind.__mro__)
 

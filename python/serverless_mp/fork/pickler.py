@@ -112,7 +112,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         kind = type(obj)
         if kind is types.BuiltinFunctionType and is_a(obj.__self__, types.ModuleType) and not self._is_by_reference(obj):
             return objects.original, places.home(obj)  # something else stands in its place
-        if id(obj) in self._by_protocol:
+        if self._by_name or id(obj) in self._by_protocol:  # a message is pickled as ever
             return NotImplemented
         if kind is functools._lru_cache_wrapper and not self._is_by_reference(obj):
             return remake_cached, (obj.__wrapped__, obj.cache_parameters())
@@ -136,6 +136,9 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
             return getattr, (types, name)
         if cls in _OF_BUILTINS:
             return type, (_OF_BUILTINS[cls],)
+        if not objects.is_of_python(cls):
+            message = f"{cls!r} is not found under its name"
+            raise pickle.PicklingError(message)
         return definition_of(cls, self._being_defined) or reduce_class(cls) or super().reducer_override(cls)
 
     def _reduce_function(self, function: types.FunctionType) -> Any:

@@ -26,6 +26,7 @@ import cloudpickle
 from serverless_mp import _core, popen, region, spawning
 
 # What is left to read of a file.
+_BY_BYTES: Any = cloudpickle.Pickler.dispatch_table[memoryview]
 _BY_PARTS: Any = cloudpickle.Pickler.dispatch_table[types.CodeType]
 _BY_CONTENT: Any = cloudpickle.Pickler.dispatch_table[io.TextIOWrapper]
 
@@ -237,6 +238,20 @@ def reduce_array(array: Any) -> Any:
     return _remake_view, (kind, array.shape, array.dtype, root, offset, array.strides, array.flags.writeable)
 
 
+def _reduce_memoryview(view: memoryview) -> Any:
+    """One over shared memory stays one; of ordinary memory it is a copy, as a fork makes one."""
+    if not isinstance(view.obj, _core.Region) or not view.c_contiguous:
+        return _BY_BYTES(view)
+    with view.cast("B") as plain, memoryview(view.obj) as whole:
+        start = ctypes.addressof(ctypes.c_char.from_buffer(plain)) - ctypes.addressof(ctypes.c_char.from_buffer(whole))
+        return _remake_memoryview, (view.obj, start, view.nbytes, view.format, view.shape)
+
+
+def _remake_memoryview(region: Any, start: int, size: int, form: str, shape: tuple[int, ...]) -> memoryview:
+    plain = memoryview(region)[start : start + size]
+    return plain.cast(form) if len(shape) == 1 else plain.cast(form, shape)  # type: ignore[call-overload,no-any-return]
+
+
 def _remake_view(kind: Any, *parts: Any) -> Any:
     *where, is_writeable = parts
     array = kind(*where)
@@ -266,6 +281,7 @@ def _reduce_code(code: types.CodeType) -> Any:
 
 REDUCERS: dict[type, Any] = {
     types.CodeType: _reduce_code,
+    memoryview: _reduce_memoryview,
     _thread.LockType: _reduce_lock,
     _thread.RLock: _reduce_rlock,
     weakref.ref: _reduce_reference,

@@ -15,9 +15,12 @@ import sys
 import sysconfig
 import types
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from serverless_mp import config
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _PACKAGE = str(Path(__file__).parent.parent)
 _INSTALLATIONS = frozenset({"site-packages", "dist-packages"})
@@ -43,18 +46,26 @@ def is_own(module: Any) -> bool:
     if spec is not None:  # built in, frozen, or a namespace
         places = [place for place in space.get("__path__", ()) if isinstance(place, str)]
         return bool(places) and not all(map(is_installed, places))
-    # Made by code.
-    return type(module) is types.ModuleType and space.get("__loader__") is None and not _is_below_installed(space)
+    # Made by code: of the program, or of a library, as C extensions do for what they share.
+    return type(module) is types.ModuleType and space.get("__loader__") is None and _is_made_by_program(space)
 
 
 def _is_own_object(thing: Any) -> bool:
-    codes = [getattr(part, "__code__", None) for part in vars(type(thing)).values()]
-    return any(code is not None and not is_installed(code.co_filename) for code in codes)
+    return any(not is_installed(file) for file in _files_of_code(vars(type(thing)).values()))
 
 
-def _is_below_installed(space: dict[str, Any]) -> bool:
-    top = sys.modules.get(str(space.get("__name__")).partition(".")[0])
-    return top is not None and vars(top) is not space and issubclass(type(top), types.ModuleType) and not is_own(top)
+def _is_made_by_program(space: dict[str, Any]) -> bool:
+    values = [value for name, value in space.items() if not (name.startswith("__") and name.endswith("__"))]
+    kinds = [value for value in values if issubclass(type(value), type)]
+    parts = [part for kind in kinds for part in vars(kind).values()]
+    files = _files_of_code([*values, *parts])
+    if files:
+        return any(not is_installed(file) for file in files)
+    return not kinds and not any(issubclass(type(value), types.BuiltinFunctionType) for value in values)
+
+
+def _files_of_code(values: Iterable[Any]) -> list[str]:
+    return [value.__code__.co_filename for value in values if issubclass(type(value), types.FunctionType)]
 
 
 @functools.cache
