@@ -17,6 +17,9 @@ import pytest
 import stores
 from places import STORE
 
+# Some of the programs are tests themselves.
+collect_ignore = ["programs"]
+
 # A shell starts what is to run in the background with Ctrl-C ignored, and the programs of the tests would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -16,10 +16,7 @@ def test_another_name_is_refused_where_it_cannot_be(run, tmp_path):
     done = run("--as", "a-b", tmp_path / "program.py")
     assert (done.returncode, done.stderr.splitlines()[-1]) == (
         2,
-        (
-            "serverless-mp: error: 'a-b' cannot be another name of multiprocessing: must be a package's, such as "
-            "'multiprocess'"
-        ),
+        ("serverless-mp: error: 'a-b' cannot be another name of multiprocessing: must be a package's, such as 'multiprocess'"),
     )
     with pytest.raises(RuntimeError, match="json is imported already: serverless_mp.install"):
         serverless_mp.install(as_=["json"])

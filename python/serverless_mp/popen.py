@@ -21,6 +21,7 @@ from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from . import _core, config, fanout, main_module, reduction, session, summary, zygote
+from .program import modules
 
 _alive: tuple[int, int, int] | None = None
 
@@ -34,6 +35,7 @@ class Popen:
     def __init__(self, process_obj: Any, method: str | None = None) -> None:
         util._flush_std_streams()  # type: ignore[attr-defined]
         session.ensure()
+        modules.note_imports_that_start_processes()
         self.returncode: int | None = None
         self._fds: list[int] = []
         self._holds: list[tuple[str, int]] = []

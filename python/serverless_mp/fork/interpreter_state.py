@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _STREAMS = ("stdout", "stderr")
 _CLOSED = "closed"
+_OF_SYS = ("tracebacklimit", "ps1", "ps2", "breakpointhook", "dont_write_bytecode")
+_OF_DIALECT = ("delimiter", "quotechar", "escapechar", "doublequote", "skipinitialspace", "lineterminator", "quoting", "strict")
 _HOOKS = (
     (sys, "excepthook", "__excepthook__"),
     (sys, "unraisablehook", "__unraisablehook__"),
@@ -118,6 +120,70 @@ def _set_warnings(value: Any) -> None:
     warnings._filters_mutated()  # type: ignore[attr-defined]
 
 
+def _get_encodings() -> Any:
+    found = {name: getattr(sys, f"__{name}__") for name in _STREAMS}
+    return {
+        name: (stream.encoding, stream.errors, stream.line_buffering)
+        for name, stream in found.items()
+        if stream is not None and not stream.closed
+    }
+
+
+def _set_encodings(value: dict[str, tuple[str, str, bool]]) -> None:
+    for name, (encoding, errors, line_buffering) in value.items():
+        stream = getattr(sys, f"__{name}__")
+        if stream is not None and (stream.encoding, stream.errors) != (encoding, errors):
+            stream.reconfigure(encoding=encoding, errors=errors, line_buffering=line_buffering)
+
+
+def _get_own() -> Any:
+    found = {name: getattr(sys, name) for name in _OF_SYS if hasattr(sys, name)}
+    return found | {"stack_size": threading.stack_size(), "name": threading.current_thread().name}
+
+
+def _set_own(value: dict[str, Any]) -> None:
+    threading.stack_size(value.pop("stack_size"))
+    threading.main_thread().name = value.pop("name")
+    for name, one in value.items():
+        if not isinstance(one, Missing):
+            setattr(sys, name, one)
+
+
+def _get_dialects() -> Any:
+    csv: Any = sys.modules["_csv"]
+    known = {name: csv.get_dialect(name) for name in csv.list_dialects() if name not in {"excel", "excel-tab", "unix"}}
+    return {name: {part: getattr(one, part) for part in _OF_DIALECT} for name, one in known.items()} or None
+
+
+def _set_dialects(value: dict[str, dict[str, Any]]) -> None:
+    import csv  # noqa: PLC0415 - only where the program has it
+
+    for name, parts in value.items():
+        csv.register_dialect(name, **parts)
+
+
+def _get_faults() -> Any:
+    return sys.modules["faulthandler"].is_enabled() or None
+
+
+def _set_faults(_: bool) -> None:
+    import faulthandler  # noqa: PLC0415 - only where the program has it
+
+    faulthandler.enable()
+
+
+def _get_policy() -> Any:
+    policy = sys.modules["asyncio.events"]._event_loop_policy
+    return policy if type(policy).__module__.partition(".")[0] != "asyncio" else None
+
+
+def _set_policy(value: Any) -> None:
+    if value is not None:
+        import asyncio  # noqa: PLC0415 - only where the program has it
+
+        asyncio.set_event_loop_policy(value)
+
+
 def _get_streams() -> Any:
     streams = {name: getattr(sys, name) for name in _STREAMS}
     changed = {
@@ -156,13 +222,16 @@ def _set_handler(name: str, handler: Any) -> None:
 def _get_decimal() -> Any:
     import decimal  # noqa: PLC0415 - loaded already
 
-    return decimal.getcontext()
+    return decimal.getcontext(), decimal.DefaultContext
 
 
 def _set_decimal(value: Any) -> None:
     import decimal  # noqa: PLC0415 - only where the program has it
 
-    decimal.setcontext(value)
+    current, default = value
+    decimal.setcontext(current)
+    for part in ("prec", "rounding", "Emin", "Emax", "capitals", "clamp"):
+        setattr(decimal.DefaultContext, part, getattr(default, part))
 
 
 def _get_numpy() -> Any:
@@ -287,7 +356,12 @@ def _set_django(_: bool) -> None:
 
 # Of each: how it is read and how it is set, and the module without which it is as ever.
 _SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], None], str | None]] = {
+    "encodings": (_get_encodings, _set_encodings, None),
     "streams": (_get_streams, _set_streams, None),
+    "sys": (_get_own, _set_own, None),
+    "dialects": (_get_dialects, _set_dialects, "_csv"),
+    "faulthandler": (_get_faults, _set_faults, "faulthandler"),
+    "asyncio": (_get_policy, _set_policy, "asyncio.events"),
     "logging": (_get_logging, _set_logging, "logging"),
     "warnings": (_get_warnings, _set_warnings, "warnings"),
     "hooks": (_get_hooks, _set_hooks, None),

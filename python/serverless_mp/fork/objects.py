@@ -10,6 +10,7 @@ import collections
 import copyreg
 import enum
 import functools
+import io
 import sys
 import threading
 import types
@@ -30,6 +31,11 @@ _COUNTED = ("multiprocessing", "serverless_mp", "ctypes", "_ctypes", "weakref", 
 _CONTAINERS: tuple[type, ...] = (collections.OrderedDict, collections.defaultdict, dict, list, set, collections.deque)
 _VALUES: tuple[type, ...] = (tuple, frozenset, str, bytes, int, float, complex)
 _EXCEPTION_SIZE = BaseException.__basicsize__
+# Bases made by C that keep nothing that matters but attributes: of streams, and of what each thread has for itself.
+_MADE_BY_NEW: tuple[type, ...] = (io.IOBase, threading.local)
+_WITH_STATE_IN_C: tuple[type, ...] = (io.StringIO, io.BytesIO, io.FileIO, io.BufferedIOBase, io.TextIOWrapper)
+# In the place of attributes: a dictionary that is its own.
+_SELF = "<self>"
 
 # What each class is made of: how its objects are written, by the kinds below; None: by their protocol.
 _kinds: dict[type, Any] = {}
@@ -46,20 +52,23 @@ def _rule_of(kind: type) -> Any:
     try:
         return _kinds[kind]
     except KeyError:
-        has_reducer = any(kind in table for table in (REDUCERS, ForkingPickler._extra_reducers, copyreg.dispatch_table))  # type: ignore[attr-defined]
-        _kinds[kind] = None if has_reducer else _rule(kind)
+        has_reducer = kind in REDUCERS or kind in ForkingPickler._extra_reducers  # type: ignore[attr-defined]
+        has_rule = kind in copyreg.dispatch_table and not _is_own(kind)
+        _kinds[kind] = None if has_reducer or has_rule else _rule(kind)
         return _kinds[kind]
 
 
 def _rule(kind: type) -> Any:  # noqa: PLR0911 - a case for each kind
-    if not kind.__flags__ & _HEAP or is_a(kind, enum.EnumMeta):
+    if is_a(kind, enum.EnumMeta):
         return None
+    if not kind.__flags__ & _HEAP:
+        return _reduce_exception if issubclass(kind, BaseException) else None
     lineage = [base for base in kind.__mro__ if base.__flags__ & _HEAP]
     if any(base.__module__.partition(".")[0] in _COUNTED for base in lineage) and not _is_process(kind):
         return None
     for base in lineage:
         if any(rule in vars(base) for rule in _RULES):
-            if modules.is_own(sys.modules.get(base.__module__)) or base.__module__ == "__main__":
+            if _is_own(base):
                 break
             return None
     if kind.__basicsize__ == object.__basicsize__ + _own_size(kind):
@@ -70,9 +79,13 @@ def _rule(kind: type) -> Any:  # noqa: PLR0911 - a case for each kind
     for base in _VALUES:
         if issubclass(kind, base):
             return _reduce_value
-    if issubclass(kind, BaseException) and kind.__basicsize__ == _EXCEPTION_SIZE + _own_size(kind, BaseException):
+    if issubclass(kind, BaseException):
         return _reduce_exception
-    return None
+    return _reduce_made if issubclass(kind, _MADE_BY_NEW) and not issubclass(kind, _WITH_STATE_IN_C) else None
+
+
+def _is_own(kind: type) -> bool:
+    return kind.__module__ == "__main__" or modules.is_own(sys.modules.get(kind.__module__))
 
 
 def is_of_python(kind: type) -> bool:
@@ -113,13 +126,16 @@ def _state(obj: Any, kind: type) -> tuple[dict[str, Any], list[tuple[int, str, A
             slots.append((number, name, vars(kind.__mro__[number])[name].__get__(obj)))
         except AttributeError:  # not set
             continue
-    return attributes(obj), slots
+    is_own_dictionary = issubclass(kind, dict) and getattr(obj, "__dict__", None) is obj
+    return _SELF if is_own_dictionary else attributes(obj), slots
 
 
 def fill(obj: Any, state: tuple[dict[str, Any], list[tuple[int, str, Any]]]) -> None:
     """Sets its attributes and slots."""
     kept, slots = state
-    if kept:
+    if kept == _SELF:
+        object.__setattr__(obj, "__dict__", obj)
+    elif kept:
         object.__getattribute__(obj, "__dict__").update(kept)
     for number, name, value in slots:
         vars(type(obj).__mro__[number])[name].__set__(obj, value)
@@ -127,6 +143,10 @@ def fill(obj: Any, state: tuple[dict[str, Any], list[tuple[int, str, Any]]]) -> 
 
 def _reduce_plain(obj: Any, kind: type) -> Any:
     return make, (kind,), _state(obj, kind), None, None, fill
+
+
+def _reduce_made(obj: Any, kind: type) -> Any:
+    return kind.__new__, (kind,), _state(obj, kind), None, None, fill
 
 
 def _reduce_thread(obj: Any, kind: type) -> Any:
@@ -247,8 +267,13 @@ def _make_value(base: Any, kind: type, plain: Any) -> Any:
 
 
 def _reduce_exception(obj: Any, kind: type) -> Any:
+    """With what it is linked to. One with fields in C (OSError) is made as it says itself."""
     linked = (obj.__cause__, obj.__context__, obj.__suppress_context__)
-    return _make_exception, (kind, BaseException.args.__get__(obj)), (_state(obj, kind), linked), None, None, _fill_exception  # type: ignore[attr-defined]
+    if kind.__basicsize__ == _EXCEPTION_SIZE + _own_size(kind, BaseException):
+        made: Any = (_make_exception, (kind, BaseException.args.__get__(obj)))  # type: ignore[attr-defined]
+    else:
+        made = BaseException.__reduce__(obj)[:2] if type(obj).__reduce__ is BaseException.__reduce__ else obj.__reduce__()[:2]
+    return *made, (_state(obj, kind), linked), None, None, _fill_exception
 
 
 def _make_exception(kind: type, arguments: tuple[Any, ...]) -> Any:
@@ -256,7 +281,9 @@ def _make_exception(kind: type, arguments: tuple[Any, ...]) -> Any:
 
 
 def _fill_exception(obj: BaseException, state: Any) -> None:
-    own, (obj.__cause__, obj.__context__, obj.__suppress_context__) = state
+    own, (cause, obj.__context__, is_suppressed) = state
+    obj.__cause__ = cause
+    obj.__suppress_context__ = is_suppressed
     fill(obj, own)
 
 
@@ -287,6 +314,8 @@ def _step(found: Any, step: str, steps: Any) -> Any:
         return _cell(found, next(steps)).cell_contents
     if step == places.TYPE:
         return type(found)
+    if step == places.MEMBER:
+        return found._member_map_[next(steps)]
     if step == places.ATTRIBUTES:
         return vars(found)
     if step in _FUNCTION_PARTS:
@@ -342,6 +371,12 @@ def original(module: str, name: str) -> Any:
     if module not in sys.modules:
         __import__(module)
     return find(module, path)
+
+
+def module(name: str) -> types.ModuleType:
+    """One of a class of its own."""
+    __import__(name)
+    return sys.modules[name]
 
 
 def find_or_make_function(

@@ -112,6 +112,8 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         kind = type(obj)
         if kind is types.BuiltinFunctionType and is_a(obj.__self__, types.ModuleType) and not self._is_by_reference(obj):
             return objects.original, places.home(obj)  # something else stands in its place
+        if kind is not types.ModuleType and issubclass(kind, types.ModuleType) and sys.modules.get(obj.__name__) is obj:
+            return objects.module, (obj.__name__,)
         if self._by_name or id(obj) in self._by_protocol:  # a message is pickled as ever
             return NotImplemented
         if kind is functools._lru_cache_wrapper and not self._is_by_reference(obj):

@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 Path = tuple[str, ...]
 
 # Steps of a path that are no attributes.
-CELL, DEFAULTS, KWDEFAULTS, ATTRIBUTES, TYPE = "<cell>", "<defaults>", "<kwdefaults>", "<attributes>", "<type>"
+CELL, DEFAULTS, KWDEFAULTS, ATTRIBUTES, TYPE, MEMBER = (
+    "<cell>",
+    "<defaults>",
+    "<kwdefaults>",
+    "<attributes>",
+    "<type>",
+    "<member>",
+)
 
 # A worker's own: what every import sets.
 _OF_IMPORT = {
@@ -39,6 +46,17 @@ _FUNCTIONS = (types.FunctionType, staticmethod, classmethod, property, functools
 # Wrapped functions whose content is a cache.
 _CACHES = (functools._lru_cache_wrapper, functools.cached_property)
 
+_OF_ENUM = {"_member_names_", "_member_map_", "_member_type_", "_value2member_map_", "_unhashable_values_", "_use_args_"}
+_OF_ENUM |= {
+    "_new_member_",
+    "_value_repr_",
+    "_generate_next_value_",
+    "_hashable_values_",
+    "_unhashable_values_map_",
+    "_sort_order_",
+}
+_OF_ENUM |= {"_all_bits_", "_boundary_", "_flag_mask_", "_inverted_", "_singles_mask_", "_ignore_", "_order_"}
+_OF_MEMBER = {"_value_", "_name_", "__objclass__", "_sort_order_", "_inverted_"}
 _CODE = (types.FunctionType, types.BuiltinFunctionType, type, types.ModuleType)
 # Steps of a path: decorators seldom stand higher, and functions may know one another.
 _DEEPEST = 10
@@ -100,14 +118,22 @@ def _inner(value: Any) -> list[types.FunctionType]:
 def _places_of_class(
     module: str, path: Path, cls: type, is_made_by: Callable[[Any], bool] | None
 ) -> Iterator[tuple[Path, Any]]:
-    is_enum = is_a(cls, enum.EnumMeta)
+    members = cls._member_map_ if is_a(cls, enum.EnumMeta) else {}  # type: ignore[attr-defined]
+    if is_made_by is not None:
+        for name, member in members.items():
+            yield (*path, MEMBER, name, ATTRIBUTES), {key: kept for key, kept in vars(member).items() if key not in _OF_MEMBER}
+        if isinstance(cls.__doc__, str):
+            yield (*path, "__doc__"), cls.__doc__
     for attribute, value in list(vars(cls).items()):
         if is_a(value, _OF_CLASS) or attribute in _OF_IMPORT:
             continue
         is_function = is_a(value, _FUNCTIONS)
         # What decorators and metaclasses keep under names of their own is made by the statement.
         if not is_function and (
-            is_enum or (attribute.startswith("__") and attribute.endswith("__")) or attribute == "_abc_impl"
+            attribute in members
+            or attribute in _OF_ENUM
+            or (attribute.startswith("__") and attribute.endswith("__"))
+            or attribute == "_abc_impl"
         ):
             continue
         yield from _places(module, (*path, attribute), value, is_made_by)

@@ -13,6 +13,8 @@ import functools
 import io
 import marshal
 import os
+import re
+import struct
 import sys
 import tempfile
 import threading
@@ -24,6 +26,8 @@ from typing import Any
 import cloudpickle
 
 from serverless_mp import _core, popen, region, spawning
+
+from .globals import attributes
 
 # What is left to read of a file.
 _BY_BYTES: Any = cloudpickle.Pickler.dispatch_table[memoryview]
@@ -117,7 +121,9 @@ def _reduce_database(connection: Any) -> Any:
         message = "an open database cannot go to a process on another machine"
         raise TypeError(message)
     path = next((row[2] for row in connection.execute("PRAGMA database_list") if row[1] == "main"), "")
-    content = None if path else connection.serialize()
+    content = None
+    if not path and connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+        content = connection.serialize()
     return _remake_database, (path, content, connection.isolation_level, connection.row_factory)
 
 
@@ -183,17 +189,28 @@ def _reduce_writer(file: Any) -> Any:
     return type(file), (file.raw,)
 
 
+def _closed_file(name: Any, mode: str) -> io.TextIOWrapper:
+    file = io.TextIOWrapper(io.BytesIO())
+    file.mode = mode  # type: ignore[misc]
+    file.close()
+    file.__dict__["name"] = name
+    return file
+
+
 def _reduce_text_file(file: io.TextIOWrapper) -> Any:
+    if file.closed and file not in (sys.__stdin__, sys.__stdout__, sys.__stderr__):
+        return _closed_file, (getattr(file.buffer, "name", None), getattr(file, "mode", "r"))
     for name in ("__stdin__", "__stdout__", "__stderr__"):
         if file is getattr(sys, name):
             return getattr, (sys, name)
     if not _is_local_launch():
         return _BY_CONTENT(file)
     options = (file.encoding, file.errors, None, file.line_buffering, file.write_through)
-    if isinstance(file.buffer, io.BufferedReader) and file.seekable():
-        return _remake_text_reader, (file.buffer, options, file.tell())
+    if file.readable() and file.seekable():
+        file.flush()
+        return _remake_text_reader, (file.buffer, options, file.tell()), dict(vars(file))
     file.flush()
-    return io.TextIOWrapper, (file.buffer, *options)
+    return io.TextIOWrapper, (file.buffer, *options), dict(vars(file))
 
 
 def _remake_text_reader(buffer: io.BufferedReader, options: Any, place: int) -> io.TextIOWrapper:
@@ -210,6 +227,8 @@ def _reduce_temporary_file(file: Any) -> Any:
 # ---- arrays over shared memory ---------------------------------------------------------------------------------
 
 
+# Bytes.
+_SMALL = 64 << 20
 _CTYPES: Any = ctypes._SimpleCData.__base__
 
 
@@ -217,7 +236,11 @@ def reduce_array(array: Any) -> Any:
     """How a numpy array is rebuilt over the shared memory, or the file, that it is a view of; None for any other object."""
     kind = type(array)
     if kind.__module__ != "numpy" or kind.__name__ not in {"ndarray", "memmap"}:
-        return None
+        base = next((one for one in kind.__mro__ if one.__module__ == "numpy" and one.__name__ == "ndarray"), None)
+        if base is None or not attributes(array):
+            return None
+        make, arguments, state = array.__reduce__()
+        return make, arguments, (state, attributes(array)), None, None, _fill_array
     if kind.__name__ == "memmap":
         if not _is_local_launch() or type(array.base).__name__ != "mmap" or array.filename is None:
             return None
@@ -232,6 +255,8 @@ def reduce_array(array: Any) -> Any:
         address = ctypes.addressof(ctypes.c_char.from_buffer(root))
     elif hasattr(root, "_wrapper") and isinstance(root, _CTYPES):
         address = ctypes.addressof(root)
+    elif type(root) is kind and root is not array and not array.dtype.hasobject and _is_worth_sharing(array, root):
+        address = root.__array_interface__["data"][0]
     else:
         return None
     offset = array.__array_interface__["data"][0] - address
@@ -250,6 +275,17 @@ def _reduce_memoryview(view: memoryview) -> Any:
 def _remake_memoryview(region: Any, start: int, size: int, form: str, shape: tuple[int, ...]) -> memoryview:
     plain = memoryview(region)[start : start + size]
     return plain.cast(form) if len(shape) == 1 else plain.cast(form, shape)  # type: ignore[call-overload,no-any-return]
+
+
+def _is_worth_sharing(array: Any, root: Any) -> bool:
+    """Whether a view of another array travels with all of that: a small part of a large one is a copy."""
+    return root.nbytes <= max(8 * array.nbytes, _SMALL)
+
+
+def _fill_array(array: Any, content: tuple[Any, dict[str, Any]]) -> None:
+    state, kept = content
+    array.__setstate__(state)
+    vars(array).update(kept)
 
 
 def _remake_view(kind: Any, *parts: Any) -> Any:
@@ -271,6 +307,24 @@ def _fill_cell(cell: types.CellType, content: tuple[Any]) -> None:
     cell.cell_contents = content[0]
 
 
+def _reduce_method(method: types.MethodType) -> Any:
+    # Whatever its object has under the function's name.
+    return types.MethodType, (method.__func__, method.__self__)
+
+
+def _reduce_struct(one: struct.Struct) -> Any:
+    return struct.Struct, (one.format,)
+
+
+def _reduce_match(match: re.Match[Any]) -> Any:
+    return _remake_match, (match.re, match.string, match.pos, match.endpos, match.span())
+
+
+def _remake_match(pattern: Any, text: Any, start: int, end: int, span: tuple[int, int]) -> Any:
+    found = next((one for one in pattern.finditer(text, start, end) if one.span() == span), None)
+    return found or pattern.fullmatch(text, *span)
+
+
 def _reduce_code(code: types.CodeType) -> Any:
     """As it is, with the file that tracebacks name."""
     try:
@@ -282,6 +336,9 @@ def _reduce_code(code: types.CodeType) -> Any:
 REDUCERS: dict[type, Any] = {
     types.CodeType: _reduce_code,
     memoryview: _reduce_memoryview,
+    types.MethodType: _reduce_method,
+    struct.Struct: _reduce_struct,
+    re.Match: _reduce_match,
     _thread.LockType: _reduce_lock,
     _thread.RLock: _reduce_rlock,
     weakref.ref: _reduce_reference,

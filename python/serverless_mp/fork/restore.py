@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.machinery
 import importlib.util
 import io
 import os
@@ -90,8 +91,11 @@ class _Rebuilding:
         self._process = process
 
     def _take_modules(self, _: None, plan: dict[str, Any]) -> None:
+        main = vars(sys.modules["__main__"])
+        if plan["main_known_as"] is not None:
+            main["__spec__"] = importlib.machinery.ModuleSpec(plan["main_known_as"], None, origin=main.get("__file__"))
         for name, file in plan["made"].items():
-            _make_module(name, file)
+            _make_module(name, file, name)
         with _silence():
             for name, file in plan["imported"].items():
                 with contextlib.suppress(BaseException):  # what needs it says so
@@ -130,6 +134,12 @@ class _Rebuilding:
         if place[0] == "__main__":  # where a definition may have put another one
             objects.put(*place, own)
 
+    def _take_registered(self, _: None, classes: list[tuple[Any, list[type]]]) -> None:
+        for cls, others in classes:
+            for other in others:
+                with contextlib.suppress(Exception):
+                    cls.register(other)
+
     def _take_state(self, name: str, value: Any) -> None:
         interpreter_state.take(name, value)
 
@@ -145,12 +155,14 @@ def _count_memo(piece: bytes) -> int:
     return sum(code.name == "MEMOIZE" for code, _, _ in pickletools.genops(piece))
 
 
-def _make_module(name: str, file: str | None) -> None:
-    """A module without content, which comes by value."""
+def _make_module(name: str, file: str | None, known_as: str | None = None) -> None:
+    """A module without content, which comes by value. `known_as`: the name in its specification."""
     module = types.ModuleType(name)
     module.__dict__["__builtins__"] = sys.modules["builtins"]
     if file is not None:
         module.__file__ = file
+    if known_as is not None:
+        module.__spec__ = importlib.machinery.ModuleSpec(known_as, None, origin=file)
     sys.modules[name] = module
     above, _, own = name.rpartition(".")
     if above in sys.modules:

@@ -8,6 +8,7 @@ installed from a local directory, or are named by `SERVERLESS_MP_OWN_PACKAGES`.
 from __future__ import annotations
 
 import functools
+import io
 import json
 import os
 import site
@@ -33,6 +34,24 @@ def own_modules() -> dict[str, Any]:
     What stands for a module in `sys.modules` may be any object.
     """
     return {name: module for name, module in list(sys.modules.items()) if name not in _NOT_IMPORTED and is_own(module)}
+
+
+def is_being_imported(module: Any) -> bool:
+    """Whether its import has not ended."""
+    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
+
+
+def note_imports_that_start_processes() -> None:
+    """To be called when a process is started: a worker that imported these modules would start it once more."""
+    _starting.update(name for name, module in own_modules().items() if is_being_imported(module))
+
+
+def starts_processes(name: str) -> bool:
+    """Whether its import did."""
+    return name in _starting
+
+
+_starting: set[str] = set()
 
 
 def is_own(module: Any) -> bool:
@@ -102,12 +121,21 @@ def _own_places() -> tuple[str, ...]:
     )
 
 
+# The program may have put something else in its place when this is called.
+_open = io.open
+
+
+def _read(path: Path) -> str:
+    with _open(path, encoding="utf-8") as f:
+        return f.read()
+
+
 def _local_names(record: Path) -> set[str]:
     """The packages and modules of a distribution that was installed from a directory."""
     try:
-        if "dir_info" not in json.loads(record.read_text(encoding="utf-8")):
+        if "dir_info" not in json.loads(_read(record)):
             return set()
-        lines = record.with_name("RECORD").read_text(encoding="utf-8").splitlines()
+        lines = _read(record.with_name("RECORD")).splitlines()
     except (OSError, ValueError):
         return set()
     tops = {line.partition(",")[0].split("/")[0] for line in lines}

@@ -1,0 +1,129 @@
+"""Programs from the field, each of which once gave another result here: what they print on CPython they print on ours.
+
+By two doors: `serverless-mp run`, and `import serverless_mp as mp` in place of their own import.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipapp
+
+import pytest
+
+from places import PROGRAMS
+
+FIELD = PROGRAMS / "field"
+WHOLE_LINE = "import multiprocessing as mp\n"
+CASES = [
+    "blocked_signal.py",
+    "fork_dynamic_import.py",
+    "fork_getstate.py",
+    "fork_local_class/main.py",
+    "fork_metaclass_property.py",
+    "fork_patched_method/main.py",
+    "fork_places/main.py",
+    "fork_slots_kinds.py",
+    "fork_slots_pool.py fork",
+    "fork_slots_pool.py spawn",
+    "fork_unrelated_global.py",
+    "limits_after_first_process.py",
+    "limits_before.py",
+    "lock_release_target.py",
+    "many_processes.py",
+    "many_threads.py",
+    "own_os_fork.py",
+    "own_os_fork_pool.py pool executor",
+    "own_os_fork_pool.py joined process",
+    "own_os_fork_pool.py queue pool",
+    "pool_task_with_dead_proxy.py",
+    "process_object_to_process.py",
+    "psutil_kills_children.py",
+    "spawn_atexit.py",
+    "spawn_by_import.py",
+    "stdin_descriptor.py",
+    "waits_that_are_no_number.py",
+    "with_joblib/context_backend.py fork",
+    "with_joblib/context_backend.py spawn",
+    "with_joblib/dropped_generator.py",
+    "with_joblib/initializer.py",
+    "with_joblib/two_threads.py",
+]
+
+
+def execute(command, folder):
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=90, check=False, input="first line\n",
+        env={**os.environ, "PYTHONHASHSEED": "0"},
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+def compare(plain, ours, folder):
+    folders = [folder / name for name in ("plain", "ours")]
+    for one in folders:
+        one.mkdir()
+    (*expected, _), (*got, err) = execute(plain, folders[0]), execute(ours, folders[1])
+    assert got == expected, err
+
+
+RUN = [sys.executable, "-m", "serverless_mp", "run"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_by_the_command(case, tmp_path):
+    program, *arguments = case.split()
+    compare([sys.executable, FIELD / program, *arguments], [*RUN, FIELD / program, *arguments], tmp_path)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if WHOLE_LINE in (FIELD / case.split()[0]).read_text()])
+def test_by_the_import(case, tmp_path):
+    program, *arguments = case.split()
+    changed = shutil.copytree((FIELD / program).parent, tmp_path / "changed") / os.path.basename(program)
+    changed.write_text(changed.read_text().replace(WHOLE_LINE, "import serverless_mp as mp\n", 1))
+    compare([sys.executable, FIELD / program, *arguments], [sys.executable, changed, *arguments], tmp_path)
+
+
+def test_an_archive_by_a_relative_path(tmp_path):
+    for name in ("plain", "ours"):
+        (tmp_path / name).mkdir()
+        zipapp.create_archive(FIELD / "fork_zipapp", tmp_path / name / "app.pyz")
+    plain = execute([sys.executable, "app.pyz"], tmp_path / "plain")
+    ours = execute([*RUN, "app.pyz"], tmp_path / "ours")
+    assert ours == plain
+
+
+def test_modules_of_tests(run):
+    done = run("-m", "pytest", "-q", "-p", "no:cacheprovider", FIELD / "fork_pytest", cwd=FIELD)
+    assert "7 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_an_installed_program(tmp_path):
+    """From its checkout, and installed from its directory: the state of its modules arrives in both."""
+    package = tmp_path / "project" / "settings_of"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "config.py").write_text("LEVEL = 0\nNAMES = []\n\n\ndef look(_):\n    return LEVEL, NAMES\n")
+    (package / "__main__.py").write_text(
+        "import multiprocessing as mp\nfrom settings_of import config\n"
+        "config.LEVEL = 3\nconfig.NAMES.append('x')\n"
+        "with mp.get_context('fork').Pool(1) as pool:\n    print(pool.map(config.look, [0]))\n"
+    )
+    (tmp_path / "project" / "pyproject.toml").write_text(
+        "[build-system]\nrequires = ['setuptools']\nbuild-backend = 'setuptools.build_meta'\n"
+        "[project]\nname = 'settings_of'\nversion = '1'\n[tool.setuptools]\npackages = ['settings_of']\n"
+    )
+    site = tmp_path / "site-packages"
+    install = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps", "--target", site, "."]
+    subprocess.run(install, cwd=tmp_path / "project", check=True, capture_output=True)
+    for folder, path in ((tmp_path / "project", ""), (tmp_path, str(site))):
+        env = {**os.environ, "PYTHONPATH": path}
+        done = subprocess.run([*RUN, "-m", "settings_of"], cwd=folder, env=env, capture_output=True, text=True, check=False)
+        assert done.stdout == "[(3, ['x'])]\n", done.stderr
+
+
+def test_under_a_debugger():
+    program = FIELD / "under_pdb.py"
+    plain = subprocess.run([sys.executable, "-m", "pdb", program], input="c\nq\n", capture_output=True, text=True, check=True)
+    ours = subprocess.run([*RUN, "-m", "pdb", program], input="c\nq\n", capture_output=True, text=True, check=True)
+    assert ours.stdout == plain.stdout and "exit 0\n" in ours.stdout
