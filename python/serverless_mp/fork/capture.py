@@ -135,6 +135,8 @@ class _Program:
 
     def _own(self, module: str, path: places.Path, value: Any) -> None:
         kind = type(value)
+        if path and path[-1] == places.ATTRIBUTES:
+            return  # a part of what the object has
         if is_a(value, types.FunctionType):
             self.owned.setdefault(~id(value), (module, path))
         elif objects.is_refilled(value):

@@ -62,15 +62,20 @@ def take(name: str, value: Any) -> None:
 def _get_logging() -> Any:
     import logging  # noqa: PLC0415 - loaded already
 
-    manager = logging.Logger.manager
+    usual, manager = (logging.Logger, logging.RootLogger), logging.Logger.manager
     loggers = [logging.root, *(one for one in list(manager.loggerDict.values()) if isinstance(one, logging.Logger))]
     return (
         manager.disable,
         logging.raiseExceptions,
         [
-            (one, one.level, _without_tools(one.handlers), one.filters, one.propagate, one.disabled)
+            (one, type(one), one.level, _without_tools(one.handlers), one.filters, one.propagate, one.disabled)
             for one in loggers
-            if one.handlers or one.filters or one.level != logging.NOTSET or one.disabled or not one.propagate
+            if type(one) not in usual
+            or one.handlers
+            or one.filters
+            or one.level != logging.NOTSET
+            or one.disabled
+            or not one.propagate
         ],
     )
 
@@ -84,7 +89,9 @@ def _set_logging(value: Any) -> None:
 
     disable, logging.raiseExceptions, loggers = value
     logging.disable(disable)
-    for logger, level, handlers, filters, propagate, disabled in loggers:
+    for logger, kind, level, handlers, filters, propagate, disabled in loggers:
+        if type(logger) is not kind and not isinstance(kind, Missing):
+            logger.__class__ = kind
         logger.setLevel(level)
         logger.handlers[:] = [one for one in handlers if not isinstance(one, Missing)]
         logger.filters[:] = filters

@@ -31,8 +31,7 @@ _COUNTED = ("multiprocessing", "serverless_mp", "ctypes", "_ctypes", "weakref", 
 _CONTAINERS: tuple[type, ...] = (collections.OrderedDict, collections.defaultdict, dict, list, set, collections.deque)
 _VALUES: tuple[type, ...] = (tuple, frozenset, str, bytes, int, float, complex)
 _EXCEPTION_SIZE = BaseException.__basicsize__
-# Bases made by C that keep nothing that matters but attributes: of streams, and of what each thread has for itself.
-_MADE_BY_NEW: tuple[type, ...] = (io.IOBase, threading.local)
+# Streams with more than attributes.
 _WITH_STATE_IN_C: tuple[type, ...] = (io.StringIO, io.BytesIO, io.FileIO, io.BufferedIOBase, io.TextIOWrapper)
 # In the place of attributes: a dictionary that is its own.
 _SELF = "<self>"
@@ -71,7 +70,8 @@ def _rule(kind: type) -> Any:  # noqa: PLR0911 - a case for each kind
             if _is_own(base):
                 break
             return None
-    if kind.__basicsize__ == object.__basicsize__ + _own_size(kind):
+    is_plain = not issubclass(kind, (io.IOBase, threading.local))  # which can look as if they were
+    if is_plain and kind.__basicsize__ == object.__basicsize__ + _own_size(kind):
         return _reduce_thread if issubclass(kind, threading.Thread) else _reduce_plain
     for base in _CONTAINERS:
         if issubclass(kind, base):
@@ -81,7 +81,9 @@ def _rule(kind: type) -> Any:  # noqa: PLR0911 - a case for each kind
             return _reduce_value
     if issubclass(kind, BaseException):
         return _reduce_exception
-    return _reduce_made if issubclass(kind, _MADE_BY_NEW) and not issubclass(kind, _WITH_STATE_IN_C) else None
+    if issubclass(kind, threading.local):
+        return _reduce_local
+    return _reduce_made if issubclass(kind, io.IOBase) and not issubclass(kind, _WITH_STATE_IN_C) else None
 
 
 def _is_own(kind: type) -> bool:
@@ -143,6 +145,15 @@ def fill(obj: Any, state: tuple[dict[str, Any], list[tuple[int, str, Any]]]) -> 
 
 def _reduce_plain(obj: Any, kind: type) -> Any:
     return make, (kind,), _state(obj, kind), None, None, fill
+
+
+def _reduce_local(obj: Any, kind: type) -> Any:
+    # Of all threads only this one goes on.
+    return kind.__new__, (kind,), dict(vars(obj)), None, None, _fill_local
+
+
+def _fill_local(obj: Any, kept: dict[str, Any]) -> None:
+    vars(obj).update(kept)
 
 
 def _reduce_made(obj: Any, kind: type) -> Any:

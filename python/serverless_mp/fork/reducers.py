@@ -7,6 +7,7 @@ made of, where pickle refuses it or would make a copy of what is to be shared.
 from __future__ import annotations
 
 import _thread
+import array
 import contextvars
 import ctypes
 import functools
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import threading
 import types
+import typing
 import weakref
 from multiprocessing import context, reduction
 from typing import Any
@@ -206,10 +208,12 @@ def _reduce_text_file(file: io.TextIOWrapper) -> Any:
     if not _is_local_launch():
         return _BY_CONTENT(file)
     options = (file.encoding, file.errors, None, file.line_buffering, file.write_through)
-    if file.readable() and file.seekable():
-        file.flush()
-        return _remake_text_reader, (file.buffer, options, file.tell()), dict(vars(file))
     file.flush()
+    if file.readable() and file.seekable():
+        place = file.tell()
+        # What was read ahead is to be read again; without it both go on from one place, as they share the file's.
+        if isinstance(file.buffer, io.BufferedReader) or place != os.lseek(file.fileno(), 0, os.SEEK_CUR):
+            return _remake_text_reader, (file.buffer, options, place), dict(vars(file))
     return io.TextIOWrapper, (file.buffer, *options), dict(vars(file))
 
 
@@ -264,16 +268,16 @@ def reduce_array(array: Any) -> Any:
 
 
 def _reduce_memoryview(view: memoryview) -> Any:
-    """One over shared memory stays one; of ordinary memory it is a copy, as a fork makes one."""
-    if not isinstance(view.obj, _core.Region) or not view.c_contiguous:
+    """One over something that can be written to stays one; of anything else its content is enough."""
+    if view.readonly or not isinstance(view.obj, (_core.Region, bytearray, array.array)) or not view.c_contiguous:
         return _BY_BYTES(view)
     with view.cast("B") as plain, memoryview(view.obj) as whole:
         start = ctypes.addressof(ctypes.c_char.from_buffer(plain)) - ctypes.addressof(ctypes.c_char.from_buffer(whole))
         return _remake_memoryview, (view.obj, start, view.nbytes, view.format, view.shape)
 
 
-def _remake_memoryview(region: Any, start: int, size: int, form: str, shape: tuple[int, ...]) -> memoryview:
-    plain = memoryview(region)[start : start + size]
+def _remake_memoryview(owner: Any, start: int, size: int, form: str, shape: tuple[int, ...]) -> memoryview:
+    plain = memoryview(owner).cast("B")[start : start + size]
     return plain.cast(form) if len(shape) == 1 else plain.cast(form, shape)  # type: ignore[call-overload,no-any-return]
 
 
@@ -312,6 +316,10 @@ def _reduce_method(method: types.MethodType) -> Any:
     return types.MethodType, (method.__func__, method.__self__)
 
 
+def _reduce_new_type(new: typing.NewType) -> Any:
+    return typing.NewType, (new.__name__, new.__supertype__), {"__module__": new.__module__, "__qualname__": new.__qualname__}
+
+
 def _reduce_struct(one: struct.Struct) -> Any:
     return struct.Struct, (one.format,)
 
@@ -337,7 +345,9 @@ REDUCERS: dict[type, Any] = {
     types.CodeType: _reduce_code,
     memoryview: _reduce_memoryview,
     types.MethodType: _reduce_method,
+    functools.partial: functools.partial.__reduce__,
     struct.Struct: _reduce_struct,
+    typing.NewType: _reduce_new_type,
     re.Match: _reduce_match,
     _thread.LockType: _reduce_lock,
     _thread.RLock: _reduce_rlock,
