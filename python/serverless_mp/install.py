@@ -73,8 +73,9 @@ def install(as_: Iterable[str] = ()) -> None:
     if config.launcher() == "lambda":
         # pandarallel hands its workers paths in this directory, if there is such a one; a function would not find them.
         os.environ.setdefault("MEMORY_FS_ROOT", f"{os.devnull}/of-no-function")
-    from . import executors, joblib_backend, loky_context  # noqa: PLC0415 - only where they are wanted
+    from . import django_tests, executors, joblib_backend, loky_context  # noqa: PLC0415 - only where they are wanted
 
+    django_tests.install()
     executors.install()
     joblib_backend.install()
     loky_context.install()
@@ -89,9 +90,10 @@ def _serve_as(names: Iterable[str]) -> None:
 
 def uninstall() -> None:
     """Gives the names back."""
-    from . import executors, imports, joblib_backend, loky_context  # noqa: PLC0415 - only where they are wanted
+    from . import django_tests, executors, imports, joblib_backend, loky_context  # noqa: PLC0415 - only where they are wanted
 
     imports.forget()
+    django_tests.uninstall()
     executors.uninstall()
     joblib_backend.uninstall()
     loky_context.uninstall()

@@ -35,6 +35,7 @@ _LEFT_OUT = tools.NAMES | frozenset(
     [
         *("_abc", "_frozen_importlib", "_frozen_importlib_external", "_io", "_thread", "_weakref", "_weakrefset", "abc", "ast"),
         *("asyncio", "atexit", "bdb", "cloudpickle", "cmd", "code", "codecs", "concurrent", "contextlib", "ctypes"),
+        *("asgiref", "django"),  # which has a way of its own to be set up
         *("dataclasses", "dis", "encodings", "enum", "faulthandler", "functools", "gc", "importlib", "inspect", "io", "joblib"),
         *("linecache", "loky", "marshal", "multiprocessing", "opcode", "pdb", "pickle", "pkgutil", "posixpath", "queue"),
         *("random", "re", "readline", "runpy", "select", "selectors", "serverless_mp", "signal", "site"),
@@ -266,6 +267,9 @@ class _Record:
         return known not in (_VOLATILE, made.value)
 
 
+_NO_OBJECTS = (type, types.FunctionType, types.ModuleType, enum.Enum)
+
+
 def of_others() -> dict[int, Any]:
     """Persistent ids, by id, of the own objects of modules that are not compared: each process has its own."""
     return {
@@ -273,7 +277,7 @@ def of_others() -> dict[int, Any]:
         for name, module in list(sys.modules.items())
         if type(module) is types.ModuleType and not _counts(name) and name not in {"__main__", "__mp_main__"}
         for attribute, value in list(vars(module).items())
-        if type(value).__module__ == name
+        if str(type(value).__module__).partition(".")[0] == name.partition(".")[0] and not is_a(value, _NO_OBJECTS)
     }
 
 

@@ -95,20 +95,19 @@ class _Program:
         self.made = {name: module for name, module in own.items() if _must_be_made(name, module)}
         self.imported = {name: module for name, module in own.items() if name not in self.made}
         self.by_value = frozenset(["__main__", *self.made])
-        self.owned: dict[int, Any] = {}
+        self.installed: list[tuple[str, places.Path, Any]] = []
+        self.removed: list[tuple[str, places.Path]] = []
+        # Persistent ids, by id. What a library owns it owns wherever a module of the program has it, too.
+        self.owned: dict[int, Any] = baseline.of_others()
+        for name, record in baseline.records(baseline.list_modules()).items():
+            self.owned.update(record.owned)
+            self.installed += [(name, path, value) for path, value in record.different().items()]
+            self.removed += [(name, tuple(path.split("."))) for path in record.removed]
         # Of each imported module: the names in it and in its classes; and its places.
         self.names: list[tuple[str, places.Path, list[str]]] = []
         self.places: list[tuple[str, places.Path, Any]] = []
         for name, module in self.imported.items():
             self._look_at(name, module)
-        self.installed: list[tuple[str, places.Path, Any]] = []
-        self.removed: list[tuple[str, places.Path]] = []
-        owned: dict[int, Any] = {}
-        for name, record in baseline.records(baseline.list_modules()).items():
-            owned.update(record.owned)
-            self.installed += [(name, path, value) for path, value in record.different().items()]
-            self.removed += [(name, tuple(path.split("."))) for path in record.removed]
-        self.owned = baseline.of_others() | owned | self.owned
         self.wanted = _wanted(self.main)
         self.used = _used([self.main, *own.values()])
 
@@ -266,7 +265,6 @@ class _Writing:
             self._add("state", name, value, f"the handler of {name}", limit="state")
         self._add("end", None, None)
         self.left_out = self._pickler.left_out
-        self.told += self._pickler.told
 
     def _plan(self) -> dict[str, Any]:
         program = self._program
@@ -312,6 +310,7 @@ class _Writing:
                 self._pickler.dump(value)
                 self._pickler.left = None
                 self._check_size(limit)
+                self._note_if_left_out(kind, place, value, subject)
                 return self._take(kind, place)
             except Exception as e:
                 self._go_back(mark)
@@ -324,6 +323,14 @@ class _Writing:
                 return self._leave_out(kind, place, value, subject, f"{type(e).__name__}: {e}", limit)
         return None
 
+    def _note_if_left_out(self, kind: str, place: Any, value: Any, subject: str) -> None:
+        """Tells of a global or an attribute that functions name, and of which nothing could be written."""
+        if kind in {"global", "place"} and type(value).__module__.partition(".")[0] not in _OF_ONE_PROCESS:
+            name = place[1] if kind == "global" else place[1][-1]
+            error = self._pickler.left_out.get(id(value))
+            if error is not None and self._is_named(name):
+                self.told.append(f"{subject} ({type(value).__qualname__}): {error}")
+
     def _take(self, kind: str, place: Any) -> None:
         self.pieces.append(((kind, place), [*self._parts]))
         self._parts.clear()
@@ -332,7 +339,7 @@ class _Writing:
         self._parts.clear()
         if limit == "installed":
             # As at import: what is no value at all never stands inside of a library.
-            if self._is_named(place[1][-1]):
+            if self._is_named(place[1][-1]) and type(value).__module__.partition(".")[0] not in _OF_ONE_PROCESS:
                 self.told.append(f"{subject} stays as at import ({why})")
             return
         if limit == "unnamed":
@@ -376,7 +383,7 @@ class _Writing:
         self._parts.clear()
         self._pickler = self._new_pickler()
         self._pickler.memo = {key: entry for key, entry in old_memo.items() if entry[0] < mark}
-        self._pickler.left_out, self._pickler.told, self._pickler.subject = old.left_out, old.told, old.subject
+        self._pickler.left_out, self._pickler.subject = old.left_out, old.subject
 
 
 # What was found to be too large, and why: it is not tried at each start.
@@ -392,6 +399,8 @@ def pickle_number(data: bytes) -> int:
 
 
 _told: set[str] = set()
+# Of no use in a forked process of CPython either.
+_OF_ONE_PROCESS = ("asyncio", "concurrent", "multiprocessing", "serverless_mp", "threading")
 _NOT_PROGRAM = ("serverless_mp", "multiprocessing", "concurrent")
 
 

@@ -144,7 +144,7 @@ def _set_encodings(value: dict[str, tuple[str, str, bool]]) -> None:
 
 
 def _get_own() -> Any:
-    found = {name: getattr(sys, name) for name in _OF_SYS if hasattr(sys, name)}
+    found = {name: getattr(sys, name) for name in _OF_SYS if hasattr(sys, name) and not tools.is_of_tool(getattr(sys, name))}
     return found | {"stack_size": threading.stack_size(), "name": threading.current_thread().name}
 
 
@@ -352,13 +352,31 @@ def _set_torch(value: Any) -> None:
 
 
 def _get_django() -> Any:
-    return sys.modules["django.apps"].apps.ready or None
+    settings = sys.modules["django.conf"].settings
+    if not settings.configured:
+        return None
+    # What is not as the settings' module says: set since, or given to `configure()`.
+    wrapped = object.__getattribute__(settings, "__dict__")["_wrapped"]
+    has_module = type(wrapped).__name__ == "Settings"
+    said = vars(sys.modules[wrapped.SETTINGS_MODULE]) if has_module else {}
+    given = {name: value for name, value in vars(wrapped).items() if name.isupper() and name != "SETTINGS_MODULE"}
+    usual = vars(sys.modules["django.conf"].global_settings)
+    changed = {name: value for name, value in given.items() if said.get(name, usual.get(name)) is not value}
+    apps = sys.modules.get("django.apps")
+    return has_module, changed, apps is not None and apps.apps.ready
 
 
-def _set_django(_: bool) -> None:
+def _set_django(value: tuple[bool, dict[str, Any], bool]) -> None:
     import django  # type: ignore[import-not-found]  # noqa: PLC0415 - only where the program has it
+    from django.conf import settings  # type: ignore[import-not-found]  # noqa: PLC0415 - the same
 
-    django.setup()
+    has_module, changed, is_ready = value
+    if not has_module:
+        settings.configure(**changed)
+    if is_ready:
+        django.setup()
+    for name, one in changed.items() if has_module else ():
+        setattr(settings, name, one)
 
 
 # Of each: how it is read and how it is set, and the module without which it is as ever.
@@ -386,5 +404,5 @@ _SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], None], str | None]
 # Those that come before anything is imported: modules of a Django project can only be imported where that is set up.
 _BEFORE: dict[str, tuple[Callable[[], Any], Callable[[Any], None], str]] = {
     "log classes": (_get_log_classes, _set_log_classes, "logging"),
-    "django": (_get_django, _set_django, "django.apps"),
+    "django": (_get_django, _set_django, "django.conf"),
 }

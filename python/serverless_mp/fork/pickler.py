@@ -22,7 +22,7 @@ import cloudpickle
 from . import objects, places
 from .classes import definition_of, reduce_class
 from .globals import is_a
-from .reducers import REDUCERS, REDUCERS_BY_NAME, reduce_array, remake_cached
+from .reducers import REDUCERS, REDUCERS_BY_NAME, reduce_array, reducer_of_django, remake_cached
 
 # Kinds of persistent ids: the globals of a module, a module, an object at a place, a type of one.
 GLOBALS, MODULE, OBJECT, TYPE = range(4)
@@ -72,7 +72,6 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         self.left: int | None = None
         # What was left out: the error of each, by its id.
         self.left_out: dict[int, Exception] = {}
-        self.told: list[str] = []
         self._being_defined: set[type] = set()
 
     def persistent_id(self, obj: Any) -> Any:
@@ -100,8 +99,6 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
             self.left_out[id(obj)] = e
             what = f"{self.subject} ({type(obj).__qualname__})"
             why = f"{what} could not travel to the worker: {type(e).__name__}: {e}"
-            if self.left is None:
-                self.told.append(f"{what}: {e}")
             return Missing, (why, type(obj).__qualname__)
 
     def _reduce(self, obj: Any) -> Any:
@@ -118,7 +115,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
             return NotImplemented
         if kind is functools._lru_cache_wrapper and not self._is_by_reference(obj):
             return remake_cached, (obj.__wrapped__, obj.cache_parameters())
-        by_name = REDUCERS_BY_NAME.get((kind.__module__, kind.__qualname__))
+        by_name = REDUCERS_BY_NAME.get((kind.__module__, kind.__qualname__)) or reducer_of_django(kind)
         if by_name is not None:
             return by_name(obj)
         return reduce_array(obj) or objects.reduce(obj) or NotImplemented

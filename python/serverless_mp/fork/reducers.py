@@ -375,3 +375,15 @@ REDUCERS_BY_NAME: dict[tuple[str, str], Any] = {
     ("sqlite3", "Connection"): _reduce_database,
     ("_thread", "_ThreadHandle"): lambda handle: (type(handle), ()),
 }
+
+
+def reducer_of_django(kind: type) -> Any:
+    """Of a connection to a database, which each process opens for itself; None for anything else."""
+    is_one = kind.__name__ == "DatabaseWrapper" and "django.db" in sys.modules
+    return (lambda wrapper: (_remake_django_connection, (wrapper.alias,))) if is_one else None
+
+
+def _remake_django_connection(alias: str) -> Any:
+    from django.db import connections  # type: ignore[import-not-found]  # noqa: PLC0415 - only where the program has it
+
+    return connections[alias]
