@@ -225,11 +225,14 @@ fn secure(host: &str, tcp: TcpStream) -> io::Result<StreamOwned<ClientConnection
     Ok(stream)
 }
 
-/// A handshake that something else than TLS has answered.
+/// A handshake that something else than TLS has answered, or nothing: a plain store waits for the end of a line.
 fn about_tls(e: io::Error) -> io::Error {
     let inner = e.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
     let is_other = matches!(inner, Some(rustls::Error::InvalidMessage(_)))
-        || e.kind() == io::ErrorKind::UnexpectedEof;
+        || matches!(
+            e.kind(),
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+        );
     if is_other {
         return io::Error::other(format!(
             "no TLS is spoken there, as rediss:// wants it: redis:// is without ({e})"

@@ -346,3 +346,52 @@ def test_a_killed_worker_in_a_wait_loses_nothing(smp):
     assert queue.get(timeout=10) == "kept"
     lock.release()
     assert lock.acquire(timeout=10)
+
+
+LOST = """
+import multiprocessing as mp, sys, threading, time
+from concurrent.futures import ProcessPoolExecutor
+def show(name, wait):
+    try:
+        wait()
+    except Exception as e:
+        print(name, type(e).__name__, flush=True)
+if __name__ == "__main__":
+    queue, lock, (reader, _) = mp.Queue(), mp.Lock(), mp.Pipe()
+    lock.acquire()
+    with mp.Pool(1) as pool, ProcessPoolExecutor(1) as executor:
+        pool.apply(abs, (1,)); executor.submit(abs, 1).result()
+        task, future = pool.apply_async(time.sleep, (100,)), executor.submit(time.sleep, 100)
+        waits = {"queue": queue.get, "lock": lock.acquire, "pipe": reader.recv, "pool": task.get, "executor": future.result}
+        threads = [threading.Thread(target=show, args=pair) for pair in waits.items()]
+        for thread in threads: thread.start()
+        print("ready", flush=True)
+        for thread in threads: thread.join()
+"""
+
+
+def test_a_store_that_is_gone_for_good_ends_every_wait(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(LOST)
+    with stores.server(tmp_path / "server") as port:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "serverless_mp", "run", program],
+            env={
+                **os.environ,
+                "SERVERLESS_MP_REDIS_URL": f"redis://:{stores.QUOTED}@127.0.0.1:{port}",
+                "SERVERLESS_MP_LEASE": "8",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout.readline() == "ready\n"
+    out, err = process.communicate(timeout=60)
+    assert sorted(out.splitlines()) == [
+        "executor BrokenProcessPool",
+        "lock ConnectionError",
+        "pipe ConnectionError",
+        "pool ProcessError",
+        "queue ConnectionError",
+    ], err
+    assert err.count("has not answered for 5 s") == 1

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import pickle
 import signal
 import time
 
@@ -132,3 +133,16 @@ def test_threads_need_no_store(run, tmp_path):
     )
     done = run(program)
     assert done.stdout == "[1, 2] False\n", done.stderr
+
+
+def test_what_cannot_be_pickled_is_named_as_the_caller_knows_it(smp):
+    with smp.Pool(1) as pool:
+        for call, name in (
+            (lambda: pool.apply(abs, (lambda: 1,)), "argument 0 of the task"),
+            (lambda: pool.apply(int, ("1",), {"base": lambda: 1}), "argument 'base' of the task"),
+            (lambda: pool.apply(lambda: 1), "the function of the task"),
+            (lambda: pool.map(abs, [1, lambda: 1], chunksize=2), "item 1 of the chunk"),
+        ):
+            with pytest.raises((AttributeError, TypeError, pickle.PicklingError)) as caught:
+                call()
+            assert any(f"serverless_mp: {name} cannot be pickled" in note for note in caught.value.__notes__)

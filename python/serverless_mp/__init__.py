@@ -22,5 +22,9 @@ def __getattr__(name: str) -> _Any:
         from importlib import metadata  # noqa: PLC0415 - 30 ms that an import need not cost
 
         return metadata.version("serverless_mp")
+    if name == "ForkStateWarning":
+        from .fork import ForkStateWarning  # noqa: PLC0415 - of programs that fork
+
+        return ForkStateWarning
     message = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(message)

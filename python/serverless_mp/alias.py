@@ -1,4 +1,4 @@
-"""`multiprocessing` under other names: of the packages that are drop-ins for it (`multiprocess`, `fiber`, `lithops.multiprocessing`).
+"""`multiprocessing` under other names, of drop-ins for it: `multiprocess`, `fiber`, `lithops.multiprocessing`.
 
 They pickle by value what has no name of its own (lambdas, nested functions), and so does everything here once there is one.
 """

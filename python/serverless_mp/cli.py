@@ -36,7 +36,8 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         from importlib import metadata  # noqa: PLC0415 - 30 ms that a run need not cost
 
-        parser.exit(message=f"serverless-mp {metadata.version('serverless_mp')}\n")
+        sys.stdout.write(f"serverless-mp {metadata.version('serverless_mp')}\n")
+        parser.exit()
 
 
 def _add_run(commands: Any) -> None:

@@ -150,7 +150,7 @@ def _positive(name: str, default: int, most: int) -> int:
 
 
 def try_store() -> None:
-    """Raises ConnectionError where the store that is to be used does not let us in, RuntimeError where there is none to start."""
+    """Raises ConnectionError where the store does not let us in, RuntimeError where there is none to start."""
     url = redis_url()
     if url is not None:
         _core.try_store(url)

@@ -22,7 +22,7 @@ _replaced: list[tuple[Any, str, Any]] = []
 
 def install() -> None:
     """For Django, be it imported or not."""
-    imports.when_imported("django.test.runner", _patch)
+    imports.when_imported("django.test.runner", _patch_runner)
     imports.when_imported(_CREATION, _patch_creation)
 
 
@@ -52,6 +52,10 @@ def _patch(module: ModuleType) -> _Spawning:
     _replaced.append((module, "multiprocessing", module.multiprocessing))
     module.multiprocessing = spawning  # type: ignore[attr-defined]
     return spawning
+
+
+def _patch_runner(module: ModuleType) -> None:
+    _patch(module)
 
 
 def _patch_creation(module: ModuleType) -> None:

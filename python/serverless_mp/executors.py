@@ -47,7 +47,7 @@ def _patch(module: ModuleType) -> None:
     wakeup, thread = names["_ThreadWakeup"], names["_ExecutorManagerThread"]
     make, run = wakeup.__init__, thread.run
 
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+    def make_with_local_pipe(self: Any, *args: Any, **kwargs: Any) -> None:
         before, names["mp"] = names["mp"], _LocalPipes
         try:
             make(self, *args, **kwargs)
@@ -62,6 +62,6 @@ def _patch(module: ModuleType) -> None:
             with contextlib.suppress(ConnectionError):
                 self.terminate_broken(e if "loky" in module.__name__ else traceback.format_exception(e))
 
-    for owner, name, value in ((wakeup, "__init__", __init__), (thread, "run", run_until_lost)):
+    for owner, name, value in ((wakeup, "__init__", make_with_local_pipe), (thread, "run", run_until_lost)):
         _replaced.append((owner, name, getattr(owner, name)))
         setattr(owner, name, value)

@@ -73,7 +73,7 @@ class Arrays:
 
 
 class _Stored:
-    """The content of large arrays that is in the store, once for all tasks of a call, and of the next one if that uses it, too."""
+    """The content of large arrays in the store: once for all tasks of a call, and of the next one if it uses it, too."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -150,7 +150,7 @@ def _with_our_arrays(theirs: Any) -> Any:
 
 
 def _change_backend(theirs: type) -> None:
-    """joblib's own class but for its number of workers, where that is configured, and for its arrays' time in the store."""
+    """Joblib's own class but for its number of workers, where that is configured, and for its arrays' time in the store."""
     number, start, stop = theirs.effective_n_jobs, theirs.start_call, theirs.stop_call  # type: ignore[attr-defined]
 
     def effective_n_jobs(self: Any, n_jobs: Any) -> Any:

@@ -20,7 +20,7 @@ from multiprocessing.context import ProcessError
 from multiprocessing.pool import ThreadPool
 from typing import TYPE_CHECKING, Any
 
-from . import config, context, _core, limits, main_module, public, reduction, session, spawning
+from . import _core, config, context, limits, main_module, public, reduction, session, spawning
 from .rebound import rebound
 
 if TYPE_CHECKING:

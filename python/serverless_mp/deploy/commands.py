@@ -11,7 +11,6 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from .. import config
 from . import layer, queries
 from .resources import Function, Layer, Role, check_zip, found, uploader
 from .settings import AL2023, Settings

@@ -7,6 +7,10 @@ import functools
 _LEAST_CLOUDPICKLE = 3
 
 
+class ForkStateWarning(UserWarning):
+    """A process that forks would have something that its worker does not get."""
+
+
 @functools.cache
 def check_cloudpickle() -> None:
     """Raises RuntimeError where a process cannot be forked, with what to do; other start methods do not need it."""

@@ -335,8 +335,10 @@ def _load(names: list[str]) -> _Baseline:
 
 def _ask_fresh_interpreters(names: list[str]) -> list[_Baseline]:
     """Two, so that what is not the same at each import shows. Empty for one that does not end in time."""
-    program = f"import sys; sys.path[:] = {sys.path!r}; from serverless_mp.fork import baseline; baseline.tell({state()!r}, {names!r})"
-    command = [os.fsdecode(spawn.get_executable()), *util._args_from_interpreter_flags(), "-c", program]  # type: ignore[attr-defined]
+    asked_for = f"baseline.tell({state()!r}, {names!r})"
+    program = f"import sys; sys.path[:] = {sys.path!r}; from serverless_mp.fork import baseline; {asked_for}"
+    flags = util._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    command = [os.fsdecode(spawn.get_executable()), *flags, "-c", program]
     asked = [
         subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, process_group=0)  # noqa: S603 - this interpreter
         for _ in range(2)

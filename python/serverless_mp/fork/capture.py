@@ -15,17 +15,14 @@ import sys
 import types
 import warnings
 from multiprocessing import context
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from serverless_mp.program import modules, tools
 
-from . import baseline, classes, enclosing, interpreter_state, objects, places
+from . import ForkStateWarning, baseline, classes, enclosing, interpreter_state, objects, places
 from . import globals as names_in_code
 from .globals import is_a
 from .pickler import OBJECT, TYPE, ForkPickler, Missing, TooLargeError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 # These are the worker's own.
 _NOT_CONTENT = {"__builtins__", "__spec__", "__loader__", "__cached__", "__warningregistry__"}
@@ -37,10 +34,6 @@ _ATTEMPTS = 4
 _MOST_OBJECTS = 20_000
 _MOST_BYTES = {"installed": 8 << 20, "unnamed": 1 << 20, "state": 8 << 20}
 _MOST_BYTES_INSTALLED = 64 << 20
-
-
-class ForkStateWarning(UserWarning):
-    """A process that forks would have something that its worker does not get."""
 
 
 def dump(process_obj: Any, file: Any) -> None:
@@ -158,7 +151,7 @@ def _must_be_made(name: str, module: Any) -> bool:
 
 def _has_changed(module: Any) -> bool:
     """Whether its source is another one than that which was imported: its byte code notes the size and time of it."""
-    cached, file = getattr(module, "__cached__", None), module.__file__
+    cached, file = str(getattr(module, "__cached__", "")), str(module.__file__)
     try:
         with io.open(cached, "rb") as f:  # noqa: UP020 - the program may have replaced the other
             head = f.read(16)
@@ -229,42 +222,49 @@ class _Writing:
 
     def run(self) -> None:
         """Writes them, in the order in which a worker needs them."""
-        program, process = self._program, self._process
-        wanted = program.wanted
         self._add("modules", None, self._plan())
         for name, value in interpreter_state.before():
             self._add("state", name, value)
-        filled = _filled_by_definitions(wanted)
+        self._add_made()
+        self._add_imported()
+        self._add("registered", None, _registered(self._program))
+        for name, value in interpreter_state.now():
+            self._add("state", name, value)
+        self._add("process", None, self._process, f"an argument of process {self._process._name!r}")
+        if id(self._process._target) in self._pickler.left_out:
+            raise self._pickler.left_out[id(self._process._target)]
+        # Last, and nothing refers to it: a test runner's handler may know all of its tests.
+        for name, value in interpreter_state.handlers():
+            self._add("state", name, value, f"the handler of {name}", limit="state")
+        self._add("end", None, None)
+        self.left_out = self._pickler.left_out
+
+    def _add_made(self) -> None:
+        """`__main__` and the other modules that come by value."""
+        program = self._program
+        filled = _filled_by_definitions(program.wanted)
         for place, value in filled.items():
             path = tuple(place.split("."))
             program.owned.setdefault(id(value), (OBJECT, "__main__", path, type(value)))
-        for name in _in_order(wanted):
-            self._add_global("__main__", name, wanted[name])
+        for name in _in_order(program.wanted):
+            self._add_global("__main__", name, program.wanted[name])
         for module in program.made:
             space = {name: value for name, value in list(vars(program.made[module]).items()) if name not in _NOT_CONTENT}
             for name in _in_order(space, module):
                 self._add_global(module, name, space[name])
         for place, value in filled.items():
             self._add_place("__main__", tuple(place.split(".")), value)
-        for entry in program.names:
-            self._add("names", entry[:2], entry[2])
-        for module, path, value in program.places:
+
+    def _add_imported(self) -> None:
+        """The places of modules that a worker imports: the program's own, and what differs in installed ones."""
+        for module, path, names in self._program.names:
+            self._add("names", (module, path), names)
+        for module, path, value in self._program.places:
             self._add_place(module, path, value)
-        for module, path in program.removed:
+        for module, path in self._program.removed:
             self._add("removed", (module, path), None)
-        for module, path, value in program.installed:
+        for module, path, value in self._program.installed:
             self._add_place(module, path, value, limit="installed")
-        self._add("registered", None, _registered(program))
-        for name, value in interpreter_state.now():
-            self._add("state", name, value)
-        self._add("process", None, process, f"an argument of process {process._name!r}")
-        if id(process._target) in self._pickler.left_out:
-            raise self._pickler.left_out[id(process._target)]
-        # Last, and nothing refers to it: a test runner's handler may know all of its tests.
-        for name, value in interpreter_state.handlers():
-            self._add("state", name, value, f"the handler of {name}", limit="state")
-        self._add("end", None, None)
-        self.left_out = self._pickler.left_out
 
     def _plan(self) -> dict[str, Any]:
         program = self._program

@@ -183,10 +183,10 @@ def _is_slot(part: Any) -> bool:
 
 
 def _is_of_metaclass(cls: type, name: str) -> bool:
-    """Whether the metaclass has a property or slot of this name: then it cannot be set in the class, but only be in its statement."""
+    """Whether the metaclass has a property or slot of this name: then it can only be set by the statement."""
     if type(cls) in _PLAIN:
         return False
-    found = next((vars(base)[name] for base in type(cls).__mro__ if name in vars(base)), None)
+    found = next((vars(base)[name] for base in type.mro(type(cls)) if name in vars(base)), None)
     return hasattr(type(found), "__set__") and not name.startswith("__")
 
 

@@ -222,8 +222,16 @@ def handlers() -> Iterator[tuple[str, Any]]:
 
 def _set_handler(name: str, handler: Any) -> None:
     number = int(name.removeprefix("signal ")) if name.startswith("signal ") else signal.Signals[name]
-    # One that could not travel says so when it is called.
-    signal.signal(number, handler)
+    signal.signal(number, _late(handler) if isinstance(handler, Missing) else handler)
+
+
+def _late(missing: Any) -> Callable[[int, Any], Any]:
+    """A handler that says what is missing when its signal comes, and not when `signal.signal` looks at it."""
+
+    def handler(number: int, frame: Any) -> Any:
+        return missing(number, frame)
+
+    return handler
 
 
 def _get_decimal() -> Any:

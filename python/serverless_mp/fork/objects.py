@@ -7,6 +7,7 @@ the program's having run.
 from __future__ import annotations
 
 import collections
+import contextlib
 import copyreg
 import enum
 import functools
@@ -60,30 +61,30 @@ def _rule_of(kind: type) -> Any:
 def _rule(kind: type) -> Any:  # noqa: PLR0911 - a case for each kind
     if is_a(kind, enum.EnumMeta):
         return None
-    if not kind.__flags__ & _HEAP:
-        return _reduce_exception if issubclass(kind, BaseException) else None
-    lineage = [base for base in kind.__mro__ if base.__flags__ & _HEAP]
-    if any(base.__module__.partition(".")[0] in _COUNTED for base in lineage) and not _is_process(kind):
-        return None
-    for base in lineage:
-        if any(rule in vars(base) for rule in _RULES):
-            if _is_own(base):
-                break
-            return None
-    is_plain = not issubclass(kind, (io.IOBase, threading.local))  # which can look as if they were
-    if is_plain and kind.__basicsize__ == object.__basicsize__ + _own_size(kind):
-        return _reduce_thread if issubclass(kind, threading.Thread) else _reduce_plain
-    for base in _CONTAINERS:
-        if issubclass(kind, base):
-            return _reduce_container if kind.__basicsize__ == base.__basicsize__ + _own_size(kind, base) else None
-    for base in _VALUES:
-        if issubclass(kind, base):
-            return _reduce_value
     if issubclass(kind, BaseException):
         return _reduce_exception
+    if not kind.__flags__ & _HEAP or _has_rule_of_its_own(kind):
+        return None
     if issubclass(kind, threading.local):
         return _reduce_local
-    return _reduce_made if issubclass(kind, io.IOBase) and not issubclass(kind, _WITH_STATE_IN_C) else None
+    if issubclass(kind, io.IOBase):
+        return None if issubclass(kind, _WITH_STATE_IN_C) else _reduce_made
+    if kind.__basicsize__ == object.__basicsize__ + _own_size(kind):
+        return _reduce_thread if issubclass(kind, threading.Thread) else _reduce_plain
+    base = base_of(kind)
+    if base is not None:
+        return _reduce_container if kind.__basicsize__ == base.__basicsize__ + _own_size(kind, base) else None
+    return _reduce_value if issubclass(kind, _VALUES) else None
+
+
+def _has_rule_of_its_own(kind: type) -> bool:
+    """Whether an installed class says how its objects are made, or counts what they refer to."""
+    lineage = [base for base in kind.__mro__ if base.__flags__ & _HEAP]
+    if any(base.__module__.partition(".")[0] in _COUNTED for base in lineage) and not _is_process(kind):
+        return True
+    ruled = (base for base in lineage if any(rule in vars(base) for rule in _RULES))
+    first = next(ruled, None)
+    return first is not None and not _is_own(first)
 
 
 def _is_own(kind: type) -> bool:
@@ -121,7 +122,7 @@ def _slots(kind: type) -> list[tuple[int, str]]:
     ]
 
 
-def _state(obj: Any, kind: type) -> tuple[dict[str, Any], list[tuple[int, str, Any]]]:
+def _state(obj: Any, kind: type) -> tuple[Any, list[tuple[int, str, Any]]]:
     slots = []
     for number, name in _slots(kind):
         try:
@@ -132,7 +133,7 @@ def _state(obj: Any, kind: type) -> tuple[dict[str, Any], list[tuple[int, str, A
     return _SELF if is_own_dictionary else attributes(obj), slots
 
 
-def fill(obj: Any, state: tuple[dict[str, Any], list[tuple[int, str, Any]]]) -> None:
+def fill(obj: Any, state: tuple[Any, list[tuple[int, str, Any]]]) -> None:
     """Sets its attributes and slots."""
     kept, slots = state
     if kept == _SELF:
@@ -227,7 +228,7 @@ def refill(value: Any, content: Any) -> None:
     base.clear(value)
     if issubclass(base, dict):
         if base is collections.defaultdict:
-            collections.defaultdict.default_factory.__set__(value, option)  # type: ignore[attr-defined]
+            value.default_factory = option
         for key, item in items.items():
             base.__setitem__(value, key, item)
     elif base is set:
@@ -283,7 +284,7 @@ def _reduce_exception(obj: Any, kind: type) -> Any:
     if kind.__basicsize__ == _EXCEPTION_SIZE + _own_size(kind, BaseException):
         made: Any = (_make_exception, (kind, BaseException.args.__get__(obj)))  # type: ignore[attr-defined]
     else:
-        made = BaseException.__reduce__(obj)[:2] if type(obj).__reduce__ is BaseException.__reduce__ else obj.__reduce__()[:2]
+        made = obj.__reduce__()[:2]
     return *made, (_state(obj, kind), linked), None, None, _fill_exception
 
 
@@ -399,14 +400,11 @@ def find_or_make_function(
 ) -> types.FunctionType:
     """The function that the worker's own module has made of the same code at this place, else a new one."""
     if place is not None:
-        candidates = [_originals.get(place)]
-        try:
+        candidates: list[Any] = [_originals.get(place)]
+        with contextlib.suppress(LookupError, AttributeError, ValueError, TypeError):
             candidates.append(find(*place))
-        except (LookupError, AttributeError, ValueError, TypeError):
-            pass
-        for found in candidates:
-            if is_a(found, (staticmethod, classmethod)):
-                found = found.__func__
+        for one in candidates:
+            found: Any = one.__func__ if is_a(one, (staticmethod, classmethod)) else one
             if is_a(found, types.FunctionType) and _key(found.__code__) == _key(code):
                 _take_cells(found, closure)
                 return found

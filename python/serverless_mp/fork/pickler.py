@@ -1,4 +1,4 @@
-"""The pickler of a program that forks: what a worker finds in its own modules by its place, all else as it is, and nothing twice.
+"""The pickler of a program that forks: by its place what a worker has in its own modules, all else as it is, nothing twice.
 
 An object is written as what it is made of, without asking the program: a process that forks runs none of its code, such as a
 `__getstate__` that leaves something out. Only what is more than its attributes (made by C, counted by us, or rebuilt by an
@@ -37,8 +37,8 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
     """One memo for all that it dumps.
 
     `by_value`: modules whose functions and classes a worker does not import. `owned`: persistent ids, by id, of objects that a
-    worker finds at a place. `by_name`: of `__main__`, which the other process has, only names are written. `by_protocol`: ids of
-    objects that are written by their own rule, because something in them cannot be pickled.
+    worker finds at a place. `by_name`: of `__main__`, which the other process has, only names are written. `by_protocol`: ids
+    of objects that are written by their own rule, because something in them cannot be pickled.
     """
 
     # On the class: the C base takes it from there when it is made.
@@ -101,16 +101,16 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
             why = f"{what} could not travel to the worker: {type(e).__name__}: {e}"
             return Missing, (why, type(obj).__qualname__)
 
-    def _reduce(self, obj: Any) -> Any:
+    def _reduce(self, obj: Any) -> Any:  # noqa: PLR0911 - a case for each kind
         if is_a(obj, type):
             return self._reduce_type(obj)
         if is_a(obj, types.FunctionType):
             return NotImplemented if self._is_by_reference(obj) else self._reduce_function(obj)
-        kind = type(obj)
+        kind: Any = type(obj)
         if kind is types.BuiltinFunctionType and is_a(obj.__self__, types.ModuleType) and not self._is_by_reference(obj):
             return objects.original, places.home(obj)  # something else stands in its place
-        if kind is not types.ModuleType and issubclass(kind, types.ModuleType) and sys.modules.get(obj.__name__) is obj:
-            return objects.module, (obj.__name__,)
+        if kind is not types.ModuleType and issubclass(kind, types.ModuleType) and _found_module(obj):
+            return objects.module, (_found_module(obj),)
         if self._by_name or id(obj) in self._by_protocol:  # a message is pickled as ever
             return NotImplemented
         if kind is functools._lru_cache_wrapper and not self._is_by_reference(obj):
@@ -177,6 +177,12 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
 
 
 _OF_BUILTINS = {type(None): None, type(NotImplemented): NotImplemented, type(...): ...}
+
+
+def _found_module(module: Any) -> str | None:
+    """The name by which it is imported."""
+    name = str(module.__name__)
+    return name if sys.modules.get(name) is module else None
 
 
 def _found(module: str, name: str) -> Any:

@@ -112,7 +112,7 @@ def _places(module: str, path: Path, value: Any, is_made_by: Callable[[Any], boo
 
 def _inner(value: Any) -> list[types.FunctionType]:
     parts = [value.fget, value.fset, value.fdel] if is_a(value, property) else [getattr(value, "__func__", None)]
-    return [part for part in parts if is_a(part, types.FunctionType)]
+    return [part for part in parts if isinstance(part, types.FunctionType)]
 
 
 def _places_of_class(

@@ -316,7 +316,7 @@ def _reduce_method(method: types.MethodType) -> Any:
     return types.MethodType, (method.__func__, method.__self__)
 
 
-def _reduce_new_type(new: typing.NewType) -> Any:
+def _reduce_new_type(new: Any) -> Any:
     return typing.NewType, (new.__name__, new.__supertype__), {"__module__": new.__module__, "__qualname__": new.__qualname__}
 
 

@@ -1,4 +1,4 @@
-"""The worker's side of a start under `fork`: it becomes a process of the program, from the pieces that `capture` has written."""
+"""The worker's side of a start under `fork`: it becomes a process of the program, from the pieces that `capture` wrote."""
 
 from __future__ import annotations
 

@@ -1,0 +1,81 @@
+"""The command line: forms of programs, options, and what it says of settings that cannot be used."""
+
+import subprocess
+import sys
+
+import pytest
+
+import stores
+
+
+def test_forms_of_a_program(run):
+    code = "import multiprocessing, sys; print(multiprocessing.cpu_count(), sys.argv, __name__)"
+    assert run("--workers", 7, "-c", code, "a", "b").stdout == "7 ['-c', 'a', 'b'] __main__\n"
+    assert run("--workers", 7, "-", "a", input=code).stdout == "7 ['-', 'a'] __main__\n"
+
+
+def test_a_pool_in_a_program_without_a_file(run):
+    code = "import multiprocessing\nwith multiprocessing.Pool(1) as pool: print(pool.map(lambda_, [1]))"
+    done = run("-c", f"def lambda_(x): return x + 1\n{code}")
+    assert done.stdout == "[2]\n", done.stderr
+
+
+@pytest.mark.parametrize("command", [["-m", "serverless_mp"], ["-m", "serverless_mp.cli"]])
+def test_its_version(command):
+    done = subprocess.run([sys.executable, *command, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("serverless-mp 0.")
+
+
+@pytest.mark.parametrize("command", ["run", "deploy", "destroy", "status", "doctor", "logs"])
+def test_help_needs_no_other_package(command):
+    code = (
+        "import sys\nfor name in ('boto3', 'botocore', 'rich'): sys.modules[name] = None\n"
+        f"from serverless_mp.cli import main\nmain(['{command}', '--help'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "usage: serverless-mp" in done.stdout, done.stderr
+
+
+def test_settings_that_are_none_are_said(run):
+    code = "import multiprocessing; multiprocessing.Lock()"
+    done = run("-c", code, env={"SERVERLESS_MP_WORKES": "3"})
+    assert done.stderr == "serverless_mp: SERVERLESS_MP_WORKES is no setting: SERVERLESS_MP_WORKERS is\n"
+    done = run("-c", code, env={"SERVERLESS_MP_TASK_ATTEMPTS": "10"})
+    assert "SERVERLESS_MP_TASK_ATTEMPTS is '10'; it must be a whole number from 1 to 9" in done.stderr
+
+
+def test_a_summary_that_cannot_be_written(run, tmp_path):
+    done = run("--summary", tmp_path / "none" / "summary.json", "-c", "print('began')")
+    assert done.stdout == "" and "the summary cannot be written to" in done.stderr
+
+
+def test_a_store_that_speaks_no_tls(run, tmp_path):
+    with stores.server(tmp_path / "server") as port:
+        url = f"rediss://:{stores.QUOTED}@127.0.0.1:{port}"
+        done = run("-c", "print('began')", env={"SERVERLESS_MP_REDIS_URL": url})
+    assert done.stdout == "" and "no TLS is spoken there" in done.stderr and "redis://" in done.stderr
+
+
+def test_a_temporary_directory_of_any_name(run, tmp_path):
+    folder = tmp_path / "a b'\"c"
+    folder.mkdir()
+    done = run("-c", "import multiprocessing; print(multiprocessing.Value('i', 3).value)", env={"TMPDIR": str(folder)})
+    assert done.stdout == "3\n", done.stderr
+
+
+def test_names_with_dots(run):
+    code = "import lithops.multiprocessing as mp\nwith mp.Pool(1) as pool: print(pool.map(abs, [-1]))"
+    assert run("--as", "lithops.multiprocessing", "-c", code).stdout == "[1]\n"
+
+
+def test_no_warning_of_resources():
+    code = (
+        "import multiprocessing as mp\n"
+        "with mp.Pool(1) as pool: pool.map(abs, [1])\n"
+        "queue = mp.Queue(); queue.put(1); queue.get()\n"
+        "process = mp.Process(target=print); process.start(); process.join()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-m", "serverless_mp", "run", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert "Warning" not in done.stderr

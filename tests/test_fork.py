@@ -1,0 +1,144 @@
+"""What reaches a forked worker, beside what programs in test_field show: costs, classification, what is told."""
+
+import importlib
+import io
+import os
+import types
+
+import pytest
+
+from serverless_mp.fork import places
+from serverless_mp.program import modules
+
+
+def test_what_is_installed(tmp_path):
+    """By its path or its real path: links lead both ways."""
+    site, cache, own = tmp_path / "lib" / "site-packages", tmp_path / "cache", tmp_path / "own"
+    for folder in (site, cache, own):
+        folder.mkdir(parents=True)
+        (folder / "module.py").write_text("")
+    os.symlink(cache / "module.py", site / "linked.py")
+    os.symlink(site / "module.py", own / "installed.py")
+    for path, expected in (
+        (site / "module.py", True),
+        (site / "linked.py", True),
+        (own / "installed.py", True),
+        (own / "module.py", False),
+        (cache / "module.py", False),
+    ):
+        assert modules.is_installed(str(path)) is expected, path
+    assert modules.is_installed(os.__file__) and not modules.is_installed("app.pyz/conf.py")
+
+
+def test_a_module_of_a_library_s_own_making_is_not_the_program_s():
+    made = types.ModuleType("_shared_by_extensions")
+    made.kind = type(len)
+    assert not modules.is_own(made)
+    exec("def work(): pass", made.__dict__)
+    assert modules.is_own(made)
+
+
+COUNTED = """
+import importlib, multiprocessing, sys
+sys.path.insert(0, {folder!r})
+for i in range(int(sys.argv[1])): importlib.import_module(f"module{{i}}")
+def work(): pass
+from serverless_mp.fork.places import Counter
+counts = []
+for _ in range(3):
+    before = Counter.visited
+    process = multiprocessing.Process(target=work)
+    process.start(); process.join()
+    counts.append(Counter.visited - before)
+print(*counts[1:])
+"""
+
+
+def test_the_cost_of_a_start_is_linear_in_the_program(run, tmp_path):
+    """Objects that are looked at, at the second and third start of a program with n, 2n and 4n modules."""
+    for i in range(80):
+        text = "TABLE = {1: [2]}\n\n\nclass Kind:\n    level = 1\n\n\ndef f(x=1):\n    return x\n"
+        (tmp_path / f"module{i}.py").write_text(text)
+    program = tmp_path / "program.py"
+    program.write_text(COUNTED.format(folder=str(tmp_path)))
+    one, two, four = ([int(n) for n in run(program, n).stdout.split()] for n in (20, 40, 80))
+    assert one[0] == one[1] and two[0] == two[1] and four[0] == four[1]
+    assert (four[0] - two[0]) == pytest.approx(2 * (two[0] - one[0]), rel=0.1)
+
+
+def test_places_of_a_module():
+    module = importlib.import_module("json.encoder")
+    found = {".".join(path) for path, _ in places.places_of(module)}
+    assert {"ESCAPE_DCT", "JSONEncoder.item_separator", "JSONEncoder.default", "py_encode_basestring"} <= found
+    assert not any(path.startswith("__") for path in found)
+
+
+TOLD = """
+import multiprocessing, warnings
+numbers = (n for n in range(3))
+unused = (n for n in range(3))
+def work(): next(numbers)
+process = multiprocessing.Process(target=work)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    process.start()
+process.join()
+print(process.exitcode, [(w.category.__name__, "'numbers'" in str(w.message), "unused" in str(w.message)) for w in caught])
+process = multiprocessing.Process(target=work)
+process.start(); process.join()
+"""
+
+
+def test_what_cannot_travel_is_told_once(run, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(TOLD)
+    done = run(program)
+    assert done.stdout == "1 [('ForkStateWarning', True, False)]\n", done.stderr
+    assert "ForkStateWarning" not in done.stderr
+
+
+def test_a_handler_that_holds_much_is_left_behind(run, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import multiprocessing, os, signal\n"
+        "def arm():\n"
+        "    state = [{'n': i} for i in range(100_000)]\n"
+        "    signal.signal(signal.SIGUSR1, lambda *_: print(len(state)))\n"
+        "arm()\n"
+        "process = multiprocessing.Process(target=print, args=('runs',))\n"
+        "process.start(); process.join(); print(process.exitcode)\n"
+        "process = multiprocessing.Process(target=lambda: os.kill(os.getpid(), signal.SIGUSR1))\n"
+        "process.start(); process.join(); print(process.exitcode)\n"
+    )
+    done = run(program)
+    assert done.stdout == "runs\n0\n1\n" and "the handler of SIGUSR1 could not travel" in done.stderr
+
+
+def test_an_older_cloudpickle_is_named_at_the_first_fork(run, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import cloudpickle, multiprocessing\n"
+        "cloudpickle.__version__ = '1.6.0'\n"
+        "if __name__ == '__main__':\n"
+        "    process = multiprocessing.get_context('spawn').Process(target=print, args=('spawned',))\n"
+        "    process.start(); process.join()\n"
+        "    multiprocessing.get_context('fork').Process(target=print).start()\n"
+    )
+    done = run(program)
+    assert done.stdout == "spawned\n" and "needs cloudpickle 3 or newer, and 1.6.0 is installed" in done.stderr
+
+
+def test_a_bundle_can_be_entered(tmp_path):
+    """Its directories and files have modes of their own: who unpacks it need not be root to read it."""
+    import zipfile
+
+    from serverless_mp import bundle
+
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "main.py").write_text("")
+    (tmp_path / "own" / "tool.sh").write_text("")
+    (tmp_path / "own" / "tool.sh").chmod(0o700)
+    payload = bundle._pack([str(tmp_path / "own")], {str(tmp_path / "own"): None})
+    with zipfile.ZipFile(io.BytesIO(payload)) as archive:
+        modes = {info.filename: oct(info.external_attr >> 16 & 0o777) for info in archive.infolist()}
+    assert modes == {"r0/": "0o755", "r0/main.py": "0o644", "r0/tool.sh": "0o755"}
