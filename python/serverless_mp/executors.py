@@ -9,6 +9,7 @@ import contextlib
 import os
 import traceback
 from multiprocessing.connection import Connection
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from . import imports
@@ -46,13 +47,7 @@ def _patch(module: ModuleType) -> None:
     names: Any = vars(module)
     wakeup, thread = names["_ThreadWakeup"], names["_ExecutorManagerThread"]
     make, run = wakeup.__init__, thread.run
-
-    def make_with_local_pipe(self: Any, *args: Any, **kwargs: Any) -> None:
-        before, names["mp"] = names["mp"], _LocalPipes
-        try:
-            make(self, *args, **kwargs)
-        finally:
-            names["mp"] = before
+    make_with_local_pipe = FunctionType(make.__code__, {**names, "mp": _LocalPipes}, make.__name__)
 
     def run_until_lost(self: Any) -> None:
         try:

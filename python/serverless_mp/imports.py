@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from importlib.machinery import ModuleSpec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from importlib.machinery import ModuleSpec
     from types import ModuleType
 
     Step = Callable[[ModuleType], None]
@@ -36,13 +36,30 @@ class _Finder:
         return spec
 
 
+class _LoadingSpec(ModuleSpec):
+    """The spec of a module that is being executed: the import system notes in it when that is over."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "_initializing" and not value:
+            self.__class__ = ModuleSpec  # type: ignore[assignment]
+            step = self.__dict__.pop("_step")
+            if self.name in sys.modules:
+                step(sys.modules[self.name])
+
+
 _finder = _Finder()
 
 
 def when_imported(name: str, step: Step) -> None:
     """Calls `step` with the module of this name: at once if it is imported already, else right after it was executed."""
     if name in sys.modules:
-        step(sys.modules[name])
+        spec = getattr(sys.modules[name], "__spec__", None)
+        if type(spec) is ModuleSpec and getattr(spec, "_initializing", False):
+            spec.__dict__["_step"] = step
+            spec.__class__ = _LoadingSpec
+        else:
+            step(sys.modules[name])
         return
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)  # type: ignore[arg-type]
