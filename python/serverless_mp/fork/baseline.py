@@ -222,12 +222,12 @@ class _Record:
     """What an installed module was when it was last compared: where nothing can have changed, nothing is looked at."""
 
     def __init__(self, name: str, module: Any, base: dict[str, bytes]) -> None:
-        self._base = base
         self._values = list(vars(module).values())
         self._classes = [
             (value, list(vars(value).values())) for value in self._values if is_a(value, type) and value.__module__ == name
         ]
-        self._fixed: dict[places.Path, Any] = {}
+        # The places by whether anything inside of them can change.
+        self._fixed: dict[places.Path, tuple[Any, bytes]] = {}
         self._changing: dict[places.Path, tuple[Any, Digest]] = {}
         # Persistent ids, by id, of what other modules may refer to.
         self.owned: dict[int, Any] = {}
@@ -240,11 +240,21 @@ class _Record:
             made = Digest(value)
             if not made.is_fixed():
                 self._changing[path] = (value, made)
-            elif self._differs(path, made):
-                self._fixed[path] = value
+            else:
+                self._fixed[path] = (value, made.value)
             if objects.is_refilled(value):
                 self.owned.setdefault(id(value), (OBJECT, name, path, type(value)))
         self.removed = [path for path in base if path not in here]
+        self.compare_with(base)
+
+    def compare_with(self, base: dict[str, bytes]) -> None:
+        """From now on with this baseline, which has the same places."""
+        self._base = base
+        self._differing = {path: value for path, (value, made) in self._fixed.items() if self._differs(path, made)}
+
+    def has_places_of(self, base: dict[str, bytes]) -> bool:
+        """Whether this baseline tells of the places that the one compared with told of."""
+        return self._base.keys() == base.keys()
 
     def is_as_it_was(self, module: Any) -> bool:
         """But for what is inside of containers."""
@@ -252,19 +262,18 @@ class _Record:
 
     def different(self) -> dict[places.Path, Any]:
         """The places that a worker has otherwise, and what stands there."""
-        found = dict(self._fixed)
+        found = dict(self._differing)
         for path, (value, made) in self._changing.items():
             now = made
             if not made.still_holds():
                 now = Digest(value)
                 self._changing[path] = (value, now)
-            if self._differs(path, now):
+            if self._differs(path, now.value):
                 found[path] = value
         return found
 
-    def _differs(self, path: places.Path, made: Digest) -> bool:
-        known = self._base.get(".".join(path), b"")
-        return known not in (_VOLATILE, made.value)
+    def _differs(self, path: places.Path, made: bytes) -> bool:
+        return self._base.get(".".join(path), b"") not in (_VOLATILE, made)
 
 
 _NO_OBJECTS = (type, types.FunctionType, types.ModuleType, enum.Enum)
@@ -310,10 +319,14 @@ def _known_baseline(names: list[str]) -> _Baseline:
     new = [name for name in names if name not in _asked]
     if new:
         _asked.update(names)
-        base = _load(names)
-        # What was known is of modules that later imports may have changed.
-        _records.clear()
-        _base = base
+        # Also of the modules that were known: later imports may have changed them, in a fresh process as here.
+        _base = _load(names)
+        for name, record in list(_records.items()):
+            known = _base.get(name)
+            if known is not None and record.has_places_of(known):
+                record.compare_with(known)
+            else:
+                del _records[name]
     return _base or {}
 
 
