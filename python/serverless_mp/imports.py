@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from importlib.machinery import ModuleSpec
 from typing import TYPE_CHECKING, Any
@@ -20,17 +19,23 @@ class _Finder:
     def __init__(self) -> None:
         self.steps: dict[str, Step] = {}
 
-    def find_spec(self, name: str, *_: Any) -> ModuleSpec | None:
-        """The module's own spec, with our step after its execution."""
-        step = self.steps.pop(name, None)
-        spec = importlib.util.find_spec(name) if step is not None else None
-        if step is None or spec is None or spec.loader is None:
+    def find_spec(self, name: str, *rest: Any) -> ModuleSpec | None:
+        """The module's own spec, with our step after its execution, which may be another time or never."""
+        step = self.steps.get(name)
+        if step is None:
+            return None
+        found = (
+            finder.find_spec(name, *rest) for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec")
+        )
+        spec = next((spec for spec in found if spec is not None), None)
+        if spec is None or spec.loader is None:
             return spec
         execute = spec.loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
             execute(module)
-            step(module)
+            if self.steps.pop(name, None) is not None:
+                step(module)
 
         spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec

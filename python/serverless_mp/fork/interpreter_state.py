@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _STREAMS = ("stdout", "stderr")
 _CLOSED = "closed"
 _OF_SYS = ("tracebacklimit", "ps1", "ps2", "breakpointhook", "dont_write_bytecode")
+_OF_LOGGING = {50: "CRITICAL", 40: "ERROR", 30: "WARNING", 20: "INFO", 10: "DEBUG", 0: "NOTSET"}
 _OF_DIALECT = ("delimiter", "quotechar", "escapechar", "doublequote", "skipinitialspace", "lineterminator", "quoting", "strict")
 _HOOKS = (
     (sys, "excepthook", "__excepthook__"),
@@ -101,7 +102,7 @@ def _set_logging(value: Any) -> None:
 def _get_log_classes() -> Any:
     import logging  # noqa: PLC0415 - loaded already
 
-    levels = {level: name for level, name in logging._levelToName.items() if level % 10 or level > logging.CRITICAL}
+    levels = {level: name for level, name in logging._levelToName.items() if _OF_LOGGING.get(level) != name}
     found = (logging.getLoggerClass(), logging.getLogRecordFactory(), levels)
     return found if found[:2] != (logging.Logger, logging.LogRecord) or levels else None
 
@@ -158,13 +159,21 @@ def _set_own(value: dict[str, Any]) -> None:
 
 def _get_dialects() -> Any:
     csv: Any = sys.modules["_csv"]
-    known = {name: csv.get_dialect(name) for name in csv.list_dialects() if name not in {"excel", "excel-tab", "unix"}}
-    return {name: {part: getattr(one, part) for part in _OF_DIALECT} for name, one in known.items()} or None
+    module: Any = sys.modules.get("csv")
+    usual = {} if module is None else {"excel": module.excel, "excel-tab": module.excel_tab, "unix": module.unix_dialect}
+    known = {name: _parts(csv.get_dialect(name)) for name in csv.list_dialects()}
+    return known if known != {name: _parts(csv.Dialect(one)) for name, one in usual.items()} else None
+
+
+def _parts(dialect: Any) -> dict[str, Any]:
+    return {part: getattr(dialect, part) for part in _OF_DIALECT}
 
 
 def _set_dialects(value: dict[str, dict[str, Any]]) -> None:
     import csv  # noqa: PLC0415 - only where the program has it
 
+    for name in csv.list_dialects():
+        csv.unregister_dialect(name)
     for name, parts in value.items():
         csv.register_dialect(name, **parts)
 
@@ -247,6 +256,7 @@ def _set_decimal(value: Any) -> None:
     decimal.setcontext(current)
     for part in ("prec", "rounding", "Emin", "Emax", "capitals", "clamp"):
         setattr(decimal.DefaultContext, part, getattr(default, part))
+    decimal.DefaultContext.traps.update(default.traps)
 
 
 def _get_numpy() -> Any:

@@ -12,6 +12,7 @@ import copyreg
 import enum
 import functools
 import io
+import pickle
 import sys
 import threading
 import types
@@ -32,6 +33,7 @@ _COUNTED = ("multiprocessing", "serverless_mp", "ctypes", "_ctypes", "weakref", 
 _CONTAINERS: tuple[type, ...] = (collections.OrderedDict, collections.defaultdict, dict, list, set, collections.deque)
 _VALUES: tuple[type, ...] = (tuple, frozenset, str, bytes, int, float, complex)
 _EXCEPTION_SIZE = BaseException.__basicsize__
+_MAXLEN: Any = vars(collections.deque)["maxlen"]
 # Streams with more than attributes.
 _WITH_STATE_IN_C: tuple[type, ...] = (io.StringIO, io.BytesIO, io.FileIO, io.BufferedIOBase, io.TextIOWrapper)
 # In the place of attributes: a dictionary that is its own.
@@ -54,8 +56,11 @@ def _rule_of(kind: type) -> Any:
     except KeyError:
         has_reducer = kind in REDUCERS or kind in ForkingPickler._extra_reducers  # type: ignore[attr-defined]
         has_rule = kind in copyreg.dispatch_table and not _is_own(kind)
-        _kinds[kind] = None if has_reducer or has_rule else _rule(kind)
-        return _kinds[kind]
+        rule = None if has_reducer or has_rule else _rule(kind)
+        if rule is None and _is_extended(kind):
+            rule = _reduce_extended
+        _kinds[kind] = rule
+        return rule
 
 
 def _rule(kind: type) -> Any:  # noqa: PLR0911 - a case for each kind
@@ -85,6 +90,12 @@ def _has_rule_of_its_own(kind: type) -> bool:
     ruled = (base for base in lineage if any(rule in vars(base) for rule in _RULES))
     first = next(ruled, None)
     return first is not None and not _is_own(first)
+
+
+def _is_extended(kind: type) -> bool:
+    """Whether it is the program's own, of a class that says how its objects are made."""
+    is_counted = any(base.__module__.partition(".")[0] in _COUNTED for base in kind.__mro__)
+    return is_of_python(kind) and _is_own(kind) and not is_a(kind, enum.EnumMeta) and not is_counted
 
 
 def _is_own(kind: type) -> bool:
@@ -211,7 +222,11 @@ def content_of(value: Any) -> Any:
         return dict(dict.items(value)), value.default_factory
     if issubclass(base, dict):
         return dict(base.items(value)), None
-    return list(base.__iter__(value)), getattr(value, "maxlen", None)
+    return list(base.__iter__(value)), _maxlen(value)
+
+
+def _maxlen(value: Any) -> int | None:
+    return _MAXLEN.__get__(value) if is_a(value, collections.deque) else None
 
 
 def base_of(kind: type) -> Any:
@@ -233,6 +248,8 @@ def refill(value: Any, content: Any) -> None:
             base.__setitem__(value, key, item)
     elif base is set:
         set.update(value, items)
+    elif base is collections.deque and _maxlen(value) != option:
+        base.__init__(value, items, option)
     else:
         base.extend(value, items)
 
@@ -240,7 +257,7 @@ def refill(value: Any, content: Any) -> None:
 def _reduce_container(obj: Any, kind: type) -> Any:
     return (
         _make_container,
-        (kind, getattr(obj, "maxlen", None)),
+        (kind, _maxlen(obj)),
         (content_of(obj), _state(obj, kind)),
         None,
         None,
@@ -260,6 +277,15 @@ def _fill_container(obj: Any, state: Any) -> None:
     content, own = state
     refill(obj, content)
     fill(obj, own)
+
+
+def _reduce_extended(obj: Any, kind: type) -> Any:
+    """As its base says, which may know nothing of attributes."""
+    reduced = obj.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+    own = _state(obj, kind)
+    if is_a(reduced, str) or not any(own) or any(part is not None for part in reduced[2:3]):
+        return reduced
+    return *reduced[:2], own, *(reduced[3:5] or (None, None)), fill
 
 
 def _reduce_value(obj: Any, kind: type) -> Any:
@@ -297,6 +323,10 @@ def _fill_exception(obj: BaseException, state: Any) -> None:
     obj.__cause__ = cause
     obj.__suppress_context__ = is_suppressed
     fill(obj, own)
+
+
+# What gives an object its content, once it is made.
+FILLS: tuple[Any, ...] = (fill, _fill_container, _fill_local, _fill_exception)
 
 
 # ---- in the worker: what its own modules have ------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _thread
 import array
+import contextlib
 import contextvars
 import ctypes
 import functools
@@ -48,8 +49,26 @@ def _remake_lock(is_locked: bool) -> Any:
     return lock
 
 
-def _reduce_rlock(_: Any) -> Any:
-    return _thread.RLock, ()
+def _reduce_rlock(lock: Any) -> Any:
+    count = int(repr(lock).partition("count=")[2].split()[0])
+    return _remake_rlock, (count, lock._is_owned())
+
+
+def _remake_rlock(count: int, is_owned: bool) -> Any:
+    """Held as often as it was: by the thread that goes on, or by one that is no more."""
+    lock = _thread.RLock()
+
+    def acquire() -> None:
+        for _ in range(count):
+            lock.acquire()
+
+    if is_owned:
+        acquire()
+    elif count:
+        thread = threading.Thread(target=acquire)
+        thread.start()
+        thread.join()
+    return lock
 
 
 # What only weak references had brought along lives on: in the program something else holds it.
@@ -82,15 +101,18 @@ def _remake_weak(kind: type, content: Any) -> Any:
 
 
 def _reduce_variable(variable: contextvars.ContextVar[Any]) -> Any:
-    try:
-        return _remake_variable, (variable.name, variable.get())
-    except LookupError:
-        return contextvars.ContextVar, (variable.name,)
+    value: tuple[Any, ...] = ()
+    default: tuple[Any, ...] = ()
+    with contextlib.suppress(LookupError):
+        value = (variable.get(),)
+        default = (contextvars.Context().run(variable.get),)
+    return _remake_variable, (variable.name, value, default)
 
 
-def _remake_variable(name: str, value: Any) -> Any:
-    variable: contextvars.ContextVar[Any] = contextvars.ContextVar(name)
-    variable.set(value)
+def _remake_variable(name: str, value: tuple[Any, ...], default: tuple[Any, ...]) -> Any:
+    variable: Any = contextvars.ContextVar(name, default=default[0]) if default else contextvars.ContextVar(name)
+    if value and not (default and value[0] is default[0]):
+        variable.set(value[0])
     return variable
 
 
@@ -126,16 +148,18 @@ def _reduce_database(connection: Any) -> Any:
     content = None
     if not path and connection.execute("SELECT 1 FROM sqlite_master").fetchone():
         content = connection.serialize()
-    return _remake_database, (path, content, connection.isolation_level, connection.row_factory)
+    settings = {name: getattr(connection, name) for name in ("row_factory", "text_factory")}
+    return _remake_database, (path, content, connection.isolation_level, settings)
 
 
-def _remake_database(path: str, content: bytes | None, isolation_level: Any, row_factory: Any) -> Any:
+def _remake_database(path: str, content: bytes | None, isolation_level: Any, settings: dict[str, Any]) -> Any:
     import sqlite3  # noqa: PLC0415 - only where the program has it
 
     connection = sqlite3.connect(path or ":memory:", isolation_level=isolation_level, check_same_thread=False)
     if content:
         connection.deserialize(content)
-    connection.row_factory = row_factory
+    for name, value in settings.items():
+        setattr(connection, name, value)
     return connection
 
 

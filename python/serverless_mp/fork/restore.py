@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.machinery
 import importlib.util
@@ -11,16 +12,17 @@ import os
 import pickle
 import sys
 import types
+import warnings
 from typing import IO, TYPE_CHECKING, Any
 
 from serverless_mp import bundle
 
-from . import interpreter_state, objects, places
+from . import ForkStateWarning, interpreter_state, objects, places
 from .globals import is_a
 from .pickler import GLOBALS, MODULE, OBJECT, Missing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 # Of these a new one, which an import makes, is not the program's, which has gone on.
 _USED_UP = {"generator", "coroutine", "async_generator"}
@@ -48,6 +50,8 @@ class _Rebuilding:
         self._source = _Source()
         self._unpickler: Any = _Unpickler(self._source, self._owned)
         self._process: Any = None
+        # With what each is about.
+        self._later: list[tuple[str, Callable[[], Any]]] = []
         # Those that were read, while it is not known whether their numbers are needed.
         self._pieces: list[bytes] = []
         _make_module("__main__", file)
@@ -59,11 +63,23 @@ class _Rebuilding:
             kind, place, size = pickle.load(self._record)  # noqa: S301 - its seal was checked
             value = self._next(self._record.read(size), f"{kind} {place}" if place else kind)
             if kind == "end":
-                objects.join_cells()
+                self._finish()
                 return self._process
-            # Who does not take it stays as it is at import.
-            with contextlib.suppress(Exception):
-                getattr(self, f"_take_{kind}")(place, value)
+            take = functools.partial(getattr(self, f"_take_{kind}"), place, value)
+            try:
+                take()
+            except Exception:  # noqa: BLE001 - the program's own code may run here
+                self._later.append((f"{kind} {place}", take))
+
+    def _finish(self) -> None:
+        """What could not be done while objects were without their attributes, such as those that a hash is made of."""
+        objects.join_cells()
+        for subject, step in [*getattr(self._unpickler, "later", ()), *self._later]:
+            try:
+                step()
+            except Exception as e:  # noqa: BLE001 - the program's own code may run here; it stays as far as it has come
+                message = f"{subject} could not be rebuilt whole in the worker: {type(e).__name__}: {e}"
+                warnings.warn(message, ForkStateWarning, stacklevel=2)
 
     def _next(self, piece: bytes, subject: str) -> Any:
         self._source.set(piece)
@@ -281,38 +297,28 @@ class _Unpickler(pickle.Unpickler):
         return self._owned.get(pid)
 
 
-def _tolerant(name: str, what: str) -> Any:
-    """An unpickler's step which leaves `Missing` where what it does fails."""
+def _tolerant(name: str, count: int, gives: bool) -> Any:
+    """A step of the unpickler's that may fail. `count`: of the parts in hand that it takes, 0 for those behind the mark.
+
+    `gives`: it puts one object in their place, for which `Missing` stands in; otherwise it adds them to the object before.
+    """
     step = getattr(pickle._Unpickler, name)  # type: ignore[attr-defined]
 
     def tolerant_step(self: Any) -> None:
-        depth, marks = len(self.stack), len(self.metastack)
+        parts, marks = self.stack[-count:], len(self.metastack)
+        rest = self.stack[:-count]
         try:
             step(self)
         except Exception as e:  # noqa: BLE001 - the program's own code may run here
-            missing = Missing(f"a part of {self.subject} could not be rebuilt in the worker: {type(e).__name__}: {e}")
-            _mend(self, what, missing, depth, marks)
+            if count:
+                self.stack[:] = rest
+            elif len(self.metastack) == marks:
+                self.pop_mark()
+            if gives:
+                self.append(Missing(f"a part of {self.subject} could not be rebuilt in the worker: {type(e).__name__}: {e}"))
+            self.try_later(name, self.stack[-1], parts)
 
     return tolerant_step
-
-
-def _mend(unpickler: Any, what: str, missing: Missing, depth: int, marks: int) -> None:
-    stack = unpickler.stack
-    if what == "call":
-        # The function and its arguments, or what is left of them, give one object.
-        del stack[max(depth - 2, 0) :]
-        stack.append(missing)
-    elif what == "name":
-        del stack[max(depth - 2, 0) :]
-        stack.append(missing)
-    elif what == "id":
-        del stack[max(depth - 1, 0) :]
-        stack.append(missing)
-    elif what == "state":
-        # The object stays as far as it has come.
-        del stack[max(depth - 1, 1) :]
-    elif len(unpickler.metastack) == marks and unpickler.metastack:
-        unpickler.pop_mark()
 
 
 class _TolerantUnpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
@@ -324,19 +330,40 @@ class _TolerantUnpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
         super().__init__(file)
         self._owned, self.subject = owned, ""
         self.memo = memo
+        # With what each is about.
+        self.later: list[tuple[str, Callable[[], Any]]] = []
+
+    def try_later(self, name: str, container: Any, parts: list[Any]) -> None:
+        """What only failed as long as objects had no attributes yet."""
+        if name == "load_reduce" and parts[0] in objects.FILLS:
+            self.later.append((self.subject, functools.partial(parts[0], *parts[1])))
+        elif name in {"load_setitem", "load_setitems"}:
+            step = functools.partial(_set_items, container, parts[::2], parts[1::2])
+            self.later.append((self.subject, step))
+        elif name == "load_additems":
+            self.later.append((self.subject, functools.partial(container.update, parts)))
 
     def persistent_load(self, pid: Any) -> Any:
         return self._owned.get(pid)
 
 
-for _code, _name, _what in (
-    (pickle.REDUCE, "load_reduce", "call"),
-    (pickle.NEWOBJ, "load_newobj", "call"),
-    (pickle.STACK_GLOBAL, "load_stack_global", "name"),
-    (pickle.BINPERSID, "load_binpersid", "id"),
-    (pickle.BUILD, "load_build", "state"),
-    (pickle.APPENDS, "load_appends", "items"),
-    (pickle.SETITEMS, "load_setitems", "items"),
-    (pickle.ADDITEMS, "load_additems", "items"),
+def _set_items(container: Any, keys: list[Any], values: list[Any]) -> None:
+    for key, value in zip(keys, values, strict=True):
+        container[key] = value
+
+
+for _code, _name, _count, _gives in (
+    (pickle.REDUCE, "load_reduce", 2, True),
+    (pickle.NEWOBJ, "load_newobj", 2, True),
+    (pickle.NEWOBJ_EX, "load_newobj_ex", 3, True),
+    (pickle.STACK_GLOBAL, "load_stack_global", 2, True),
+    (pickle.BINPERSID, "load_binpersid", 1, True),
+    (pickle.FROZENSET, "load_frozenset", 0, True),
+    (pickle.BUILD, "load_build", 1, False),
+    (pickle.APPEND, "load_append", 1, False),
+    (pickle.APPENDS, "load_appends", 0, False),
+    (pickle.SETITEM, "load_setitem", 2, False),
+    (pickle.SETITEMS, "load_setitems", 0, False),
+    (pickle.ADDITEMS, "load_additems", 0, False),
 ):
-    _TolerantUnpickler.dispatch[_code[0]] = _tolerant(_name, _what)
+    _TolerantUnpickler.dispatch[_code[0]] = _tolerant(_name, _count, _gives)

@@ -30,7 +30,7 @@ if __name__ == "__main__":
     show("condition", lambda: wait(mp.Condition()))
     show("barrier", lambda: mp.Barrier(2).wait(NAN))
     show("wait", lambda: multiprocessing.connection.wait([reader], NAN))
-    process = mp.Process(target=print)
+    process = mp.Process(target=abs, args=(1,))  # says nothing that could come in between
     process.start()
     show("join", lambda: process.join(NAN))
     process.join()
