@@ -17,12 +17,17 @@ FIELD = PROGRAMS / "field"
 WHOLE_LINE = "import multiprocessing as mp\n"
 CASES = [
     "blocked_signal.py",
+    "fork_attributes.py",
+    "fork_cycles_by_hash.py",
     "fork_dynamic_import.py",
     "fork_getstate.py",
     "fork_local_class/main.py",
+    "fork_made_in_c.py",
     "fork_metaclass_property.py",
+    "fork_patched_builtins.py",
     "fork_patched_method/main.py",
     "fork_places/main.py",
+    "fork_settings.py",
     "fork_slots_kinds.py",
     "fork_slots_pool.py fork",
     "fork_slots_pool.py spawn",

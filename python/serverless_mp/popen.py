@@ -11,6 +11,7 @@ import functools
 import io
 import os
 import pickle
+import posix
 import resource
 import signal
 import sys
@@ -109,7 +110,7 @@ class Popen:
             "event": _event(number, process) | {"tracker": bool(tracker)},
             "streams": streams,
             "environment": environment,
-            "directory": os.getcwd(),
+            "directory": posix.getcwd(),
             "umask": _umask(),
             "group": os.getpgrp(),
             "mask": signal.pthread_sigmask(signal.SIG_BLOCK, ()),
@@ -130,6 +131,7 @@ class Popen:
         if forks or not imports_main:
             preparation.pop("init_main_from_path", None)
             preparation.pop("init_main_from_name", None)
+            preparation["dir"] = posix.getcwd()  # a program may have put something else in the place of os.getcwd
         preparation.update(start_method=self.method, serverless_mp=state())
         if remote is not None:
             preparation["remote"] = remote

@@ -9,7 +9,9 @@ installed library's own rule) is written by its protocol.
 
 from __future__ import annotations
 
+import ctypes
 import functools
+import operator
 import pickle
 import sys
 import types
@@ -135,6 +137,8 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
             return getattr, (types, name)
         if cls in _OF_BUILTINS:
             return type, (_OF_BUILTINS[cls],)
+        if issubclass(cls, ctypes.Array) and cls is operator.mul(cls._type_, cls._length_):
+            return operator.mul, (cls._type_, cls._length_)
         if not objects.is_of_python(cls):
             message = f"{cls!r} is not found under its name"
             raise pickle.PicklingError(message)

@@ -12,7 +12,10 @@ import contextlib
 import contextvars
 import ctypes
 import functools
+import gc
+import inspect
 import io
+import itertools
 import marshal
 import os
 import re
@@ -365,6 +368,39 @@ def _reduce_code(code: types.CodeType) -> Any:
         return _BY_PARTS(code)
 
 
+def _reduce_generator(generator: types.GeneratorType[Any, Any, Any]) -> Any:
+    """One that has not begun is what its function gives for its arguments; another one stands in the middle of a frame."""
+    if inspect.getgeneratorstate(generator) != inspect.GEN_CREATED:
+        message = "cannot pickle 'generator' object that has begun: build it in the target, or hand over a list"
+        raise TypeError(message)
+    code, given = generator.gi_code, dict(generator.gi_frame.f_locals)  # type: ignore[union-attr]
+    function = next(one for one in gc.get_referents(generator) if isinstance(one, types.FunctionType) and one.__code__ is code)
+    names = iter(code.co_varnames)
+    positional = [given[name] for name in itertools.islice(names, code.co_argcount)]
+    named = {name: given[name] for name in itertools.islice(names, code.co_kwonlyargcount)}
+    if code.co_flags & inspect.CO_VARARGS:
+        positional += given[next(names)]
+    if code.co_flags & inspect.CO_VARKEYWORDS:
+        named |= given[next(names)]
+    return _remake_generator, (function, positional, named)
+
+
+def _remake_generator(function: Any, positional: list[Any], named: dict[str, Any]) -> Any:
+    return function(*positional, **named)
+
+
+def _reduce_scanner(scanner: Any) -> Any:
+    """Of a JSON decoder, written in C."""
+    names = ("strict", "object_hook", "object_pairs_hook", "parse_float", "parse_int", "parse_constant")
+    return _remake_scanner, ({name: getattr(scanner, name) for name in names},)
+
+
+def _remake_scanner(parts: dict[str, Any]) -> Any:
+    import json.scanner  # noqa: PLC0415 - only where the program has it
+
+    return json.scanner.c_make_scanner(types.SimpleNamespace(**parts))  # type: ignore[attr-defined]
+
+
 REDUCERS: dict[type, Any] = {
     types.CodeType: _reduce_code,
     memoryview: _reduce_memoryview,
@@ -398,6 +434,9 @@ REDUCERS: dict[type, Any] = {
 REDUCERS_BY_NAME: dict[tuple[str, str], Any] = {
     ("sqlite3", "Connection"): _reduce_database,
     ("_thread", "_ThreadHandle"): lambda handle: (type(handle), ()),
+    ("builtins", "generator"): _reduce_generator,
+    ("_json", "Scanner"): _reduce_scanner,
+    ("random", "SystemRandom"): lambda source: (type(source), ()),
 }
 
 
