@@ -32,6 +32,7 @@ CASES = [
     "fork_slots_pool.py fork",
     "fork_slots_pool.py spawn",
     "fork_unrelated_global.py",
+    "fork_views.py",
     "limits_after_first_process.py",
     "limits_before.py",
     "lock_release_target.py",

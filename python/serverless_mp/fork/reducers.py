@@ -7,7 +7,7 @@ made of, where pickle refuses it or would make a copy of what is to be shared.
 from __future__ import annotations
 
 import _thread
-import array
+import array as stdlib_array
 import contextlib
 import contextvars
 import ctypes
@@ -272,17 +272,14 @@ def reduce_array(array: Any) -> Any:
             return None
         make, arguments, state = array.__reduce__()
         return make, arguments, (state, attributes(array)), None, None, _fill_array
-    if kind.__name__ == "memmap":
-        if not _is_local_launch() or type(array.base).__name__ != "mmap" or array.filename is None:
-            return None
-        mode = "r+" if array.mode == "w+" else array.mode
-        return kind, (os.fspath(array.filename), array.dtype, mode, array.offset, array.shape)
     root: Any = array
-    while getattr(root, "base", None) is not None:
+    while getattr(root, "base", None) is not None and not _is_of_file(root):
         root = root.base
+    if _is_of_file(root):
+        return _reduce_map(array, root)
     if isinstance(root, memoryview):
         root = root.obj
-    if isinstance(root, _core.Region):
+    if isinstance(root, (_core.Region, bytearray, stdlib_array.array)) and array.nbytes:
         address = ctypes.addressof(ctypes.c_char.from_buffer(root))
     elif hasattr(root, "_wrapper") and isinstance(root, _CTYPES):
         address = ctypes.addressof(root)
@@ -294,9 +291,38 @@ def reduce_array(array: Any) -> Any:
     return _remake_view, (kind, array.shape, array.dtype, root, offset, array.strides, array.flags.writeable)
 
 
+def _is_of_file(array: Any) -> bool:
+    """Whether it maps a file itself, and is no view of an array that does."""
+    return type(array).__name__ == "memmap" and type(array.base).__name__ == "mmap"
+
+
+def _reduce_map(array: Any, root: Any) -> Any:
+    if not _is_local_launch() or root.filename is None:
+        return None
+    if array is root:
+        mode = "r+" if root.mode == "w+" else root.mode
+        order = "C" if root.flags.c_contiguous else "F"
+        return type(root), (os.fspath(root.filename), root.dtype, mode, root.offset, root.shape, order)
+    offset = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
+    parts = (array.shape, array.dtype, root, offset, array.strides, array.flags.writeable)
+    return _remake_map_view, (type(array).__name__ == "memmap", *parts)
+
+
+def _remake_map_view(is_map: bool, *parts: Any) -> Any:
+    import numpy as np  # noqa: PLC0415 - only where the program has it
+
+    array, root = _remake_view(np.ndarray, *parts), parts[2]
+    if not is_map:
+        return array
+    mapped: Any = array.view(np.memmap)
+    for name in ("_mmap", "filename", "offset", "mode"):
+        setattr(mapped, name, getattr(root, name))
+    return mapped
+
+
 def _reduce_memoryview(view: memoryview) -> Any:
     """One over something that can be written to stays one; of anything else its content is enough."""
-    if view.readonly or not isinstance(view.obj, (_core.Region, bytearray, array.array)) or not view.c_contiguous:
+    if view.readonly or not isinstance(view.obj, (_core.Region, bytearray, stdlib_array.array)) or not view.c_contiguous:
         return _BY_BYTES(view)
     with view.cast("B") as plain, memoryview(view.obj) as whole:
         start = ctypes.addressof(ctypes.c_char.from_buffer(plain)) - ctypes.addressof(ctypes.c_char.from_buffer(whole))
