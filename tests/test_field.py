@@ -24,6 +24,7 @@ CASES = [
     "fork_local_class/main.py",
     "fork_made_in_c.py",
     "fork_metaclass_property.py",
+    "fork_metaclasses.py",
     "fork_patched_builtins.py",
     "fork_patched_method/main.py",
     "fork_places/main.py",

@@ -77,6 +77,7 @@ TOLD = """
 import multiprocessing, warnings
 numbers = (n for n in range(3))
 unused = (n for n in range(3))
+next(numbers), next(unused)
 def work(): next(numbers)
 process = multiprocessing.Process(target=work)
 with warnings.catch_warnings(record=True) as caught:

@@ -17,7 +17,7 @@ def test_a_global_that_cannot_travel_is_named(run, tmp_path):
     program = tmp_path / "program.py"
     program.write_text(
         "import multiprocessing\n"
-        "numbers = (n for n in range(3))\n"
+        "numbers = (n for n in range(3))\nnext(numbers)\n"
         "def work():\n    next(numbers)\n"
         "process = multiprocessing.Process(target=work)\n"
         "process.start()\nprocess.join()\nprint(process.exitcode)\n"

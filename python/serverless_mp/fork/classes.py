@@ -76,9 +76,10 @@ def registers(classes: list[type]) -> dict[str, Any]:
 
 
 def _runs_code(cls: type) -> bool:
-    return type(cls) not in _PLAIN or any(
-        "__init_subclass__" in vars(base) and base.__module__ not in _PLAIN_BASES for base in cls.__mro__[1:]
-    )
+    """Whether a library's code runs at its definition, which may note the class where no part of the program is."""
+    metaclasses = [base for base in type.mro(type(cls)) if base is not object and base not in _PLAIN]
+    initializing = [base for base in cls.__mro__[1:] if "__init_subclass__" in vars(base)]
+    return any(base.__module__ not in (*_PLAIN_BASES, "__main__") for base in [*metaclasses, *initializing])
 
 
 class _Statement(typing.NamedTuple):
