@@ -1,4 +1,4 @@
-"""Classes at whose definition code of the program runs, by a metaclass or a base: a process that forks runs none of it again."""
+"""Classes at whose definition code of the program runs, by a metaclass or a base: a process that forks runs none of it."""
 
 import abc
 import multiprocessing as mp
