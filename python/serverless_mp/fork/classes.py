@@ -1,14 +1,15 @@
 """Classes that no import makes in a worker: those of `__main__`, and those that code has made.
 
-Most are put together from their parts. But a metaclass or an `__init_subclass__` runs code when a class is defined, and what it
-leaves (validators, tables, fields of a ctypes structure) may be neither pickled nor set. So of such a class of `__main__` the
-statement that defines it travels, compiled, with what it needs; and what the program has set in the class since.
+Most are put together from their parts, without running any code. But a library's metaclass or `__init_subclass__` runs code
+when a class is defined, and what it leaves (validators, tables, fields of a ctypes structure) cannot be pickled or set. So
+of such a class of `__main__` the statement that defines it travels, compiled, with what it needs, and what was set in it since.
 """
 
 from __future__ import annotations
 import __future__
 
 import abc
+import contextlib
 import enum
 import functools
 import os
@@ -16,11 +17,14 @@ import sys
 import time
 import types
 import typing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
 from . import globals as names_in_code
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # The metaclasses of classes that are no more than their attributes.
 _PLAIN = (type, abc.ABCMeta, enum.EnumMeta, type(typing.Protocol))
@@ -192,9 +196,23 @@ def _is_of_metaclass(cls: type, name: str) -> bool:
 
 
 def _make_class(meta: Any, name: str, bases: tuple[type, ...], space: dict[str, Any]) -> type:
-    """Without running the code of its metaclass."""
+    """Without running the code of its metaclass and of its bases."""
     maker: Any = next(base for base in meta.__mro__ if base in {type, abc.ABCMeta})
-    return maker.__new__(meta, name, bases, dict(space))
+    with _silent({above for base in bases for above in type.mro(base) if above.__module__ not in _PLAIN_BASES}):
+        return maker.__new__(meta, name, bases, dict(space))
+
+
+@contextlib.contextmanager
+def _silent(bases: set[type]) -> Iterator[None]:
+    """None of these is told of a class that is made."""
+    told = [(base, vars(base)["__init_subclass__"]) for base in bases if "__init_subclass__" in vars(base)]
+    for base, _ in told:
+        type.__setattr__(base, "__init_subclass__", classmethod(lambda *_, **__: None))
+    try:
+        yield
+    finally:
+        for base, own in told:
+            type.__setattr__(base, "__init_subclass__", own)
 
 
 def _fill_enum(cls: Any, content: tuple[Any, dict[str, dict[str, Any]]]) -> None:

@@ -68,8 +68,9 @@ class _Rebuilding:
             take = functools.partial(getattr(self, f"_take_{kind}"), place, value)
             try:
                 take()
-            except Exception:  # noqa: BLE001 - the program's own code may run here
-                self._later.append((f"{kind} {place}", take))
+            except Exception:  # noqa: BLE001 - the program's own code may run here; what does not take it stays as at import
+                if kind == "content":
+                    self._later.append((f"{kind} {place}", take))
 
     def _finish(self) -> None:
         """What could not be done while objects were without their attributes, such as those that a hash is made of."""

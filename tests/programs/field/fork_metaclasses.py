@@ -71,11 +71,13 @@ class Settings(metaclass=Single):
 
 class Plugin:
     known = {}
+    count = 0
 
     def __init_subclass__(cls, /, tag=None, **options):
         super().__init_subclass__(**options)
         Plugin.known[tag] = cls
         cls.tag = tag
+        Plugin.count += 1
 
 
 class First(Plugin, tag="first"):
@@ -115,7 +117,7 @@ def work():
     print(
         Settings().value, len(Single.instances), Plugin.known == {"first": First, "second": Second}, First.number, Second.number
     )
-    print(Second.tag, hasattr(Second, "extra"), issubclass(dict, Abstract), slotted.a, Base.described.name)
+    print(Plugin.count, Second.tag, hasattr(Second, "extra"), issubclass(dict, Abstract), slotted.a, Base.described.name)
     try:
         Abstract()
     except TypeError:
