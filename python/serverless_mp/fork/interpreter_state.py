@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import warnings
+from multiprocessing import util
 from typing import TYPE_CHECKING, Any
 
 from serverless_mp import imports
@@ -25,6 +26,7 @@ _STREAMS = ("stdout", "stderr")
 _CLOSED = "closed"
 _OF_SYS = ("tracebacklimit", "ps1", "ps2", "breakpointhook", "dont_write_bytecode")
 _OF_LOGGING = {50: "CRITICAL", 40: "ERROR", 30: "WARNING", 20: "INFO", 10: "DEBUG", 0: "NOTSET"}
+_OF_OURS = ("multiprocessing.", "serverless_mp.")
 _OF_DIALECT = ("delimiter", "quotechar", "escapechar", "doublequote", "skipinitialspace", "lineterminator", "quoting", "strict")
 _HOOKS = (
     (sys, "excepthook", "__excepthook__"),
@@ -398,6 +400,35 @@ def _set_django(value: tuple[bool, dict[str, Any], bool]) -> None:
 
 
 # Of each: how it is read and how it is set, and the module without which it is as ever.
+def _get_after_fork() -> Any:
+    """What `multiprocessing.util` is to call in a process that forks, and with what."""
+    registry: Any = util._afterfork_registry  # type: ignore[attr-defined]
+    found = sorted(registry.items(), key=lambda item: item[0][0])
+    own = [(obj, call) for (_, _, call), obj in found if not str(getattr(call, "__module__", "")).startswith(_OF_OURS)]
+    return own or None
+
+
+def _set_after_fork(value: Any) -> None:
+    for obj, call in value:
+        if not isinstance(obj, Missing) and not isinstance(call, Missing):
+            util.register_after_fork(obj, call)
+            _after_fork.append((obj, call))
+
+
+# To be called when everything is rebuilt: multiprocessing does it in processes that it has forked itself.
+_after_fork: list[tuple[Any, Any]] = []
+
+
+def finish() -> None:
+    """In the worker, at last: what the program has registered to be called in a process that forks."""
+    for obj, call in _after_fork:
+        try:
+            call(obj)
+        except Exception as e:  # noqa: BLE001 - as multiprocessing does
+            util.info(f"after forker raised exception {e}")
+    _after_fork.clear()
+
+
 _SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], None], str | None]] = {
     "encodings": (_get_encodings, _set_encodings, None),
     "streams": (_get_streams, _set_streams, None),
@@ -418,6 +449,7 @@ _SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], None], str | None]
     "csv": (_get_field_limit, _set_field_limit, "_csv"),
     "numpy": (_get_print_options, _set_print_options, "numpy"),
     "torch": (_get_torch, _set_torch, "torch"),
+    "after fork": (_get_after_fork, _set_after_fork, None),
 }
 # Those that come before anything is imported: modules of a Django project can only be imported where that is set up.
 _BEFORE: dict[str, tuple[Callable[[], Any], Callable[[Any], None], str]] = {

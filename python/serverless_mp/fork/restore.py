@@ -81,6 +81,7 @@ class _Rebuilding:
             except Exception as e:  # noqa: BLE001 - the program's own code may run here; it stays as far as it has come
                 message = f"{subject} could not be rebuilt whole in the worker: {type(e).__name__}: {e}"
                 warnings.warn(message, ForkStateWarning, stacklevel=2)
+        interpreter_state.finish()
 
     def _next(self, piece: bytes, subject: str) -> Any:
         self._source.set(piece)

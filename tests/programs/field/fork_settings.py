@@ -5,6 +5,7 @@ import csv
 import decimal
 import logging
 import multiprocessing as mp
+import multiprocessing.util
 import sqlite3
 import threading
 
@@ -25,6 +26,17 @@ is_held, is_done = threading.Event(), threading.Event()
 database = sqlite3.connect(":memory:")
 database.text_factory = bytes
 database.executescript("create table t(a); insert into t values('x')")
+called = []
+
+
+class Owner:
+    name = "owner"
+
+
+owner, gone = Owner(), Owner()
+multiprocessing.util.register_after_fork(owner, lambda one: called.append((one is owner, one.name)))
+multiprocessing.util.register_after_fork(gone, lambda one: called.append("never"))
+del gone
 
 
 def hold():
@@ -40,6 +52,7 @@ def show():
 def work():
     print([logging.getLevelName(level) for level in (7, 10, 20)], csv.get_dialect("excel").delimiter, csv.list_dialects())
     print(decimal.DefaultContext.traps[decimal.Inexact], database.execute("select a from t").fetchall())
+    print(called)
     show()
     thread = threading.Thread(target=show)
     thread.start()
