@@ -57,6 +57,7 @@ _REGISTRIES = {
 }
 # Told by other means (`interpreter_state`), or the process' own.
 _NAMES_LEFT_OUT = {
+    "botocore": {"_xform_cache"},  # of names; where processes are launched on AWS, it is our launcher that fills it
     "builtins": {"_", "__build_class__"},
     "logging": {"root", "lastResort", "raiseExceptions", "Logger.manager", "Logger.root"},
     "os": {"environ", "environb", "getpid", "kill"},
