@@ -307,13 +307,13 @@ def _tolerant(name: str, count: int, gives: bool) -> Any:
     step = getattr(pickle._Unpickler, name)  # type: ignore[attr-defined]
 
     def tolerant_step(self: Any) -> None:
-        parts, marks = self.stack[-count:], len(self.metastack)
-        rest = self.stack[:-count]
+        parts = self.stack[-count:] if count else self.stack
+        depth, marks = len(self.stack), len(self.metastack)
         try:
             step(self)
         except Exception as e:  # noqa: BLE001 - the program's own code may run here
             if count:
-                self.stack[:] = rest
+                del self.stack[depth - count :]
             elif len(self.metastack) == marks:
                 self.pop_mark()
             if gives:
