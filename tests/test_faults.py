@@ -355,7 +355,7 @@ def show(name, wait):
     try:
         wait()
     except Exception as e:
-        print(name, type(e).__name__, flush=True)
+        sys.stdout.write(f"{name} {type(e).__name__}\n")  # at once: threads write side by side
 if __name__ == "__main__":
     queue, lock, (reader, _) = mp.Queue(), mp.Lock(), mp.Pipe()
     lock.acquire()
