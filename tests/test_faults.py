@@ -355,7 +355,7 @@ def show(name, wait):
     try:
         wait()
     except Exception as e:
-        sys.stdout.write(f"{name} {type(e).__name__}\n")  # at once: threads write side by side
+        sys.stdout.write(f"{name} {type(e).__name__}\\n")  # at once: threads write side by side
 if __name__ == "__main__":
     queue, lock, (reader, _) = mp.Queue(), mp.Lock(), mp.Pipe()
     lock.acquire()

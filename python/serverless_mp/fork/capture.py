@@ -22,12 +22,14 @@ from serverless_mp.program import modules, tools
 from . import ForkStateWarning, baseline, classes, enclosing, interpreter_state, objects, places
 from . import globals as names_in_code
 from .globals import is_a
-from .pickler import OBJECT, TYPE, ForkPickler, Missing, TooLargeError
+from .missing import Missing
+from .pickler import OBJECT, TYPE, ForkPickler, TooLargeError
 
 # These are the worker's own.
 _NOT_CONTENT = {"__builtins__", "__spec__", "__loader__", "__cached__", "__warningregistry__"}
 _CODE = (types.FunctionType, type, types.ModuleType)
 _CONTAINERS = (dict, list, set)
+_FUNCTIONS = (types.FunctionType, functools._lru_cache_wrapper)
 # To pickle what another thread changes meanwhile; and what turns out to hold what cannot be pickled.
 _ATTEMPTS = 4
 # What is carried for the sake of an installed module, of a signal's handler, or of what no function names: objects, and bytes.
@@ -94,10 +96,13 @@ class _Program:
         self.owned: dict[int, Any] = baseline.of_others()
         for name, record in baseline.records(baseline.list_modules()).items():
             self.owned.update(record.owned)
-            self.installed += [(name, path, value) for path, value in record.different().items()]
+            for path, value in record.different().items():
+                self.installed.append((name, path, value))
+                if is_a(value, _FUNCTIONS):
+                    self.owned.setdefault(~id(value), (name, path))
             self.removed += [(name, tuple(path.split("."))) for path in record.removed]
-        # Of each imported module: the names in it and in its classes; and its places.
-        self.names: list[tuple[str, places.Path, list[str]]] = []
+        # Of each imported module: the names in it and in its classes, with the shape of what its import made; and its places.
+        self.names: list[tuple[str, places.Path, dict[str, Any]]] = []
         self.places: list[tuple[str, places.Path, Any]] = []
         for name, module in self.imported.items():
             self._look_at(name, module)
@@ -115,21 +120,22 @@ class _Program:
             self.places.append((name, (), module))
             return
         is_made_by = functools.partial(_is_made_by, getattr(module, "__file__", None))
-        self.names.append((name, (), [key for key in list(vars(module)) if key not in places._OF_IMPORT]))
-        self.names += [
-            (name, (key,), list(vars(value)))
-            for key, value in list(vars(module).items())
-            if is_a(value, type) and places.home(value) == (name, key)
-        ]
+        travelling = set()
         for path, value in places.places_of(module, is_made_by=is_made_by):
             self._own(name, path, value)
             self.places.append((name, path, value))
+            travelling.add(path)
+        classes_here = [(key, cls) for key, cls in list(vars(module).items()) if is_a(cls, type)]
+        spaces = [((), vars(module)), *(((key,), vars(cls)) for key, cls in classes_here if places.home(cls) == (name, key))]
+        for above, space in spaces:
+            shapes = {key: None if (*above, key) in travelling else places.shape(part) for key, part in list(space.items())}
+            self.names.append((name, above, {key: shapes[key] for key in shapes.keys() - places._OF_IMPORT}))
 
     def _own(self, module: str, path: places.Path, value: Any) -> None:
         kind = type(value)
         if path and path[-1] == places.ATTRIBUTES:
             return  # a part of what the object has
-        if is_a(value, types.FunctionType):
+        if is_a(value, _FUNCTIONS):
             self.owned.setdefault(~id(value), (module, path))
         elif objects.is_refilled(value):
             if "<locals>" in kind.__qualname__:
@@ -171,15 +177,10 @@ def _exists(file: str) -> bool:
     return bool(file)
 
 
-def _is_made_by(file: str | None, value: Any) -> bool:
-    """Whether a function or class under its own name is from the module's file, be it decorated."""
-    for _ in range(20):
-        inner = getattr(value, "__wrapped__", None) if is_a(value, types.FunctionType) else None
-        if inner is None:
-            break
-        value = inner
-    code = getattr(value, "__code__", None)
-    return code is None or file is None or _same_file(code.co_filename, file)
+def _is_made_by(file: str | None, function: types.FunctionType) -> bool:
+    """Whether a statement of the module's file is this function's, and no decorator has put another one in its place."""
+    code = function.__code__
+    return code.co_qualname == function.__qualname__ and (file is None or _same_file(code.co_filename, file))
 
 
 @functools.cache
@@ -223,6 +224,8 @@ class _Writing:
     def run(self) -> None:
         """Writes them, in the order in which a worker needs them."""
         self._add("modules", None, self._plan())
+        for module, path, names in self._program.names:
+            self._add("names", (module, path), names)
         for name, value in interpreter_state.before():
             self._add("state", name, value)
         self._add_made()
@@ -257,8 +260,6 @@ class _Writing:
 
     def _add_imported(self) -> None:
         """The places of modules that a worker imports: the program's own, and what differs in installed ones."""
-        for module, path, names in self._program.names:
-            self._add("names", (module, path), names)
         for module, path, value in self._program.places:
             self._add_place(module, path, value)
         for module, path in self._program.removed:

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
+from serverless_mp.program import modules
+
 from . import globals as names_in_code
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ def statement(cls: type) -> types.CodeType | None:
     """The compiled statement that defines it."""
     main = sys.modules["__main__"]
     path = getattr(main, "__file__", None)
-    if cls.__module__ != "__main__" or vars(main).get(cls.__qualname__) is not cls or not _runs_code(cls) or path is None:
+    if cls.__module__ != "__main__" or vars(main).get(cls.__qualname__) is not cls or not runs_code(cls) or path is None:
         return None
     try:
         found = _statements(path).get(cls.__qualname__, [])
@@ -79,11 +81,12 @@ def registers(classes: list[type]) -> dict[str, Any]:
     }
 
 
-def _runs_code(cls: type) -> bool:
+def runs_code(cls: type) -> bool:
     """Whether a library's code runs at its definition, which may note the class where no part of the program is."""
     metaclasses = [base for base in type.mro(type(cls)) if base is not object and base not in _PLAIN]
     initializing = [base for base in cls.__mro__[1:] if "__init_subclass__" in vars(base)]
-    return any(base.__module__ not in (*_PLAIN_BASES, "__main__") for base in [*metaclasses, *initializing])
+    made_by = {base.__module__ for base in [*metaclasses, *initializing]}.difference(_PLAIN_BASES, ["__main__"])
+    return not all(modules.is_own(sys.modules.get(name)) for name in made_by)
 
 
 class _Statement(typing.NamedTuple):

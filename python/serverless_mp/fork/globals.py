@@ -70,25 +70,26 @@ def attributes(value: Any) -> dict[str, Any]:
 def named(space: dict[str, Any]) -> Names:
     """What the functions in a module's globals use."""
     seen: set[int] = set()
-    found = [names(code) for value in list(space.values()) for code in _codes(value, space, seen)]
+    found = [names(one.__code__) for value in list(space.values()) for one in functions_in(value, space, seen)]
     used = Names(
         frozenset[str]().union(*(each.globals for each in found)), frozenset[str]().union(*(each.all for each in found))
     )
     return used._replace(globals=frozenset(space)) if used.globals & _ANY else used
 
 
-def _codes(value: Any, space: dict[str, Any], seen: set[int]) -> Iterator[types.CodeType]:
-    """The code of a function, decorated or not, and of a class' methods, as far as these are their globals."""
+def functions_in(value: Any, space: dict[str, Any] | None = None, seen: set[int] | None = None) -> Iterator[types.FunctionType]:
+    """A function, decorated or not, and those of a class; `space`: as far as these are their globals."""
+    seen = set() if seen is None else seen
     if id(value) in seen or is_a(value, types.ModuleType):
         return
     seen.add(id(value))
     parts: list[Any] = []
     if is_a(value, type):
-        if value.__module__ == space.get("__name__"):
+        if space is not None and value.__module__ == space.get("__name__"):
             parts += vars(value).values()
     elif is_a(value, types.FunctionType):
-        if value.__globals__ is space:
-            yield value.__code__
+        if space is None or value.__globals__ is space:
+            yield value
         # What decorates a function may keep it in a cell only.
         parts += [*_contents(value.__closure__ or ()), *vars(value).values()]
     else:
@@ -97,7 +98,7 @@ def _codes(value: Any, space: dict[str, Any], seen: set[int]) -> Iterator[types.
         parts += [part for name, part in attributes(value).items() if name == "__wrapped__"]
     for part in parts:
         if callable(part) or hasattr(type(part), "__get__"):
-            yield from _codes(part, space, seen)
+            yield from functions_in(part, space, seen)
 
 
 def _contents(cells: Iterable[types.CellType]) -> Iterator[Any]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from serverless_mp import imports
 from serverless_mp.program import tools
 
-from .pickler import Missing
+from .missing import Missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,7 +7,6 @@ the program's having run.
 from __future__ import annotations
 
 import collections
-import contextlib
 import copyreg
 import enum
 import functools
@@ -375,6 +374,11 @@ def _cell(function: Any, name: str) -> types.CellType:
     return function.__closure__[names.index(name)]
 
 
+def original_at(module: str, path: places.Path) -> Any:
+    """What the worker's import had made at a place where something else stands now; None where nothing does."""
+    return _originals.get((module, path))
+
+
 def put(module: str, path: places.Path, value: Any) -> None:
     """Sets a place. LookupError where there is none."""
     *above, step = path
@@ -419,59 +423,3 @@ def module(name: str) -> types.ModuleType:
     """One of a class of its own."""
     __import__(name)
     return sys.modules[name]
-
-
-def find_or_make_function(
-    place: tuple[str, places.Path] | None,
-    code: types.CodeType,
-    space: dict[str, Any],
-    name: str,
-    closure: tuple[types.CellType, ...] | None,
-) -> types.FunctionType:
-    """The function that the worker's own module has made of the same code at this place, else a new one."""
-    if place is not None:
-        candidates: list[Any] = [_originals.get(place)]
-        with contextlib.suppress(LookupError, AttributeError, ValueError, TypeError):
-            candidates.append(find(*place))
-        for one in candidates:
-            found: Any = one.__func__ if is_a(one, (staticmethod, classmethod)) else one
-            if is_a(found, types.FunctionType) and _key(found.__code__) == _key(code):
-                _take_cells(found, closure)
-                return found
-    return types.FunctionType(code, space, name, None, closure)
-
-
-def _take_cells(function: types.FunctionType, closure: tuple[types.CellType, ...] | None) -> None:
-    """The new cells are to be filled: what is put into them is to be seen by the function."""
-    for own, new in zip(function.__closure__ or (), closure or (), strict=False):
-        _aliases.append((own, new))
-
-
-# Cells of the worker's own functions, each with one that came with the function's state.
-_aliases: list[tuple[types.CellType, types.CellType]] = []
-
-
-def join_cells() -> None:
-    """After everything was rebuilt: the worker's own functions see what came in the cells of the program's."""
-    for own, new in _aliases:
-        try:
-            own.cell_contents = new.cell_contents
-        except ValueError:  # not filled
-            continue
-    _aliases.clear()
-
-
-def _key(code: types.CodeType) -> tuple[str, int]:
-    return code.co_qualname, code.co_firstlineno
-
-
-def fill_function(function: types.FunctionType, state: dict[str, Any]) -> None:
-    """Its defaults, attributes and names."""
-    for name, value in state.items():
-        if name == "__dict__":
-            vars(function).update(value)
-        elif value is not None or name in {"__defaults__", "__kwdefaults__", "__doc__"}:
-            try:
-                setattr(function, name, value)
-            except (AttributeError, TypeError):  # not in this version of Python
-                continue

@@ -17,14 +17,15 @@ import sys
 import types
 from collections import ChainMap
 from multiprocessing.reduction import ForkingPickler
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 import cloudpickle
 
-from . import objects, places
+from . import functions, objects, places
 from .classes import definition_of, reduce_class
 from .globals import is_a
-from .reducers import REDUCERS, REDUCERS_BY_NAME, reduce_array, reducer_of_django, remake_cached
+from .missing import Missing
+from .reducers import REDUCERS, REDUCERS_BY_NAME, reduce_array, reducer_of_django
 
 # Kinds of persistent ids: the globals of a module, a module, an object at a place, a type of one.
 GLOBALS, MODULE, OBJECT, TYPE = range(4)
@@ -75,6 +76,8 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         # What was left out: the error of each, by its id.
         self.left_out: dict[int, Exception] = {}
         self._being_defined: set[type] = set()
+        # By id: of which function a cell is, and under what name.
+        self._cells: dict[int, Any] = {}
 
     def persistent_id(self, obj: Any) -> Any:
         """What the worker has already."""
@@ -109,6 +112,8 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         if is_a(obj, types.FunctionType):
             return NotImplemented if self._is_by_reference(obj) else self._reduce_function(obj)
         kind: Any = type(obj)
+        if kind is types.CellType:
+            return functions.reduce_cell(obj, self._cells.get(id(obj)))
         if kind is types.BuiltinFunctionType and is_a(obj.__self__, types.ModuleType) and not self._is_by_reference(obj):
             return objects.original, places.home(obj)  # something else stands in its place
         if kind is not types.ModuleType and issubclass(kind, types.ModuleType) and _found_module(obj):
@@ -116,18 +121,18 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         if self._by_name or id(obj) in self._by_protocol:  # a message is pickled as ever
             return NotImplemented
         if kind is functools._lru_cache_wrapper and not self._is_by_reference(obj):
-            return remake_cached, (obj.__wrapped__, obj.cache_parameters())
+            return functions.find_or_make_cached, (self._places_of(obj), obj.__wrapped__, obj.cache_parameters())
         by_name = REDUCERS_BY_NAME.get((kind.__module__, kind.__qualname__)) or reducer_of_django(kind)
         if by_name is not None:
             return by_name(obj)
         return reduce_array(obj) or objects.reduce(obj) or NotImplemented
 
     def _is_by_reference(self, obj: Any) -> bool:
-        """Whether the worker finds it under its name."""
+        """Whether the worker finds it under its name: not what was put there after the import."""
         module, name = places.home(obj)
         if module in self._by_value and not (self._by_name and module == "__main__"):
             return False
-        return _found(module, name) is obj
+        return _found(module, name) is obj and self._owned.get(~id(obj)) != (module, tuple(name.split(".")))
 
     def _reduce_type(self, cls: type) -> Any:
         if self._is_by_reference(cls):
@@ -145,28 +150,21 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         return definition_of(cls, self._being_defined) or reduce_class(cls) or super().reducer_override(cls)
 
     def _reduce_function(self, function: types.FunctionType) -> Any:
-        """From its parts; where the worker has made the same one, in its own module, that one."""
-        space = function.__globals__
+        where = self._places_of(function) if id(function.__globals__) in self._known else ()
+        for name, cell in functions.cells_of(function):
+            self._cells.setdefault(id(cell), (where, name, functions.key(function.__code__)))
+        return functions.reduce(function, where)
+
+    def _places_of(self, function: Any) -> tuple[functions.Place, ...]:
+        """Where a worker may have made the same one, in its own modules."""
+        if self._by_name:
+            return ()
         module, name = places.home(function)
-        place = self._owned.get(~id(function)) or ((module, tuple(name.split("."))) if module not in self._by_value else None)
-        if id(space) not in self._known:
-            place = None
-        code = function.__code__
-        state = {
-            name: getattr(function, name, None)
-            for name in (
-                "__defaults__",
-                "__kwdefaults__",
-                "__dict__",
-                "__qualname__",
-                "__module__",
-                "__doc__",
-                "__annotations__",
-            )
-        }
-        state["__type_params__"] = getattr(function, "__type_params__", ())
-        made = (place, code, space, function.__name__, function.__closure__)
-        return objects.find_or_make_function, made, state, None, None, objects.fill_function
+        owned = self._owned.get(~id(function))
+        found = [] if owned is None else [owned]
+        if module not in self._by_value:
+            found.append((module, tuple(name.split("."))))
+        return tuple(found)
 
     def _by_hand(self, obj: Any) -> Any:
         """What pickle itself would do, while an error can still be caught."""
@@ -194,23 +192,3 @@ def _found(module: str, name: str) -> Any:
     for part in name.split("."):
         found = getattr(found, part, None) if part != "<locals>" else None
     return found
-
-
-class Missing:
-    """Stands in the worker for what could not travel. `kind`: the name of its class."""
-
-    def __init__(self, why: str, kind: str = "") -> None:
-        object.__setattr__(self, "_why", why)
-        object.__setattr__(self, "_kind", kind)
-
-    def _raise(self, *_: Any, **__: Any) -> NoReturn:
-        raise RuntimeError(object.__getattribute__(self, "_why"))
-
-    def __reduce__(self) -> Any:
-        return Missing, (object.__getattribute__(self, "_why"), object.__getattribute__(self, "_kind"))
-
-
-_USES = """getattr setattr delattr call iter next len contains getitem setitem delitem enter exit bool int float index str
-add radd sub rsub mul rmul truediv rtruediv floordiv mod pow and or xor lt le gt ge"""
-for _name in _USES.split():
-    setattr(Missing, f"__{_name}__", Missing._raise)

@@ -11,6 +11,7 @@ import functools
 import types
 from typing import TYPE_CHECKING, Any
 
+from . import classes
 from .globals import is_a
 
 if TYPE_CHECKING:
@@ -43,9 +44,10 @@ _OF_IMPORT |= {
 # In a class: what the interpreter makes of its statement, and C's tables.
 _OF_CLASS = (types.GetSetDescriptorType, types.MemberDescriptorType, types.WrapperDescriptorType, types.MethodDescriptorType)
 _FUNCTIONS = (types.FunctionType, staticmethod, classmethod, property, functools.cached_property)
-# Wrapped functions whose content is a cache.
-_CACHES = (functools._lru_cache_wrapper, functools.cached_property)
 
+_OF_STATEMENT = {f"__{name}__" for name in ["module", "qualname", "weakref", "slots", "orig_bases", "parameters", "match_args"]}
+_OF_STATEMENT |= {"__abstractmethods__", "__firstlineno__", "__static_attributes__", "__type_params__", "_abc_impl"}
+_OF_STATEMENT |= {"__dataclass_fields__", "__dataclass_params__"}
 _OF_ENUM = {"_member_names_", "_member_map_", "_member_type_", "_value2member_map_", "_unhashable_values_", "_use_args_"}
 _OF_ENUM |= {
     "_new_member_",
@@ -76,9 +78,17 @@ def home(value: Any) -> tuple[str, str]:
         return "", ""
 
 
+def shape(value: Any) -> Any:
+    """What tells whether two processes have the same function at a place, or property of functions; None for anything else."""
+    if is_a(value, types.FunctionType):
+        return value.__code__.co_qualname, value.__code__.co_firstlineno
+    inner = _inner(value) if is_a(value, _FUNCTIONS) else []
+    return (type(value).__qualname__, *map(shape, inner)) if inner else None
+
+
 def places_of(module: Any, *, is_made_by: Callable[[Any], bool] | None = None) -> Iterator[tuple[Path, Any]]:
-    """All places of a module. `is_made_by`, for one whose every function is not a place of its own: of a function or class at
-    home, whether the module's import makes it; then only what it keeps is a place.
+    """All places of a module. `is_made_by`, for one whose every function is not a place of its own: of a function, whether
+    the module's import makes it under its name; then only what it keeps is a place.
     """
     space = vars(module)
     name = str(space.get("__name__"))
@@ -95,19 +105,20 @@ def _places(module: str, path: Path, value: Any, is_made_by: Callable[[Any], boo
         else:
             yield path, value
     elif is_a(value, types.FunctionType):
-        if is_made_by is not None and home(value) == (module, ".".join(path)) and is_made_by(value):
+        if is_made_by is None or not _is_at_home(module, path, value, is_made_by):
+            yield path, value
+        if is_made_by is not None and home(value)[0] == module:
             yield from _places_of_function(module, path, value, is_made_by)
-        else:
-            yield path, value
-    elif is_a(value, _CACHES) or (type(value).__module__ == "functools" and hasattr(value, "cache_parameters")):
-        if is_made_by is None or home(value)[0] != module:
-            yield path, value
     elif is_made_by is not None and is_a(value, _FUNCTIONS):
         inner = _inner(value)
-        if not inner or not all(is_made_by(one) for one in inner):
+        if not inner or not all(_is_at_home(module, path, one, is_made_by) for one in inner):
             yield path, value
     else:
         yield path, value
+
+
+def _is_at_home(module: str, path: Path, function: types.FunctionType, is_made_by: Callable[[Any], bool]) -> bool:
+    return home(function) == (module, ".".join(path)) and is_made_by(function)
 
 
 def _inner(value: Any) -> list[types.FunctionType]:
@@ -118,6 +129,8 @@ def _inner(value: Any) -> list[types.FunctionType]:
 def _places_of_class(
     module: str, path: Path, cls: type, is_made_by: Callable[[Any], bool] | None
 ) -> Iterator[tuple[Path, Any]]:
+    # What a library's code makes of a statement is its affair.
+    is_of_others = is_made_by is None or is_a(cls, enum.EnumMeta) or classes.runs_code(cls)
     members = cls._member_map_ if is_a(cls, enum.EnumMeta) else {}  # type: ignore[attr-defined]
     if is_made_by is not None:
         for name, member in members.items():
@@ -132,8 +145,8 @@ def _places_of_class(
         if not is_function and (
             attribute in members
             or attribute in _OF_ENUM
-            or (attribute.startswith("__") and attribute.endswith("__"))
-            or attribute == "_abc_impl"
+            or attribute in _OF_STATEMENT
+            or (is_of_others and attribute.startswith("__") and attribute.endswith("__"))
         ):
             continue
         yield from _places(module, (*path, attribute), value, is_made_by)

@@ -123,11 +123,6 @@ def _reduce_cached(function: Any) -> str:
     return function.__qualname__  # of a module that the worker imports
 
 
-def remake_cached(function: Any, parameters: dict[str, Any]) -> Any:
-    """Without what it has cached."""
-    return functools.lru_cache(**parameters)(function)
-
-
 def _reduce_local(local: Any) -> Any:
     # Of all threads only this one goes on in a forked process.
     return type(local), (), dict(vars(local))
@@ -352,18 +347,6 @@ def _remake_view(kind: Any, *parts: Any) -> Any:
     return array
 
 
-def _reduce_cell(cell: types.CellType) -> Any:
-    # Functions that share a variable go on to share it.
-    try:
-        return types.CellType, (), (cell.cell_contents,), None, None, _fill_cell
-    except ValueError:  # not filled yet
-        return types.CellType, ()
-
-
-def _fill_cell(cell: types.CellType, content: tuple[Any]) -> None:
-    cell.cell_contents = content[0]
-
-
 def _reduce_method(method: types.MethodType) -> Any:
     # Whatever its object has under the function's name.
     return types.MethodType, (method.__func__, method.__self__)
@@ -444,7 +427,6 @@ REDUCERS: dict[type, Any] = {
     contextvars.ContextVar: _reduce_variable,
     functools._lru_cache_wrapper: _reduce_cached,
     threading.local: _reduce_local,
-    types.CellType: _reduce_cell,
     popen.Popen: _reduce_popen,
     popen.Stranger: lambda started: (popen.Stranger, (started.pid, started.returncode)),
     _core.Region: _reduce_region,

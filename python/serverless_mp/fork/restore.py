@@ -17,15 +17,13 @@ from typing import IO, TYPE_CHECKING, Any
 
 from serverless_mp import bundle
 
-from . import ForkStateWarning, interpreter_state, objects, places
+from . import ForkStateWarning, functions, interpreter_state, objects, places
 from .globals import is_a
-from .pickler import GLOBALS, MODULE, OBJECT, Missing
+from .missing import Missing, is_better
+from .pickler import GLOBALS, MODULE, OBJECT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-# Of these a new one, which an import makes, is not the program's, which has gone on.
-_USED_UP = {"generator", "coroutine", "async_generator"}
 
 
 def load(record: IO[bytes], file: str | None = None) -> Any:
@@ -74,7 +72,6 @@ class _Rebuilding:
 
     def _finish(self) -> None:
         """What could not be done while objects were without their attributes, such as those that a hash is made of."""
-        objects.join_cells()
         for subject, step in [*getattr(self._unpickler, "later", ()), *self._later]:
             try:
                 step()
@@ -127,21 +124,24 @@ class _Rebuilding:
         is_file = place == ("__main__", "__file__") and self._file is not None
         vars(sys.modules[module])[name] = self._file if is_file else value
 
-    def _take_names(self, place: tuple[str, places.Path], names: list[str]) -> None:
+    def _take_names(self, place: tuple[str, places.Path], names: dict[str, Any]) -> None:
         owner = objects.find(*place)
         for name in set(vars(owner)).difference(names, places._OF_IMPORT):
             if not (name.startswith("__") and name.endswith("__")):
                 objects.remove(place[0], (*place[1], name))
+        for name, shape in names.items():
+            own = vars(owner).get(name)
+            if shape is not None and places.shape(own) != shape:
+                why = f"{name} of {place[0]} was defined anew after its import, and could not travel to the worker"
+                objects.put(place[0], (*place[1], name), functions.inside(own, shape) or Missing(why))
 
     def _take_removed(self, place: tuple[str, places.Path], _: None) -> None:
         objects.remove(*place)
 
     def _take_place(self, place: tuple[str, places.Path], value: Any) -> None:
         if is_a(value, Missing) and place[0] != "__main__":
-            kind = object.__getattribute__(value, "_kind")
             with contextlib.suppress(LookupError, AttributeError, ValueError, TypeError):
-                # A connection, a file: the import has made another one.
-                if kind not in _USED_UP and type(objects.find(*place)).__qualname__ == kind:
+                if is_better(objects.find(*place), value):
                     return
         _import_of(place[0])
         objects.put(*place, value)

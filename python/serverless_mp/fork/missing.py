@@ -1,0 +1,36 @@
+"""What stands in a worker for what could not travel."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+# Of these a new one, which an import makes, is not the program's, which has gone on.
+_USED_UP = {"generator", "coroutine", "async_generator"}
+
+
+class Missing:
+    """Stands in the worker for what could not travel. `kind`: the name of its class."""
+
+    def __init__(self, why: str, kind: str = "") -> None:
+        object.__setattr__(self, "_why", why)
+        object.__setattr__(self, "_kind", kind)
+
+    def _raise(self, *_: Any, **__: Any) -> NoReturn:
+        raise RuntimeError(object.__getattribute__(self, "_why"))
+
+    def __reduce__(self) -> Any:
+        return Missing, (object.__getattribute__(self, "_why"), object.__getattribute__(self, "_kind"))
+
+
+_USES = """getattr setattr delattr call iter next len contains getitem setitem delitem enter exit bool int float index str
+add radd sub rsub mul rmul truediv rtruediv floordiv mod pow and or xor lt le gt ge"""
+for _name in _USES.split():
+    setattr(Missing, f"__{_name}__", Missing._raise)
+
+
+def is_better(own: Any, value: Any) -> bool:
+    """Whether what an import has made in a worker stands for this: a connection, a file of the same kind."""
+    if type(value) is not Missing:
+        return False
+    kind = object.__getattribute__(value, "_kind")
+    return kind not in _USED_UP and type(own).__qualname__ == kind
