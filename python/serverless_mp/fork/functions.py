@@ -124,6 +124,10 @@ def find_or_make_cached(where: tuple[Place, ...], function: Any, parameters: dic
     return functools.lru_cache(**parameters)(function)
 
 
-def inside(value: Any, wanted: Key) -> Any:
-    """The function of this code that others have been put around; None where there is none."""
-    return next((one for one in names_in_code.functions_in(value) if key(one.__code__) == wanted), None)
+def remake(own: Any, shape: Any) -> Any:
+    """What the program has at a place, where another function of the same code stands around it; None where there is none."""
+    kind, *inner = shape
+    if not is_a(kind, type):
+        return next((one for one in names_in_code.functions_in(own) if key(one.__code__) == shape), None)
+    parts = [part and remake(own, part) for part in inner]
+    return kind(*parts) if kind in (property, staticmethod, classmethod) and any(parts) else None

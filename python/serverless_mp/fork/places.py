@@ -82,8 +82,9 @@ def shape(value: Any) -> Any:
     """What tells whether two processes have the same function at a place, or property of functions; None for anything else."""
     if is_a(value, types.FunctionType):
         return value.__code__.co_qualname, value.__code__.co_firstlineno
-    inner = _inner(value) if is_a(value, _FUNCTIONS) else []
-    return (type(value).__qualname__, *map(shape, inner)) if inner else None
+    if not is_a(value, _FUNCTIONS) or not any(map(shape, parts_of(value))):
+        return None
+    return (type(value), *map(shape, parts_of(value)))
 
 
 def places_of(module: Any, *, is_made_by: Callable[[Any], bool] | None = None) -> Iterator[tuple[Path, Any]]:
@@ -110,7 +111,7 @@ def _places(module: str, path: Path, value: Any, is_made_by: Callable[[Any], boo
         if is_made_by is not None and home(value)[0] == module:
             yield from _places_of_function(module, path, value, is_made_by)
     elif is_made_by is not None and is_a(value, _FUNCTIONS):
-        inner = _inner(value)
+        inner = [part for part in parts_of(value) if is_a(part, types.FunctionType)]
         if not inner or not all(_is_at_home(module, path, one, is_made_by) for one in inner):
             yield path, value
     else:
@@ -121,9 +122,9 @@ def _is_at_home(module: str, path: Path, function: types.FunctionType, is_made_b
     return home(function) == (module, ".".join(path)) and is_made_by(function)
 
 
-def _inner(value: Any) -> list[types.FunctionType]:
-    parts = [value.fget, value.fset, value.fdel] if is_a(value, property) else [getattr(value, "__func__", None)]
-    return [part for part in parts if isinstance(part, types.FunctionType)]
+def parts_of(value: Any) -> list[Any]:
+    """What a property or a method of a class is made of."""
+    return [value.fget, value.fset, value.fdel] if is_a(value, property) else [getattr(value, "__func__", None)]
 
 
 def _places_of_class(

@@ -133,7 +133,7 @@ class _Rebuilding:
             own = vars(owner).get(name)
             if shape is not None and places.shape(own) != shape:
                 why = f"{name} of {place[0]} was defined anew after its import, and could not travel to the worker"
-                objects.put(place[0], (*place[1], name), functions.inside(own, shape) or Missing(why))
+                objects.put(place[0], (*place[1], name), functions.remake(own, shape) or Missing(why))
 
     def _take_removed(self, place: tuple[str, places.Path], _: None) -> None:
         objects.remove(*place)

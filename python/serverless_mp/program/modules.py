@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import io
-import json
 import os
 import site
 import sys
@@ -133,10 +132,10 @@ def _read(path: Path) -> str:
 def _local_names(record: Path) -> set[str]:
     """The packages and modules of a distribution that was installed from a directory."""
     try:
-        if "dir_info" not in json.loads(_read(record)):
+        if '"dir_info"' not in _read(record):
             return set()
         lines = _read(record.with_name("RECORD")).splitlines()
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # no file, or no text
         return set()
     tops = {line.partition(",")[0].split("/")[0] for line in lines}
     return {
