@@ -8,8 +8,8 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
 from pathlib import Path
+from tempfile import gettempdir, mkdtemp, mkstemp  # by their names: the program may have put a mock in their places
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def directory(name: str, fill: Callable[[str], None]) -> str:
     """A directory, which `fill` makes where it is not there yet."""
     place = os.path.join(_root(), name)
     if not os.path.isdir(place):
-        making = tempfile.mkdtemp(dir=_root())
+        making = mkdtemp(dir=_root())
         try:
             fill(making)
             with contextlib.suppress(OSError):  # another process was first
@@ -48,7 +48,7 @@ def place(name: str) -> str:
 
 def write(place: str, data: bytes) -> None:
     """Puts content at a place; of two that do so at once one stays."""
-    number, making = tempfile.mkstemp(dir=_root())
+    number, making = mkstemp(dir=_root())
     with open(number, "wb") as f:
         f.write(data)
     os.rename(making, place)
@@ -71,7 +71,7 @@ def _make_room(size: int) -> None:
 
 
 def _root() -> str:
-    root = os.path.join(tempfile.gettempdir(), f"serverless_mp-{os.getuid()}")
+    root = os.path.join(gettempdir(), f"serverless_mp-{os.getuid()}")
     os.makedirs(root, mode=0o700, exist_ok=True)
     if os.stat(root).st_uid != os.getuid():
         message = f"{root} belongs to another user: nothing is taken from there"

@@ -19,10 +19,11 @@ import threading
 from multiprocessing import context, resource_tracker, spawn, util
 from multiprocessing.popen_forkserver import _DupFd  # type: ignore[attr-defined]
 from multiprocessing.reduction import ForkingPickler
+from pickle import dumps  # by its name: the program may have put a mock in its place
 from typing import Any
 
 from . import _core, config, fanout, main_module, reduction, session, summary, zygote
-from .program import modules
+from .program import modules, registrations
 
 _alive: tuple[int, int, int] | None = None
 
@@ -117,7 +118,7 @@ class Popen:
             "ignored": [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN],
             **_limits(),
         }
-        return pickle.dumps(request), [*streams, _alive_pipe(), *tracker, *self._fds]
+        return dumps(request), [*streams, _alive_pipe(), *tracker, *self._fds]
 
     def _record(self, process_obj: Any, remote: dict[str, Any] | None = None) -> bytes:
         from .install import state  # noqa: PLC0415 - a cycle otherwise
@@ -147,7 +148,11 @@ class Popen:
                     fork.check_cloudpickle()
                     from .fork import capture  # noqa: PLC0415 - the same
 
-                    capture.dump(process_obj, buffer)
+                    registrations.call("before")
+                    try:
+                        capture.dump(process_obj, buffer)
+                    finally:
+                        registrations.call("after_in_parent")
                 else:
                     ForkingPickler(buffer, pickle.HIGHEST_PROTOCOL).dump(process_obj)
             except Exception as e:

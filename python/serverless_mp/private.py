@@ -6,9 +6,9 @@ import importlib.util
 import os
 import secrets
 import shutil
-import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE, Popen  # by their names: the program may have put a mock in their places
 from urllib.parse import quote
 
 from . import config
@@ -35,10 +35,10 @@ class Store:
         text = CONFIG.format(socket=socket, password=password, directory=directory).encode()
         guard = Path(__file__).with_name("supervisor.py")
         # Without site and environment: it imports nothing, and starts in milliseconds.
-        process = subprocess.Popen(  # noqa: S603 - our own file
+        process = Popen(  # noqa: S603 - our own file
             [sys.executable, "-I", "-S", str(guard), find_server(), directory],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdin=PIPE,
+            stdout=PIPE,
             start_new_session=True,
         )
         assert process.stdin is not None  # noqa: S101 - asked for above

@@ -17,6 +17,9 @@ from multiprocessing import util
 from pathlib import Path
 from typing import Any
 
+# Now, with all that it starts processes by: the program may put mocks in the places of those.
+from . import popen  # noqa: F401
+
 
 def run_script(path: str, arguments: list[str]) -> None:
     """As `python path arguments...`."""

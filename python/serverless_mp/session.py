@@ -12,9 +12,9 @@ import re
 import resource
 import shutil
 import sys
-import tempfile
 import threading
 from multiprocessing import util
+from tempfile import gettempdir, mkdtemp  # by their names: the program may have put a mock in their places
 from typing import TYPE_CHECKING
 
 from . import _core, config
@@ -51,7 +51,7 @@ def directory() -> str:
     """A directory of mode 0700 for this session's sockets, of a plain and short name: their paths end at 104 bytes."""
     global _directory  # noqa: PLW0603 - one per process
     if _directory is None or not os.path.isdir(_directory):
-        _directory = tempfile.mkdtemp(prefix="smp-", dir=_plain_tmp())
+        _directory = mkdtemp(prefix="smp-", dir=_plain_tmp())
     return _directory
 
 
@@ -64,7 +64,7 @@ def drop_directory() -> None:
 
 
 def _plain_tmp() -> str | None:
-    tmp = tempfile.gettempdir()
+    tmp = gettempdir()
     return tmp if _PLAIN.fullmatch(tmp) else "/tmp"  # noqa: S108 - mkdtemp makes the name unpredictable
 
 

@@ -12,23 +12,24 @@ import contextlib
 import gc
 import importlib
 import os
-import pickle
 import resource
 import selectors
 import signal
 import socket
 import struct
-import subprocess
 import sys
 import threading
 import time
 from multiprocessing import spawn, util
 from pathlib import Path
+from pickle import dumps, loads
+from socket import socket as _Socket  # noqa: N812 - a class
+from subprocess import PIPE, Popen
 from typing import Any, NoReturn
 
 _INT = struct.Struct("=i")
 _lock = threading.Lock()
-_zygote: tuple[subprocess.Popen[bytes], int] | None = None
+_zygote: tuple[Popen[bytes], int] | None = None
 _path: str | None = None
 
 
@@ -55,8 +56,8 @@ def _is_there(path: str) -> bool:
 
 def request(wanted: dict[str, Any], fds: list[int]) -> tuple[int, socket.socket]:
     """Has a process made as `src/launcher/local.rs` does, from Python: its id, and where its exit code will be told."""
-    data = pickle.dumps(wanted)
-    connection = socket.socket(socket.AF_UNIX)
+    data = dumps(wanted)
+    connection = _Socket(socket.AF_UNIX)
     connection.connect(ensure())
     socket.send_fds(connection, [_INT.pack(len(data))], fds)
     connection.sendall(data)
@@ -96,10 +97,10 @@ def use(path: str) -> None:
     _path = path
 
 
-def _start(path: str, directory: str) -> tuple[subprocess.Popen[bytes], int]:
+def _start(path: str, directory: str) -> tuple[Popen[bytes], int]:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
-    with socket.socket(socket.AF_UNIX) as listener:
+    with _Socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen(1024)
         alive_r, alive_w = os.pipe()
@@ -112,9 +113,9 @@ def _start(path: str, directory: str) -> tuple[subprocess.Popen[bytes], int]:
         )
         executable = os.fsdecode(spawn.get_executable())
         flags = util._args_from_interpreter_flags()  # type: ignore[attr-defined]
-        process = subprocess.Popen(  # noqa: S603 - this interpreter
+        process = Popen(  # noqa: S603 - this interpreter
             [executable, *flags, "-c", program],
-            stdin=subprocess.PIPE,
+            stdin=PIPE,
             pass_fds=(listener.fileno(), alive_r),
             process_group=0,
         )
@@ -163,7 +164,7 @@ def main(listener_fd: int, alive: int, path: str, directory: str) -> None:
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
     _preload()
-    Zygote(socket.socket(fileno=listener_fd), alive, path, modules).serve()
+    Zygote(_Socket(fileno=listener_fd), alive, path, modules).serve()
     # The private store's guard removes what is its own.
     with contextlib.suppress(OSError):
         os.unlink(path)
@@ -258,7 +259,7 @@ class Zygote:
         connection, _ = self.listener.accept()
         try:
             head, fds, _, _ = socket.recv_fds(connection, _INT.size, 1024)
-            request = pickle.loads(_receive(connection, _INT.unpack(head)[0]))  # noqa: S301 - from our own user's program
+            request = loads(_receive(connection, _INT.unpack(head)[0]))  # noqa: S301 - from our own user's program
         except (OSError, EOFError, struct.error):
             connection.close()
             return

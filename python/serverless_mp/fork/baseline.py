@@ -15,11 +15,11 @@ import importlib
 import marshal
 import operator
 import os
-import subprocess
 import sys
 import types
 from multiprocessing import spawn, util
 from pathlib import Path
+from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired
 from typing import Any
 
 from serverless_mp import cache
@@ -45,6 +45,7 @@ _LEFT_OUT = tools.NAMES | frozenset(
 )
 # Of the standard library only public places count, and these registries.
 _REGISTRIES = {
+    "builtins": {"_"},
     "gettext": {"_translations", "_localedirs", "_current_domain"},
     "json": {"_default_encoder", "_default_decoder"},
     "locale": {"_override_localeconv"},
@@ -58,9 +59,9 @@ _REGISTRIES = {
 # Told by other means (`interpreter_state`), or the process' own.
 _NAMES_LEFT_OUT = {
     "botocore": {"_xform_cache"},  # of names; where processes are launched on AWS, it is our launcher that fills it
-    "builtins": {"_", "__build_class__"},
+    "builtins": {"__build_class__"},
     "logging": {"root", "lastResort", "raiseExceptions", "Logger.manager", "Logger.root"},
-    "os": {"environ", "environb", "getpid", "kill"},
+    "os": {"environb", "getpid", "kill"},
     "warnings": {"filters", "showwarning", "onceregistry"},
 }
 
@@ -97,6 +98,10 @@ def _is_left_out(module: str, dotted: str, value: Any) -> bool:
     """Whether what stands at a place of an installed module is a process' own, or told by other means."""
     if (module, dotted) == ("tempfile", "tempdir"):  # which the first question sets; a machine has its own
         return value in (None, "/tmp", *map(os.environ.get, ("TMPDIR", "TEMP", "TMP")))  # noqa: S108 - not used
+    if (module, dotted) == ("os", "environ"):  # which is given to the process, unless the program has another one
+        return type(value) is os._Environ
+    if (module, dotted) == ("builtins", "_"):  # which a console sets, and gettext
+        return not callable(value)
     return dotted in _NAMES_LEFT_OUT.get(module, ()) or tools.is_of_tool(value)
 
 
@@ -291,6 +296,32 @@ def of_others() -> dict[int, Any]:
     }
 
 
+# Of these nothing is the program's.
+_OF_PROCESSES = tools.NAMES | {"concurrent", "ctypes", "multiprocessing", "serverless_mp", "sys"}
+_patched: dict[str, tuple[list[Any], list[tuple[places.Path, Any]]]] = {}
+
+
+def patched() -> list[tuple[str, places.Path, Any]]:
+    """What the program has put into modules that are not compared: functions, classes and mocks in the places of theirs."""
+    found = []
+    for name, module in list(sys.modules.items()):
+        if type(module) is types.ModuleType and not _counts(name) and name.partition(".")[0] not in _OF_PROCESSES:
+            if name not in _patched or not _same(_patched[name][0], vars(module)):
+                _patched[name] = (list(vars(module).values()), _put_into(name, module))
+            found += [(name, path, value) for path, value in _patched[name][1]]
+    return found
+
+
+def _put_into(name: str, module: Any) -> list[tuple[places.Path, Any]]:
+    if name in {"__main__", "__mp_main__"}:
+        return []
+    return [
+        (path, value)
+        for path, value in places.places_of(module)
+        if len(path) == 1 and (callable(value) or is_a(value, types.MethodType)) and modules.is_of_program(value)
+    ]
+
+
 _VOLATILE = b"?"
 
 
@@ -354,7 +385,7 @@ def _ask_fresh_interpreters(names: list[str]) -> list[_Baseline]:
     flags = util._args_from_interpreter_flags()  # type: ignore[attr-defined]
     command = [os.fsdecode(spawn.get_executable()), *flags, "-c", program]
     asked = [
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, process_group=0)  # noqa: S603 - this interpreter
+        Popen(command, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, process_group=0)  # noqa: S603 - this interpreter
         for _ in range(2)
     ]
     answers = []
@@ -362,7 +393,7 @@ def _ask_fresh_interpreters(names: list[str]) -> list[_Baseline]:
         try:
             text, _ = process.communicate(timeout=_LONGEST)
             answers.append(marshal.loads(text))  # noqa: S302 - from our own child
-        except (subprocess.TimeoutExpired, EOFError, ValueError, TypeError):
+        except (TimeoutExpired, EOFError, ValueError, TypeError):
             process.kill()
             process.communicate()
             answers.append({})

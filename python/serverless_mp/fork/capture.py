@@ -15,9 +15,10 @@ import sys
 import types
 import warnings
 from multiprocessing import context
+from pickle import dump as dump_one  # by its name: the program may have put a mock in its place
 from typing import Any
 
-from serverless_mp.program import modules, tools
+from serverless_mp.program import BEGUN, modules, tools
 
 from . import ForkStateWarning, baseline, classes, enclosing, interpreter_state, objects, places
 from . import globals as names_in_code
@@ -51,7 +52,7 @@ def dump(process_obj: Any, file: Any) -> None:
     except Exception:  # noqa: BLE001 - something cannot travel; what, is found by looking at each
         writing = _write_carefully(popen, program, process_obj)
     for head, parts in writing.pieces:
-        pickle.dump((*head, sum(map(len, parts))), file)
+        dump_one((*head, sum(map(len, parts))), file)
         for part in parts:
             file.write(part)
     _tell(writing.told)
@@ -101,6 +102,9 @@ class _Program:
                 if is_a(value, _FUNCTIONS):
                     self.owned.setdefault(~id(value), (name, path))
             self.removed += [(name, tuple(path.split("."))) for path in record.removed]
+        for name, path, value in baseline.patched():
+            self.installed.append((name, path, value))
+            self.owned.setdefault(~id(value), (name, path))
         # Of each imported module: the names in it and in its classes, with the shape of what its import made; and its places.
         self.names: list[tuple[str, places.Path, dict[str, Any]]] = []
         self.places: list[tuple[str, places.Path, Any]] = []
@@ -156,14 +160,20 @@ def _must_be_made(name: str, module: Any) -> bool:
 
 
 def _has_changed(module: Any) -> bool:
-    """Whether its source is another one than that which was imported: its byte code notes the size and time of it."""
+    """Whether its source is another one than that which was imported: its byte code notes the size and time of it.
+
+    Without byte code, any that was written since the program began may be.
+    """
     cached, file = str(getattr(module, "__cached__", "")), str(module.__file__)
+    try:
+        now = os.stat(file)
+    except (OSError, ValueError):  # in an archive
+        return False
     try:
         with io.open(cached, "rb") as f:  # noqa: UP020 - the program may have replaced the other
             head = f.read(16)
-        now = os.stat(file)
     except (OSError, TypeError, ValueError):
-        return False
+        return now.st_mtime > BEGUN
     flags, time, size = (int.from_bytes(head[place : place + 4], "little") for place in (4, 8, 12))
     return flags == 0 and (time != int(now.st_mtime) & 0xFFFFFFFF or size != now.st_size & 0xFFFFFFFF)
 

@@ -14,14 +14,13 @@ import enum
 import functools
 import os
 import sys
-import time
 import types
 import typing
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
-from serverless_mp.program import modules
+from serverless_mp.program import BEGUN, modules
 
 from . import globals as names_in_code
 
@@ -37,8 +36,6 @@ _RUN = ("__new__", "__init__", "__prepare__", "__call__", "__init_subclass__", "
 _DATA = (int, float, complex, str, bytes, bool, type(None), tuple, frozenset)
 _SYNCHRONISES = ("serverless_mp.", "multiprocessing.")
 _CONTAINERS = (dict, list, set)
-# A script that was changed since then is not what runs.
-_BEGUN = time.time()
 
 
 def definition_of(cls: type, being_defined: set[type]) -> Any:
@@ -99,7 +96,7 @@ class _Statement(typing.NamedTuple):
 def _statements(path: str) -> dict[str, list[_Statement]]:
     import ast  # noqa: PLC0415 - rarely needed
 
-    if os.stat(path).st_mtime > _BEGUN:
+    if os.stat(path).st_mtime > BEGUN:
         return {}
     with open(path, "rb") as f:
         tree = ast.parse(f.read(), path)
@@ -169,7 +166,7 @@ def _set_since(cls: type) -> dict[str, Any]:
 
 # What each class has by being made, or by its file.
 _BY_BEING_MADE = {"__module__", "__qualname__", "__dict__", "__weakref__", "__annotate_func__", "__annotate__", "_abc_impl"}
-_AT_ONCE = ("__slots__", "__firstlineno__", "__static_attributes__", "__doc__", "__orig_bases__")
+_AT_ONCE = ("__class__", "__name__", "__slots__", "__firstlineno__", "__static_attributes__", "__doc__", "__orig_bases__")
 
 
 def reduce_class(cls: type) -> Any:

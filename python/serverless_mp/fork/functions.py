@@ -7,7 +7,6 @@ share a variable go on to share it.
 from __future__ import annotations
 
 import contextlib
-import functools
 import types
 from typing import TYPE_CHECKING, Any
 
@@ -78,14 +77,15 @@ def _is_same(one: Any, other: Any) -> bool:
 def _find(where: tuple[Place, ...], wanted: Key) -> types.FunctionType | None:
     """The function of this code at one of these places, or inside of what stands there."""
     for place in where:
-        for found in _standing_at(place):
+        for found in standing_at(place):
             for function in names_in_code.functions_in(found):
                 if key(function.__code__) == wanted:
                     return function
     return None
 
 
-def _standing_at(place: Place) -> Iterator[Any]:
+def standing_at(place: Place) -> Iterator[Any]:
+    """What a worker has at a place, by its import and now."""
     yield objects.original_at(*place)
     with contextlib.suppress(LookupError, AttributeError, ValueError, TypeError):
         yield objects.find(*place)
@@ -112,16 +112,6 @@ def _fill_cell(cell: types.CellType, content: tuple[Any]) -> None:
         if is_better(cell.cell_contents, content[0]):
             return
     cell.cell_contents = content[0]
-
-
-def find_or_make_cached(where: tuple[Place, ...], function: Any, parameters: dict[str, Any]) -> Any:
-    """Of `functools.lru_cache`, without what it has cached."""
-    for found in (one for place in where for one in _standing_at(place)):
-        is_same = is_a(found, functools._lru_cache_wrapper) and found.__wrapped__ is function
-        if is_same and found.cache_parameters() == parameters:
-            found.cache_clear()
-            return found
-    return functools.lru_cache(**parameters)(function)
 
 
 def remake(own: Any, shape: Any) -> Any:

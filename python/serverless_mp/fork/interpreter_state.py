@@ -15,7 +15,7 @@ from multiprocessing import util
 from typing import TYPE_CHECKING, Any
 
 from serverless_mp import imports
-from serverless_mp.program import tools
+from serverless_mp.program import IN_SYS_AT_FIRST, modules, registrations, tools
 
 from .missing import Missing
 
@@ -215,9 +215,11 @@ def _get_streams() -> Any:
 
 def _set_streams(value: dict[str, Any]) -> None:
     for name, stream in value.items():
+        if isinstance(stream, Missing):
+            continue
         if stream == _CLOSED:
             getattr(sys, name).close()
-        elif not isinstance(stream, Missing):
+        else:
             setattr(sys, name, stream)
 
 
@@ -294,13 +296,62 @@ def _set_hooks(value: dict[tuple[str, str], Any]) -> None:
             setattr(sys.modules[owner], name, hook)
 
 
+def _get_given() -> Any:
+    """Attributes that the program has given to `sys`."""
+    return {name: value for name, value in vars(sys).items() if name not in _IN_SYS and not tools.is_of_tool(value)} or None
+
+
+def _set_given(value: dict[str, Any]) -> None:
+    vars(sys).update(value)
+
+
+# What there is before the program begins, and what the interpreter sets.
+_IN_SYS = IN_SYS_AT_FIRST | {"last_type", "last_value", "last_traceback", "last_exc", *_OF_SYS}
+
+
+def _get_finders() -> Any:
+    """The program's own, each with whether it stands before those of the interpreter."""
+    found = {name: [*map(modules.is_of_program, getattr(sys, name))] for name in _FINDERS}
+    own = {
+        name: [(one, not all(flags[:place])) for place, one in enumerate(getattr(sys, name)) if flags[place]]
+        for name, flags in found.items()
+    }
+    return own if any(own.values()) else None
+
+
+def _set_finders(value: dict[str, list[tuple[Any, bool]]]) -> None:
+    for name, own in value.items():
+        there: list[Any] = getattr(sys, name)
+        usable = [(one, is_last) for one, is_last in own if not isinstance(one, Missing) and one not in there]
+        there[:0] = [one for one, is_last in usable if not is_last]
+        there += [one for one, is_last in usable if is_last]
+
+
+_FINDERS = ("meta_path", "path_hooks")
+
+
+def _get_traces() -> Any:
+    """What `threading` is to set in new threads."""
+    found = (threading._trace_hook, threading._profile_hook)  # type: ignore[attr-defined]
+    return found if any(map(modules.is_of_program, found)) else None
+
+
+def _set_traces(value: tuple[Any, Any]) -> None:
+    for call, one in zip((threading.settrace, threading.setprofile), value, strict=True):
+        if not isinstance(one, Missing):
+            call(one)
+
+
 def _get_gc() -> Any:
-    return (gc.isenabled(), gc.get_threshold())
+    own = [one for one in gc.callbacks if modules.is_of_program(one)]
+    return gc.isenabled(), gc.get_threshold(), gc.get_debug(), own
 
 
-def _set_gc(value: tuple[bool, tuple[int, int, int]]) -> None:
-    is_enabled, threshold = value
+def _set_gc(value: tuple[bool, tuple[int, int, int], int, list[Any]]) -> None:
+    is_enabled, threshold, debug, callbacks = value
     gc.set_threshold(*threshold)
+    gc.set_debug(debug)
+    gc.callbacks += [one for one in callbacks if not isinstance(one, Missing)]
     if not is_enabled:
         gc.disable()
 
@@ -427,6 +478,7 @@ def finish() -> None:
         except Exception as e:  # noqa: BLE001 - as multiprocessing does
             util.info(f"after forker raised exception {e}")
     _after_fork.clear()
+    registrations.call("after_in_child")
 
 
 _SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], None], str | None]] = {
@@ -443,12 +495,16 @@ _SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], None], str | None]
     "numpy.random": (_get_numpy, _set_numpy, "numpy.random"),
     "socket": (_get_timeout, _set_timeout, "socket"),
     "recursion": (_get_limit, sys.setrecursionlimit, None),
+    "given to sys": (_get_given, _set_given, None),
+    "finders": (_get_finders, _set_finders, None),
+    "traces": (_get_traces, _set_traces, None),
     "gc": (_get_gc, _set_gc, None),
     "numbers": (_get_numbers, _set_numbers, None),
     "locale": (_get_locale, _set_locale, "locale"),
     "csv": (_get_field_limit, _set_field_limit, "_csv"),
     "numpy": (_get_print_options, _set_print_options, "numpy"),
     "torch": (_get_torch, _set_torch, "torch"),
+    "registrations": (registrations.found, registrations.take, None),
     "after fork": (_get_after_fork, _set_after_fork, None),
 }
 # Those that come before anything is imported: modules of a Django project can only be imported where that is set up.

@@ -18,12 +18,18 @@ class Missing:
     def _raise(self, *_: Any, **__: Any) -> NoReturn:
         raise RuntimeError(object.__getattribute__(self, "_why"))
 
+    def __repr__(self) -> str:
+        return f"<missing: {object.__getattribute__(self, '_why')}>"
+
+    def __hash__(self) -> int:
+        return id(self)  # to be put into a set or a dictionary, as what it stands for
+
     def __reduce__(self) -> Any:
         return Missing, (object.__getattribute__(self, "_why"), object.__getattribute__(self, "_kind"))
 
 
 _USES = """getattr setattr delattr call iter next len contains getitem setitem delitem enter exit bool int float index str
-add radd sub rsub mul rmul truediv rtruediv floordiv mod pow and or xor lt le gt ge"""
+eq ne add radd sub rsub mul rmul truediv rtruediv floordiv mod pow and or xor lt le gt ge"""
 for _name in _USES.split():
     setattr(Missing, f"__{_name}__", Missing._raise)
 

@@ -381,6 +381,9 @@ def original_at(module: str, path: places.Path) -> Any:
 
 def put(module: str, path: places.Path, value: Any) -> None:
     """Sets a place. LookupError where there is none."""
+    if not path:
+        sys.modules[module] = value
+        return
     *above, step = path
     is_cell = len(above) > 0 and above[-1] == places.CELL
     owner = find(module, tuple(above[:-1] if is_cell else above))
@@ -417,6 +420,21 @@ def original(module: str, name: str) -> Any:
     if module not in sys.modules:
         __import__(module)
     return find(module, path)
+
+
+def make_module(name: str) -> types.ModuleType:
+    """One that `sys.modules` does not have, such as a plug-in that was loaded by its file."""
+    return types.ModuleType(name)
+
+
+def content_of_module(module: types.ModuleType) -> dict[str, Any]:
+    """Its globals."""
+    return {name: value for name, value in vars(module).items() if name != "__builtins__"}
+
+
+def fill_module(module: types.ModuleType, content: dict[str, Any]) -> None:
+    """Sets them."""
+    vars(module).update(content, __builtins__=sys.modules["builtins"])
 
 
 def module(name: str) -> types.ModuleType:

@@ -10,7 +10,7 @@ installed library's own rule) is written by its protocol.
 from __future__ import annotations
 
 import ctypes
-import functools
+import gc
 import operator
 import pickle
 import sys
@@ -21,14 +21,15 @@ from typing import Any, ClassVar
 
 import cloudpickle
 
-from . import functions, objects, places
+from . import caches, functions, objects, places
 from .classes import definition_of, reduce_class
 from .globals import is_a
 from .missing import Missing
 from .reducers import REDUCERS, REDUCERS_BY_NAME, reduce_array, reducer_of_django
 
-# Kinds of persistent ids: the globals of a module, a module, an object at a place, a type of one.
-GLOBALS, MODULE, OBJECT, TYPE = range(4)
+# Kinds of persistent ids: the globals of a module, a module, an object at a place, a type of one; the globals of a module that
+# `sys.modules` does not have.
+GLOBALS, MODULE, OBJECT, TYPE, SPACE = range(5)
 _TYPES_BY_NAME = {value: name for name, value in vars(types).items() if isinstance(value, type)}
 
 
@@ -112,6 +113,9 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         if is_a(obj, types.FunctionType):
             return NotImplemented if self._is_by_reference(obj) else self._reduce_function(obj)
         kind: Any = type(obj)
+        if kind is types.ModuleType and not self._by_name and _found_module(obj) is None:
+            self._known[id(vars(obj))] = (SPACE, obj)
+            return objects.make_module, (obj.__name__,), objects.content_of_module(obj), None, None, objects.fill_module
         if kind is types.CellType:
             return functions.reduce_cell(obj, self._cells.get(id(obj)))
         if kind is types.BuiltinFunctionType and is_a(obj.__self__, types.ModuleType) and not self._is_by_reference(obj):
@@ -120,8 +124,8 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
             return objects.module, (_found_module(obj),)
         if self._by_name or id(obj) in self._by_protocol:  # a message is pickled as ever
             return NotImplemented
-        if kind is functools._lru_cache_wrapper and not self._is_by_reference(obj):
-            return functions.find_or_make_cached, (self._places_of(obj), obj.__wrapped__, obj.cache_parameters())
+        if kind is caches.Cached and not self._is_by_reference(obj):
+            return caches.reduce(obj, self._places_of(obj))
         by_name = REDUCERS_BY_NAME.get((kind.__module__, kind.__qualname__)) or reducer_of_django(kind)
         if by_name is not None:
             return by_name(obj)
@@ -144,13 +148,20 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
             return type, (_OF_BUILTINS[cls],)
         if issubclass(cls, ctypes.Array) and cls is operator.mul(cls._type_, cls._length_):
             return operator.mul, (cls._type_, cls._length_)
+        if not objects.is_of_python(cls) and _found(*places.home(cls)) is not None:
+            return objects.original, places.home(cls)  # something else stands in its place
         if not objects.is_of_python(cls):
             message = f"{cls!r} is not found under its name"
             raise pickle.PicklingError(message)
         return definition_of(cls, self._being_defined) or reduce_class(cls) or super().reducer_override(cls)
 
     def _reduce_function(self, function: types.FunctionType) -> Any:
-        where = self._places_of(function) if id(function.__globals__) in self._known else ()
+        space = function.__globals__
+        if id(space) not in self._known and "__spec__" in space:
+            owner = next((one for one in gc.get_referrers(space) if type(one) is types.ModuleType and vars(one) is space), None)
+            self._known[id(space)] = (SPACE, owner) if owner is not None else None
+        is_of_module = (self._known.get(id(space)) or (SPACE,))[0] == GLOBALS
+        where = self._places_of(function) if is_of_module else ()
         for name, cell in functions.cells_of(function):
             self._cells.setdefault(id(cell), (where, name, functions.key(function.__code__)))
         return functions.reduce(function, where)
@@ -188,7 +199,14 @@ def _found_module(module: Any) -> str | None:
 
 
 def _found(module: str, name: str) -> Any:
-    found = sys.modules.get(module)
+    """What stands under this name, without asking a descriptor or a `__getattr__` of the program's."""
+    found: Any = sys.modules.get(module)
     for part in name.split("."):
-        found = getattr(found, part, None) if part != "<locals>" else None
+        if is_a(found, type):
+            found = vars(found).get(part)
+            found = found.__func__ if is_a(found, staticmethod) else found
+        elif is_a(found, types.ModuleType):
+            found = vars(found)[part] if part in vars(found) else getattr(found, part, None)  # of a library that loads lazily
+        else:
+            return None
     return found

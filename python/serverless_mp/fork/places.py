@@ -32,7 +32,7 @@ CELL, DEFAULTS, KWDEFAULTS, ATTRIBUTES, TYPE, MEMBER = (
 # A worker's own: what every import sets.
 _OF_IMPORT = {
     f"__{name}__"
-    for name in ["name", "doc", "package", "loader", "spec", "file", "cached", "builtins", "path", "annotations", "all", "dict"]
+    for name in ["name", "doc", "package", "loader", "spec", "file", "cached", "builtins", "path", "annotations", "dict"]
 }
 _OF_IMPORT |= {
     "__warningregistry__",

@@ -20,7 +20,7 @@ from serverless_mp import bundle
 from . import ForkStateWarning, functions, interpreter_state, objects, places
 from .globals import is_a
 from .missing import Missing, is_better
-from .pickler import GLOBALS, MODULE, OBJECT
+from .pickler import GLOBALS, MODULE, OBJECT, SPACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -264,6 +264,8 @@ class _Owned:
     def get(self, pid: Any) -> Any:
         """What a persistent id stands for."""
         what, module, *rest = pid
+        if what == SPACE:
+            return vars(module)
         if what == GLOBALS:
             return vars(_import_of(module))
         if what == MODULE:
@@ -337,7 +339,7 @@ class _TolerantUnpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
 
     def try_later(self, name: str, container: Any, parts: list[Any]) -> None:
         """What only failed as long as objects had no attributes yet."""
-        if name == "load_reduce" and parts[0] in objects.FILLS:
+        if name == "load_reduce" and any(parts[0] is one for one in objects.FILLS):
             self.later.append((self.subject, functools.partial(parts[0], *parts[1])))
         elif name in {"load_setitem", "load_setitems"}:
             step = functools.partial(_set_items, container, parts[::2], parts[1::2])

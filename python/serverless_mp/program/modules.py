@@ -68,6 +68,19 @@ def is_own(module: Any) -> bool:
     return type(module) is types.ModuleType and space.get("__loader__") is None and _is_made_by_program(space)
 
 
+def is_of_program(value: Any) -> bool:
+    """Whether a function, a class or an object is of the program's code, or a mock that the program has made."""
+    kind = type(value)
+    if issubclass(kind, types.MethodType):
+        return is_of_program(value.__self__)
+    if issubclass(kind, functools.partial):
+        return is_of_program(value.func)
+    if issubclass(kind, types.FunctionType):
+        return not is_installed(value.__code__.co_filename)
+    home = str((value if issubclass(kind, type) else kind).__module__)
+    return home in (*_NOT_IMPORTED, "unittest.mock") or (home in sys.modules and is_own(sys.modules[home]))
+
+
 def _is_own_object(thing: Any) -> bool:
     return any(not is_installed(file) for file in _files_of_code(vars(type(thing)).values()))
 
