@@ -224,14 +224,25 @@ def digests(names: list[str]) -> dict[str, dict[str, bytes]]:
 _Baseline = dict[str, dict[str, bytes]]
 
 
-class _Record:
-    """What an installed module was when it was last compared: where nothing can have changed, nothing is looked at."""
+class _Seen:
+    """What a module and its classes had under their names."""
 
-    def __init__(self, name: str, module: Any, base: dict[str, bytes]) -> None:
+    def __init__(self, name: str, module: Any) -> None:
         self._values = list(vars(module).values())
         self._classes = [
             (value, list(vars(value).values())) for value in self._values if is_a(value, type) and value.__module__ == name
         ]
+
+    def is_as_it_was(self, module: Any) -> bool:
+        """But for what is inside of containers."""
+        return _same(self._values, vars(module)) and all(_same(values, vars(cls)) for cls, values in self._classes)
+
+
+class _Record(_Seen):
+    """What an installed module was when it was last compared: where nothing can have changed, nothing is looked at."""
+
+    def __init__(self, name: str, module: Any, base: dict[str, bytes]) -> None:
+        super().__init__(name, module)
         # The places by whether anything inside of them can change.
         self._fixed: dict[places.Path, tuple[Any, bytes]] = {}
         self._changing: dict[places.Path, tuple[Any, Digest]] = {}
@@ -261,10 +272,6 @@ class _Record:
     def has_places_of(self, base: dict[str, bytes]) -> bool:
         """Whether this baseline tells of the places that the one compared with told of."""
         return self._base.keys() == base.keys()
-
-    def is_as_it_was(self, module: Any) -> bool:
-        """But for what is inside of containers."""
-        return _same(self._values, vars(module)) and all(_same(values, vars(cls)) for cls, values in self._classes)
 
     def different(self) -> dict[places.Path, Any]:
         """The places that a worker has otherwise, and what stands there."""
@@ -297,29 +304,35 @@ def of_others() -> dict[int, Any]:
 
 
 # Of these nothing is the program's.
-_OF_PROCESSES = tools.NAMES | {"concurrent", "ctypes", "multiprocessing", "serverless_mp", "sys"}
-_patched: dict[str, tuple[list[Any], list[tuple[places.Path, Any]]]] = {}
+_OF_PROCESSES = tools.NAMES | {"__main__", "__mp_main__", "concurrent", "ctypes", "multiprocessing", "serverless_mp", "sys"}
+
+
+class _Patched(_Seen):
+    """A module that is not compared: functions, classes and mocks of the program in the places of its own."""
+
+    def __init__(self, name: str, module: Any) -> None:
+        super().__init__(name, module)
+        classes = [((cls.__qualname__,), vars(cls)) for cls, _ in self._classes if "." not in cls.__qualname__]
+        self.places = [
+            ((*above, key), value)
+            for above, space in [((), vars(module)), *classes]
+            for key, value in list(space.items())
+            if (callable(value) or is_a(value, (property, classmethod, staticmethod))) and modules.is_of_program(value)
+        ]
+
+
+_patched: dict[str, _Patched] = {}
 
 
 def patched() -> list[tuple[str, places.Path, Any]]:
-    """What the program has put into modules that are not compared: functions, classes and mocks in the places of theirs."""
+    """What the program has put into modules that are not compared."""
     found = []
     for name, module in list(sys.modules.items()):
         if type(module) is types.ModuleType and not _counts(name) and name.partition(".")[0] not in _OF_PROCESSES:
-            if name not in _patched or not _same(_patched[name][0], vars(module)):
-                _patched[name] = (list(vars(module).values()), _put_into(name, module))
-            found += [(name, path, value) for path, value in _patched[name][1]]
+            if name not in _patched or not _patched[name].is_as_it_was(module):
+                _patched[name] = _Patched(name, module)
+            found += [(name, path, value) for path, value in _patched[name].places]
     return found
-
-
-def _put_into(name: str, module: Any) -> list[tuple[places.Path, Any]]:
-    if name in {"__main__", "__mp_main__"}:
-        return []
-    return [
-        (path, value)
-        for path, value in places.places_of(module)
-        if len(path) == 1 and (callable(value) or is_a(value, types.MethodType)) and modules.is_of_program(value)
-    ]
 
 
 _VOLATILE = b"?"

@@ -75,6 +75,8 @@ def is_of_program(value: Any) -> bool:
         return is_of_program(value.__self__)
     if issubclass(kind, functools.partial):
         return is_of_program(value.func)
+    if issubclass(kind, (classmethod, staticmethod, property)):
+        return is_of_program(value.fget if issubclass(kind, property) else value.__func__)
     if issubclass(kind, types.FunctionType):
         return not is_installed(value.__code__.co_filename)
     home = str((value if issubclass(kind, type) else kind).__module__)

@@ -10,6 +10,8 @@ import subprocess
 from unittest import mock
 
 random.random = lambda: 0.5
+random.Random.choice = lambda self, values: ("chosen", *values)
+random.Random.words = property(lambda self: "words of it")
 
 
 class Frozen(dt.datetime):
@@ -22,7 +24,14 @@ dt.datetime = Frozen
 
 
 def work():
-    print(random.random(), subprocess.run("x"), dt.datetime.now(), isinstance(dt.datetime.now(), Frozen))
+    print(
+        random.random(),
+        random.Random().choice("ab"),
+        random.Random().words,
+        subprocess.run("x"),
+        dt.datetime.now(),
+        isinstance(dt.datetime.now(), Frozen),
+    )
     print(_("hi"), inspect.getsource(work), type(os.environ).__name__, os.environ["name"])  # noqa: F821 - set below
 
 
