@@ -146,6 +146,27 @@ def test_a_session_leaves_no_key_at_its_end(tmp_path, run):
         client.close()
 
 
+def start_on(port, program, **settings):
+    """A program on a server of its own, once it has said that it is ready."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "serverless_mp", "run", program],
+        env={**os.environ, "SERVERLESS_MP_REDIS_URL": f"redis://:{stores.QUOTED}@127.0.0.1:{port}", **settings},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def forget_everything(port):
+    """The store loses all that it holds."""
+    client = stores.Connection(("127.0.0.1", port), stores.PASSWORD)
+    client.call("FLUSHALL")
+    client.close()
+
+
 FLUSHED = """
 import multiprocessing, sys
 lock, queue, event = multiprocessing.Lock(), multiprocessing.Queue(), multiprocessing.Event()
@@ -165,18 +186,8 @@ def test_a_flushed_store_is_no_empty_queue_and_no_open_lock(tmp_path):
     program = tmp_path / "program.py"
     program.write_text(FLUSHED)
     with stores.server(tmp_path / "server") as port:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "serverless_mp.cli", "run", program],
-            env={**os.environ, "SERVERLESS_MP_REDIS_URL": f"redis://:{stores.QUOTED}@127.0.0.1:{port}"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdout.readline() == "ready\n"
-        client = stores.Connection(("127.0.0.1", port), stores.PASSWORD)
-        client.call("FLUSHALL")
-        client.close()
+        process = start_on(port, program)
+        forget_everything(port)
         out, err = process.communicate("go\n", timeout=60)
     assert out == "session lost\n" * 6, err
 
@@ -188,21 +199,8 @@ def test_a_wait_ends_when_the_session_is_lost(tmp_path):
         "try:\n    queue.get()\nexcept ConnectionError as e:\n    print(e)\n"
     )
     with stores.server(tmp_path / "server") as port:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "serverless_mp.cli", "run", program],
-            env={
-                **os.environ,
-                "SERVERLESS_MP_REDIS_URL": f"redis://:{stores.QUOTED}@127.0.0.1:{port}",
-                "SERVERLESS_MP_LEASE": "3",
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdout.readline() == "ready\n"
-        client = stores.Connection(("127.0.0.1", port), stores.PASSWORD)
-        client.call("FLUSHALL")
-        client.close()
+        process = start_on(port, program, SERVERLESS_MP_LEASE="3")
+        forget_everything(port)
         out, err = process.communicate(timeout=30)
     assert out.startswith("session lost"), err
 
@@ -374,18 +372,7 @@ def test_a_store_that_is_gone_for_good_ends_every_wait(tmp_path):
     program = tmp_path / "program.py"
     program.write_text(LOST)
     with stores.server(tmp_path / "server") as port:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "serverless_mp", "run", program],
-            env={
-                **os.environ,
-                "SERVERLESS_MP_REDIS_URL": f"redis://:{stores.QUOTED}@127.0.0.1:{port}",
-                "SERVERLESS_MP_LEASE": "8",
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdout.readline() == "ready\n"
+        process = start_on(port, program, SERVERLESS_MP_LEASE="8")
     out, err = process.communicate(timeout=60)
     assert sorted(out.splitlines()) == [
         "executor BrokenProcessPool",

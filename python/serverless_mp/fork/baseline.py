@@ -197,6 +197,16 @@ class Digest:
         return sorted((repr(name), repr(self._shape(item, depth))) for name, item in kept.items())
 
 
+class _Digests(dict[int, Digest]):
+    """Made in one go: an object that stands at many places is looked at once."""
+
+    def of(self, value: Any) -> Digest:
+        """Its digest."""
+        if id(value) not in self:
+            self[id(value)] = Digest(value)
+        return self[id(value)]
+
+
 def _raw(value: str | bytes) -> bytes:
     return value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")
 
@@ -207,11 +217,12 @@ def digests(names: list[str]) -> dict[str, dict[str, bytes]]:
         with contextlib.suppress(BaseException):  # what does not import here has no baseline
             importlib.import_module(name)
     found = {}
+    made = _Digests()
     for name in names:
         module = sys.modules.get(name)
         if type(module) is types.ModuleType:
             found[name] = {
-                ".".join(path): Digest(value).value
+                ".".join(path): made.of(value).value
                 for path, value in places.places_of(module)
                 if _is_public(name, path, value) and not _is_left_out(name, ".".join(path), value)
             }
@@ -241,7 +252,7 @@ class _Seen:
 class _Record(_Seen):
     """What an installed module was when it was last compared: where nothing can have changed, nothing is looked at."""
 
-    def __init__(self, name: str, module: Any, base: dict[str, bytes]) -> None:
+    def __init__(self, name: str, module: Any, base: dict[str, bytes], digests: _Digests) -> None:
         super().__init__(name, module)
         # The places by whether anything inside of them can change.
         self._fixed: dict[places.Path, tuple[Any, bytes]] = {}
@@ -254,7 +265,7 @@ class _Record(_Seen):
             here.add(dotted)
             if _is_left_out(name, dotted, value) or not (dotted in base or _is_public(name, path, value)):
                 continue
-            made = Digest(value)
+            made = digests.of(value)
             if not made.is_fixed():
                 self._changing[path] = (value, made)
             else:
@@ -350,12 +361,13 @@ _asked: set[str] = set()
 def records(names: list[str]) -> dict[str, _Record]:
     """Of each of these modules that has a baseline, as it is now."""
     base = _known_baseline(names)
+    made = _Digests()
     for name in names:
         module = sys.modules[name]
         record = _records.get(name)
         if name in base and (record is None or not record.is_as_it_was(module)):
             with contextlib.suppress(RuntimeError):  # another thread is changing it: at the next start
-                _records[name] = _Record(name, module, base[name])
+                _records[name] = _Record(name, module, base[name], made)
     return {name: _records[name] for name in names if name in _records}
 
 

@@ -83,18 +83,20 @@ def _rule(kind: type) -> Any:  # noqa: PLR0911 - a case for each kind
 
 def _has_rule_of_its_own(kind: type) -> bool:
     """Whether an installed class says how its objects are made, or counts what they refer to."""
-    lineage = [base for base in kind.__mro__ if base.__flags__ & _HEAP]
-    if any(base.__module__.partition(".")[0] in _COUNTED for base in lineage) and not _is_process(kind):
+    if _is_counted(kind) and not _is_process(kind):
         return True
-    ruled = (base for base in lineage if any(rule in vars(base) for rule in _RULES))
+    ruled = (base for base in kind.__mro__ if base.__flags__ & _HEAP and any(rule in vars(base) for rule in _RULES))
     first = next(ruled, None)
     return first is not None and not _is_own(first)
 
 
 def _is_extended(kind: type) -> bool:
     """Whether it is the program's own, of a class that says how its objects are made."""
-    is_counted = any(base.__module__.partition(".")[0] in _COUNTED for base in kind.__mro__)
-    return is_of_python(kind) and _is_own(kind) and not is_a(kind, enum.EnumMeta) and not is_counted
+    return is_of_python(kind) and _is_own(kind) and not is_a(kind, enum.EnumMeta) and not _is_counted(kind)
+
+
+def _is_counted(kind: type) -> bool:
+    return any(base.__module__.partition(".")[0] in _COUNTED for base in kind.__mro__)
 
 
 def _is_own(kind: type) -> bool:

@@ -123,11 +123,6 @@ def _reduce_cached(function: Any) -> str:
     return function.__qualname__  # of a module that the worker imports
 
 
-def _reduce_local(local: Any) -> Any:
-    # Of all threads only this one goes on in a forked process.
-    return type(local), (), dict(vars(local))
-
-
 def _reduce_semlock(semlock: _core.SemLock) -> Any:
     """A method of a lock has it in hand, without the lock around it."""
     return _remake_semlock, (semlock.kind, semlock.maxvalue, spawning.hold(semlock, semlock))
@@ -426,7 +421,6 @@ REDUCERS: dict[type, Any] = {
     weakref.WeakSet: _reduce_weak,
     contextvars.ContextVar: _reduce_variable,
     functools._lru_cache_wrapper: _reduce_cached,
-    threading.local: _reduce_local,
     popen.Popen: _reduce_popen,
     popen.Stranger: lambda started: (popen.Stranger, (started.pid, started.returncode)),
     _core.Region: _reduce_region,
