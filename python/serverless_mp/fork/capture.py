@@ -285,6 +285,7 @@ class _Writing:
             "made": {name: getattr(module, "__file__", None) for name, module in program.made.items()},
             "main_known_as": getattr(getattr(program.main, "__spec__", None), "name", None),
             "imported": imported,
+            "further_names": modules.further_names(),
             "submodules": names_in_code.submodules(known, program.used.all),
         }
 

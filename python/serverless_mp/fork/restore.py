@@ -115,6 +115,9 @@ class _Rebuilding:
             for name, file in plan["imported"].items():
                 with contextlib.suppress(BaseException):  # what needs it says so
                     _import(name, file)
+            for name, own in plan["further_names"].items():
+                if own in sys.modules:
+                    sys.modules.setdefault(name, sys.modules[own])
             for name in plan["submodules"]:
                 with contextlib.suppress(Exception):
                     importlib.import_module(name)

@@ -32,7 +32,23 @@ def own_modules() -> dict[str, Any]:
 
     What stands for a module in `sys.modules` may be any object.
     """
-    return {name: module for name, module in list(sys.modules.items()) if name not in _NOT_IMPORTED and is_own(module)}
+    further = further_names()
+    return {
+        name: module
+        for name, module in list(sys.modules.items())
+        if name not in _NOT_IMPORTED and name not in further and is_own(module)
+    }
+
+
+def further_names() -> dict[str, str]:
+    """Names in `sys.modules` of modules that are there under their own name, too; with that."""
+    found = [(name, _own_name(module)) for name, module in list(sys.modules.items())]
+    return {name: own for name, own in found if own not in {name, *_NOT_IMPORTED} and sys.modules.get(own) is sys.modules[name]}
+
+
+def _own_name(module: Any) -> str:
+    is_module = issubclass(type(module), types.ModuleType)
+    return str(types.ModuleType.__getattribute__(module, "__dict__").get("__name__")) if is_module else ""
 
 
 def is_being_imported(module: Any) -> bool:
