@@ -20,6 +20,7 @@ CASES = [
     "fork_attributes.py",
     "fork_caches.py",
     "fork_cycles_by_hash.py",
+    "fork_deep.py",
     "fork_dynamic_import.py",
     "fork_functions/main.py",
     "fork_getstate.py",

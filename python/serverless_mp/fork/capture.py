@@ -315,17 +315,24 @@ class _Writing:
         if limit is None and not self._careful:
             self._pickler.dump(value)
             return self._take(kind, place)
-        mark = self._mark()
+        mark, count = self._mark(), self._pickler.count_containers()
+        is_deep = False
         for attempt in range(_ATTEMPTS):
             try:
                 self._pickler.left = _MOST_OBJECTS if limit is not None else None
-                self._pickler.dump(value)
+                if is_deep:
+                    self._pickler.dump_in_turn(value, is_content=kind == "content")
+                else:
+                    self._pickler.dump(value)
                 self._pickler.left = None
                 self._check_size(limit)
                 self._note_if_left_out(kind, place, value, subject)
                 return self._take(kind, place)
             except Exception as e:
-                self._go_back(mark)
+                self._go_back(mark, count)
+                if not is_deep and (is_a(e, RecursionError) or is_a(e.__cause__, RecursionError)):
+                    is_deep = True
+                    continue
                 if type(e) is RuntimeError and attempt < _ATTEMPTS - 1:
                     continue  # another thread may just have changed a container
                 if kind == "process" or (limit is None and not self._careful):
@@ -388,14 +395,14 @@ class _Writing:
         self._parts.clear()
         return number + 1
 
-    def _go_back(self, mark: int) -> None:
-        """To what was written when there were so many objects in the memo."""
+    def _go_back(self, mark: int, count: int) -> None:
+        """To what was written when there were so many objects in the memo, and so many containers to be filled."""
         old = self._pickler
         old_memo = old.memo.copy()
         self._parts.clear()
         self._pickler = self._new_pickler()
         self._pickler.memo = {key: entry for key, entry in old_memo.items() if entry[0] < mark}
-        self._pickler.left_out, self._pickler.subject = old.left_out, old.subject
+        self._pickler.take_over(old, count)
 
 
 # What was found to be too large, and why: it is not tried at each start.

@@ -21,15 +21,17 @@ from typing import Any, ClassVar
 
 import cloudpickle
 
-from . import caches, functions, objects, places
+from . import caches, functions, in_turn, objects, places
 from .classes import definition_of, reduce_class
 from .globals import is_a
 from .missing import Missing
 from .reducers import REDUCERS, REDUCERS_BY_NAME, reduce_array, reducer_of_django
 
 # Kinds of persistent ids: the globals of a module, a module, an object at a place, a type of one; the globals of a module that
-# `sys.modules` does not have.
-GLOBALS, MODULE, OBJECT, TYPE, SPACE = range(5)
+# `sys.modules` does not have; a container that is filled later.
+GLOBALS, MODULE, OBJECT, TYPE, SPACE, CONTAINER = range(6)
+# Parts of what a reducer gives, with the function that takes the state.
+_WITH_FILL = 6
 _TYPES_BY_NAME = {value: name for name, value in vars(types).items() if isinstance(value, type)}
 
 
@@ -79,6 +81,40 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         self._being_defined: set[type] = set()
         # By id: of which function a cell is, and under what name.
         self._cells: dict[int, Any] = {}
+        self._queue: in_turn.Queue | None = None
+        # Those that have been written as containers that are filled later; and what else must not lose its id.
+        self._containers: list[Any] = []
+        # By id: what has been written at once.
+        self._written: set[int] = set()
+        self._alive: list[Any] = []
+
+    def dump_in_turn(self, obj: Any, *, is_content: bool) -> None:
+        """The same for what is too deep to be written at once."""
+        self._written = set(self.memo.copy())
+        self._queue = in_turn.Queue(obj, self._name_container, is_content=is_content)
+        try:
+            self.dump(self._queue)
+        finally:
+            self._alive += self._queue.alive
+            self._queue = None
+
+    def _name_container(self, container: Any) -> bool:
+        """Whether it has a name from now on, and had none before."""
+        if id(container) in self._known or id(container) in self._owned or id(container) in self._written:
+            return False
+        self._known[id(container)] = (CONTAINER, len(self._containers), type(container) is dict)
+        self._containers.append(container)
+        return True
+
+    def count_containers(self) -> int:
+        """How many there are by now."""
+        return len(self._containers)
+
+    def take_over(self, old: ForkPickler, count: int) -> None:
+        """What is known from another pickler, which had written so many containers when it was right."""
+        self.left_out, self.subject, self._alive = old.left_out, old.subject, old._alive
+        for container in old._containers[:count]:
+            self._name_container(container)
 
     def persistent_id(self, obj: Any) -> Any:
         """What the worker has already."""
@@ -89,11 +125,27 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
             if self.left < 0:
                 message = "it holds more objects than are carried to a worker for its sake"
                 raise TooLargeError(message)
+        if known is None and self._queue is not None:
+            self._written.add(key)
         return known
 
     def reducer_override(self, obj: Any) -> Any:
         """How it is written."""
         places.Counter.visited += 1
+        if self._queue is None:
+            return self._reduced(obj)
+        if obj is self._queue:
+            return in_turn.reduce_queue(obj)
+        if type(obj) is in_turn.Step:
+            return in_turn.reduce_step(obj)
+        reduced = self._reduced(obj)
+        is_filled = type(reduced) is tuple and len(reduced) == _WITH_FILL and any(reduced[5] is fill for fill in objects.FILLS)
+        if not is_filled or getattr(type(obj), "__hash__", None) not in (object.__hash__, None):
+            return reduced
+        self._queue.put(reduced[5], obj, reduced[2])
+        return reduced[:2]
+
+    def _reduced(self, obj: Any) -> Any:
         if not self._careful:
             return self._reduce(obj)
         try:

@@ -17,10 +17,10 @@ from typing import IO, TYPE_CHECKING, Any
 
 from serverless_mp import bundle
 
-from . import ForkStateWarning, functions, interpreter_state, objects, places
+from . import ForkStateWarning, functions, in_turn, interpreter_state, objects, places
 from .globals import is_a
 from .missing import Missing, is_better
-from .pickler import GLOBALS, MODULE, OBJECT, SPACE
+from .pickler import CONTAINER, GLOBALS, MODULE, OBJECT, SPACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,6 +60,8 @@ class _Rebuilding:
         while True:
             kind, place, size = pickle.load(self._record)  # noqa: S301 - its seal was checked
             value = self._next(self._record.read(size), f"{kind} {place}" if place else kind)
+            if type(value) is in_turn.Steps:
+                value = value.result()
             if kind == "end":
                 self._finish()
                 return self._process
@@ -263,10 +265,13 @@ class _Owned:
     def __init__(self) -> None:
         self._found: dict[tuple[str, places.Path], Any] = {}
         self._taken: set[int] = set()
+        self._containers: dict[int, Any] = {}
 
     def get(self, pid: Any) -> Any:
         """What a persistent id stands for."""
         what, module, *rest = pid
+        if what == CONTAINER:
+            return self._containers.setdefault(module, {} if rest[0] else [])
         if what == SPACE:
             return vars(module)
         if what == GLOBALS:

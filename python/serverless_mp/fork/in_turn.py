@@ -1,0 +1,109 @@
+"""Chains of objects that are longer than the interpreter's stack is deep: one after the other, and not one within the other.
+
+A pickler goes into what an object holds before it is done with the object itself: a list of 250 nodes, each of which knows the
+next, is more than it can do. In turn, objects and containers are written empty, and what they hold follows in later steps of
+the same pickle. What is not made empty and filled (tuples, objects with a hash of their own) is still written at once.
+"""
+
+from __future__ import annotations
+
+import collections
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+# A pickler asks for two items before it writes the first, which may bring more of them.
+_EMPTY_STEPS = 2
+_ROOT = 1
+
+
+class Step(NamedTuple):
+    """What gives an object its content; a worker does it when it reads it."""
+
+    fill: Callable[[Any, Any], None]
+    target: Any
+    content: Any
+
+
+class Steps(list[Any]):
+    """What a worker reads: the object itself stands among the results of the steps."""
+
+    def result(self) -> Any:
+        """The object that was written."""
+        return self[_ROOT]
+
+
+class Queue:
+    """The steps that are still to be written for one object."""
+
+    def __init__(self, root: Any, name: Callable[[Any], bool], *, is_content: bool) -> None:
+        """`name` gives a container a persistent id; False for one that has one, or was written.
+
+        `is_content`: the root only carries what is filled in.
+        """
+        self._name = name
+        # Steps, and containers whose parts are to be looked at when it is their turn.
+        self._ahead: collections.deque[Any] = collections.deque()
+        # What is written in the place of parts, which is known by its id.
+        self.alive: list[Any] = []
+        self._root = self._without_parts(root) if is_content else root
+        if not is_content:
+            self._postpone(root)
+
+    def items(self) -> Iterator[Any]:
+        """What is to be written, while it grows."""
+        yield None
+        yield self._root
+        empty = 0
+        while empty < _EMPTY_STEPS:
+            empty = 0 if self._ahead else empty + 1
+            one = self._ahead.popleft() if self._ahead else None
+            yield self._fill(one) if type(one) in (list, dict) else one
+
+    def put(self, fill: Any, target: Any, state: Any) -> None:
+        """Content for an object that is written without it."""
+        self._ahead.append(Step(fill, target, self._without_parts(state)))
+
+    def _fill(self, container: Any) -> Step:
+        is_dict = type(container) is dict
+        values = tuple(container.values() if is_dict else container)
+        self._postpone(values)
+        return Step(_fill_dict, container, (tuple(container), values)) if is_dict else Step(_fill_list, container, values)
+
+    def _without_parts(self, state: Any) -> Any:
+        """A state in which all containers but its own are empty as yet."""
+        if type(state) is tuple:
+            return tuple(map(self._without_parts, state))
+        if type(state) not in (list, dict):
+            return state
+        for part in state.values() if type(state) is dict else state:
+            self._postpone(part)
+        self.alive.append(state.copy())
+        return self.alive[-1]
+
+    def _postpone(self, part: Any) -> None:
+        if type(part) is tuple:
+            for one in part:
+                if type(one) in (list, dict):
+                    self._postpone(one)
+        elif type(part) in (list, dict) and self._name(part):
+            self._ahead.append(part)
+
+
+def reduce_queue(queue: Queue) -> Any:
+    """How all of it is written."""
+    return Steps, (), None, queue.items()
+
+
+def reduce_step(step: Step) -> Any:
+    """How one step is written."""
+    return step.fill, (step.target, step.content)
+
+
+def _fill_list(target: list[Any], content: tuple[Any, ...]) -> None:
+    target.extend(content)
+
+
+def _fill_dict(target: dict[Any, Any], content: tuple[tuple[Any, ...], tuple[Any, ...]]) -> None:
+    target.update(zip(*content, strict=True))
