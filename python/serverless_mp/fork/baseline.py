@@ -61,7 +61,7 @@ _NAMES_LEFT_OUT = {
     "botocore": {"_xform_cache"},  # of names; where processes are launched on AWS, it is our launcher that fills it
     "builtins": {"__build_class__"},
     "logging": {"root", "lastResort", "raiseExceptions", "Logger.manager", "Logger.root"},
-    "os": {"environb", "getpid", "kill"},
+    "os": {"environb"},
     "warnings": {"filters", "showwarning", "onceregistry"},
 }
 
@@ -102,6 +102,8 @@ def _is_left_out(module: str, dotted: str, value: Any) -> bool:
         return type(value) is os._Environ
     if (module, dotted) == ("builtins", "_"):  # which a console sets, and gettext
         return not callable(value)
+    if str(getattr(value, "__module__", "")).partition(".")[0] == "serverless_mp":  # which is there in a worker, too
+        return True
     return dotted in _NAMES_LEFT_OUT.get(module, ()) or tools.is_of_tool(value)
 
 

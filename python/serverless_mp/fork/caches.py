@@ -6,14 +6,12 @@ shows what it holds to the garbage collector alone.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import gc
 from typing import Any
 
 from . import functions
 from .globals import is_a
-from .missing import Missing
 
 Cached = functools._lru_cache_wrapper
 # In a new one, until it is filled: what calls the function.
@@ -21,27 +19,24 @@ _CALLER = "<caller>"
 
 
 def reduce(cached: Any, where: tuple[functions.Place, ...]) -> Any:
-    """How it is written. `where`: the places at which a worker may have the same one."""
+    """How it is written. `where`: the place at which a worker may have the same one."""
     parameters = cached.cache_parameters()
-    usual = {"__wrapped__", "__module__", "__name__", "__qualname__", "__doc__", "__annotations__", "__type_params__"}
-    kept = {name: value for name, value in vars(cached).items() if name not in usual | {"cache_parameters"}}
-    entries = [(*_arguments(key, mark, parameters["typed"]), result) for key, result, mark in _entries(cached)]
-    made = (where, cached.__wrapped__, parameters, bool(entries))
-    return _find_or_make, made, (entries, kept), None, None, _fill
+    function, mark, results = _inside(cached, is_bounded=parameters["maxsize"] is not None)
+    entries = [(*_arguments(key, mark, parameters["typed"]), result) for key, result in results]
+    kept = {name: value for name, value in vars(cached).items() if name != "cache_parameters"}
+    return _find_or_make, (where, function, parameters, bool(entries)), (entries, kept), None, None, fill
 
 
-def _entries(cached: Any) -> list[tuple[Any, Any, Any]]:
-    """Keys and results, the oldest first, each with the object that stands in keys before named arguments."""
+def _inside(cached: Any, *, is_bounded: bool) -> tuple[Any, Any, list[tuple[Any, Any]]]:
+    """The function, the object that stands in keys before named arguments, and keys with results, the oldest first."""
     held = gc.get_referents(cached)[1:]
-    found: dict[Any, Any] = {}
-    if cached.cache_parameters()["maxsize"] is None:
-        found = held[0]
-    else:
-        while len(held) > 2 and getattr(held[2], "__name__", "") == "_lru_list_elem":  # noqa: PLR2004 - key, result, kind
-            found[held[0]] = held[1]
-            held = held[3:]
-    mark = next((one for one in held if type(one) is object), None)
-    return [(key, result, mark) for key, result in list(found.items())]
+    results = []
+    while is_bounded and getattr(held[2], "__name__", "") == "_lru_list_elem":  # key, result, kind
+        results.append((held[0], held[1]))
+        held = held[3:]
+    cache, function, *others = held
+    mark = next(one for one in others if type(one) is object)
+    return function, mark, results if is_bounded else list(cache.items())
 
 
 def _arguments(key: Any, mark: Any, is_typed: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -63,23 +58,25 @@ def _find_or_make(where: tuple[functions.Place, ...], function: Any, parameters:
             found.cache_clear()
             return found
     caller = functools.partial(function)
-    cached = functools.update_wrapper(functools.lru_cache(**parameters)(caller), function)
-    vars(cached)[_CALLER] = caller
+    cached = functools.lru_cache(**parameters)(caller)
+    vars(cached)[_CALLER] = caller, function
     return cached
 
 
-def _fill(cached: Any, content: tuple[list[tuple[tuple[Any, ...], dict[str, Any], Any]], dict[str, Any]]) -> None:
+def fill(cached: Any, content: tuple[list[tuple[tuple[Any, ...], dict[str, Any], Any]], dict[str, Any]]) -> None:
+    """Raises what a key raises that is asked for its hash before it has its attributes; to be called again then."""
     entries, kept = content
-    caller = vars(cached).pop(_CALLER, None)
-    for positional, named, result in entries:
-        if not is_a(result, Missing):
+    vars(cached).update(kept)
+    caller, function = vars(cached).get(_CALLER, (None, None))
+    try:
+        for positional, named, result in entries:
             # For this call alone it gives what the program had been given.
             caller.__setstate__((_giving(result), (), {}, None))
-            with contextlib.suppress(Exception):  # what has no hash here is not known
-                cached(*positional, **named)
-    if caller is not None:
-        caller.__setstate__((cached.__wrapped__, (), {}, None))
-    vars(cached).update(kept)
+            cached(*positional, **named)
+    finally:
+        if caller is not None:
+            caller.__setstate__((function, (), {}, None))
+    vars(cached).pop(_CALLER, None)
 
 
 def _giving(result: Any) -> Any:

@@ -22,6 +22,7 @@ from serverless_mp.program import BEGUN, modules, tools
 
 from . import ForkStateWarning, baseline, classes, enclosing, interpreter_state, objects, places
 from . import globals as names_in_code
+from .caches import Cached
 from .globals import is_a
 from .missing import Missing
 from .pickler import OBJECT, TYPE, ForkPickler, TooLargeError
@@ -30,7 +31,8 @@ from .pickler import OBJECT, TYPE, ForkPickler, TooLargeError
 _NOT_CONTENT = {"__builtins__", "__spec__", "__loader__", "__cached__", "__warningregistry__"}
 _CODE = (types.FunctionType, type, types.ModuleType)
 _CONTAINERS = (dict, list, set)
-_FUNCTIONS = (types.FunctionType, functools._lru_cache_wrapper)
+_FUNCTIONS = (types.FunctionType, Cached)
+_INSIDE = ((places.CELL,), (places.ATTRIBUTES,))
 # To pickle what another thread changes meanwhile; and what turns out to hold what cannot be pickled.
 _ATTEMPTS = 4
 # What is carried for the sake of an installed module, of a signal's handler, or of what no function names: objects, and bytes.
@@ -127,11 +129,11 @@ class _Program:
         travelling = set()
         for path, value in places.places_of(module, is_made_by=is_made_by):
             self._own(name, path, value)
+            if is_a(value, types.FunctionType) and path[-2:-1] in _INSIDE:
+                continue  # it comes with the function that holds it
             self.places.append((name, path, value))
             travelling.add(path)
-        classes_here = [(key, cls) for key, cls in list(vars(module).items()) if is_a(cls, type)]
-        spaces = [((), vars(module)), *(((key,), vars(cls)) for key, cls in classes_here if places.home(cls) == (name, key))]
-        for above, space in spaces:
+        for above, space in places.spaces_of(module):
             shapes = {key: None if (*above, key) in travelling else places.shape(part) for key, part in list(space.items())}
             self.names.append((name, above, {key: shapes[key] for key in shapes.keys() - places._OF_IMPORT}))
 
@@ -139,6 +141,8 @@ class _Program:
         kind = type(value)
         if path and path[-1] == places.ATTRIBUTES:
             return  # a part of what the object has
+        for step, part in places.parts_of(value):
+            self.owned.setdefault(~id(part), (module, (*path, step)))
         if is_a(value, _FUNCTIONS):
             self.owned.setdefault(~id(value), (module, path))
         elif objects.is_refilled(value):

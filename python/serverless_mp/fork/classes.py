@@ -178,9 +178,23 @@ def reduce_class(cls: type) -> Any:
     space = {name: part for name, part in vars(cls).items() if not _is_slot(part)}
     at_once = {name: space[name] for name in space if name in _AT_ONCE or _is_of_metaclass(cls, name)}
     at_once |= {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
-    state = {name: part for name, part in space.items() if name not in at_once and name not in _BY_BEING_MADE}
+    # What its own state may need already: it may have sets and dictionaries of its objects.
+    at_once |= {name: space[name] if _is_alone(space[name]) else _not_yet for name in ("__eq__", "__hash__") if name in space}
+    state = {name: part for name, part in space.items() if at_once.get(name) is not part and name not in _BY_BEING_MADE}
     registered = [found for one in abc._get_dump(cls)[0] if (found := one())] if "_abc_impl" in space else []  # type: ignore[attr-defined]
     return _make_class, (type(cls), cls.__name__, cls.__bases__, at_once), (state, registered), None, None, _fill_class
+
+
+def _is_alone(part: Any) -> bool:
+    """Whether a function refers to nothing but globals, so that it can be made before its class."""
+    if not names_in_code.is_a(part, types.FunctionType):
+        return part is None
+    return not (part.__closure__ or part.__defaults__ or part.__kwdefaults__ or vars(part))
+
+
+def _not_yet(*_: Any) -> Any:
+    message = "its class has not been rebuilt yet"
+    raise RuntimeError(message)
 
 
 def _is_slot(part: Any) -> bool:

@@ -1,14 +1,16 @@
 """Functions and their cells from their parts; in a worker, those that its own modules have made of the same code.
 
-What a worker's import has made is used again where it can be: other modules may know it, and so may code in C. Functions that
-share a variable go on to share it.
+What a worker's import has made is used again where it has the same code at the same place: other modules may know it, and so
+may code in C. Functions that share a variable go on to share it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
+import operator
 import types
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import globals as names_in_code
 from . import objects, places
@@ -19,14 +21,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Place = tuple[str, places.Path]
-Key = tuple[str, int]
+# Numbers, of which each stands for one function of the program.
+_NUMBERS = itertools.count()
 
 _STATE = ("__defaults__", "__kwdefaults__", "__dict__", "__qualname__", "__module__", "__doc__", "__annotations__")
 
 
-def key(code: types.CodeType) -> Key:
-    """What tells the functions of a module apart."""
-    return code.co_qualname, code.co_firstlineno
+class Origin(NamedTuple):
+    """Of a function: its number, where a worker may have the same one, its code, and its globals."""
+
+    number: int
+    where: tuple[Place, ...]
+    code: types.CodeType
+    space: dict[str, Any]
 
 
 def cells_of(function: types.FunctionType) -> Iterator[tuple[str, types.CellType]]:
@@ -37,17 +44,21 @@ def cells_of(function: types.FunctionType) -> Iterator[tuple[str, types.CellType
 # ---- in the program --------------------------------------------------------------------------------------------
 
 
-def reduce(function: types.FunctionType, where: tuple[Place, ...]) -> Any:
-    """How it is written. `where`: the places at which a worker may have the same one."""
+def origin_of(function: types.FunctionType, where: tuple[Place, ...]) -> Origin:
+    """To be asked once for each function."""
+    return Origin(next(_NUMBERS), where, function.__code__, function.__globals__)
+
+
+def reduce(function: types.FunctionType, origin: Origin) -> Any:
+    """How it is written."""
     state = {name: getattr(function, name, None) for name in _STATE}
     state["__type_params__"] = getattr(function, "__type_params__", ())
-    made = (where, function.__code__, function.__globals__, function.__name__, function.__closure__)
-    return _find_or_make, made, state, None, None, _fill
+    return _find_or_make, (*origin, function.__name__, function.__closure__), state, None, None, _fill
 
 
-def reduce_cell(cell: types.CellType, of: tuple[tuple[Place, ...], str, Key] | None) -> Any:
-    """`of`: a function that has it, by its places and its code, and the name there."""
-    made = (_find_or_make_cell, of) if of is not None else (types.CellType, ())
+def reduce_cell(cell: types.CellType, of: tuple[Origin, str] | None) -> Any:
+    """`of`: a function that has it, and the name there."""
+    made = (_find_or_make_cell, (*of[0], of[1])) if of is not None else (types.CellType, ())
     try:
         return *made, (cell.cell_contents,), None, None, _fill_cell
     except ValueError:  # not filled yet
@@ -56,39 +67,53 @@ def reduce_cell(cell: types.CellType, of: tuple[tuple[Place, ...], str, Key] | N
 
 # ---- in the worker ---------------------------------------------------------------------------------------------
 
+# The function for each of the program's, by number: the worker's own, or a new one. None stands for two of them.
+_chosen: dict[int, types.FunctionType] = {}
+_taken: set[int] = set()
 
-def _find_or_make(
-    where: tuple[Place, ...],
-    code: types.CodeType,
-    space: dict[str, Any],
-    name: str,
-    closure: tuple[types.CellType, ...] | None,
-) -> types.FunctionType:
-    found = _find(where, key(code))
-    if found is not None and all(map(_is_same, found.__closure__ or (), closure or ())):
+
+def forget() -> None:
+    """When everything is rebuilt."""
+    _chosen.clear()
+    _taken.clear()
+
+
+def _choose(origin: Origin) -> types.FunctionType | None:
+    if origin.number not in _chosen:
+        found = next((one for place in origin.where for one in standing_at(place) if _is_free(one, origin)), None)
+        if found is not None:
+            _take(origin, found)
+    return _chosen.get(origin.number)
+
+
+def _take(origin: Origin, function: types.FunctionType) -> None:
+    _chosen[origin.number] = function
+    _taken.add(id(function))
+
+
+def _is_free(one: Any, origin: Origin) -> bool:
+    is_same = is_a(one, types.FunctionType) and one.__globals__ is origin.space and one.__code__ == origin.code
+    return is_same and id(one) not in _taken
+
+
+def _find_or_make(*parts: Any) -> types.FunctionType:
+    *of, name, closure = parts
+    origin = Origin(*of)
+    found = _choose(origin) if origin.where else None
+    if found is not None and all(map(operator.is_, found.__closure__ or (), closure or ())):
         return found
-    return types.FunctionType(code, space, name, None, closure)
-
-
-def _is_same(one: Any, other: Any) -> bool:
-    return one is other
-
-
-def _find(where: tuple[Place, ...], wanted: Key) -> types.FunctionType | None:
-    """The function of this code at one of these places, or inside of what stands there."""
-    for place in where:
-        for found in standing_at(place):
-            for function in names_in_code.functions_in(found):
-                if key(function.__code__) == wanted:
-                    return function
-    return None
+    made = types.FunctionType(origin.code, origin.space, name, None, closure)
+    if origin.where:
+        _take(origin, made)
+    return made
 
 
 def standing_at(place: Place) -> Iterator[Any]:
     """What a worker has at a place, by its import and now."""
-    yield objects.original_at(*place)
-    with contextlib.suppress(LookupError, AttributeError, ValueError, TypeError):
-        yield objects.find(*place)
+    for look in (objects.original_at, objects.find):
+        with contextlib.suppress(LookupError, AttributeError, ValueError, TypeError):
+            found: Any = look(*place)
+            yield found.__func__ if is_a(found, (staticmethod, classmethod)) else found
 
 
 def _fill(function: types.FunctionType, state: dict[str, Any]) -> None:
@@ -102,8 +127,10 @@ def _fill(function: types.FunctionType, state: dict[str, Any]) -> None:
                 continue
 
 
-def _find_or_make_cell(where: tuple[Place, ...], name: str, wanted: Key) -> types.CellType:
-    function = _find(where, wanted)
+def _find_or_make_cell(*parts: Any) -> types.CellType:
+    *of, name = parts
+    origin = Origin(*of)
+    function = _choose(origin) if origin.where else None
     return types.CellType() if function is None else dict(cells_of(function))[name]
 
 
@@ -118,6 +145,6 @@ def remake(own: Any, shape: Any) -> Any:
     """What the program has at a place, where another function of the same code stands around it; None where there is none."""
     kind, *inner = shape
     if not is_a(kind, type):
-        return next((one for one in names_in_code.functions_in(own) if key(one.__code__) == shape), None)
+        return next((one for one in names_in_code.functions_in(own) if places.shape(one) == shape), None)
     parts = [part and remake(own, part) for part in inner]
     return kind(*parts) if kind in (property, staticmethod, classmethod) and any(parts) else None

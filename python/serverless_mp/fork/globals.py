@@ -111,7 +111,7 @@ def _contents(cells: Iterable[types.CellType]) -> Iterator[Any]:
 
 def submodules(modules: Iterable[types.ModuleType], used: frozenset[str]) -> list[str]:
     """Modules in these packages that code names as their attributes, such as `xml.dom` where it was imported as `xml`."""
-    packages = tuple(f"{module.__name__}." for module in modules if hasattr(module, "__path__"))
+    packages = tuple(f"{module.__name__}." for module in modules if "__path__" in vars(module))
     return [
         name
         for name in list(sys.modules)

@@ -297,34 +297,37 @@ def _set_hooks(value: dict[tuple[str, str], Any]) -> None:
 
 
 def _get_given() -> Any:
-    """Attributes that the program has given to `sys`."""
-    return {name: value for name, value in vars(sys).items() if name not in _IN_SYS and not tools.is_of_tool(value)} or None
+    """Attributes that the program has given to `sys`, also in the place of others."""
+    missing = object()
+    found = {name: value for name, value in vars(sys).items() if IN_SYS_AT_FIRST.get(name, missing) is not value}
+    return {name: value for name, value in found.items() if name not in _OF_PROCESS and not tools.is_of_tool(value)} or None
 
 
 def _set_given(value: dict[str, Any]) -> None:
-    vars(sys).update(value)
+    vars(sys).update({name: one for name, one in value.items() if not isinstance(one, Missing)})
 
 
-# What there is before the program begins, and what the interpreter sets.
-_IN_SYS = IN_SYS_AT_FIRST | {"last_type", "last_value", "last_traceback", "last_exc", *_OF_SYS}
+# What the interpreter sets, what each process has of its own, and what arrives by other means.
+_OF_PROCESS = {"last_type", "last_value", "last_traceback", "last_exc", "stdin", "__stdin__", "__stdout__", "__stderr__"}
+_OF_PROCESS |= {"argv", "path", "modules", "path_importer_cache", "warnoptions", "meta_path", "path_hooks", "flags", *_OF_SYS}
+_OF_PROCESS |= {*_STREAMS, *(name for owner, name, _ in _HOOKS if owner is sys)}
 
 
 def _get_finders() -> Any:
-    """The program's own, each with whether it stands before those of the interpreter."""
-    found = {name: [*map(modules.is_of_program, getattr(sys, name))] for name in _FINDERS}
-    own = {
-        name: [(one, not all(flags[:place])) for place, one in enumerate(getattr(sys, name)) if flags[place]]
-        for name, flags in found.items()
+    """The program's own, each with whether it stands behind one of the interpreter's."""
+    flags = {name: [*map(modules.is_of_program, getattr(sys, name))] for name in _FINDERS}
+    return {
+        name: [(one, not all(flags[name][:place])) for place, one in enumerate(getattr(sys, name)) if flags[name][place]]
+        for name in _FINDERS
     }
-    return own if any(own.values()) else None
 
 
 def _set_finders(value: dict[str, list[tuple[Any, bool]]]) -> None:
     for name, own in value.items():
-        there: list[Any] = getattr(sys, name)
-        usable = [(one, is_last) for one, is_last in own if not isinstance(one, Missing) and one not in there]
-        there[:0] = [one for one, is_last in usable if not is_last]
-        there += [one for one, is_last in usable if is_last]
+        usable = [(one, is_behind) for one, is_behind in own if not isinstance(one, Missing)]
+        others = [one for one in getattr(sys, name) if not modules.is_of_program(one)]
+        first = [one for one, is_behind in usable if not is_behind]
+        getattr(sys, name)[:] = [*first, *others, *(one for one, is_behind in usable if is_behind)]
 
 
 _FINDERS = ("meta_path", "path_hooks")
@@ -351,7 +354,8 @@ def _set_gc(value: tuple[bool, tuple[int, int, int], int, list[Any]]) -> None:
     is_enabled, threshold, debug, callbacks = value
     gc.set_threshold(*threshold)
     gc.set_debug(debug)
-    gc.callbacks += [one for one in callbacks if not isinstance(one, Missing)]
+    others = [one for one in gc.callbacks if not modules.is_of_program(one)]
+    gc.callbacks[:] = [*others, *(one for one in callbacks if not isinstance(one, Missing))]
     if not is_enabled:
         gc.disable()
 
@@ -450,16 +454,21 @@ def _set_django(value: tuple[bool, dict[str, Any], bool]) -> None:
         setattr(settings, name, one)
 
 
-# Of each: how it is read and how it is set, and the module without which it is as ever.
 def _get_after_fork() -> Any:
     """What `multiprocessing.util` is to call in a process that forks, and with what."""
     registry: Any = util._afterfork_registry  # type: ignore[attr-defined]
     found = sorted(registry.items(), key=lambda item: item[0][0])
-    own = [(obj, call) for (_, _, call), obj in found if not str(getattr(call, "__module__", "")).startswith(_OF_OURS)]
-    return own or None
+    return [(obj, call) for (_, _, call), obj in found if not _is_of_ours(call)]
+
+
+def _is_of_ours(call: Any) -> bool:
+    return str(getattr(call, "__module__", "")).startswith(_OF_OURS)
 
 
 def _set_after_fork(value: Any) -> None:
+    registry: Any = util._afterfork_registry  # type: ignore[attr-defined]
+    for key in [key for key in registry if not _is_of_ours(key[2])]:  # of imports, which the program's are among
+        del registry[key]
     for obj, call in value:
         if not isinstance(obj, Missing) and not isinstance(call, Missing):
             util.register_after_fork(obj, call)
@@ -472,15 +481,16 @@ _after_fork: list[tuple[Any, Any]] = []
 
 def finish() -> None:
     """In the worker, at last: what the program has registered to be called in a process that forks."""
+    registrations.call("after_in_child")
     for obj, call in _after_fork:
         try:
             call(obj)
         except Exception as e:  # noqa: BLE001 - as multiprocessing does
             util.info(f"after forker raised exception {e}")
     _after_fork.clear()
-    registrations.call("after_in_child")
 
 
+# Of each: how it is read and how it is set, and the module without which it is as ever.
 _SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], None], str | None]] = {
     "encodings": (_get_encodings, _set_encodings, None),
     "streams": (_get_streams, _set_streams, None),

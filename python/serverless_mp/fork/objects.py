@@ -352,7 +352,7 @@ def _root(module: str, path: places.Path) -> Any:
     return sys.modules[module]
 
 
-def _step(found: Any, step: str, steps: Any) -> Any:
+def _step(found: Any, step: str, steps: Any) -> Any:  # noqa: PLR0911 - a case for each kind
     if step == places.CELL:
         return _cell(found, next(steps)).cell_contents
     if step == places.TYPE:
@@ -363,9 +363,9 @@ def _step(found: Any, step: str, steps: Any) -> Any:
         return vars(found)
     if step in _FUNCTION_PARTS:
         return getattr(found, _FUNCTION_PARTS[step])
-    if is_a(found, (staticmethod, classmethod)):
-        found = found.__func__
-    return vars(found)[step]
+    if is_a(found, (staticmethod, classmethod, property)):
+        return getattr(found, step)
+    return found[step] if is_a(found, dict) else vars(found)[step]
 
 
 _FUNCTION_PARTS = {places.DEFAULTS: "__defaults__", places.KWDEFAULTS: "__kwdefaults__"}
@@ -394,7 +394,11 @@ def put(module: str, path: places.Path, value: Any) -> None:
     elif step in _FUNCTION_PARTS:
         setattr(owner, _FUNCTION_PARTS[step], value)
     elif step == places.ATTRIBUTES:
+        for name in vars(owner).keys() - value.keys() - {"__wrapped__"}:
+            del vars(owner)[name]
         vars(owner).update(value)
+    elif is_a(owner, dict):
+        owner[step] = value
     elif is_a(owner, type):
         _originals.setdefault((module, path), vars(owner).get(step))
         type.__setattr__(owner, step, value)

@@ -21,6 +21,8 @@ from typing import Any, ClassVar
 
 import cloudpickle
 
+from serverless_mp.program import modules
+
 from . import caches, functions, in_turn, objects, places
 from .classes import definition_of, reduce_class
 from .globals import is_a
@@ -79,8 +81,9 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         # What was left out: the error of each, by its id.
         self.left_out: dict[int, Exception] = {}
         self._being_defined: set[type] = set()
-        # By id: of which function a cell is, and under what name.
-        self._cells: dict[int, Any] = {}
+        # By id: what is known of a function; and of which function a cell is, with its name there.
+        self._origins: dict[int, functions.Origin] = {}
+        self._cells: dict[int, tuple[functions.Origin, str]] = {}
         self._queue: in_turn.Queue | None = None
         # Those that have been written as containers that are filled later; and what else must not lose its id.
         self._containers: list[Any] = []
@@ -113,6 +116,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
     def take_over(self, old: ForkPickler, count: int) -> None:
         """What is known from another pickler, which had written so many containers when it was right."""
         self.left_out, self.subject, self._alive = old.left_out, old.subject, old._alive
+        self._origins, self._cells = old._origins, old._cells
         for container in old._containers[:count]:
             self._name_container(container)
 
@@ -177,7 +181,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         if self._by_name or id(obj) in self._by_protocol:  # a message is pickled as ever
             return NotImplemented
         if kind is caches.Cached and not self._is_by_reference(obj):
-            return caches.reduce(obj, self._places_of(obj))
+            return caches.reduce(obj, self._places_of(obj)[:1])
         by_name = REDUCERS_BY_NAME.get((kind.__module__, kind.__qualname__)) or reducer_of_django(kind)
         if by_name is not None:
             return by_name(obj)
@@ -188,7 +192,11 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         module, name = places.home(obj)
         if module in self._by_value and not (self._by_name and module == "__main__"):
             return False
-        return _found(module, name) is obj and self._owned.get(~id(obj)) != (module, tuple(name.split(".")))
+        place = self._owned.get(~id(obj))
+        travels = (
+            place is not None and [step for step in place[1] if step != "__func__"] == name.split(".") and place[0] == module
+        )
+        return _found(module, name) is obj and not travels
 
     def _reduce_type(self, cls: type) -> Any:
         if self._is_by_reference(cls):
@@ -213,10 +221,14 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
             owner = next((one for one in gc.get_referrers(space) if type(one) is types.ModuleType and vars(one) is space), None)
             self._known[id(space)] = (SPACE, owner) if owner is not None else None
         is_of_module = (self._known.get(id(space)) or (SPACE,))[0] == GLOBALS
-        where = self._places_of(function) if is_of_module else ()
+        origin = self._origins.get(id(function))
+        if origin is None:
+            origin = functions.origin_of(function, self._places_of(function) if is_of_module else ())
+            self._origins[id(function)] = origin
+            self._alive.append(function)
         for name, cell in functions.cells_of(function):
-            self._cells.setdefault(id(cell), (where, name, functions.key(function.__code__)))
-        return functions.reduce(function, where)
+            self._cells.setdefault(id(cell), (origin, name))
+        return functions.reduce(function, origin)
 
     def _places_of(self, function: Any) -> tuple[functions.Place, ...]:
         """Where a worker may have made the same one, in its own modules."""
@@ -225,7 +237,9 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         module, name = places.home(function)
         owned = self._owned.get(~id(function))
         found = [] if owned is None else [owned]
-        if module not in self._by_value:
+        # Where a decorator was put around it since; what stands there by its name is the worker's own.
+        at_home = _found(module, name)
+        if module not in self._by_value and not (is_a(at_home, types.FunctionType) and self._is_by_reference(at_home)):
             found.append((module, tuple(name.split("."))))
         return tuple(found)
 
@@ -258,7 +272,8 @@ def _found(module: str, name: str) -> Any:
             found = vars(found).get(part)
             found = found.__func__ if is_a(found, staticmethod) else found
         elif is_a(found, types.ModuleType):
-            found = vars(found)[part] if part in vars(found) else getattr(found, part, None)  # of a library that loads lazily
+            is_lazy = part not in vars(found) and "__getattr__" in vars(found) and not modules.is_own(found)
+            found = getattr(found, part, None) if is_lazy else vars(found).get(part)
         else:
             return None
     return found

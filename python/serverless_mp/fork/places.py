@@ -43,10 +43,11 @@ _OF_IMPORT |= {
 }
 # In a class: what the interpreter makes of its statement, and C's tables.
 _OF_CLASS = (types.GetSetDescriptorType, types.MemberDescriptorType, types.WrapperDescriptorType, types.MethodDescriptorType)
+_PARTS_OF_PROPERTY = ("fget", "fset", "fdel")
 _FUNCTIONS = (types.FunctionType, staticmethod, classmethod, property, functools.cached_property)
 
 _OF_STATEMENT = {f"__{name}__" for name in ["module", "qualname", "weakref", "slots", "orig_bases", "parameters", "match_args"]}
-_OF_STATEMENT |= {"__abstractmethods__", "__firstlineno__", "__static_attributes__", "__type_params__", "_abc_impl"}
+_OF_STATEMENT |= {"__firstlineno__", "__static_attributes__", "__type_params__", "_abc_impl"}
 _OF_STATEMENT |= {"__dataclass_fields__", "__dataclass_params__"}
 _OF_ENUM = {"_member_names_", "_member_map_", "_member_type_", "_value2member_map_", "_unhashable_values_", "_use_args_"}
 _OF_ENUM |= {
@@ -82,9 +83,18 @@ def shape(value: Any) -> Any:
     """What tells whether two processes have the same function at a place, or property of functions; None for anything else."""
     if is_a(value, types.FunctionType):
         return value.__code__.co_qualname, value.__code__.co_firstlineno
-    if not is_a(value, _FUNCTIONS) or not any(map(shape, parts_of(value))):
-        return None
-    return (type(value), *map(shape, parts_of(value)))
+    parts = [shape(part) for _, part in parts_of(value)]
+    return (type(value), *parts) if any(parts) else None
+
+
+def spaces_of(module: Any) -> Iterator[tuple[Path, Any]]:
+    """The globals of a module, and the attributes of each class in it, with the path of the class."""
+    ahead: list[tuple[Path, Any]] = [((), vars(module))]
+    while ahead:
+        path, space = ahead.pop()
+        yield path, space
+        inner = [((*path, name), value) for name, value in list(space.items()) if is_a(value, type)]
+        ahead += [(at, vars(value)) for at, value in inner if home(value) == (module.__name__, ".".join(at))]
 
 
 def places_of(module: Any, *, is_made_by: Callable[[Any], bool] | None = None) -> Iterator[tuple[Path, Any]]:
@@ -111,9 +121,12 @@ def _places(module: str, path: Path, value: Any, is_made_by: Callable[[Any], boo
         if is_made_by is not None and home(value)[0] == module:
             yield from _places_of_function(module, path, value, is_made_by)
     elif is_made_by is not None and is_a(value, _FUNCTIONS):
-        inner = [part for part in parts_of(value) if is_a(part, types.FunctionType)]
-        if not inner or not all(_is_at_home(module, path, one, is_made_by) for one in inner):
+        inner = [(step, part) for step, part in parts_of(value) if is_a(part, types.FunctionType)]
+        if not inner or not all(_is_at_home(module, path, part, is_made_by) for _, part in inner):
             yield path, value
+        for step, part in inner:
+            if home(part)[0] == module:
+                yield from _places_of_function(module, (*path, step), part, is_made_by)
     else:
         yield path, value
 
@@ -122,9 +135,10 @@ def _is_at_home(module: str, path: Path, function: types.FunctionType, is_made_b
     return home(function) == (module, ".".join(path)) and is_made_by(function)
 
 
-def parts_of(value: Any) -> list[Any]:
-    """What a property or a method of a class is made of."""
-    return [value.fget, value.fset, value.fdel] if is_a(value, property) else [getattr(value, "__func__", None)]
+def parts_of(value: Any) -> list[tuple[str, Any]]:
+    """What a property, a static method or a method of a class is made of, each with its name there."""
+    names = _PARTS_OF_PROPERTY if is_a(value, property) else ("__func__",) if is_a(value, (staticmethod, classmethod)) else ()
+    return [(name, getattr(value, name)) for name in names]
 
 
 def _places_of_class(
@@ -161,9 +175,13 @@ def _places_of_function(
         yield (*path, DEFAULTS), function.__defaults__
     if function.__kwdefaults__:
         yield (*path, KWDEFAULTS), function.__kwdefaults__
-    attributes = {key: value for key, value in vars(function).items() if key != "__wrapped__" and not is_a(value, _CODE)}
+    attributes = {key: value for key, value in vars(function).items() if key != "__wrapped__"}
     if attributes:
         yield (*path, ATTRIBUTES), attributes
+        # Those of the function itself, which the worker's has, too.
+        for key, value in attributes.items():
+            if is_a(value, types.FunctionType) and "<locals>" in value.__qualname__:
+                yield (*path, ATTRIBUTES, key), value
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
             content = cell.cell_contents
@@ -172,6 +190,7 @@ def _places_of_function(
         inner = (*path, CELL, name)
         if is_a(content, types.FunctionType) and len(inner) <= _DEEPEST:
             # What a decorator has wrapped, or a function beside this one.
+            yield inner, content
             yield from _places_of_function(module, inner, content, is_made_by)
         elif name != "__class__" and not is_a(content, _CODE):
             yield inner, content

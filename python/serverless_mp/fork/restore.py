@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from serverless_mp import bundle
 
-from . import ForkStateWarning, functions, in_turn, interpreter_state, objects, places
+from . import ForkStateWarning, caches, functions, in_turn, interpreter_state, objects, places
 from .globals import is_a
 from .missing import Missing, is_better
 from .pickler import CONTAINER, GLOBALS, MODULE, OBJECT, SPACE
@@ -80,6 +80,7 @@ class _Rebuilding:
             except Exception as e:  # noqa: BLE001 - the program's own code may run here; it stays as far as it has come
                 message = f"{subject} could not be rebuilt whole in the worker: {type(e).__name__}: {e}"
                 warnings.warn(message, ForkStateWarning, stacklevel=2)
+        functions.forget()
         interpreter_state.finish()
 
     def _next(self, piece: bytes, subject: str) -> Any:
@@ -347,7 +348,7 @@ class _TolerantUnpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
 
     def try_later(self, name: str, container: Any, parts: list[Any]) -> None:
         """What only failed as long as objects had no attributes yet."""
-        if name == "load_reduce" and any(parts[0] is one for one in objects.FILLS):
+        if name == "load_reduce" and any(parts[0] is one for one in (*objects.FILLS, caches.fill)):
             self.later.append((self.subject, functools.partial(parts[0], *parts[1])))
         elif name in {"load_setitem", "load_setitems"}:
             step = functools.partial(_set_items, container, parts[::2], parts[1::2])

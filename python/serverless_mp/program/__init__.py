@@ -6,4 +6,4 @@ import time
 # Imported before the program begins: what it gives to `sys` later is its own, and a file that was written since may be
 # another one than that which was imported.
 BEGUN = time.time()
-IN_SYS_AT_FIRST = frozenset(vars(sys))
+IN_SYS_AT_FIRST = dict(vars(sys))

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _PACKAGE = str(Path(__file__).parent.parent)
+# Where it is installed together with others, such as a layer of a function.
+_OURS = (os.path.dirname(_PACKAGE),) if any(Path(_PACKAGE).parent.glob("serverless_mp-*.dist-info")) else ()
 _INSTALLATIONS = frozenset({"site-packages", "dist-packages"})
 _NOT_IMPORTED = ("__main__", "__mp_main__")
 
@@ -132,7 +134,7 @@ def is_installed(file: str) -> bool:
 @functools.cache
 def _installed_places() -> tuple[str, ...]:
     places = {sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib", "scripts")}
-    places |= {*site.getsitepackages(), site.getusersitepackages(), _PACKAGE}
+    places |= {*site.getsitepackages(), site.getusersitepackages(), _PACKAGE, *_OURS}
     places |= {os.path.realpath(place) for place in places if place}
     return tuple(place + os.sep for place in places if place)
 
@@ -142,7 +144,7 @@ def _own_places() -> tuple[str, ...]:
     """What in the directories of an installation is the program's own: packages with their separator, and modules."""
     found = []
     for folder in {*sys.path}:
-        if os.path.basename(folder) in _INSTALLATIONS and os.path.isdir(folder):
+        if (os.path.basename(folder) in _INSTALLATIONS or folder in _OURS) and os.path.isdir(folder):
             names = {name for record in Path(folder).glob("*.dist-info/direct_url.json") for name in _local_names(record)}
             names |= {name for name in config.own_packages() if name}
             found += [os.path.join(folder, name) for name in names]

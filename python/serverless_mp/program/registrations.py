@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import os
 import sys
+import traceback
 import types
 from typing import TYPE_CHECKING, Any
 
@@ -28,17 +29,22 @@ _searches: list[Any] = []
 _handlers: dict[str, Any] = {}
 
 
+def _is_of_program() -> bool:
+    """Whether the caller of the caller is code of the program."""
+    return not modules.is_installed(sys._getframe(2).f_code.co_filename)
+
+
 def register_at_fork(**calls: Callable[[], Any]) -> None:
     """As `os.register_at_fork`."""
     _register_at_fork(**calls)
-    if any(map(modules.is_of_program, calls.values())):
+    if _is_of_program():
         _at_fork.append(calls)
 
 
 def register(search_function: Any, /) -> None:
     """As `codecs.register`."""
     _register(search_function)
-    if modules.is_of_program(search_function):
+    if _is_of_program():
         _searches.append(search_function)
 
 
@@ -52,7 +58,7 @@ def unregister(search_function: Any, /) -> None:
 def register_error(errors: str, handler: Any, /) -> None:
     """As `codecs.register_error`."""
     _register_error(errors, handler)
-    if modules.is_of_program(handler):
+    if _is_of_program():
         _handlers[errors] = handler
 
 
@@ -72,23 +78,39 @@ def call(when: str) -> None:
             try:
                 calls[when]()
             except Exception as e:  # noqa: BLE001 - as the interpreter does
-                shown: Any = types.SimpleNamespace(
-                    exc_type=type(e), exc_value=e, exc_traceback=e.__traceback__, err_msg=None, object=calls[when]
-                )
-                sys.unraisablehook(shown)
+                _show(e, calls[when])
+
+
+def _show(error: Exception, call: Any) -> None:
+    if sys.unraisablehook is not sys.__unraisablehook__:
+        shown: Any = types.SimpleNamespace(
+            exc_type=type(error), exc_value=error, exc_traceback=error.__traceback__, err_msg=None, object=call
+        )
+        sys.unraisablehook(shown)
+    elif sys.stderr is not None:
+        # The interpreter's own takes only what it has made itself.
+        above = error.__traceback__ and error.__traceback__.tb_next
+        text = "".join(traceback.format_exception(type(error), error, above))
+        sys.stderr.write(f"Exception ignored in: {call!r}\n{text}")
 
 
 def found() -> Any:
-    """All of them, for a worker; None where there are none."""
-    return (_at_fork, _searches, _handlers) if _at_fork or _searches or _handlers else None
+    """All of them, for a worker."""
+    return _at_fork, _searches, _handlers
 
 
 def take(value: tuple[list[dict[str, Any]], list[Any], dict[str, Any]]) -> None:
-    """In a worker: the same."""
+    """In a worker: just these, where the import of the program's modules may have registered others."""
     at_fork, searches, handlers = value
     for calls in at_fork:
-        register_at_fork(**calls)
+        if calls not in _at_fork:
+            _register_at_fork(**calls)
+    _at_fork[:] = at_fork
+    for search in _searches:
+        _unregister(search)
     for search in searches:
-        register(search)
+        _register(search)
+    _searches[:] = searches
     for name, handler in handlers.items():
-        register_error(name, handler)
+        _register_error(name, handler)
+    _handlers.update(handlers)
