@@ -394,7 +394,7 @@ def put(module: str, path: places.Path, value: Any) -> None:
     elif step in _FUNCTION_PARTS:
         setattr(owner, _FUNCTION_PARTS[step], value)
     elif step == places.ATTRIBUTES:
-        for name in vars(owner).keys() - value.keys() - {"__wrapped__"}:
+        for name in vars(owner).keys() - value.keys() - places.OF_DEFINITION:
             del vars(owner)[name]
         vars(owner).update(value)
     elif is_a(owner, dict):

@@ -59,7 +59,8 @@ _OF_ENUM |= {
     "_sort_order_",
 }
 _OF_ENUM |= {"_all_bits_", "_boundary_", "_flag_mask_", "_inverted_", "_singles_mask_", "_ignore_", "_order_"}
-_OF_MEMBER = {"_value_", "_name_", "__objclass__", "_sort_order_", "_inverted_"}
+# Of the attributes of enumerations' members, and of functions, what their definition sets.
+OF_DEFINITION = frozenset({"_value_", "_name_", "__objclass__", "_sort_order_", "_inverted_", "__wrapped__"})
 _CODE = (types.FunctionType, types.BuiltinFunctionType, type, types.ModuleType)
 # Steps of a path: decorators seldom stand higher, and functions may know one another.
 _DEEPEST = 10
@@ -149,7 +150,10 @@ def _places_of_class(
     members = cls._member_map_ if is_a(cls, enum.EnumMeta) else {}  # type: ignore[attr-defined]
     if is_made_by is not None:
         for name, member in members.items():
-            yield (*path, MEMBER, name, ATTRIBUTES), {key: kept for key, kept in vars(member).items() if key not in _OF_MEMBER}
+            yield (
+                (*path, MEMBER, name, ATTRIBUTES),
+                {key: kept for key, kept in vars(member).items() if key not in OF_DEFINITION},
+            )
         if isinstance(cls.__doc__, str):
             yield (*path, "__doc__"), cls.__doc__
     for attribute, value in list(vars(cls).items()):
@@ -175,7 +179,7 @@ def _places_of_function(
         yield (*path, DEFAULTS), function.__defaults__
     if function.__kwdefaults__:
         yield (*path, KWDEFAULTS), function.__kwdefaults__
-    attributes = {key: value for key, value in vars(function).items() if key != "__wrapped__"}
+    attributes = {key: value for key, value in vars(function).items() if key not in OF_DEFINITION}
     if attributes:
         yield (*path, ATTRIBUTES), attributes
         # Those of the function itself, which the worker's has, too.
