@@ -26,7 +26,6 @@ _STREAMS = ("stdout", "stderr")
 _CLOSED = "closed"
 _OF_SYS = ("tracebacklimit", "ps1", "ps2", "breakpointhook", "dont_write_bytecode")
 _OF_LOGGING = {50: "CRITICAL", 40: "ERROR", 30: "WARNING", 20: "INFO", 10: "DEBUG", 0: "NOTSET"}
-_OF_OURS = ("multiprocessing.", "serverless_mp.")
 _OF_DIALECT = ("delimiter", "quotechar", "escapechar", "doublequote", "skipinitialspace", "lineterminator", "quoting", "strict")
 _HOOKS = (
     (sys, "excepthook", "__excepthook__"),
@@ -455,20 +454,26 @@ def _set_django(value: tuple[bool, dict[str, Any], bool]) -> None:
 
 
 def _get_after_fork() -> Any:
-    """What `multiprocessing.util` is to call in a process that forks, and with what."""
-    registry: Any = util._afterfork_registry  # type: ignore[attr-defined]
-    found = sorted(registry.items(), key=lambda item: item[0][0])
-    return [(obj, call) for (_, _, call), obj in found if not _is_of_ours(call)]
+    """What `multiprocessing.util` is to call in a process that forks, and with what. A library's import registers its own."""
+    return [(obj, call) for (_, _, call), obj in sorted(_registry.items(), key=_by_number) if _is_of_program(obj, call)]
 
 
-def _is_of_ours(call: Any) -> bool:
-    return str(getattr(call, "__module__", "")).startswith(_OF_OURS)
+_registry: Any = util._afterfork_registry  # type: ignore[attr-defined]
+
+
+def _by_number(item: Any) -> int:
+    (number, _, _), _ = item
+    return int(number)
+
+
+def _is_of_program(*parts: Any) -> bool:
+    return any(map(modules.is_of_program, parts))
 
 
 def _set_after_fork(value: Any) -> None:
-    registry: Any = util._afterfork_registry  # type: ignore[attr-defined]
-    for key in [key for key in registry if not _is_of_ours(key[2])]:  # of imports, which the program's are among
-        del registry[key]
+    for key, obj in list(_registry.items()):
+        if _is_of_program(obj, key[2]):  # of imports, which the program's are among
+            del _registry[key]
     for obj, call in value:
         if not isinstance(obj, Missing) and not isinstance(call, Missing):
             util.register_after_fork(obj, call)
