@@ -238,10 +238,12 @@ class _Writing:
     def run(self) -> None:
         """Writes them, in the order in which a worker needs them."""
         self._add("modules", None, self._plan())
-        for module, path, names in self._program.names:
-            self._add("names", (module, path), names)
         for name, value in interpreter_state.before():
             self._add("state", name, value)
+        for module, path, names in self._program.names:
+            self._add("names", (module, path), names)
+        # All of them before anything is set in one: an import may set things in others.
+        self._add("imports", None, list(dict.fromkeys(name for name, _, _ in self._program.installed)))
         self._add_made()
         self._add_imported()
         self._add("registered", None, _registered(self._program))
@@ -362,7 +364,9 @@ class _Writing:
         self._parts.clear()
         if limit == "installed":
             # As at import: what is no value at all never stands inside of a library.
-            if self._is_named(place[1][-1]) and type(value).__module__.partition(".")[0] not in _OF_ONE_PROCESS:
+            owner = value[0] if kind == "content" else value
+            names = {path[-1] for _, path, other in self._program.installed if other is owner}
+            if any(map(self._is_named, names)) and type(value).__module__.partition(".")[0] not in _OF_ONE_PROCESS:
                 self.told.append(f"{subject} stays as at import ({why})")
             return
         if limit == "unnamed":

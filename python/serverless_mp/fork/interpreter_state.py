@@ -395,15 +395,17 @@ def _set_field_limit(value: int) -> None:
 
 def _get_print_options() -> Any:
     numpy: Any = sys.modules["numpy"]
-    return numpy.get_printoptions(), numpy.geterr()
+    return numpy.get_printoptions(), numpy.geterr(), numpy.geterrcall()
 
 
 def _set_print_options(value: Any) -> None:
-    printed, errors = value
+    printed, errors, call = value
 
     def apply(module: Any) -> None:
         module.set_printoptions(**{key: option for key, option in printed.items() if key != "override_repr"})
         module.seterr(**errors)
+        if not isinstance(call, Missing):
+            module.seterrcall(call)
 
     imports.when_imported("numpy", apply)
 

@@ -125,6 +125,11 @@ class _Rebuilding:
                 with contextlib.suppress(Exception):
                     importlib.import_module(name)
 
+    def _take_imports(self, _: None, names: list[str]) -> None:
+        for name in names:
+            with contextlib.suppress(BaseException):  # what needs it says so
+                _import_of(name)
+
     def _take_global(self, place: tuple[str, str], value: Any) -> None:
         module, name = place
         is_file = place == ("__main__", "__file__") and self._file is not None
