@@ -21,7 +21,7 @@ CASES = [
     "fork_caches.py",
     "fork_cycles_by_hash.py",
     "fork_decorators/main.py",
-    "fork_deep.py",
+    "fork_deep/main.py",
     "fork_dynamic_import.py",
     "fork_functions/main.py",
     "fork_getstate.py",

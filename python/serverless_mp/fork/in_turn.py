@@ -40,15 +40,19 @@ class Queue:
     def __init__(self, root: Any, name: Callable[[Any], bool], *, is_content: bool) -> None:
         """`name` gives a container a persistent id; False for one that has one, or was written.
 
-        `is_content`: the root only carries what is filled in.
+        `is_content`: the root is an object that the worker has, with what is to be filled in.
         """
         self._name = name
         # Steps, and containers whose parts are to be looked at when it is their turn.
         self._ahead: collections.deque[Any] = collections.deque()
+        self._root: Any
         # What is written in the place of parts, which is known by its id.
         self.alive: list[Any] = []
-        self._root = self._without_parts(root) if is_content else root
-        if not is_content:
+        if is_content:
+            own, content = root
+            self._root = own, self._without_parts(content)
+        else:
+            self._root = root
             self._postpone(root)
 
     def items(self) -> Iterator[Any]:

@@ -169,15 +169,12 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         if is_a(obj, types.FunctionType):
             return NotImplemented if self._is_by_reference(obj) else self._reduce_function(obj)
         kind: Any = type(obj)
-        if kind is types.ModuleType and not self._by_name and _found_module(obj) is None:
-            self._known[id(vars(obj))] = (SPACE, obj)
-            return objects.make_module, (obj.__name__,), objects.content_of_module(obj), None, None, objects.fill_module
+        if issubclass(kind, types.ModuleType) and (reduced := self._reduce_module(obj)) is not None:
+            return reduced
         if kind is types.CellType:
             return functions.reduce_cell(obj, self._cells.get(id(obj)))
         if kind is types.BuiltinFunctionType and is_a(obj.__self__, types.ModuleType) and not self._is_by_reference(obj):
             return objects.original, places.home(obj)  # something else stands in its place
-        if kind is not types.ModuleType and issubclass(kind, types.ModuleType) and _found_module(obj):
-            return objects.module, (_found_module(obj),)
         if self._by_name or id(obj) in self._by_protocol:  # a message is pickled as ever
             return NotImplemented
         if kind is caches.Cached and not self._is_by_reference(obj):
@@ -197,6 +194,17 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
             place is not None and [step for step in place[1] if step != "__func__"] == name.split(".") and place[0] == module
         )
         return _found(module, name) is obj and not travels
+
+    def _reduce_module(self, module: types.ModuleType) -> Any:
+        """By the name under which it is found, else from its globals; None for one of a class of its own that is not found."""
+        what, name = self._known.get(id(vars(module)), (SPACE, ""))
+        if what == GLOBALS:
+            is_usual = type(module) is types.ModuleType and sys.modules.get(module.__name__) is module
+            return NotImplemented if is_usual else (objects.module, (name,))
+        if self._by_name or type(module) is not types.ModuleType:
+            return None
+        self._known[id(vars(module))] = (SPACE, module)
+        return objects.make_module, (module.__name__,), objects.content_of_module(module), None, None, objects.fill_module
 
     def _reduce_type(self, cls: type) -> Any:
         if self._is_by_reference(cls):
@@ -256,12 +264,6 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
 
 
 _OF_BUILTINS = {type(None): None, type(NotImplemented): NotImplemented, type(...): ...}
-
-
-def _found_module(module: Any) -> str | None:
-    """The name by which it is imported."""
-    name = str(module.__name__)
-    return name if sys.modules.get(name) is module else None
 
 
 def _found(module: str, name: str) -> Any:

@@ -3,6 +3,8 @@
 import itertools
 import multiprocessing as mp
 
+import store
+
 N = 3000
 
 
@@ -57,6 +59,10 @@ by_node = {first: "first", last: "last"}
 seen = {first, middle}
 
 
+store.table["first"] = first
+store.rows.append(lists)
+
+
 def length(one, step):
     count = 0
     while one:
@@ -70,6 +76,7 @@ def work():
     print(length(tables, lambda one: one.get("x")), type(tables["x"]).__name__)
     print(first.next.next is middle, kids is middle.kids, kids[0] is middle.next, lists[0][0] is inner_list)
     print(by_node[first], by_node[last], middle in seen, last in seen, first.next.back is first)
+    print(store.table["first"] is first, store.rows[0] is lists, store.names["table"] is store.table, len(store.rows))
     kids.append("new")
     print(middle.kids[-1])
 

@@ -1,0 +1,5 @@
+"""A module of the program with containers that are filled after its import."""
+
+table = {}
+rows = []
+names = {"table": table}
