@@ -32,7 +32,7 @@ _NOT_CONTENT = {"__builtins__", "__spec__", "__loader__", "__cached__", "__warni
 _CODE = (types.FunctionType, type, types.ModuleType)
 _CONTAINERS = (dict, list, set)
 _FUNCTIONS = (types.FunctionType, Cached)
-_INSIDE = ((places.CELL,), (places.ATTRIBUTES,))
+_INSIDE = ((places.CELL,), (places.ATTRIBUTES,), (places.BASE,))
 # To pickle what another thread changes meanwhile; and what turns out to hold what cannot be pickled.
 _ATTEMPTS = 4
 # What is carried for the sake of an installed module, of a signal's handler, or of what no function names: objects, and bytes.
@@ -129,8 +129,8 @@ class _Program:
         travelling = set()
         for path, value in places.places_of(module, is_made_by=is_made_by):
             self._own(name, path, value)
-            if is_a(value, types.FunctionType) and path[-2:-1] in _INSIDE:
-                continue  # it comes with the function that holds it
+            if path[-2:-1] in _INSIDE and is_a(value, (types.FunctionType, type)):
+                continue  # it comes with what holds it
             self.places.append((name, path, value))
             travelling.add(path)
         for above, space in places.spaces_of(module):
@@ -142,9 +142,12 @@ class _Program:
         if path and path[-1] == places.ATTRIBUTES:
             return  # a part of what the object has
         for step, part in places.parts_of(value):
-            self.owned.setdefault(~id(part), (module, (*path, step)))
+            if part is not None:
+                self.owned.setdefault(~id(part), (module, (*path, step)))
         if is_a(value, _FUNCTIONS):
             self.owned.setdefault(~id(value), (module, path))
+        elif path[-2:-1] == (places.BASE,):
+            self.owned.setdefault(id(value), (TYPE, module, path))
         elif objects.is_refilled(value):
             if "<locals>" in kind.__qualname__:
                 self.owned.setdefault(id(kind), (TYPE, module, (*path, places.TYPE)))
@@ -159,7 +162,7 @@ def _must_be_made(name: str, module: Any) -> bool:
     if modules.is_being_imported(module) or modules.starts_processes(name):
         return True
     if file is None:
-        return not hasattr(module, "__path__")
+        return "__path__" not in vars(module)
     return not _exists(file) or _has_changed(module)
 
 

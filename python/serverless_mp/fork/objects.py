@@ -357,6 +357,8 @@ def _step(found: Any, step: str, steps: Any) -> Any:  # noqa: PLR0911 - a case f
         return _cell(found, next(steps)).cell_contents
     if step == places.TYPE:
         return type(found)
+    if step == places.BASE:
+        return found.__mro__[int(next(steps))]
     if step == places.MEMBER:
         return found._member_map_[next(steps)]
     if step == places.ATTRIBUTES:

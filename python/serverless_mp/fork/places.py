@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 Path = tuple[str, ...]
 
 # Steps of a path that are no attributes.
-CELL, DEFAULTS, KWDEFAULTS, ATTRIBUTES, TYPE, MEMBER = (
+BASE, CELL, DEFAULTS, KWDEFAULTS, ATTRIBUTES, TYPE, MEMBER = (
+    "<base>",
     "<cell>",
     "<defaults>",
     "<kwdefaults>",
@@ -156,6 +157,12 @@ def _places_of_class(
             )
         if isinstance(cls.__doc__, str):
             yield (*path, "__doc__"), cls.__doc__
+        # A decorator has put a class that is derived from this one in its place.
+        for number, base in enumerate(cls.__mro__[1:], 1):
+            if home(base) == home(cls):
+                yield (*path, BASE, str(number)), base
+                yield from _places_of_class(module, (*path, BASE, str(number)), base, is_made_by)
+                break
     for attribute, value in list(vars(cls).items()):
         if is_a(value, _OF_CLASS) or attribute in _OF_IMPORT:
             continue

@@ -124,6 +124,26 @@ class Kinds:
         return instances[0]
 
 
+def derived(cls):
+    class Derived(cls):
+        def __repr__(self):
+            return "derived"
+
+    Derived.__name__, Derived.__qualname__, Derived.__module__ = cls.__name__, cls.__qualname__, cls.__module__
+    return Derived
+
+
+@derived
+class Config:
+    values = {}
+
+    def get(self, name):
+        return self.values[name]
+
+
+config = Config()
+
+
 def hooked():
     return hooked.hook() if hasattr(hooked, "hook") else None
 

@@ -12,6 +12,10 @@ made.f = made.make(2)
 made.locked = made.holding(made.threading.RLock())(made.locked)
 
 
+original = made.Config.__mro__[1]
+mine = made.Config()
+
+
 class Node:
     known, seen = {}, set()
 
@@ -43,11 +47,12 @@ def look(name):
         "methods": lambda: (made.Kinds.static(), made.Kinds.of_class(), made.Kinds().value, made.Kinds.cached(1)),
         "defaults": lambda: (made.Kinds.remembers(), made.Kinds.remembers_too(), made.Kinds().level),
         "attributes": lambda: (made.hooked(), hasattr(made.hooked, "gone")),
+        "derived": lambda: (made.Config.values, made.config.get("a"), made.config, isinstance(made.config, original), mine),
         "classes": lambda: (Node.known[Node("a")], Node("b") in Node.seen, Closing.known[Closing("c")]),
     }[name]()
 
 
-NAMES = ("layers", "registry", "factory", "keys", "methods", "defaults", "attributes", "classes")
+NAMES = ("layers", "registry", "factory", "keys", "methods", "defaults", "attributes", "derived", "classes")
 
 
 def nested():
@@ -62,6 +67,7 @@ if __name__ == "__main__":
     made.Kinds().level = 3
     made.hooked.hook = lambda: "a hook"
     del made.hooked.gone
+    made.Config.values["a"] = 1
     Node.known[Node("a")] = 1
     Node.seen.add(Node("b"))
     Closing.known[Closing("c")] = 2
