@@ -25,3 +25,16 @@ def test_a_global_that_cannot_travel_is_named(run, tmp_path):
     done = run(program)
     assert done.stdout == "1\n"
     assert "global 'numbers' of __main__ (generator) could not travel to the worker" in done.stderr
+
+
+def test_the_program_s_own_fork_warns_of_no_threads_but_its_own(run, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import multiprocessing, os\n"
+        "queue = multiprocessing.Queue()\n"
+        "pid = os.fork()\n"
+        "if pid == 0:\n    queue.put('from the child')\n    queue.close()\n    queue.join_thread()\n    os._exit(0)\n"
+        "print(queue.get(), os.waitpid(pid, 0)[1])\n"
+    )
+    done = run(program)
+    assert (done.stdout, done.stderr) == ("from the child 0\n", "")

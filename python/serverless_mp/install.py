@@ -15,7 +15,7 @@ from multiprocessing import context as _stdlib
 from typing import TYPE_CHECKING, Any
 
 from . import alias, config, context, reduction
-from .program import registrations
+from .program import own_fork, registrations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,8 +62,8 @@ def install(as_: Iterable[str] = ()) -> None:
     for name in multiprocessing.__all__:
         if name not in _LEFT_ALONE:
             _replace(multiprocessing, name, getattr(default, name))
-    for owner, name, noting in registrations.NOTING:
-        _replace(owner, name, noting)
+    for owner, name, own in (*registrations.NOTING, *own_fork.REPLACED):
+        _replace(owner, name, own)
     for module, names in _SUBMODULES.items():
         theirs = importlib.import_module(f"multiprocessing.{module}")
         ours = importlib.import_module(f"{__package__}.{module}")
