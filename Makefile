@@ -7,7 +7,7 @@ SOURCES = $(shell find src python -name '*.rs' -o -name '*.lua' -o -name '*.pyi'
 # pytest's own options, for example make test TESTS='-k queue'
 TESTS ?=
 
-.PHONY: help build demo test test-apps test-stores conformance conformance-lambda lint lint-deny bench wheel clean
+.PHONY: help build demo test test-apps test-stores conformance conformance-lambda lint lint-deny lint-pyright bench wheel clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 24
@@ -87,6 +87,9 @@ lint: $(VENV)/.built $(VENV)/.group-lint $(VENV)/.group-test  ## formatting, cli
 lint-deny:  ## licences, bans and sources of the crates (advisories where the network allows: cargo deny check)
 	cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
 	cargo deny check licenses bans sources
+
+lint-pyright: $(VENV)/.built $(VENV)/.group-test $(VENV)/.group-pyright  ## the package's types as pyright sees them (300 MB)
+	$(BIN)/python -m pytest tests/test_typing.py
 
 bench: $(VENV)/.built $(VENV)/.group-bench  ## every figure for the standard library and for us, and the store's floor; 1,000 launches
 	$(BIN)/python benchmarks/run.py
