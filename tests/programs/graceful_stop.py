@@ -8,12 +8,12 @@ import sys
 
 def work(ready, results):
     def stop(number, frame):
-        results.put(("stopped by", signal.Signals(number).name))
+        results.send(("stopped by", signal.Signals(number).name))
         sys.exit(7)
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGUSR1, lambda *_: results.put(("told", "SIGUSR1")))
+    signal.signal(signal.SIGUSR1, lambda *_: results.send(("told", "SIGUSR1")))
     ready.set()
     while True:
         signal.pause()
@@ -28,15 +28,17 @@ def pid(_):
 
 
 if __name__ == "__main__":
-    ready, results = multiprocessing.Event(), multiprocessing.Queue()
+    ready = multiprocessing.Event()
+    # A queue has a lock, which a handler that interrupts a handler would wait for.
+    told, results = multiprocessing.Pipe(duplex=False)
     process = multiprocessing.Process(target=work, args=(ready, results))
     process.start()
     ready.wait()
     os.kill(process.pid, signal.SIGINT)
     os.kill(process.pid, signal.SIGUSR1)
-    print(results.get())
+    print(told.recv())
     process.terminate()
-    print(results.get())
+    print(told.recv())
     process.join()
     print("exit code", process.exitcode)
     with multiprocessing.Pool(2, start) as pool:
