@@ -7,7 +7,7 @@ use redis::Value;
 use crate::conn::Until;
 use crate::error::Result;
 use crate::keys;
-use crate::link::{Outcome, Request};
+use crate::link::{Link, Outcome, Request};
 use crate::process::{Args, Process};
 use crate::scripts::{self, Script};
 use crate::store::text;
@@ -83,10 +83,11 @@ impl Process {
         self.with_link(|link| link.block(self, &request, until))
     }
 
-    /// Reads the replies of everything that any thread has posted.
+    /// Reads the replies of everything that any thread has posted, and raises the error of what this one has.
     pub fn settle(&self) -> Result<()> {
         if self.unread.load(Ordering::Acquire) == 0 {
-            return Ok(());
+            // Another thread may have read the replies of this one.
+            return self.with_link_unordered(Link::raise_deferred);
         }
         self.with_link(|link| link.settle(self))
     }

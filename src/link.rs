@@ -125,7 +125,7 @@ impl Link {
 
     /// The error of a command that was posted before: raised before anything else is done, so that the effect of
     /// what is asked now cannot be lost with it.
-    fn raise_deferred(&mut self) -> Result<()> {
+    pub fn raise_deferred(&mut self) -> Result<()> {
         self.deferred.take().map_or(Ok(()), Err)
     }
 
