@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from typing import Any
 
-from .globals import is_a
+from .globals import contents, is_a
 
 # A class that leaves parts out, or puts others in their place.
 _RULES = ("__getstate__", "__reduce__", "__reduce_ex__")
@@ -42,22 +42,12 @@ def _parts(value: Any) -> list[Any]:
     if is_a(value, (list, tuple, set, frozenset)):
         return [*value, *_attributes(value)]
     if is_a(value, types.FunctionType):
-        return [*_cells(value), *(value.__defaults__ or ()), *vars(value).values()]
+        return [*contents(value.__closure__ or ()), *(value.__defaults__ or ()), *vars(value).values()]
     if is_a(value, types.MethodType):
         return [value.__self__, value.__func__]
     if is_a(value, type):
         return list(vars(value).values()) if value.__module__ == "__main__" else []
     return _attributes(value)
-
-
-def _cells(function: types.FunctionType) -> list[Any]:
-    cells = []
-    for cell in function.__closure__ or ():
-        try:
-            cells.append(cell.cell_contents)
-        except ValueError:  # not filled
-            continue
-    return cells
 
 
 def _attributes(value: Any) -> list[Any]:

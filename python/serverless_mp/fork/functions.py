@@ -36,11 +36,6 @@ class Origin(NamedTuple):
     space: dict[str, Any]
 
 
-def cells_of(function: types.FunctionType) -> Iterator[tuple[str, types.CellType]]:
-    """Its cells, each with its name."""
-    return zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-
-
 # ---- in the program --------------------------------------------------------------------------------------------
 
 
@@ -131,7 +126,7 @@ def _find_or_make_cell(*parts: Any) -> types.CellType:
     *of, name = parts
     origin = Origin(*of)
     function = _choose(origin) if origin.where else None
-    return types.CellType() if function is None else dict(cells_of(function))[name]
+    return types.CellType() if function is None else dict(places.cells_of(function))[name]
 
 
 def _fill_cell(cell: types.CellType, content: tuple[Any]) -> None:

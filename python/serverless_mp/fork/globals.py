@@ -91,7 +91,7 @@ def functions_in(value: Any, space: dict[str, Any] | None = None, seen: set[int]
         if space is None or value.__globals__ is space:
             yield value
         # What decorates a function may keep it in a cell only.
-        parts += [*_contents(value.__closure__ or ()), *vars(value).values()]
+        parts += [*contents(value.__closure__ or ()), *vars(value).values()]
     else:
         inside = next((names for kind, names in _INSIDE.items() if is_a(value, kind)), ())
         parts += [getattr(value, name) for name in inside]
@@ -101,7 +101,8 @@ def functions_in(value: Any, space: dict[str, Any] | None = None, seen: set[int]
             yield from functions_in(part, space, seen)
 
 
-def _contents(cells: Iterable[types.CellType]) -> Iterator[Any]:
+def contents(cells: Iterable[types.CellType]) -> Iterator[Any]:
+    """What stands in those that are filled."""
     for cell in cells:
         try:
             yield cell.cell_contents

@@ -354,7 +354,7 @@ def _root(module: str, path: places.Path) -> Any:
 
 def _step(found: Any, step: str, steps: Any) -> Any:  # noqa: PLR0911 - a case for each kind
     if step == places.CELL:
-        return _cell(found, next(steps)).cell_contents
+        return dict(places.cells_of(found))[next(steps)].cell_contents
     if step == places.TYPE:
         return type(found)
     if step == places.BASE:
@@ -373,11 +373,6 @@ def _step(found: Any, step: str, steps: Any) -> Any:  # noqa: PLR0911 - a case f
 _FUNCTION_PARTS = {places.DEFAULTS: "__defaults__", places.KWDEFAULTS: "__kwdefaults__"}
 
 
-def _cell(function: Any, name: str) -> types.CellType:
-    names = function.__code__.co_freevars
-    return function.__closure__[names.index(name)]
-
-
 def original_at(module: str, path: places.Path) -> Any:
     """What the worker's import had made at a place where something else stands now; None where nothing does."""
     return _originals.get((module, path))
@@ -392,7 +387,7 @@ def put(module: str, path: places.Path, value: Any) -> None:
     is_cell = len(above) > 0 and above[-1] == places.CELL
     owner = find(module, tuple(above[:-1] if is_cell else above))
     if is_cell:
-        _cell(owner, step).cell_contents = value
+        dict(places.cells_of(owner))[step].cell_contents = value
     elif step in _FUNCTION_PARTS:
         setattr(owner, _FUNCTION_PARTS[step], value)
     elif step == places.ATTRIBUTES:

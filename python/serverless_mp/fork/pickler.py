@@ -234,7 +234,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
             origin = functions.origin_of(function, self._places_of(function) if is_of_module else ())
             self._origins[id(function)] = origin
             self._alive.append(function)
-        for name, cell in functions.cells_of(function):
+        for name, cell in places.cells_of(function):
             self._cells.setdefault(id(cell), (origin, name))
         return functions.reduce(function, origin)
 

@@ -81,6 +81,11 @@ def home(value: Any) -> tuple[str, str]:
         return "", ""
 
 
+def cells_of(function: types.FunctionType) -> Iterator[tuple[str, types.CellType]]:
+    """The cells of a function, each with its name."""
+    return zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+
+
 def shape(value: Any) -> Any:
     """What tells whether two processes have the same function at a place, or property of functions; None for anything else."""
     if is_a(value, types.FunctionType):
@@ -193,7 +198,7 @@ def _places_of_function(
         for key, value in attributes.items():
             if is_a(value, types.FunctionType) and "<locals>" in value.__qualname__:
                 yield (*path, ATTRIBUTES, key), value
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+    for name, cell in cells_of(function):
         try:
             content = cell.cell_contents
         except ValueError:  # not filled yet
