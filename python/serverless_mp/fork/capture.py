@@ -30,7 +30,6 @@ from .pickler import OBJECT, TYPE, ForkPickler, TooLargeError
 # These are the worker's own.
 _NOT_CONTENT = {"__builtins__", "__spec__", "__loader__", "__cached__", "__warningregistry__"}
 _CODE = (types.FunctionType, type, types.ModuleType)
-_CONTAINERS = (dict, list, set)
 _FUNCTIONS = (types.FunctionType, Cached)
 _INSIDE = ((places.CELL,), (places.ATTRIBUTES,), (places.BASE,))
 # To pickle what another thread changes meanwhile; and what turns out to hold what cannot be pickled.
@@ -318,7 +317,7 @@ class _Writing:
 
     def _add(self, kind: str, place: Any, value: Any, subject: str = "", *, limit: str | None = None) -> None:
         key = (limit, place, id(value))
-        if limit is not None and key in _too_large and not is_a(value, _CONTAINERS):
+        if limit is not None and key in _too_large and not is_a(value, classes.CONTAINERS):
             return self._leave_out(kind, place, value, subject, _too_large[key], limit)
         self._pickler.subject = subject or f"{kind} {place}"
         if limit is None and not self._careful:
@@ -460,7 +459,7 @@ def _filled_by_definitions(wanted: dict[str, Any]) -> dict[str, Any]:
     anew = [value for value in wanted.values() if is_a(value, type) and classes.statement(value)]
     if not anew:
         return {}
-    found = {name: value for name, value in wanted.items() if type(value) in _CONTAINERS and _holds(value, anew)}
+    found = {name: value for name, value in wanted.items() if type(value) in classes.CONTAINERS and _holds(value, anew)}
     return found | classes.registers(anew)
 
 
@@ -469,7 +468,7 @@ def _holds(container: Any, kinds: list[type], depth: int = 3) -> bool:
     parts = [*container.values(), *container] if isinstance(container, dict) else container
     return any(
         (depth > 0 and _holds(part, kinds, depth - 1))
-        if type(part) in (*_CONTAINERS, tuple)
+        if type(part) in (*classes.CONTAINERS, tuple)
         else part in kinds
         if is_a(part, type)
         else type(part) in kinds

@@ -35,7 +35,7 @@ _RUN = ("__new__", "__init__", "__prepare__", "__call__", "__init_subclass__", "
 # What a program sets in a class: data, and whatever synchronises processes.
 _DATA = (int, float, complex, str, bytes, bool, type(None), tuple, frozenset)
 _SYNCHRONISES = ("serverless_mp.", "multiprocessing.")
-_CONTAINERS = (dict, list, set)
+CONTAINERS = (dict, list, set)
 
 
 def definition_of(cls: type, being_defined: set[type]) -> Any:
@@ -74,7 +74,7 @@ def registers(classes: list[type]) -> dict[str, Any]:
         f"{base.__qualname__}.{name}": part
         for base in bases
         for name, part in list(vars(base).items())
-        if type(part) in _CONTAINERS and not name.startswith("__")
+        if type(part) in CONTAINERS and not name.startswith("__")
     }
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_CODE = (types.FunctionType, type, types.ModuleType)
 # Where what is wrapped in something else is found.
 _INSIDE: dict[type, tuple[str, ...]] = {
     property: ("fget", "fset", "fdel"),
