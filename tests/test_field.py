@@ -18,7 +18,9 @@ WHOLE_LINE = "import multiprocessing as mp\n"
 CASES = [
     "blocked_signal.py",
     "fork_attributes.py",
+    "fork_c_library.py",
     "fork_caches.py",
+    "fork_ctypes/main.py",
     "fork_cycles_by_hash.py",
     "fork_decorators/main.py",
     "fork_deep/main.py",

@@ -8,6 +8,7 @@ and bounded. What was found is kept on disk for these files of these modules.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import enum
 import functools
 import hashlib
@@ -302,7 +303,8 @@ class _Record(_Seen):
         return self._base.get(".".join(path), b"") not in (_VOLATILE, made)
 
 
-_NO_OBJECTS = (type, types.FunctionType, types.ModuleType, enum.Enum)
+# Not to be found at a place; or with what the program sets in them.
+_NO_OBJECTS = (type, types.FunctionType, types.ModuleType, enum.Enum, ctypes.CDLL, ctypes.LibraryLoader)
 
 
 def of_others() -> dict[int, Any]:

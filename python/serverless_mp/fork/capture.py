@@ -135,6 +135,13 @@ class _Program:
         for above, space in places.spaces_of(module):
             shapes = {key: None if (*above, key) in travelling else places.shape(part) for key, part in list(space.items())}
             self.names.append((name, above, {key: shapes[key] for key in shapes.keys() - places._OF_IMPORT}))
+            if sys.modules.get(vars(module).get("__name__", "")) is not module:
+                # What it defines is not found under the module's name.
+                defined = {key: part for key, part in list(space.items()) if is_a(part, (type, types.FunctionType))}
+                for key, part in defined.items():
+                    path = (*above, key)
+                    if path not in travelling and places.home(part) == (module.__name__, ".".join(path)):
+                        self.owned.setdefault(id(part), (TYPE, name, path))
 
     def _own(self, module: str, path: places.Path, value: Any) -> None:
         kind = type(value)

@@ -1,7 +1,7 @@
 """Classes that no import makes in a worker: those of `__main__`, and those that code has made.
 
 Most are put together from their parts, without running any code. But a library's metaclass or `__init_subclass__` runs code
-when a class is defined, and what it leaves (validators, tables, fields of a ctypes structure) cannot be pickled or set. So
+when a class is defined, and what it leaves (validators, tables) cannot be pickled or set. So
 of such a class of `__main__` the statement that defines it travels, compiled, with what it needs, and what was set in it since.
 """
 
@@ -22,6 +22,7 @@ import cloudpickle
 
 from serverless_mp.program import BEGUN, modules
 
+from . import c_types
 from . import globals as names_in_code
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 # The metaclasses of classes that are no more than their attributes.
 _PLAIN = (type, abc.ABCMeta, enum.EnumMeta, type(typing.Protocol))
-_PLAIN_BASES = ("abc", "builtins", "collections", "enum", "typing")
+_PLAIN_BASES = ("abc", "builtins", "collections", "enum", "typing", "_ctypes", "ctypes._endian")
 # What runs when a class is defined.
 _RUN = ("__new__", "__init__", "__prepare__", "__call__", "__init_subclass__", "__set_name__", "__class_getitem__")
 # What a program sets in a class: data, and whatever synchronises processes.
@@ -67,9 +68,7 @@ def statement(cls: type) -> types.CodeType | None:
 
 def registers(classes: list[type]) -> dict[str, Any]:
     """By place: what classes that are defined anew, and their bases, keep lists of. Defining them fills these once more."""
-    # The fields of a C structure are its definition.
-    registering = [cls for cls in classes if type(cls).__module__ != "_ctypes"]
-    bases = {base for cls in registering for base in cls.__mro__ if base.__module__ == "__main__"}
+    bases = {base for cls in classes for base in cls.__mro__ if base.__module__ == "__main__"}
     return {
         f"{base.__qualname__}.{name}": part
         for base in bases
@@ -177,12 +176,15 @@ def reduce_class(cls: type) -> Any:
         return make, arguments, (state, kept), None, None, _fill_enum
     space = {name: part for name, part in vars(cls).items() if not _is_slot(part)}
     at_once = {name: space[name] for name in space if name in _AT_ONCE or _is_of_metaclass(cls, name)}
+    at_once |= {name: space[name] for name in c_types.definition_of(cls) & space.keys()}
     at_once |= {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
     # What its own state may need already: it may have sets and dictionaries of its objects.
     at_once |= {name: space[name] if _is_alone(space[name]) else _not_yet for name in ("__eq__", "__hash__") if name in space}
-    state = {name: part for name, part in space.items() if at_once.get(name) is not part and name not in _BY_BEING_MADE}
+    by_being_made = _BY_BEING_MADE | c_types.made_of(cls)
+    state = {name: part for name, part in space.items() if at_once.get(name) is not part and name not in by_being_made}
+    layouts = c_types.layouts(cls) if issubclass(cls, c_types.DATA) else []
     registered = [found for one in abc._get_dump(cls)[0] if (found := one())] if "_abc_impl" in space else []  # type: ignore[attr-defined]
-    return _make_class, (type(cls), cls.__name__, cls.__bases__, at_once), (state, registered), None, None, _fill_class
+    return _make_class, (type(cls), cls.__name__, cls.__bases__, at_once), (state, registered, layouts), None, None, _fill_class
 
 
 def _is_alone(part: Any) -> bool:
@@ -198,7 +200,7 @@ def _not_yet(*_: Any) -> Any:
 
 
 def _is_slot(part: Any) -> bool:
-    return names_in_code.is_a(part, (types.MemberDescriptorType, types.GetSetDescriptorType))
+    return names_in_code.is_a(part, (types.MemberDescriptorType, types.GetSetDescriptorType, c_types.FIELD))
 
 
 def _is_of_metaclass(cls: type, name: str) -> bool:
@@ -211,9 +213,17 @@ def _is_of_metaclass(cls: type, name: str) -> bool:
 
 def _make_class(meta: Any, name: str, bases: tuple[type, ...], space: dict[str, Any]) -> type:
     """Without running the code of its metaclass and of its bases."""
-    maker: Any = next(base for base in meta.__mro__ if base in {type, abc.ABCMeta})
+    maker = _maker(meta)
     with _silent({above for base in bases for above in type.mro(base) if above.__module__ not in _PLAIN_BASES}):
-        return maker.__new__(meta, name, bases, dict(space))
+        cls: type = maker.__new__(meta, name, bases, dict(space))
+        if maker not in {type, abc.ABCMeta}:
+            maker.__init__(cls, name, bases, dict(space))
+        return cls
+
+
+def _maker(meta: Any) -> Any:
+    """The first of its metaclasses that is made in C."""
+    return next(base for base in meta.__mro__ if base in {type, abc.ABCMeta} or base.__module__ == "_ctypes")
 
 
 @contextlib.contextmanager
@@ -236,10 +246,12 @@ def _fill_enum(cls: Any, content: tuple[Any, dict[str, dict[str, Any]]]) -> None
         vars(cls._member_map_[name]).update(attributes)
 
 
-def _fill_class(cls: type, content: tuple[dict[str, Any], list[type]]) -> None:
-    state, registered = content
+def _fill_class(cls: type, content: tuple[dict[str, Any], list[type], c_types.Layout]) -> None:
+    state, registered, layouts = content
+    c_types.lay_out(layouts)
+    set_attribute = _maker(type(cls)).__setattr__
     for name, value in state.items():
-        type.__setattr__(cls, name, value)
+        set_attribute(cls, name, value)
     for other in registered:
         abc.ABCMeta.register(cls, other)  # type: ignore[arg-type]
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from serverless_mp import imports
 from serverless_mp.program import IN_SYS_AT_FIRST, modules, registrations, tools
 
+from . import c_objects
 from .missing import Missing
 
 if TYPE_CHECKING:
@@ -455,6 +456,10 @@ def _set_django(value: tuple[bool, dict[str, Any], bool]) -> None:
         setattr(settings, name, one)
 
 
+def _set_libraries(_: Any) -> None:
+    """Each was found and filled when it was read."""
+
+
 def _get_after_fork() -> Any:
     """What `multiprocessing.util` is to call in a process that forks, and with what. A library's import registers its own."""
     return [(obj, call) for (_, _, call), obj in sorted(_registry.items(), key=_by_number) if _is_of_program(obj, call)]
@@ -521,6 +526,7 @@ _SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], None], str | None]
     "csv": (_get_field_limit, _set_field_limit, "_csv"),
     "numpy": (_get_print_options, _set_print_options, "numpy"),
     "torch": (_get_torch, _set_torch, "torch"),
+    "libraries of C": (c_objects.libraries, _set_libraries, None),
     "registrations": (registrations.found, registrations.take, None),
     "after fork": (_get_after_fork, _set_after_fork, None),
 }

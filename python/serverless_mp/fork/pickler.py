@@ -9,9 +9,7 @@ installed library's own rule) is written by its protocol.
 
 from __future__ import annotations
 
-import ctypes
 import gc
-import operator
 import pickle
 import sys
 import types
@@ -23,7 +21,7 @@ import cloudpickle
 
 from serverless_mp.program import modules
 
-from . import caches, functions, in_turn, objects, places
+from . import c_objects, c_types, caches, functions, in_turn, objects, places
 from .classes import definition_of, reduce_class
 from .globals import is_a
 from .missing import Missing
@@ -182,7 +180,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         by_name = REDUCERS_BY_NAME.get((kind.__module__, kind.__qualname__)) or reducer_of_django(kind)
         if by_name is not None:
             return by_name(obj)
-        return reduce_array(obj) or objects.reduce(obj) or NotImplemented
+        return c_objects.reduce(obj) or reduce_array(obj) or objects.reduce(obj) or NotImplemented
 
     def _is_by_reference(self, obj: Any) -> bool:
         """Whether the worker finds it under its name: not what was put there after the import."""
@@ -214,8 +212,9 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
             return getattr, (types, name)
         if cls in _OF_BUILTINS:
             return type, (_OF_BUILTINS[cls],)
-        if issubclass(cls, ctypes.Array) and cls is operator.mul(cls._type_, cls._length_):
-            return operator.mul, (cls._type_, cls._length_)
+        made_in_c = c_types.reduce(cls)
+        if made_in_c is not None:
+            return made_in_c
         if not objects.is_of_python(cls) and _found(*places.home(cls)) is not None:
             return objects.original, places.home(cls)  # something else stands in its place
         if not objects.is_of_python(cls):

@@ -11,7 +11,7 @@ import functools
 import types
 from typing import TYPE_CHECKING, Any
 
-from . import classes
+from . import c_types, classes
 from .globals import is_a
 
 if TYPE_CHECKING:
@@ -43,7 +43,10 @@ _OF_IMPORT |= {
     "__conditional_annotations__",
 }
 # In a class: what the interpreter makes of its statement, and C's tables.
-_OF_CLASS = (types.GetSetDescriptorType, types.MemberDescriptorType, types.WrapperDescriptorType, types.MethodDescriptorType)
+_OF_CLASS = (
+    *(types.GetSetDescriptorType, types.MemberDescriptorType, types.WrapperDescriptorType, types.MethodDescriptorType),
+    c_types.FIELD,
+)
 _PARTS_OF_PROPERTY = ("fget", "fset", "fdel")
 _FUNCTIONS = (types.FunctionType, staticmethod, classmethod, property, functools.cached_property)
 
@@ -168,6 +171,7 @@ def _places_of_class(
                 yield (*path, BASE, str(number)), base
                 yield from _places_of_class(module, (*path, BASE, str(number)), base, is_made_by)
                 break
+    of_statement = _OF_STATEMENT | c_types.made_of(cls)
     for attribute, value in list(vars(cls).items()):
         if is_a(value, _OF_CLASS) or attribute in _OF_IMPORT:
             continue
@@ -176,7 +180,7 @@ def _places_of_class(
         if not is_function and (
             attribute in members
             or attribute in _OF_ENUM
-            or attribute in _OF_STATEMENT
+            or attribute in of_statement
             or (is_of_others and attribute.startswith("__") and attribute.endswith("__"))
         ):
             continue

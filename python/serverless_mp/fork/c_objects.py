@@ -1,0 +1,182 @@
+"""Objects of ctypes, and the libraries of C that a program has loaded.
+
+An address is another process' affair: what points to an object that ctypes keeps for it is rebuilt to point to that one; a
+function of a library is looked up again, by its name. All other pointers cannot travel.
+"""
+
+from __future__ import annotations
+
+import _ctypes
+import ctypes
+import gc
+from multiprocessing.sharedctypes import reduce_ctype  # type: ignore[attr-defined]
+from typing import TYPE_CHECKING, Any
+
+from . import c_types
+from .globals import attributes, is_a
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ARE_TEXT = (ctypes.c_char_p, ctypes.c_wchar_p, ctypes.py_object)
+_OF_CTYPES = ("pythonapi", "cdll", "pydll")
+_OF_LIBRARY = ("_handle", "_name", "_FuncPtr", "_dlltype")
+_IF_LOADED = 4  # RTLD_NOLOAD
+_NOT_HERE = "it has an address of this process"
+
+
+def reduce(obj: Any) -> Any:  # noqa: PLR0911 - a case for each kind
+    """How one is written; None for anything else."""
+    if is_a(obj, ctypes.CDLL):
+        return _reduce_library(obj)
+    if type(obj) is ctypes.LibraryLoader:
+        return _reduce_loader(obj)
+    if not is_a(obj, c_types.DATA):
+        return None
+    if "_wrapper" in attributes(obj):
+        return reduce_ctype(obj)
+    if is_a(obj, ctypes._CFuncPtr):  # type: ignore[attr-defined]
+        return _reduce_function(obj)
+    if is_a(obj, (ctypes._Pointer, ctypes.c_void_p)):
+        return _reduce_pointer(obj)
+    if is_a(obj, _ARE_TEXT):
+        return _make_text, (type(obj), obj.value), attributes(obj), None, None, _set
+    owner, at = _owner(obj)
+    if owner is not None:
+        return _make_over, (type(obj), owner, ctypes.addressof(obj) - at), attributes(obj), None, None, _set
+    obj.__reduce__()  # of one with pointers inside it raises
+    return _make, (type(obj), ctypes.string_at(ctypes.addressof(obj), ctypes.sizeof(obj))), attributes(obj), None, None, _set
+
+
+def _new(kind: Any) -> Any:
+    """One that holds zeros, without the program's code."""
+    first = next(base for base in kind.__mro__ if base.__module__ == "_ctypes")
+    return first.__new__(kind)
+
+
+def _make(kind: Any, content: bytes) -> Any:
+    obj = _new(kind)
+    if ctypes.sizeof(obj) < len(content):
+        ctypes.resize(obj, len(content))
+    ctypes.memmove(ctypes.addressof(obj), content, len(content))
+    return obj
+
+
+def _make_text(kind: Any, value: Any) -> Any:
+    obj = _new(kind)
+    if value is not None or issubclass(kind, ctypes.py_object):
+        obj.value = value
+    return obj
+
+
+def _set(obj: Any, kept: dict[str, Any]) -> None:
+    attributes(obj).update(kept)
+
+
+def _owner(obj: Any) -> tuple[Any, int]:
+    """Whose memory it lies in, where that is another object's, and the address of that."""
+    if obj._b_base_ is not None:
+        return obj._b_base_, ctypes.addressof(obj._b_base_)
+    if is_a(obj._objects, memoryview) and not obj._objects.readonly:
+        return obj._objects.obj, ctypes.addressof(ctypes.c_char.from_buffer(obj._objects.obj))
+    return None, 0
+
+
+def _make_over(kind: Any, owner: Any, offset: int) -> Any:
+    return kind.from_buffer(owner, offset)
+
+
+def _reduce_pointer(pointer: Any) -> Any:
+    address = ctypes.cast(pointer, ctypes.c_void_p).value
+    if not address:
+        return _new, (type(pointer),), attributes(pointer), None, None, _set
+    for kept in _kept_for(pointer._objects):
+        start = ctypes.addressof(kept)
+        if start <= address < start + max(ctypes.sizeof(kept), 1):
+            return _make_pointer, (type(pointer), kept, address - start), attributes(pointer), None, None, _set
+    raise ValueError(_NOT_HERE)
+
+
+def _kept_for(kept: Any) -> Iterator[Any]:
+    """The objects of C that ctypes keeps because something points to them."""
+    if is_a(kept, c_types.DATA):
+        yield kept
+    elif is_a(kept, dict):
+        for part in list(kept.values()):
+            yield from _kept_for(part)
+
+
+def _make_pointer(kind: Any, target: Any, offset: int) -> Any:
+    """One that keeps its target, as `byref` does not."""
+    return ctypes.cast(ctypes.pointer(ctypes.c_char.from_buffer(target, offset) if offset else target), kind)
+
+
+# ---- functions and libraries -----------------------------------------------------------------------------------
+
+
+def _reduce_function(function: Any) -> Any:
+    kept = attributes(function)
+    library: Any = function._objects.get("0") if is_a(function._objects, dict) else None
+    how = {name: value for name in ("restype", "argtypes", "errcheck") if (value := getattr(function, name)) is not None}
+    if is_a(library, ctypes.CDLL) and "__name__" in kept and type(function) is library._FuncPtr:
+        is_kept = attributes(library).get(kept["__name__"]) is function
+        return _find_function, (library, kept["__name__"], is_kept), (how, kept), None, None, _set_function
+    if not function:
+        return _new, (type(function),), kept, None, None, _set
+    not_it = [type(function), *how.values()]
+    called = [one for one in gc.get_referents(function) if callable(one) and not any(one is other for other in not_it)]
+    if len(called) != 1:
+        raise ValueError(_NOT_HERE)
+    return type(function), (called[0],), kept, None, None, _set
+
+
+def _find_function(library: Any, name: str, is_kept: bool) -> Any:
+    return getattr(library, name) if is_kept else library[name]
+
+
+def _set_function(function: Any, content: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    how, kept = content
+    for name, value in how.items():
+        setattr(function, name, value)
+    attributes(function).update(kept)
+
+
+def libraries() -> list[Any] | None:
+    """What `ctypes` has itself, as far as the program has used it: each is written with what was set in it."""
+    return [one for name in _OF_CTYPES if _set_in(one := getattr(ctypes, name))] or None
+
+
+def _reduce_loader(loader: Any) -> Any:
+    """With the libraries that were loaded by it."""
+    name = next((name for name in _OF_CTYPES if getattr(ctypes, name) is loader), None)
+    made = (getattr, (ctypes, name)) if name else (ctypes.LibraryLoader, (loader._dlltype,))
+    return *made, _set_in(loader), None, None, _set
+
+
+def _reduce_library(library: Any) -> Any:
+    if library is ctypes.pythonapi:
+        return getattr, (ctypes, "pythonapi"), _set_in(library), None, None, _set
+    kept = attributes(library)
+    _check_name(kept["_name"], kept["_handle"])
+    flags = kept["_FuncPtr"]._flags_
+    use_errno = bool(flags & ctypes._FUNCFLAG_USE_ERRNO)  # type: ignore[attr-defined]
+    return _load_library, (type(library), kept["_name"], use_errno), _set_in(library), None, None, _set
+
+
+def _set_in(library: Any) -> dict[str, Any]:
+    """What the program has set in a library or a loader, and what it has asked them for."""
+    return {name: value for name, value in attributes(library).items() if name not in _OF_LIBRARY}
+
+
+def _check_name(name: Any, handle: int) -> None:
+    """Raises for one whose name leads to another library, or to none."""
+    found = _ctypes.dlopen(name, _IF_LOADED)
+    _ctypes.dlclose(found)
+    if found != handle:
+        raise ValueError(_NOT_HERE)
+
+
+def _load_library(kind: Any, name: Any, use_errno: bool) -> Any:
+    library = object.__new__(kind)
+    ctypes.CDLL.__init__(library, name, use_errno=use_errno)
+    return library

@@ -1,0 +1,151 @@
+"""Types of ctypes, where no import of a worker's makes the same: what else but attributes they are made of.
+
+The rest of a structure, as of any class, is its attributes (`classes`). Its fields are laid out once, and for good, when they
+are set: after all types that lie within it, and before any type in which it lies.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import operator
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+# What each object of C is one of.
+DATA: Any = ctypes._SimpleCData.__base__
+_FIRST: tuple[Any, ...] = (
+    ctypes.Structure,
+    ctypes.Union,
+    ctypes.Array,
+    ctypes._Pointer,
+    ctypes._SimpleCData,
+    ctypes._CFuncPtr,  # type: ignore[attr-defined]
+)
+# What a type is defined by: its fields, and what is set with its statement only; and what is made of it.
+_FIELDS = "_fields_"
+_MADE = frozenset({"__ctype_le__", "__ctype_be__", "__pointer_type__"})
+_DEFINITION = frozenset(
+    f"_{name}_" for name in ("type", "length", "flags", "argtypes", "restype", "pack", "anonymous", "align", "layout")
+)
+Layout = list[tuple[type, Any]]
+
+
+def definition_of(cls: Any) -> frozenset[str]:
+    """The names of attributes that cannot be set once it is made; none of any other class."""
+    return _DEFINITION if issubclass(cls, DATA) else frozenset()
+
+
+def made_of(cls: Any) -> frozenset[str]:
+    """The names of attributes that it has by its definition."""
+    return _DEFINITION | _MADE | {_FIELDS} if issubclass(cls, DATA) else frozenset()
+
+
+class _Sample(ctypes.Structure):
+    _fields_ = (("field", ctypes.c_int),)
+
+
+FIELD: Any = type(vars(_Sample)["field"])
+
+
+def reduce(cls: Any) -> Any:
+    """How one is written that another one makes; None for one that a statement makes, and for any other class."""
+    if cls is DATA:
+        return getattr, (ctypes._SimpleCData, "__base__")
+    if issubclass(cls, DATA):
+        return _reduce_data(cls)
+    for first in _FIRST:  # the metaclasses have no names
+        if issubclass(cls, type) and cls in type.mro(type(first)) and cls.__module__ == "_ctypes":
+            return _metaclass, (first, type.mro(type(first)).index(cls))
+    return None
+
+
+def _metaclass(first: Any, number: int) -> Any:
+    return type.mro(type(first))[number]
+
+
+def _reduce_data(cls: Any) -> Any:
+    kept = vars(cls)
+    if kept.keys() >= {"__ctype_le__", "__ctype_be__"}:
+        own, other = ("__ctype_le__", "__ctype_be__") if sys.byteorder == "little" else ("__ctype_be__", "__ctype_le__")
+        return None if kept[own] is cls else (getattr, (kept[own], other))
+    if issubclass(cls, ctypes.Array) and "_length_" in kept and cls is operator.mul(cls._type_, cls._length_):
+        return _named, (operator.mul, (cls._type_, cls._length_), cls.__module__)
+    if issubclass(cls, ctypes._Pointer) and "_type_" in kept and cls is ctypes.POINTER(cls._type_):
+        return _named, (ctypes.POINTER, (cls._type_,), cls.__module__)
+    if issubclass(cls, ctypes._CFuncPtr) and "_flags_" in kept:  # type: ignore[attr-defined]
+        parts = (kept.get("_restype_"), kept.get("_argtypes_"), kept["_flags_"])
+        if getattr(ctypes, "_c_functype_cache", {}).get(parts) is cls:
+            return _function_type, parts
+    return None
+
+
+def _named(make: Any, arguments: Any, module: str) -> Any:
+    """One that belongs to the module that has made it first."""
+    made = make(*arguments)
+    if made.__module__ == __name__:
+        made.__module__ = module
+    return made
+
+
+def _function_type(result: Any, arguments: tuple[Any, ...], flags: int) -> Any:
+    use_errno, use_last_error = (bool(flags & flag) for flag in (ctypes._FUNCFLAG_USE_ERRNO, ctypes._FUNCFLAG_USE_LASTERROR))  # type: ignore[attr-defined]
+    return ctypes.CFUNCTYPE(result, *arguments, use_errno=use_errno, use_last_error=use_last_error)
+
+
+def layouts(cls: Any) -> Layout:
+    """The fields of a structure, and of all that know it while it knows them: in the order in which they are to be set."""
+    parts = {one: list(_parts_of(one)) for one in _reached(cls, lambda one: [part for part, _ in _parts_of(one)])}
+    known_by: dict[Any, list[Any]] = {one: [] for one in parts}
+    for one, inner in parts.items():
+        for part, _ in inner:
+            known_by[part].append(one)
+    circle = _reached(cls, known_by.__getitem__)
+    ordered: dict[Any, None] = {}
+
+    def put(one: Any) -> None:
+        if one in circle and one not in ordered:
+            for part, lies_within in parts[one]:
+                if lies_within:
+                    put(part)
+            ordered[one] = None
+
+    for one in circle:
+        put(one)
+    return [(one, vars(one)[_FIELDS]) for one in ordered if _FIELDS in vars(one)]
+
+
+def _reached(start: Any, steps: Callable[[Any], list[Any]]) -> dict[Any, None]:
+    """All that one comes to, itself included."""
+    found: dict[Any, None] = {}
+    ahead = [start]
+    while ahead:
+        one = ahead.pop()
+        if one not in found:
+            found[one] = None
+            ahead += steps(one)
+    return found
+
+
+def _parts_of(cls: Any) -> Iterator[tuple[Any, bool]]:
+    """The types that it is made of, and whether such an object lies within one of its own."""
+    kept = vars(cls)
+    for base in cls.__bases__:
+        if issubclass(base, DATA):
+            yield base, True
+    for field in kept.get(_FIELDS, ()):
+        yield field[1], True
+    known = [kept.get("_type_"), kept.get("_restype_"), *(kept.get("_argtypes_") or ())]
+    for part in known:
+        if isinstance(part, type) and issubclass(part, DATA):
+            yield part, issubclass(cls, ctypes.Array)
+
+
+def lay_out(parts: Layout) -> None:
+    """Sets the fields of those that have none yet."""
+    for cls, fields in parts:
+        if _FIELDS not in vars(cls):
+            kind = type(ctypes.Structure if issubclass(cls, ctypes.Structure) else ctypes.Union)
+            kind.__setattr__(cls, _FIELDS, fields)
