@@ -27,6 +27,7 @@ CASES = [
     "fork_dynamic_import.py",
     "fork_functions/main.py",
     "fork_getstate.py",
+    "fork_library/main.py",
     "fork_local_class/main.py",
     "fork_made_in_c.py",
     "fork_metaclass_property.py",

@@ -239,17 +239,24 @@ _Baseline = dict[str, dict[str, bytes]]
 
 
 class _Seen:
-    """What a module and its classes had under their names."""
+    """What a module and its classes had under their names, and what their functions kept."""
 
     def __init__(self, name: str, module: Any) -> None:
         self._values = list(vars(module).values())
         self._classes = [
             (value, list(vars(value).values())) for value in self._values if is_a(value, type) and value.__module__ == name
         ]
+        values = [value for space in (self._values, *(kept for _, kept in self._classes)) for value in space]
+        functions = [one for value in values for _, one in places.functions_within(name, (), value)]
+        self._functions = [(one, places.kept_by(one)) for one in functions]
 
     def is_as_it_was(self, module: Any) -> bool:
         """But for what is inside of containers."""
-        return _same(self._values, vars(module)) and all(_same(values, vars(cls)) for cls, values in self._classes)
+        return (
+            _same(self._values, vars(module).values())
+            and all(_same(values, vars(cls).values()) for cls, values in self._classes)
+            and all(_same(kept, places.kept_by(one)) for one, kept in self._functions)
+        )
 
 
 class _Record(_Seen):
@@ -353,8 +360,8 @@ def patched() -> list[tuple[str, places.Path, Any]]:
 _VOLATILE = b"?"
 
 
-def _same(before: list[Any], space: Any) -> bool:
-    return len(before) == len(space) and all(map(operator.is_, before, space.values()))
+def _same(before: list[Any], now: Any) -> bool:
+    return len(before) == len(now) and all(map(operator.is_, before, now))
 
 
 _records: dict[str, _Record] = {}
@@ -443,9 +450,9 @@ def tell(wanted: dict[str, Any], names: list[str]) -> None:
 
 
 def _key(names: list[str]) -> str:
-    """Of these modules in this interpreter: their files, and when they were written."""
+    """Of these modules in this interpreter: their files, and when they were written; and so of what makes the digests."""
     parts = [sys.version, sys.executable]
-    for name in names:
+    for name in [*names, __name__, places.__name__]:
         file = getattr(sys.modules[name], "__file__", None)
         time = os.stat(file).st_mtime_ns if file and os.path.exists(file) else 0
         parts.append(f"{name} {file} {time}")

@@ -6,9 +6,11 @@ module's import makes by itself is no state: functions and classes under their o
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import functools
 import types
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from . import c_types, classes
@@ -66,6 +68,7 @@ _OF_ENUM |= {"_all_bits_", "_boundary_", "_flag_mask_", "_inverted_", "_singles_
 # Of the attributes of enumerations' members, and of functions, what their definition sets.
 OF_DEFINITION = frozenset({"_value_", "_name_", "__objclass__", "_sort_order_", "_inverted_", "__wrapped__"})
 _CODE = (types.FunctionType, types.BuiltinFunctionType, type, types.ModuleType)
+_WEAK = (weakref.WeakKeyDictionary, weakref.WeakValueDictionary, weakref.WeakSet)
 # Steps of a path: decorators seldom stand higher, and functions may know one another.
 _DEEPEST = 10
 
@@ -125,20 +128,43 @@ def _places(module: str, path: Path, value: Any, is_made_by: Callable[[Any], boo
             yield from _places_of_class(module, path, value, is_made_by)
         else:
             yield path, value
-    elif is_a(value, types.FunctionType):
-        if is_made_by is None or not _is_at_home(module, path, value, is_made_by):
-            yield path, value
-        if is_made_by is not None and home(value)[0] == module:
-            yield from _places_of_function(module, path, value, is_made_by)
-    elif is_made_by is not None and is_a(value, _FUNCTIONS):
-        inner = [(step, part) for step, part in parts_of(value) if is_a(part, types.FunctionType)]
-        if not inner or not all(_is_at_home(module, path, part, is_made_by) for _, part in inner):
-            yield path, value
-        for step, part in inner:
-            if home(part)[0] == module:
-                yield from _places_of_function(module, (*path, step), part, is_made_by)
-    else:
+    elif is_made_by is None:
         yield path, value
+        for inside, function in functions_within(module, path, value):
+            yield from _places_kept_by(inside, function)
+    elif not is_a(value, _FUNCTIONS):
+        yield path, value
+    else:
+        inner = list(_functions_of(path, value))
+        if not inner or not all(_is_at_home(module, path, function, is_made_by) for _, function in inner):
+            yield path, value
+        for inside, function in inner:
+            if home(function)[0] == module:
+                yield from _places_of_function(module, inside, function, is_made_by)
+
+
+def functions_within(module: str, path: Path, value: Any) -> Iterator[tuple[Path, types.FunctionType]]:
+    """Those of the module that something is, or is made of, and those that stand in their closures; each with its path."""
+    ahead = [(inside, function) for inside, function in _functions_of(path, value) if home(function)[0] == module]
+    seen = set()
+    while ahead:
+        inside, function = ahead.pop()
+        if id(function) not in seen:
+            seen.add(id(function))
+            yield inside, function
+            if function.__closure__ and len(inside) < _DEEPEST:
+                held = [(name, part) for name, part in _variables_of(function) if is_a(part, types.FunctionType)]
+                ahead += [((*inside, CELL, name), part) for name, part in held if "<locals>" in part.__qualname__]
+
+
+def _functions_of(path: Path, value: Any) -> Iterator[tuple[Path, types.FunctionType]]:
+    if is_a(value, types.FunctionType):
+        yield path, value
+    elif is_a(value, functools.singledispatchmethod):
+        yield (*path, "dispatcher"), value.dispatcher
+    for step, part in parts_of(value):
+        if is_a(part, types.FunctionType):
+            yield (*path, step), part
 
 
 def _is_at_home(module: str, path: Path, function: types.FunctionType, is_made_by: Callable[[Any], bool]) -> bool:
@@ -187,6 +213,36 @@ def _places_of_class(
         yield from _places(module, (*path, attribute), value, is_made_by)
 
 
+def _places_kept_by(path: Path, function: types.FunctionType) -> Iterator[tuple[Path, Any]]:
+    """What a library's function keeps, but for other functions and classes."""
+    for step, value in ((DEFAULTS, function.__defaults__), (KWDEFAULTS, function.__kwdefaults__)):
+        if value:
+            yield (*path, step), value
+    for key, value in list(vars(function).items()):
+        if not (key.startswith("__") or is_a(value, (*_CODE, types.MappingProxyType))):
+            yield (*path, ATTRIBUTES, key), value
+    for name, value in _variables_of(function):
+        if name != "__class__" and not is_a(value, (*_CODE, *_WEAK)):
+            yield (*path, CELL, name), value
+
+
+def kept_by(function: types.FunctionType) -> list[Any]:
+    """All that a function keeps."""
+    kept = [function.__defaults__, *vars(function).values()]
+    if function.__kwdefaults__:
+        kept += function.__kwdefaults__.values()
+    if function.__closure__:
+        kept += [value for _, value in _variables_of(function)]
+    return kept
+
+
+def _variables_of(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    """The content of each of its cells that is filled."""
+    for name, cell in cells_of(function):
+        with contextlib.suppress(ValueError):
+            yield name, cell.cell_contents
+
+
 def _places_of_function(
     module: str, path: Path, function: types.FunctionType, is_made_by: Callable[[Any], bool]
 ) -> Iterator[tuple[Path, Any]]:
@@ -202,11 +258,7 @@ def _places_of_function(
         for key, value in attributes.items():
             if is_a(value, types.FunctionType) and "<locals>" in value.__qualname__:
                 yield (*path, ATTRIBUTES, key), value
-    for name, cell in cells_of(function):
-        try:
-            content = cell.cell_contents
-        except ValueError:  # not filled yet
-            continue
+    for name, content in _variables_of(function):
         inner = (*path, CELL, name)
         if is_a(content, types.FunctionType) and len(inner) <= _DEEPEST:
             # What a decorator has wrapped, or a function beside this one.
