@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import io
 import os
 import pickle
 import posix
@@ -16,10 +15,11 @@ import resource
 import signal
 import sys
 import threading
+from io import BytesIO  # by its name: a program may put a mock in its place
 from multiprocessing import context, resource_tracker, spawn, util
 from multiprocessing.popen_forkserver import _DupFd  # type: ignore[attr-defined]
 from multiprocessing.reduction import ForkingPickler
-from pickle import dumps  # by its name: the program may have put a mock in its place
+from pickle import dumps  # by its name: a program may put a mock in its place
 from typing import Any
 
 from . import _core, config, fanout, main_module, reduction, session, summary, zygote
@@ -136,7 +136,7 @@ class Popen:
         preparation.update(start_method=self.method, serverless_mp=state())
         if remote is not None:
             preparation["remote"] = remote
-        buffer = io.BytesIO() if remote is None else fanout.Writer()
+        buffer = BytesIO() if remote is None else fanout.Writer()
         context.set_spawning_popen(self)
         try:
             preparation["forks"] = forks
@@ -160,7 +160,7 @@ class Popen:
                 raise
         finally:
             context.set_spawning_popen(None)
-        if isinstance(buffer, io.BytesIO):
+        if isinstance(buffer, BytesIO):
             return buffer.getvalue()
         self._pieces = buffer.pieces()
         return buffer.record()

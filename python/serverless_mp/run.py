@@ -6,6 +6,7 @@ That is: `__main__`, `sys.argv`, `sys.path[0]`, tracebacks, exit code.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import importlib.util
 import os
 import runpy
@@ -19,6 +20,10 @@ from typing import Any
 
 # Now, with all that it starts processes by: the program may put mocks in the places of those.
 from . import popen  # noqa: F401
+
+# An older cloudpickle, or none, is told of where a process forks.
+with contextlib.suppress(Exception):
+    from .fork import capture  # noqa: F401
 
 
 def run_script(path: str, arguments: list[str]) -> None:

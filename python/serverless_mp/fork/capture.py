@@ -14,8 +14,10 @@ import pickle
 import sys
 import types
 import warnings
+from functools import partial  # by its name: a program may put a mock in its place
+from io import BytesIO  # by its name: a program may put a mock in its place
 from multiprocessing import context
-from pickle import dump as dump_one  # by its name: the program may have put a mock in its place
+from pickle import dump as dump_one  # by its name: a program may put a mock in its place
 from typing import Any
 
 from serverless_mp.program import BEGUN, modules, tools
@@ -103,9 +105,6 @@ class _Program:
                 if is_a(value, _FUNCTIONS):
                     self.owned.setdefault(~id(value), (name, path))
             self.removed += [(name, tuple(path.split("."))) for path in record.removed]
-        for name, path, value in baseline.patched():
-            self.installed.append((name, path, value))
-            self.owned.setdefault(~id(value), (name, path))
         # Of each imported module: the names in it and in its classes, with the shape of what its import made; and its places.
         self.names: list[tuple[str, places.Path, dict[str, Any]]] = []
         self.places: list[tuple[str, places.Path, Any]] = []
@@ -124,7 +123,7 @@ class _Program:
             self._own(name, (), module)
             self.places.append((name, (), module))
             return
-        is_made_by = functools.partial(_is_made_by, getattr(module, "__file__", None))
+        is_made_by = partial(_is_made_by, getattr(module, "__file__", None))
         travelling = set()
         for path, value in places.places_of(module, is_made_by=is_made_by):
             self._own(name, path, value)
@@ -239,7 +238,7 @@ class _Writing:
         self.told: list[str] = []
         self._installed_bytes = 0
         self._parts = _Parts()
-        self._new_pickler = functools.partial(
+        self._new_pickler = partial(
             ForkPickler, self._parts, program.by_value, careful=careful, owned=program.owned, by_protocol=by_protocol
         )
         self._pickler = self._new_pickler()
@@ -515,6 +514,6 @@ def _in_order(space: dict[str, Any], module: str = "__main__") -> list[str]:
 
 def dumps(obj: Any) -> bytes:
     """Pickles an object for a process that has this program's `__main__`."""
-    buffer = io.BytesIO()
+    buffer = BytesIO()
     ForkPickler(buffer, by_name=True).dump(obj)
     return buffer.getvalue()

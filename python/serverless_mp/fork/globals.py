@@ -6,6 +6,7 @@ import dis
 import functools
 import sys
 import types
+from functools import partial  # by its name: a program may put a mock in its place
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ _INSIDE: dict[type, tuple[str, ...]] = {
     classmethod: ("__func__",),
     staticmethod: ("__func__",),
     types.MethodType: ("__func__",),
-    functools.partial: ("func",),
+    partial: ("func",),
     functools.partialmethod: ("func",),
     functools.cached_property: ("func",),
     functools.singledispatchmethod: ("func", "dispatcher"),

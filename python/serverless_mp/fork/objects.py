@@ -6,6 +6,7 @@ the program's having run.
 
 from __future__ import annotations
 
+import _thread
 import collections
 import copyreg
 import enum
@@ -31,6 +32,9 @@ _RULES = ("__reduce__", "__reduce_ex__", "__getnewargs__", "__getnewargs_ex__")
 _COUNTED = ("multiprocessing", "serverless_mp", "ctypes", "_ctypes", "weakref", "concurrent")
 _CONTAINERS: tuple[type, ...] = (collections.OrderedDict, collections.defaultdict, dict, list, set, collections.deque)
 _VALUES: tuple[type, ...] = (tuple, frozenset, str, bytes, int, float, complex)
+# Where a program may have put a mock in the place of `threading.Thread`.
+_THREAD: Any = type(threading.main_thread()).__mro__[1]
+_LOCAL = _thread._local
 _EXCEPTION_SIZE = BaseException.__basicsize__
 _MAXLEN: Any = vars(collections.deque)["maxlen"]
 # Streams with more than attributes.
@@ -69,12 +73,12 @@ def _rule(kind: type) -> Any:  # noqa: PLR0911 - a case for each kind
         return _reduce_exception
     if not kind.__flags__ & _HEAP or _has_rule_of_its_own(kind):
         return None
-    if issubclass(kind, threading.local):
+    if issubclass(kind, _LOCAL):
         return _reduce_local
     if issubclass(kind, io.IOBase):
         return None if issubclass(kind, _WITH_STATE_IN_C) else _reduce_made
     if kind.__basicsize__ == object.__basicsize__ + _own_size(kind):
-        return _reduce_thread if issubclass(kind, threading.Thread) else _reduce_plain
+        return _reduce_thread if issubclass(kind, _THREAD) else _reduce_plain
     base = base_of(kind)
     if base is not None:
         return _reduce_container if kind.__basicsize__ == base.__basicsize__ + _own_size(kind, base) else None

@@ -26,6 +26,7 @@ import threading
 import types
 import typing
 import weakref
+from functools import partial  # by its name: a program may put a mock in its place
 from multiprocessing import context, reduction
 from typing import Any
 
@@ -409,7 +410,7 @@ REDUCERS: dict[type, Any] = {
     types.CodeType: _reduce_code,
     memoryview: _reduce_memoryview,
     types.MethodType: _reduce_method,
-    functools.partial: functools.partial.__reduce__,
+    partial: partial.__reduce__,
     struct.Struct: _reduce_struct,
     typing.NewType: _reduce_new_type,
     re.Match: _reduce_match,

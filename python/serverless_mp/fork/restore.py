@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib
 import importlib.machinery
 import importlib.util
-import io
 import os
 import pickle
 import sys
 import types
 import warnings
+from functools import partial  # by its name: a program may put a mock in its place
+from io import BytesIO  # by its name: a program may put a mock in its place
+from pickle import load as load_one  # by its name: a program may put a mock in its place
 from typing import IO, TYPE_CHECKING, Any
 
 from serverless_mp import bundle
@@ -58,14 +59,14 @@ class _Rebuilding:
     def run(self) -> Any:
         """The process object."""
         while True:
-            kind, place, size = pickle.load(self._record)  # noqa: S301 - its seal was checked
+            kind, place, size = load_one(self._record)  # noqa: S301 - its seal was checked
             value = self._next(self._record.read(size), f"{kind} {place}" if place else kind)
             if type(value) is in_turn.Steps:
                 value = value.result()
             if kind == "end":
                 self._finish()
                 return self._process
-            take = functools.partial(getattr(self, f"_take_{kind}"), place, value)
+            take = partial(getattr(self, f"_take_{kind}"), place, value)
             try:
                 take()
             except Exception:  # noqa: BLE001 - the program's own code may run here; what does not take it stays as at import
@@ -250,10 +251,10 @@ class _Source:
     """A file for an unpickler: one piece after the other."""
 
     def __init__(self) -> None:
-        self._file = io.BytesIO()
+        self._file = BytesIO()
 
     def set(self, piece: bytes) -> None:
-        self._file = io.BytesIO(piece)
+        self._file = BytesIO(piece)
 
     def read(self, size: int = -1) -> bytes:
         return self._file.read(size)
@@ -354,12 +355,12 @@ class _TolerantUnpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
     def try_later(self, name: str, container: Any, parts: list[Any]) -> None:
         """What only failed as long as objects had no attributes yet."""
         if name == "load_reduce" and any(parts[0] is one for one in (*objects.FILLS, caches.fill)):
-            self.later.append((self.subject, functools.partial(parts[0], *parts[1])))
+            self.later.append((self.subject, partial(parts[0], *parts[1])))
         elif name in {"load_setitem", "load_setitems"}:
-            step = functools.partial(_set_items, container, parts[::2], parts[1::2])
+            step = partial(_set_items, container, parts[::2], parts[1::2])
             self.later.append((self.subject, step))
         elif name == "load_additems":
-            self.later.append((self.subject, functools.partial(container.update, parts)))
+            self.later.append((self.subject, partial(container.update, parts)))
 
     def persistent_load(self, pid: Any) -> Any:
         return self._owned.get(pid)

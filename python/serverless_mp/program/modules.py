@@ -14,6 +14,7 @@ import site
 import sys
 import sysconfig
 import types
+from functools import partial  # by its name: a program may put a mock in its place
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +92,7 @@ def is_of_program(value: Any) -> bool:
     kind = type(value)
     if issubclass(kind, types.MethodType):
         return is_of_program(value.__self__)
-    if issubclass(kind, functools.partial):
+    if issubclass(kind, partial):
         return is_of_program(value.func)
     if issubclass(kind, (classmethod, staticmethod, property)):
         return is_of_program(value.fget if issubclass(kind, property) else value.__func__)

@@ -5,8 +5,10 @@ import gettext
 import inspect
 import multiprocessing as mp  # by the command, which is there before the mocks
 import os
+import queue
 import random
 import subprocess
+import threading
 from unittest import mock
 
 random.random = lambda: 0.5
@@ -35,6 +37,10 @@ def work():
     print(_("hi"), inspect.getsource(work), type(os.environ).__name__, os.environ["name"])  # noqa: F821 - set below
 
 
+def look_at_others():
+    print(random.uniform(1, 2), queue.Queue.__name__, threading.Thread.__name__, threading.main_thread().ident is not None)
+
+
 def say(name):
     print(name, "ran", flush=True)
 
@@ -48,9 +54,14 @@ def run(target, *arguments):
 
 if __name__ == "__main__":
     mp.set_start_method("fork")
-    for name in ("socket.socket", "subprocess.Popen", "tempfile.mkdtemp", "pickle.dumps", "pickle.loads"):
+    for name in (
+        *("socket.socket", "subprocess.Popen", "tempfile.mkdtemp", "pickle.dumps", "pickle.loads", "pickle.load"),
+        *("threading.Thread", "functools.partial", "io.BytesIO", "collections.deque"),
+    ):
         with mock.patch(name):
             run(say, name)
+    random.uniform, queue.Queue = max, queue.LifoQueue
+    run(look_at_others)
     gettext.install("domain")
     subprocess.run = lambda *arguments, **_: ("ran", arguments)
     os.environ = {"name": "value"}  # noqa: B003 - as programs do
