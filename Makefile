@@ -76,12 +76,13 @@ conformance: $(VENV)/.wheel  ## CPython's installed tests of multiprocessing, fo
 conformance-lambda: $(VENV)/.wheel $(VENV)/.group-test $(VENV)-emulator/.built  ## multiprocessing's own tests with processes in a function of the emulator
 	$(BIN)/python tests/conformance/suites.py --wheel $(VENV)/dist/*.whl --on lambda --suite mp $(PYTHON)
 
-lint: $(VENV)/.built $(VENV)/.group-lint $(VENV)/.group-test  ## formatting, clippy, ruff, types, stubs against the binary
+lint: $(VENV)/.built $(VENV)/.group-lint $(VENV)/.group-test  ## formatting, clippy, ruff, types, layers of imports, stubs against the binary
 	cargo fmt --check
 	cargo clippy --release --all-targets -- -D warnings
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m mypy.stubtest serverless_mp._core --allowlist stubtest-allowlist.txt --ignore-unused-allowlist --ignore-disjoint-bases
 
 lint-deny:  ## licences, bans and sources of the crates (advisories where the network allows: cargo deny check)

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from serverless_mp import private
+from serverless_mp.store import embedded
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -52,17 +52,17 @@ def cpus():
 def rust_floor():
     """The least commands for an operation, by a Rust client on the private store's own socket."""
     with tempfile.TemporaryDirectory(prefix="smp-floor-") as folder:
-        url = private.start(folder)
+        store = embedded.Store(folder)
         try:
             out = subprocess.run(
-                ["cargo", "run", "--quiet", "--release", "--example", "floor", "--", url],
+                ["cargo", "run", "--quiet", "--release", "--example", "floor", "--", store.url],
                 cwd=HERE.parent,
                 check=True,
                 capture_output=True,
                 text=True,
             ).stdout
         finally:
-            private.stop()
+            store.stop()
     rows = [line.split() for line in out.splitlines()]
     return {name: {"unit": unit, "best": float(best), "median": float(median)} for name, unit, best, median in rows}
 
@@ -73,7 +73,7 @@ def tcp_floor():
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="smp-floor-"))
         port = "16390"
         server = subprocess.Popen(
-            [private.find_server(), "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
+            [embedded.find_server(), "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
             cwd=folder,
             stdout=subprocess.PIPE,
             text=True,

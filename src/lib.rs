@@ -1,51 +1,17 @@
 //! `serverless_mp._core`: the leaves of multiprocessing over a store that speaks Redis.
 //!
-//! What Python sees stands at the top, each a file from its Python signature down to its script:
-//! `semlock` (locks and semaphores), `condition`, `gate` (events, unfinished tasks), `barrier`, `channel` (pipes
-//! and queues), `region` (shared memory) and `name` (its names), `job` (processes), `lambda` (the function that remote ones run in).
-//!
-//! They stand on: `held` (a handle keeps an object alive), `message` (a payload with its map, sealed), `memory`
-//! (which versions of regions a process has seen), `wait` (a token that wakes), `bell` (a file descriptor that
-//! tells), `watcher` (the end of processes), `aio` (waits for asyncio), `launcher` (what makes a machine run a job), `heart` (a session's lease).
-//!
-//! Below: `process` (what this OS process has of the session: `commands` to the store, `holdings` of objects), `link`
-//! (one thread's connections, with `patience`; `posted` is what other threads see of it), `conn` (one connection), `store` (nodes), `endpoint` (addresses), `keys`
-//! (every key), `scripts` (every script), `seal`, `threads`, `signals`, `error`. Of these only `signals` and `error` know Python.
-//! Nothing outside `link`, `store` and `heart` writes to a connection, and `commands` is the only door to `link`.
+//! From above: `leaves` (what Python sees), `objects` (what they stand on), `session` (what this process has of its session) and
+//! `launcher` (what makes a machine run a job), `store` (connections, commands, keys, scripts). Of `store` and below only
+//! `signals` and `error` know Python. Nothing outside `store::link`, `store::cluster` and `session::heartbeat` writes to a
+//! connection, and `store::client` is the only door to `store::link`.
 
-mod aio;
-mod barrier;
-mod bell;
-mod channel;
-mod commands;
-mod condition;
-mod conn;
-mod endpoint;
 mod error;
-mod gate;
-mod heart;
-mod held;
-mod holdings;
-mod job;
-mod keys;
-mod lambda;
 mod launcher;
-mod link;
-mod memory;
-mod message;
-mod name;
-mod patience;
-mod posted;
-mod process;
-mod region;
-mod scripts;
-mod seal;
-mod semlock;
+mod leaves;
+mod objects;
+mod session;
 mod signals;
 mod store;
-mod threads;
-mod wait;
-mod watcher;
 
 use pyo3::prelude::*;
 
@@ -57,32 +23,34 @@ mod _core {
     use pyo3::prelude::*;
     use pyo3::types::PyBytes;
 
-    #[pymodule_export]
-    use crate::aio::Acquired;
-    #[pymodule_export]
-    use crate::barrier::Barrier;
-    #[pymodule_export]
-    use crate::channel::Channel;
-    #[pymodule_export]
-    use crate::condition::Condition;
     use crate::error::Error;
     #[pymodule_export]
-    use crate::gate::Gate;
+    use crate::leaves::aio::Acquired;
     #[pymodule_export]
-    use crate::job::Job;
+    use crate::leaves::barrier::Barrier;
     #[pymodule_export]
-    use crate::lambda::Lambda;
-    use crate::process::{self, Args, Session};
+    use crate::leaves::channel::Channel;
     #[pymodule_export]
-    use crate::region::Region;
-    use crate::scripts;
+    use crate::leaves::condition::Condition;
     #[pymodule_export]
-    use crate::semlock::SemLock;
-    use crate::{heart, message, name};
+    use crate::leaves::function::Lambda;
+    #[pymodule_export]
+    use crate::leaves::job::Job;
+    #[pymodule_export]
+    use crate::leaves::latch::Gate;
+    #[pymodule_export]
+    use crate::leaves::region::Region;
+    #[pymodule_export]
+    use crate::leaves::semlock::SemLock;
+    use crate::leaves::shm_name;
+    use crate::objects::item;
+    use crate::session::heartbeat;
+    use crate::session::process::{self, Args, Session};
+    use crate::store::scripts;
 
     /// Exit code of a worker whose session was lost.
     #[pymodule_export]
-    const EXIT_SESSION_LOST: i32 = heart::EXIT_SESSION_LOST;
+    const EXIT_SESSION_LOST: i32 = heartbeat::EXIT_SESSION_LOST;
 
     #[pyfunction]
     fn is_open() -> bool {
@@ -96,12 +64,12 @@ mod _core {
 
     #[pyfunction]
     fn check_url(url: &str) -> PyResult<()> {
-        Ok(heart::check_url(url)?)
+        Ok(heartbeat::check_url(url)?)
     }
 
     #[pyfunction]
     fn try_store(py: Python<'_>, url: &str) -> PyResult<()> {
-        Ok(py.detach(|| heart::try_store(url))?)
+        Ok(py.detach(|| heartbeat::try_store(url))?)
     }
 
     /// `size` random bytes from the operating system.
@@ -121,7 +89,7 @@ mod _core {
             ttl,
             parent: None,
         };
-        Ok(py.detach(|| heart::open(session))?)
+        Ok(py.detach(|| heartbeat::open(session))?)
     }
 
     /// As a worker, or as the keeper of remote ones.
@@ -148,20 +116,24 @@ mod _core {
             ttl,
             parent: Some(parent),
         };
-        let join = if is_keeper { heart::keep } else { heart::join };
+        let join = if is_keeper {
+            heartbeat::keep
+        } else {
+            heartbeat::join
+        };
         Ok(py.detach(|| join(session, process))?)
     }
 
     /// A keeper's end.
     #[pyfunction]
     fn leave_session(py: Python<'_>) -> PyResult<()> {
-        Ok(py.detach(heart::leave)?)
+        Ok(py.detach(heartbeat::leave)?)
     }
 
     /// An event for another process of the session.
     #[pyfunction]
     fn tell(py: Python<'_>, to: &str, event: &[u8], wait: bool) -> PyResult<()> {
-        Ok(py.detach(|| crate::job::tell(process::current()?, to, event, wait))?)
+        Ok(py.detach(|| crate::leaves::job::tell(process::current()?, to, event, wait))?)
     }
 
     /// What a worker needs to join: session, key, url, ttl, and this process' number as its parent.
@@ -180,7 +152,7 @@ mod _core {
 
     #[pyfunction]
     fn close_session(py: Python<'_>) -> PyResult<()> {
-        Ok(py.detach(heart::close)?)
+        Ok(py.detach(heartbeat::close)?)
     }
 
     #[pyfunction]
@@ -214,7 +186,7 @@ mod _core {
     /// Stores bytes under a name of the caller's choice, once, for the life of the session.
     #[pyfunction]
     fn put_blob(py: Python<'_>, name: &str, payload: &[u8]) -> PyResult<()> {
-        Ok(py.detach(|| message::put_blob_as(process::current()?, name, payload))?)
+        Ok(py.detach(|| item::put_blob_as(process::current()?, name, payload))?)
     }
 
     #[pyfunction]
@@ -224,26 +196,26 @@ mod _core {
 
     #[pyfunction]
     fn get_blob<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyBytes>> {
-        let bytes = py.detach(|| message::get_blob(process::current()?, name))?;
+        let bytes = py.detach(|| item::get_blob(process::current()?, name))?;
         Ok(PyBytes::new(py, &bytes))
     }
 
     /// Names a region; False: the name is taken.
     #[pyfunction]
     fn bind_name(py: Python<'_>, name: &str, region: &str, size: usize) -> PyResult<bool> {
-        Ok(py.detach(|| name::bind(process::current()?, name, region, size))?)
+        Ok(py.detach(|| shm_name::bind(process::current()?, name, region, size))?)
     }
 
     /// The region of a name and its size.
     #[pyfunction]
     fn find_name(py: Python<'_>, name: &str) -> PyResult<Option<(String, usize)>> {
-        Ok(py.detach(|| name::find(process::current()?, name))?)
+        Ok(py.detach(|| shm_name::find(process::current()?, name))?)
     }
 
     /// Takes a name away; False: there is none.
     #[pyfunction]
     fn unbind_name(py: Python<'_>, name: &str) -> PyResult<bool> {
-        Ok(py.detach(|| name::unbind(process::current()?, name))?)
+        Ok(py.detach(|| shm_name::unbind(process::current()?, name))?)
     }
 
     /// Has the kernel end this process when its parent ends (Linux).

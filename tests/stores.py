@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 
-from serverless_mp.private import find_server
+from serverless_mp.store.embedded import find_server
 
 PASSWORD = "p@ss/word"
 QUOTED = "p%40ss%2Fword"

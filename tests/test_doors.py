@@ -70,7 +70,7 @@ def test_install_and_uninstall():
         process.start()
         process.join()
         assert process.exitcode == 0
-        assert type(process._popen).__module__ == "serverless_mp.popen"
+        assert type(process._popen).__module__ == "serverless_mp.local.popen"
         serverless_mp.uninstall()
         assert multiprocessing.Lock == theirs
         assert multiprocessing.get_context("spawn").Process.__module__ == "multiprocessing.context"

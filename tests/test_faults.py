@@ -13,7 +13,7 @@ import pytest
 
 import stores
 from places import PROGRAMS
-from serverless_mp import private
+from serverless_mp.store import embedded
 
 PROXY = Path(__file__).with_name("proxy.py")
 LEASE = 6
@@ -25,7 +25,7 @@ def through_a_proxy(mean):
     with tempfile.TemporaryDirectory(prefix="smp-test-") as folder:
         store = f"{folder}/store"
         os.mkdir(store)
-        server = private.Store(store)
+        server = embedded.Store(store)
         url = server.url
         proxy = subprocess.Popen(
             [sys.executable, PROXY, f"{folder}/p", f"{store}/s", str(mean)],

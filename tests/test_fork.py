@@ -133,7 +133,7 @@ def test_a_bundle_can_be_entered(tmp_path):
     """Its directories and files have modes of their own: who unpacks it need not be root to read it."""
     import zipfile
 
-    from serverless_mp import bundle
+    from serverless_mp.program import bundle
 
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "main.py").write_text("")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from serverless_mp import imports
+from serverless_mp.program import import_hooks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize("when", ["before", "within", "after"])
 def test_step(when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    register = lambda: imports.when_imported("stepped", lambda module: seen.append(module.whole))  # noqa: E731
+    register = lambda: import_hooks.when_imported("stepped", lambda module: seen.append(module.whole))  # noqa: E731
     (tmp_path / "stepped.py").write_text("import sys\nsys.registrar()\nwhole = 'whole'\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "registrar", register if when == "within" else lambda: None, raising=False)
@@ -35,7 +35,7 @@ def test_step(when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_failed_import_takes_no_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     monkeypatch.setattr(
-        sys, "registrar", lambda: imports.when_imported("failing", lambda m: seen.append(m.__name__)), raising=False
+        sys, "registrar", lambda: import_hooks.when_imported("failing", lambda m: seen.append(m.__name__)), raising=False
     )
     (tmp_path / "failing.py").write_text("import sys\nsys.registrar()\nraise ValueError\n")
     monkeypatch.syspath_prepend(tmp_path)

@@ -8,13 +8,15 @@ from typing import Any as _Any
 
 from .context import default as _default
 from .install import install, uninstall
-from .session import close_at_exit as _close_at_exit
+from .store import report as _report
+from .store import session as _session
 
 # The public names of the default context, as CPython's own package takes them.
 __all__ = [name for name in dir(_default) if not name.startswith("_")]
 globals().update((name, getattr(_default, name)) for name in __all__)
 __all__ += ["install", "uninstall"]
-_close_at_exit()
+_session.report_with(_report.write)
+_session.close_at_exit()
 
 
 def __getattr__(name: str) -> _Any:

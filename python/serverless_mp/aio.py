@@ -17,7 +17,7 @@ from queue import Empty
 from typing import TYPE_CHECKING, Any
 
 from . import queues, reduction, synchronize
-from .popen import Popen
+from .local.popen import Popen
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

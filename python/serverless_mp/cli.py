@@ -7,7 +7,8 @@ import os
 import sys
 from typing import Any
 
-from . import config, summary
+from . import config
+from .store import report, session
 
 _USAGE = (
     "serverless-mp run [--on local|lambda] [--function NAME] [--workers N] [--as NAME] [--summary FILE] "
@@ -63,17 +64,17 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
         config.LAUNCHER: options.on,
         config.FUNCTION: options.function,
         config.WORKERS: options.workers,
-        summary.VARIABLE: options.summary and os.path.abspath(options.summary),
+        report.VARIABLE: options.summary and os.path.abspath(options.summary),
     }
     os.environ.update({name: value for name, value in settings.items() if value})
 
-    from . import run as runner  # noqa: PLC0415 - only when there is something to run
+    from .command import run as runner  # noqa: PLC0415 - only when there is something to run
     from .install import install  # noqa: PLC0415 - the same
 
     try:
         config.check()
-        summary.check()
-        config.try_store()
+        report.check()
+        session.try_store()
         install(options.names)
     except (ValueError, RuntimeError, OSError) as e:
         parser.error(str(e))

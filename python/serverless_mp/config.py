@@ -149,17 +149,6 @@ def _positive(name: str, default: int, most: int) -> int:
     return int(text)
 
 
-def try_store() -> None:
-    """Raises ConnectionError where the store does not let us in, RuntimeError where there is none to start."""
-    url = redis_url()
-    if url is not None:
-        _core.try_store(url)
-    else:
-        from . import private  # noqa: PLC0415 - a cycle otherwise
-
-        private.find_server()
-
-
 def unknown() -> list[str]:
     """Variables that look like settings and are none, each with what may have been meant."""
     import difflib  # noqa: PLC0415 - rarely needed

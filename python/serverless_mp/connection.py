@@ -11,7 +11,9 @@ from multiprocessing import connection, context
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-from . import _core, config, public, reduction, session
+from . import _core, config, reduction
+from .stdlib import public_names
+from .store import session
 
 __all__ = ["Client", "Listener", "Pipe", "wait"]
 
@@ -157,4 +159,4 @@ def Client(address: Any, family: Any = None, authkey: Any = None) -> Any:
 # Kept here, since `install()` puts ours in their place.
 connection_client, _wait = connection.Client, connection.wait
 ForkingPickler.register(Connection, Connection.__reduce__)
-public.complete(__name__)
+public_names.complete(__name__)

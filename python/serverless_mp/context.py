@@ -19,8 +19,9 @@ from multiprocessing.context import (
 )
 from typing import Any
 
-from . import public
-from .process import BaseProcess, ForkProcess, ForkServerProcess, ServerlessProcess, SpawnProcess
+from . import installed
+from .process import BaseProcess, ForkProcess, ForkServerProcess, ServerlessProcess, SpawnProcess, launch
+from .stdlib import public_names
 
 __all__ = ["AuthenticationError", "BufferTooShort", "ProcessError", "TimeoutError"]
 __all__ += ["assert_spawning", "get_spawning_popen", "set_spawning_popen"]
@@ -191,10 +192,8 @@ class Process(BaseProcess):
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
-        from .popen import Popen
-
         # Not by CPython's default context, which is another one where nothing was installed.
-        return Popen(process_obj, default.get_context().get_start_method())
+        return launch(process_obj, default.get_context().get_start_method())
 
     @staticmethod
     def _after_fork() -> None:
@@ -209,5 +208,6 @@ def initial() -> ServerlessContext:
 # `import serverless_mp as multiprocessing` has a default context of its own beside the standard library's.
 default = ServerlessDefaultContext(initial())
 default.Process = Process  # type: ignore[assignment,misc]
+installed.default = default
 
-public.complete(__name__)
+public_names.complete(__name__)

@@ -6,8 +6,10 @@ from multiprocessing.heap import BufferWrapper
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-from . import _core, public, session, spawning
-from .region import rebuild
+from . import _core
+from .stdlib import public_names
+from .store import pickling_guard, session
+from .store.region import rebuild
 
 __all__ = ["BufferWrapper"]
 
@@ -26,7 +28,7 @@ class Arena:
 
 
 def _reduce_arena(arena: Arena) -> Any:
-    return _rebuild_arena, (spawning.hold(arena, arena.region), arena.size)
+    return _rebuild_arena, (pickling_guard.hold(arena, arena.region), arena.size)
 
 
 def _rebuild_arena(ident: str, size: int) -> Arena:
@@ -36,4 +38,4 @@ def _rebuild_arena(ident: str, size: int) -> Arena:
 
 
 ForkingPickler.register(Arena, _reduce_arena)
-public.complete(__name__)
+public_names.complete(__name__)

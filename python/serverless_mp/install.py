@@ -14,7 +14,8 @@ import os
 from multiprocessing import context as _stdlib
 from typing import TYPE_CHECKING, Any
 
-from . import alias, config, context, reduction
+from . import config, context, installed, reduction
+from .integrations import alias
 from .program import own_fork, registrations
 
 if TYPE_CHECKING:
@@ -37,9 +38,6 @@ _SUBMODULES = {
     "synchronize": ("Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"),
 }
 
-_replaced: list[tuple[Any, str, Any]] = []
-_aliases: list[alias.Alias] = []
-
 
 def install(as_: Iterable[str] = ()) -> None:
     """Puts `serverless_mp` behind the name `multiprocessing`, and behind joblib's process backends.
@@ -49,78 +47,65 @@ def install(as_: Iterable[str] = ()) -> None:
     RuntimeError for a package that is imported already.
     """
     _serve_as([as_] if isinstance(as_, str) else as_)
-    if _replaced:
+    if installed.replaced:
         return
     default = _stdlib._default_context  # type: ignore[attr-defined]
     concrete = _stdlib._concrete_contexts  # type: ignore[attr-defined]
-    _replaced.append((default, "__class__", default.__class__))
-    default.__class__ = context.ServerlessDefaultContext
-    _replace(_stdlib, "_concrete_contexts", concrete | context.CONTEXTS)
-    _replace(default, "_default_context", context.initial())
+    installed.replace(default, "__class__", context.ServerlessDefaultContext)
+    installed.replace(_stdlib, "_concrete_contexts", concrete | context.CONTEXTS)
+    installed.replace(default, "_default_context", context.initial())
     if default._actual_context is not None:
-        _replace(default, "_actual_context", context.CONTEXTS[default._actual_context._name])
+        installed.replace(default, "_actual_context", context.CONTEXTS[default._actual_context._name])
     for name in multiprocessing.__all__:
         if name not in _LEFT_ALONE:
-            _replace(multiprocessing, name, getattr(default, name))
+            installed.replace(multiprocessing, name, getattr(default, name))
     for owner, name, own in (*registrations.NOTING, *own_fork.REPLACED):
-        _replace(owner, name, own)
+        installed.replace(owner, name, own)
     for module, names in _SUBMODULES.items():
         theirs = importlib.import_module(f"multiprocessing.{module}")
         ours = importlib.import_module(f"{__package__}.{module}")
         for name in names:
-            _replace(theirs, name, getattr(ours, name))
+            installed.replace(theirs, name, getattr(ours, name))
     # Its queues' feeders pickle as we do.
-    _replace(importlib.import_module("multiprocessing.queues"), "_ForkingPickler", reduction)
+    installed.replace(importlib.import_module("multiprocessing.queues"), "_ForkingPickler", reduction)
     heap = importlib.import_module("multiprocessing.heap")
-    _replace(heap.BufferWrapper, "_heap", heap.Heap())
+    installed.replace(heap.BufferWrapper, "_heap", heap.Heap())
     if config.launcher() == "lambda":
         # pandarallel hands its workers paths in this directory, if there is such a one; a function would not find them.
         os.environ.setdefault("MEMORY_FS_ROOT", f"{os.devnull}/of-no-function")
-    from . import django_tests, executors, joblib_backend, loky_context  # noqa: PLC0415 - only where they are wanted
+    from .integrations import django, executors, joblib, loky  # noqa: PLC0415 - only where they are wanted
 
-    django_tests.install()
+    django.install()
     executors.install()
-    joblib_backend.install()
-    loky_context.install()
+    joblib.install()
+    loky.install()
 
 
 def _serve_as(names: Iterable[str]) -> None:
     for name in names:
-        if name not in [known.name for known in _aliases]:
-            _aliases.append(alias.Alias(name))
-    reduction.pickle_by_value(bool(_aliases))
+        if name not in [known.name for known in installed.aliases]:
+            installed.aliases.append(alias.Alias(name))
+    reduction.pickle_by_value(bool(installed.aliases))
 
 
 def uninstall() -> None:
     """Gives the names back."""
-    from . import django_tests, executors, imports, joblib_backend, loky_context  # noqa: PLC0415 - only where they are wanted
+    from .integrations import django, executors, joblib, loky  # noqa: PLC0415 - only where they are wanted
+    from .program import import_hooks  # noqa: PLC0415 - only where they are wanted
 
-    imports.forget()
-    django_tests.uninstall()
+    import_hooks.forget()
+    django.uninstall()
     executors.uninstall()
-    joblib_backend.uninstall()
-    loky_context.uninstall()
-    while _aliases:
-        _aliases.pop().remove()
+    joblib.uninstall()
+    loky.uninstall()
+    while installed.aliases:
+        installed.aliases.pop().remove()
     reduction.pickle_by_value(False)
-    while _replaced:
-        owner, name, value = _replaced.pop()
-        setattr(owner, name, value)
-
-
-def _replace(owner: Any, name: str, value: Any) -> None:
-    _replaced.append((owner, name, getattr(owner, name)))
-    setattr(owner, name, value)
-
-
-def state() -> dict[str, Any]:
-    """What a worker must do to see the same names as this process."""
-    names = [known.name for known in _aliases]
-    return {"installed": bool(_replaced), "as": names, "method": context.default.get_start_method(allow_none=True)}
+    installed.give_back()
 
 
 def restore(wanted: dict[str, Any]) -> None:
-    """Does it, in a worker."""
+    """In a worker: has it see the same names as the program, by what `installed.state` said there."""
     if wanted["installed"]:
         install(wanted["as"])
     if wanted["method"] is not None:

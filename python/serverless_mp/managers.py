@@ -10,9 +10,10 @@ from multiprocessing import managers
 from multiprocessing.managers import BaseProxy, DictProxy, ListProxy, Namespace, NamespaceProxy, RemoteError, Token
 from typing import Any
 
-from . import connection, context, public, shared_memory
+from . import connection, context, shared_memory
 from .pool import Pool
-from .rebound import rebound
+from .stdlib import public_names
+from .stdlib.rebind import rebound
 
 __all__ = ["BaseManager", "BaseProxy", "DictProxy", "ListProxy", "Namespace", "NamespaceProxy", "RemoteError"]
 __all__ += ["SharedMemoryManager", "SyncManager", "Token"]
@@ -63,4 +64,4 @@ class SharedMemoryManager(BaseManager, managers.SharedMemoryManager):
 # By its own name: what `install()` has replaced cannot be pickled by CPython's.
 SyncManager.register("Pool", Pool, managers.PoolProxy)  # type: ignore[attr-defined]
 
-public.complete(__name__)
+public_names.complete(__name__)

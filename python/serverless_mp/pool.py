@@ -20,8 +20,12 @@ from multiprocessing.context import ProcessError
 from multiprocessing.pool import ThreadPool
 from typing import TYPE_CHECKING, Any
 
-from . import _core, config, context, limits, main_module, public, reduction, session, spawning
-from .rebound import rebound
+from . import _core, config, context, reduction
+from .function import deadline
+from .program import main_module
+from .stdlib import public_names
+from .stdlib.rebind import rebound
+from .store import pickling_guard, session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +75,7 @@ class _Tasks:
         a worker whose machine will not be there for much longer: the pool replaces it.
         """
         while True:
-            working_time = limits.working_time()
+            working_time = deadline.working_time()
             try:
                 if working_time is None:
                     data = self._channel.recv(hold=True)
@@ -172,7 +176,7 @@ class _Results:
 
 def _hold(channel: Any) -> tuple[str]:
     # Always the workers' end, whichever the parent keeps.
-    spawning.check(channel, fork=False).hold(channel, 1)
+    pickling_guard.check(channel, fork=False).hold(channel, 1)
     return (channel.id,)
 
 
@@ -319,4 +323,4 @@ def _default_context(ctx: Any) -> Any:
     return ctx or context.default.get_context()
 
 
-public.complete(__name__)
+public_names.complete(__name__)

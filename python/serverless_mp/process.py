@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+import sys
 from multiprocessing.process import BaseProcess, active_children, current_process, parent_process
 from typing import Any
 
-from . import public
+from . import config
+from .stdlib import public_names
 
 __all__ = ["BaseProcess", "active_children", "current_process", "parent_process"]
+
+
+def launch(process_obj: Any, method: str | None = None) -> Any:
+    """The popen of a process, on this machine or in a function. `method`: the start method, if it is not its class' own."""
+    if config.launcher() == "lambda" and not _stays(process_obj):
+        from .function.popen import Popen as RemotePopen  # noqa: PLC0415 - lazy, as in CPython
+
+        return RemotePopen(process_obj, method)
+    from .local.popen import Popen  # noqa: PLC0415 - the same
+
+    return Popen(process_obj, method)
+
+
+def _stays(process_obj: Any) -> bool:
+    """Whether a process runs beside its parent, whatever the launcher: a manager's server serves all for the whole run."""
+    managers = sys.modules.get("multiprocessing.managers")
+    owner = getattr(process_obj._target, "__self__", None)
+    return managers is not None and isinstance(owner, type) and issubclass(owner, managers.BaseManager)
 
 
 class ServerlessProcess(BaseProcess):
@@ -17,9 +37,7 @@ class ServerlessProcess(BaseProcess):
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
-        from .popen import Popen  # noqa: PLC0415 - lazy, as in CPython
-
-        return Popen(process_obj)
+        return launch(process_obj)
 
     @staticmethod
     def _after_fork() -> None:
@@ -44,4 +62,4 @@ class ForkProcess(ServerlessProcess):
     _start_method = "fork"
 
 
-public.complete(__name__)
+public_names.complete(__name__)

@@ -14,8 +14,10 @@ from multiprocessing import queues
 from queue import Empty, Full
 from typing import Any
 
-from . import _core, public, reduction, spawning
+from . import _core, reduction
 from .connection import Pipe
+from .stdlib import public_names
+from .store import pickling_guard
 from .synchronize import SEM_VALUE_MAX, BoundedSemaphore
 
 __all__ = ["JoinableQueue", "Queue", "SimpleQueue"]
@@ -71,7 +73,7 @@ class Queue(queues.Queue):
         bounded = 0 < maxsize < SEM_VALUE_MAX
         reader, writer = Pipe(duplex=False)
         semaphore = BoundedSemaphore(maxsize, ctx=ctx) if bounded else None
-        self._restore(False, maxsize if bounded else 0, spawning.is_fork(ctx), reader, writer, semaphore)
+        self._restore(False, maxsize if bounded else 0, pickling_guard.is_fork(ctx), reader, writer, semaphore)
 
     def _restore(self, ignore_epipe: bool, maxsize: int, fork: bool, reader: Any, writer: Any, semaphore: Any) -> None:
         self._ignore_epipe = ignore_epipe
@@ -85,7 +87,7 @@ class Queue(queues.Queue):
         self._reset()
 
     def __getstate__(self) -> Any:
-        spawning.check(self, self._is_fork_ctx)
+        pickling_guard.check(self, self._is_fork_ctx)
         return self._ignore_epipe, self._maxsize, self._is_fork_ctx, self._reader, self._writer, self._sem.semaphore
 
     def __setstate__(self, state: Any) -> None:
@@ -140,7 +142,7 @@ class JoinableQueue(Queue):
         self._unfinished = _core.Gate(0)
 
     def __getstate__(self) -> Any:
-        return super().__getstate__(), spawning.hold(self, self._unfinished)
+        return super().__getstate__(), pickling_guard.hold(self, self._unfinished)
 
     def __setstate__(self, state: Any) -> None:
         super().__setstate__(state[0])
@@ -178,7 +180,7 @@ class SimpleQueue(queues.SimpleQueue):
     """CPython's; a channel's ends need no locks."""
 
     def __init__(self, *, ctx: Any = None) -> None:
-        self._restore(*Pipe(duplex=False), spawning.is_fork(ctx))
+        self._restore(*Pipe(duplex=False), pickling_guard.is_fork(ctx))
 
     def _restore(self, reader: Any, writer: Any, fork: bool) -> None:
         self._reader, self._writer, self._is_fork_ctx = reader, writer, fork
@@ -186,7 +188,7 @@ class SimpleQueue(queues.SimpleQueue):
         self._poll = reader.poll
 
     def __getstate__(self) -> Any:
-        spawning.check(self, self._is_fork_ctx)
+        pickling_guard.check(self, self._is_fork_ctx)
         return self._reader, self._writer, self._is_fork_ctx
 
     def __setstate__(self, state: Any) -> None:
@@ -201,4 +203,4 @@ class SimpleQueue(queues.SimpleQueue):
         self._writer.send(obj)
 
 
-public.complete(__name__)
+public_names.complete(__name__)

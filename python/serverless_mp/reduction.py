@@ -11,7 +11,8 @@ from multiprocessing import context, reduction, resource_sharer
 from multiprocessing.reduction import DupFd, ForkingPickler, dump, recvfds, register, sendfds
 from typing import Any
 
-from . import _core, public
+from . import _core
+from .stdlib import public_names
 
 __all__ = ["DupFd", "ForkingPickler", "dump", "recv_handle", "recvfds", "register", "send_handle", "sendfds"]
 
@@ -124,4 +125,4 @@ def _picklable(obj: Any) -> bool:
     return True
 
 
-public.complete(__name__)
+public_names.complete(__name__)

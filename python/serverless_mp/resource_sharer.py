@@ -10,7 +10,7 @@ from multiprocessing import connection, process, resource_sharer, util
 from multiprocessing.resource_sharer import DupFd
 from typing import Any
 
-from . import public
+from .stdlib import public_names
 
 __all__ = ["DupFd", "stop"]
 
@@ -30,4 +30,4 @@ class ResourceSharer(resource_sharer._ResourceSharer):  # type: ignore[name-defi
 _resource_sharer = ResourceSharer()
 stop = _resource_sharer.stop
 
-public.complete(__name__)
+public_names.complete(__name__)

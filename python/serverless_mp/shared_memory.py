@@ -12,8 +12,10 @@ import os
 from multiprocessing import shared_memory
 from typing import Any
 
-from . import _core, public, session
-from .rebound import rebound
+from . import _core
+from .stdlib import public_names
+from .stdlib.rebind import rebound
+from .store import session
 
 __all__ = ["ShareableList", "SharedMemory"]
 
@@ -98,4 +100,4 @@ class ShareableList(shared_memory.ShareableList):  # type: ignore[type-arg]
     __init__ = rebound(shared_memory.ShareableList.__init__, SharedMemory=SharedMemory)
 
 
-public.complete(__name__)
+public_names.complete(__name__)

@@ -9,8 +9,8 @@ import ctypes
 from multiprocessing.sharedctypes import rebuild_ctype, synchronized, typecode_to_type  # type: ignore[attr-defined]
 from typing import Any
 
-from . import public
-from .region import Block
+from .stdlib import public_names
+from .store.region import Block
 from .synchronize import RLock
 
 __all__ = ["Array", "RawArray", "RawValue", "Value", "copy", "synchronized"]
@@ -66,4 +66,4 @@ def _locked(obj: Any, lock: Any, ctx: Any) -> Any:
     return synchronized(obj, lock, ctx=ctx)
 
 
-public.complete(__name__)
+public_names.complete(__name__)

@@ -10,7 +10,9 @@ from multiprocessing import synchronize
 from multiprocessing.synchronize import RECURSIVE_MUTEX, SEM_VALUE_MAX, SEMAPHORE
 from typing import Any
 
-from . import _core, public, session, spawning
+from . import _core
+from .stdlib import public_names
+from .store import pickling_guard, session
 
 __all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"]
 
@@ -20,12 +22,12 @@ class SemLock(synchronize.SemLock):
 
     def __init__(self, kind: int, value: int, maxvalue: int, *, ctx: Any = None, beside: str | None = None) -> None:
         session.ensure()
-        self._is_fork_ctx = spawning.is_fork(ctx)
+        self._is_fork_ctx = pickling_guard.is_fork(ctx)
         self._semlock = _core.SemLock(kind, value, maxvalue, beside=beside)
         self._make_methods()
 
     def __getstate__(self) -> Any:
-        ident = spawning.hold(self, self._semlock, self._is_fork_ctx)
+        ident = pickling_guard.hold(self, self._semlock, self._is_fork_ctx)
         return self._semlock.kind, self._semlock.maxvalue, ident, self._is_fork_ctx
 
     def __setstate__(self, state: Any) -> None:
@@ -81,7 +83,7 @@ class Condition(synchronize.Condition):
         self._make_methods()
 
     def __getstate__(self) -> Any:
-        return self._lock, spawning.hold(self, self._condition)
+        return self._lock, pickling_guard.hold(self, self._condition)
 
     def __setstate__(self, state: Any) -> None:
         lock, ident = state
@@ -119,11 +121,11 @@ class Event(synchronize.Event):
 
     def __init__(self, *, ctx: Any = None) -> None:
         session.ensure()
-        self._is_fork_ctx = spawning.is_fork(ctx)
+        self._is_fork_ctx = pickling_guard.is_fork(ctx)
         self._gate = _core.Gate(1)
 
     def __getstate__(self) -> tuple[str, bool]:
-        return spawning.hold(self, self._gate, self._is_fork_ctx), self._is_fork_ctx
+        return pickling_guard.hold(self, self._gate, self._is_fork_ctx), self._is_fork_ctx
 
     def __setstate__(self, state: tuple[str, bool]) -> None:
         ident, self._is_fork_ctx = state
@@ -151,14 +153,14 @@ class Barrier(threading.Barrier):
 
     def __init__(self, parties: int, action: Any = None, timeout: float | None = None, *, ctx: Any = None) -> None:
         session.ensure()
-        self._restore(parties, action, timeout, spawning.is_fork(ctx), _core.Barrier(parties))
+        self._restore(parties, action, timeout, pickling_guard.is_fork(ctx), _core.Barrier(parties))
 
     def _restore(self, parties: int, action: Any, timeout: float | None, fork: bool, barrier: Any) -> None:
         self._parties, self._action, self._timeout = parties, action, timeout
         self._is_fork_ctx, self._barrier = fork, barrier
 
     def __getstate__(self) -> Any:
-        ident = spawning.hold(self, self._barrier, self._is_fork_ctx)
+        ident = pickling_guard.hold(self, self._barrier, self._is_fork_ctx)
         return self._parties, self._action, self._timeout, self._is_fork_ctx, ident
 
     def __setstate__(self, state: Any) -> None:
@@ -199,4 +201,4 @@ class Barrier(threading.Barrier):
         return self._barrier.state()[1]
 
 
-public.complete(__name__)
+public_names.complete(__name__)

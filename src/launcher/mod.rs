@@ -8,8 +8,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::process::Process;
-use crate::watcher::Job;
+use crate::session::jobs::Job;
+use crate::session::process::Process;
 
 /// A launched worker: its process id, and where the launcher says how it ended.
 pub struct Launched {

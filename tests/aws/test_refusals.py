@@ -65,7 +65,7 @@ def test_no_function(aws):
 def test_store_that_only_this_machine_reaches(url, what):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_REGION", "eu-central-1")
-        from serverless_mp import aws as module
+        from serverless_mp.function import launcher as module
 
         patch.setenv("SERVERLESS_MP_REDIS_URL", url)
         with pytest.raises(
@@ -108,7 +108,7 @@ def test_package_that_the_function_has_not(aws, custom, tmp_path):
 def test_package_of_another_version(aws, tmp_path):
     deployed = aws.client("lambda")
     assert aws.deploy("tests-versions").returncode == 0
-    from serverless_mp import packages
+    from serverless_mp.program import packages
 
     manifest = packages.pack("3.7", {"cloudpickle": "1.0"})
     deployed.update_function_configuration(

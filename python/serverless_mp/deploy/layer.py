@@ -20,7 +20,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import packages
+from serverless_mp.program import packages
 
 if TYPE_CHECKING:
     from collections.abc import Callable

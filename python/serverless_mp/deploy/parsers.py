@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .. import config
+from serverless_mp import config
+
 from .settings import ARCHITECTURES, local_architecture, local_runtime
 
 if TYPE_CHECKING:

@@ -9,7 +9,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from .. import _core, config, packages
+from serverless_mp import _core, config
+from serverless_mp.program import packages
+
 from .resources import found
 
 if TYPE_CHECKING:

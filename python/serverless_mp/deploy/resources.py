@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from .. import packages
+from serverless_mp.program import packages
+
 from .layer import MOST_DIRECT, Content, LayerError, function_files
 
 if TYPE_CHECKING:

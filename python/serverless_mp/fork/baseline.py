@@ -21,15 +21,17 @@ from functools import partial  # by its name: a program may put a mock in its pl
 from multiprocessing import spawn, util
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from serverless_mp import cache
-from serverless_mp.install import restore, state
-from serverless_mp.program import modules, tools
+from serverless_mp import installed
+from serverless_mp.program import cache, modules, tools
 
 from . import objects, places
 from .globals import attributes, is_a
 from .pickler import OBJECT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # What libraries that speak to their own process keep for themselves, and what the interpreter does.
 _LEFT_OUT = tools.NAMES | frozenset(
@@ -416,8 +418,11 @@ def _load(names: list[str]) -> _Baseline:
 
 def _ask_fresh_interpreters(names: list[str]) -> list[_Baseline]:
     """Two, so that what is not the same at each import shows. Empty for one that does not end in time."""
-    asked_for = f"baseline.tell({state()!r}, {names!r})"
-    program = f"import sys; sys.path[:] = {sys.path!r}; from serverless_mp.fork import baseline; {asked_for}"
+    program = (
+        f"import sys; sys.path[:] = {sys.path!r}; "
+        "from serverless_mp.install import restore; from serverless_mp.fork import baseline; "
+        f"baseline.tell(lambda: restore({installed.state()!r}), {names!r})"
+    )
     flags = util._args_from_interpreter_flags()  # type: ignore[attr-defined]
     command = [os.fsdecode(spawn.get_executable()), *flags, "-c", program]
     asked = [
@@ -436,12 +441,12 @@ def _ask_fresh_interpreters(names: list[str]) -> list[_Baseline]:
     return answers
 
 
-def tell(wanted: dict[str, Any], names: list[str]) -> None:
+def tell(prepare: Callable[[], None], names: list[str]) -> None:
     """In a fresh interpreter: writes what it finds to standard output, whatever modules print."""
     answer = os.dup(1)
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)
-    restore(wanted)
+    prepare()
     found = marshal.dumps(digests(names))
     with open(answer, "wb") as f:
         f.write(found)

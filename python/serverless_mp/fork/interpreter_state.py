@@ -14,8 +14,7 @@ import warnings
 from multiprocessing import util
 from typing import TYPE_CHECKING, Any
 
-from serverless_mp import imports
-from serverless_mp.program import IN_SYS_AT_FIRST, modules, registrations, tools
+from serverless_mp.program import IN_SYS_AT_FIRST, import_hooks, modules, registrations, tools
 
 from . import c_objects
 from .missing import Missing
@@ -268,7 +267,7 @@ def _get_numpy() -> Any:
 
 
 def _set_numpy(value: Any) -> None:
-    imports.when_imported("numpy.random", lambda module: module.set_state(value))  # type: ignore[attr-defined]
+    import_hooks.when_imported("numpy.random", lambda module: module.set_state(value))  # type: ignore[attr-defined]
 
 
 def _get_timeout() -> Any:
@@ -408,7 +407,7 @@ def _set_print_options(value: Any) -> None:
         if not isinstance(call, Missing):
             module.seterrcall(call)
 
-    imports.when_imported("numpy", apply)
+    import_hooks.when_imported("numpy", apply)
 
 
 def _get_torch() -> Any:
@@ -425,7 +424,7 @@ def _set_torch(value: Any) -> None:
         torch.set_default_dtype(kind)
         torch.set_grad_enabled(is_grad_enabled)
 
-    imports.when_imported("torch", apply)
+    import_hooks.when_imported("torch", apply)
 
 
 def _get_django() -> Any:

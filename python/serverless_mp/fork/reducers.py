@@ -32,9 +32,11 @@ from typing import Any
 
 import cloudpickle
 
-from serverless_mp import _core, popen, region, spawning
+from serverless_mp import _core
+from serverless_mp.store import pickling_guard, region
 
 from .globals import attributes
+from .stranger import Stranger
 
 # What is left to read of a file.
 _BY_BYTES: Any = cloudpickle.Pickler.dispatch_table[memoryview]
@@ -126,7 +128,7 @@ def _reduce_cached(function: Any) -> str:
 
 def _reduce_semlock(semlock: _core.SemLock) -> Any:
     """A method of a lock has it in hand, without the lock around it."""
-    return _remake_semlock, (semlock.kind, semlock.maxvalue, spawning.hold(semlock, semlock))
+    return _remake_semlock, (semlock.kind, semlock.maxvalue, pickling_guard.hold(semlock, semlock))
 
 
 def _remake_semlock(kind: int, maxvalue: int, ident: str) -> _core.SemLock:
@@ -157,12 +159,12 @@ def _remake_database(path: str, content: bytes | None, isolation_level: Any, set
     return connection
 
 
-def _reduce_popen(started: popen.Popen) -> Any:
-    return popen.Stranger, (started.pid, started.poll())
+def _reduce_popen(started: Any) -> Any:
+    return Stranger, (started.pid, started.poll())
 
 
 def _reduce_region(shared: _core.Region) -> Any:
-    return region.rebuild, (spawning.hold(shared, shared), shared.size)
+    return region.rebuild, (pickling_guard.hold(shared, shared), shared.size)
 
 
 # ---- files: the worker gets the very file, and its place in it, as a forked process does -----------------------
@@ -422,8 +424,7 @@ REDUCERS: dict[type, Any] = {
     weakref.WeakSet: _reduce_weak,
     contextvars.ContextVar: _reduce_variable,
     functools._lru_cache_wrapper: _reduce_cached,
-    popen.Popen: _reduce_popen,
-    popen.Stranger: lambda started: (popen.Stranger, (started.pid, started.returncode)),
+    Stranger: lambda started: (Stranger, (started.pid, started.returncode)),
     _core.Region: _reduce_region,
     _core.SemLock: _reduce_semlock,
     io.TextIOWrapper: _reduce_text_file,
@@ -433,8 +434,10 @@ REDUCERS: dict[type, Any] = {
     io.FileIO: _reduce_raw_file,
     tempfile._TemporaryFileWrapper: _reduce_temporary_file,
 }
-# By module and name, of libraries that a program need not have.
+# By module and name: of libraries that a program need not have, and of what is built on this.
 REDUCERS_BY_NAME: dict[tuple[str, str], Any] = {
+    ("serverless_mp.local.popen", "Popen"): _reduce_popen,
+    ("serverless_mp.function.popen", "Popen"): _reduce_popen,
     ("sqlite3", "Connection"): _reduce_database,
     ("_thread", "_ThreadHandle"): lambda handle: (type(handle), ()),
     ("builtins", "generator"): _reduce_generator,

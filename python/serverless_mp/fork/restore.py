@@ -16,7 +16,7 @@ from io import BytesIO  # by its name: a program may put a mock in its place
 from pickle import load as load_one  # by its name: a program may put a mock in its place
 from typing import IO, TYPE_CHECKING, Any
 
-from serverless_mp import bundle
+from serverless_mp.program import bundle
 
 from . import ForkStateWarning, caches, functions, in_turn, interpreter_state, objects, places
 from .globals import is_a

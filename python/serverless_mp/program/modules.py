@@ -129,11 +129,12 @@ def is_installed(file: str) -> bool:
     own = _own_places()
     if any(path.startswith(own) for path in paths) and not any(path.startswith(_PACKAGE + os.sep) for path in paths):
         return False
-    return any(path.startswith(_installed_places()) or not _INSTALLATIONS.isdisjoint(path.split(os.sep)) for path in paths)
+    return any(path.startswith(installed_places()) or not _INSTALLATIONS.isdisjoint(path.split(os.sep)) for path in paths)
 
 
 @functools.cache
-def _installed_places() -> tuple[str, ...]:
+def installed_places() -> tuple[str, ...]:
+    """The directories of this interpreter and its packages."""
     places = {sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib", "scripts")}
     places |= {*site.getsitepackages(), site.getusersitepackages(), _PACKAGE, *_OURS}
     places |= {os.path.realpath(place) for place in places if place}

@@ -28,10 +28,10 @@ use tokio::runtime::Runtime;
 
 use super::Launched;
 use crate::error::{Error, Result};
-use crate::process::{Process, random_number};
-use crate::scripts::hex;
-use crate::threads;
-use crate::watcher::Job;
+use crate::session::jobs::Job;
+use crate::session::process::{Process, random_number};
+use crate::store::scripts::hex;
+use crate::store::threads;
 use answers::{Answer, End};
 use standing::Standing;
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use redis::Value;
 
 use crate::error::Result;
-use crate::keys;
-use crate::process::{Args, Process};
-use crate::store::text;
-use crate::watcher::Job;
+use crate::session::jobs::Job;
+use crate::session::process::{Args, Process};
+use crate::store::cluster::text;
+use crate::store::keys;
 
 pub enum Standing {
     /// It has ended, or it is no longer of interest.

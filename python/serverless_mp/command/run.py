@@ -1,0 +1,125 @@
+"""Runs a program as `python script.py` or `python -m module` would.
+
+That is: `__main__`, `sys.argv`, `sys.path[0]`, tracebacks, exit code.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib.util
+import os
+import runpy
+import signal
+import sys
+import types
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from multiprocessing import util
+from pathlib import Path
+from typing import Any
+
+# Now, with all that it starts processes by: the program may put mocks in the places of those.
+from serverless_mp.local import popen  # noqa: F401
+from serverless_mp.program import modules
+
+# An older cloudpickle, or none, is told of where a process forks.
+with contextlib.suppress(Exception):
+    from serverless_mp.fork import capture  # noqa: F401
+modules.installed_places()
+
+
+def run_script(path: str, arguments: list[str]) -> None:
+    """As `python path arguments...`."""
+    if not os.path.exists(path):
+        sys.stderr.write(f"serverless-mp: can't open file {os.path.abspath(path)!r}: [Errno 2] No such file or directory\n")
+        sys.exit(2)
+    sys.argv[:] = [path, *arguments]
+    if os.path.isdir(path) or (not path.endswith((".py", ".pyw")) and _is_archive(path)):
+        _guard(lambda: runpy.run_path(path, run_name="__main__"))
+        return
+    sys.path[0] = os.path.dirname(os.path.realpath(path))
+    module = _new_main(None)
+    file = os.path.abspath(path)
+    module.__file__ = file
+    module.__loader__ = SourceFileLoader("__main__", file)
+    # Compiled inside, so that an error of its syntax is shown as any other.
+    _guard(lambda: exec(compile(Path(file).read_bytes(), file, "exec", dont_inherit=True), module.__dict__))  # noqa: S102 - what the command is for
+
+
+def run_code(code: str, arguments: list[str]) -> None:
+    """As `python -c code arguments...`."""
+    sys.argv[:] = ["-c", *arguments]
+    _run_text(code, "<string>")
+
+
+def run_standard_input(arguments: list[str]) -> None:
+    """As `python - arguments...`."""
+    sys.argv[:] = ["-", *arguments]
+    _run_text(sys.stdin.read(), "<stdin>")
+
+
+def _run_text(text: str, name: str) -> None:
+    sys.path[0] = ""
+    module = _new_main(None)
+    _guard(lambda: exec(compile(text, name, "exec", dont_inherit=True), module.__dict__))  # noqa: S102 - what the command is for
+
+
+def run_module(name: str, arguments: list[str]) -> None:
+    """As `python -m name arguments...`."""
+    sys.path[0] = os.getcwd()
+    sys.argv[:] = ["-m", *arguments]
+    spec = _find(name)
+    if spec is not None and spec.submodule_search_locations is not None:
+        spec = _find(f"{name}.__main__")
+    code = getattr(spec.loader, "get_code", lambda _: None)(spec.name) if spec is not None else None
+    if spec is None or code is None:
+        sys.exit(f"{sys.executable}: No module named {name}")
+    module = _new_main(spec)
+    module.__file__ = spec.origin
+    module.__loader__ = spec.loader
+    module.__package__ = spec.parent
+    sys.argv[0] = spec.origin or name
+    _guard(lambda: exec(code, module.__dict__))  # noqa: S102 - what the command is for
+
+
+def _find(name: str) -> ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(name)
+    except ModuleNotFoundError:
+        return None
+
+
+def _new_main(spec: ModuleSpec | None) -> Any:
+    """A fresh `__main__`, which stays: what the program leaves behind refers to it until the end."""
+    module = types.ModuleType("__main__")
+    module.__spec__ = spec
+    module.__dict__["__builtins__"] = sys.modules["builtins"]
+    sys.modules["__main__"] = sys.modules["__mp_main__"] = module
+    return module
+
+
+def _is_archive(path: str) -> bool:
+    import zipfile  # noqa: PLC0415 - rarely needed
+
+    return zipfile.is_zipfile(path)
+
+
+def _guard(program: Any) -> None:
+    """Runs it; an error is shown without our own frames."""
+    try:
+        program()
+        # As the interpreter, before the exit handlers run.
+        util._flush_std_streams()  # type: ignore[attr-defined]
+    except SystemExit:
+        raise
+    except BaseException as e:  # noqa: BLE001 - as the interpreter does
+        trace = e.__traceback__
+        while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+            trace = trace.tb_next
+        sys.excepthook(type(e), e.with_traceback(trace), trace)
+        if isinstance(e, KeyboardInterrupt):
+            # The shell is to see the signal, after everything was put away.
+            atexit._run_exitfuncs()
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
+        sys.exit(1)

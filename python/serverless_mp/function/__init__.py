@@ -1,0 +1,15 @@
+"""Processes in AWS Lambda: the function's side (`handler`, `supervisor`, `deadline`) and the program's (`launcher`, `pids`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    """`serverless_mp.function.handler` is what a function's configuration names; nobody else needs what it imports."""
+    if name == "handler":
+        from .invocation import handler  # noqa: PLC0415 - only where it is asked for
+
+        return handler
+    message = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(message)

@@ -1,0 +1,93 @@
+"""The launcher whose workers run in AWS Lambda: chosen, checked before anything is launched, and its bill."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+from serverless_mp import _core, config
+from serverless_mp.program import packages
+from serverless_mp.store import session
+
+from . import pids
+
+# USD, us-east-1, 2026 (aws.amazon.com/lambda/pricing): for a GB-second by architecture, and for a request.
+_PRICES = {"x86_64": 1.66667e-5, "arm64": 1.33334e-5}
+_REQUEST_PRICE = 2e-7
+# What is waited for the last answers, which say how long the invocations took.
+_LAST_ANSWERS = 2.0
+
+_LOOPBACK = ("localhost", "127.", "::1", "[::1]")
+
+_fleet: tuple[int, Any, dict[str, Any]] | None = None
+_launched = 0
+
+
+def fleet() -> Any:
+    """The function's launcher. Raises ValueError or RuntimeError, which say what to do, before anything is launched."""
+    global _fleet  # noqa: PLW0603 - one per process
+    if _fleet is None or _fleet[0] != os.getpid():
+        found = _core.Lambda(config.function(), config.packing(), config.start_timeout())
+        _check_store(found.endpoint)
+        description = json.loads(found.describe())
+        _check_function(description)
+        _fleet = (os.getpid(), found, description)
+        session.report_with(report)
+        pids.forward_interrupts()
+    return _fleet[1]
+
+
+def launched(job: Any) -> None:
+    """Notes a process, for its signals and the bill."""
+    global _launched  # noqa: PLW0603 - one per process
+    _launched += 1
+    pids.know(job)
+
+
+def _check_store(endpoint: str | None) -> None:
+    """A function elsewhere cannot reach a store that only this machine can."""
+    if endpoint is not None and _is_loopback(urlsplit(endpoint).hostname or ""):
+        return
+    url = config.redis_url()
+    if url is None or url.startswith("redis+unix:") or _is_loopback(urlsplit(url).hostname or ""):
+        what = "a private store of this machine" if url is None else config.place(url)
+        message = (
+            f"the store is {what}, which no Lambda function can reach; set {config.URL} to a Redis or Valkey that both this "
+            "machine and the function reach (lambda-layer/template.yaml makes one, and the README says how to get at it)"
+        )
+        raise ValueError(message)
+
+
+def _is_loopback(host: str) -> bool:
+    return host.startswith(_LOOPBACK)
+
+
+def _check_function(description: dict[str, Any]) -> None:
+    if description["state"] == "Failed":
+        message = f"function {config.function()} is in state Failed: {description['reason']}; `serverless-mp deploy` mends it"
+        raise RuntimeError(message)
+    manifest = (description["environment"] or {}).get(packages.VARIABLE)
+    if manifest:
+        packages.check(packages.unpack(manifest), config.function())
+
+
+def report() -> None:
+    """One line on standard error at the end of a run: what it took, and what that costs about."""
+    if _fleet is None or _fleet[0] != os.getpid() or not _launched or not config.bill():
+        return
+    _, found, description = _fleet
+    last = time.monotonic() + _LAST_ANSWERS
+    while (figures := found.figures())[2] and time.monotonic() < last:
+        time.sleep(0.01)
+    invocations, milliseconds, open_ones = figures
+    gigabyte_seconds = milliseconds / 1000 * description["memory"] / 1024
+    price = gigabyte_seconds * _PRICES.get(description["architecture"], max(_PRICES.values())) + invocations * _REQUEST_PRICE
+    unfinished = f" ({open_ones} still running)" if open_ones else ""
+    sys.stderr.write(
+        f"serverless-mp: {_launched} processes in {invocations} invocations of {config.function()} ({description['memory']} MB)"
+        f"{unfinished}: {gigabyte_seconds:.2f} GB-s, about ${price:.6f}\n"
+    )

@@ -1,0 +1,53 @@
+"""A process in AWS Lambda: launched by an invocation, known here by an id of its own, and sent signals through the store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from serverless_mp.local import popen
+from serverless_mp.program import environment as surroundings
+from serverless_mp.program import large_arguments
+
+from . import launcher, pids
+
+
+class Popen(popen.Popen):
+    """As one of this machine, with another launcher and a record that brings what the other machine does not have."""
+
+    is_remote = True
+
+    def __init__(self, process_obj: Any, method: str | None = None) -> None:
+        # Large arguments that are stored apart while this process lives.
+        self._pieces: list[str] = []
+        super().__init__(process_obj, method)
+
+    def duplicate_for_child(self, fd: int) -> int:  # noqa: ARG002 - CPython's signature
+        """Raises ValueError."""
+        message = "an open file descriptor (a socket, a file) cannot go to a process on another machine"
+        raise ValueError(message)
+
+    def _launcher(self) -> Any:
+        return launcher.fleet()
+
+    def _launch(self, process_obj: Any) -> None:
+        super()._launch(process_obj)
+        launcher.launched(self._job)
+
+    def _event(self, number: str, process: str, environment: dict[str, str]) -> tuple[bytes, list[int]]:  # noqa: ARG002
+        """The core makes the event, for all processes of an invocation."""
+        return b"", []
+
+    def _record(self, process_obj: Any, environment: dict[str, str]) -> bytes:
+        preparation = self._preparation(process_obj) | {"remote": surroundings.describe(environment)}
+        writer = large_arguments.Writer()
+        self._write_record(process_obj, preparation, writer)
+        self._pieces = writer.pieces()
+        return writer.record()
+
+    def _ended(self, code: int) -> None:
+        super()._ended(code)
+        pids.forget(self._job)
+        large_arguments.release(self._pieces)
+
+    def _deliver(self, sig: int) -> None:
+        self._job.signal(int(sig))

@@ -1,0 +1,246 @@
+"""The keeper: in a function, one for each invocation, beside the workers that the invocation runs.
+
+It is forked from the environment's warm parent as they are, and has their session, so that nothing depends on what the program
+does in them: it renews the lease that says they live, brings their output line by line to the program, hands them the
+program's signals, ends them at the time limit, and says how those went that could not say it themselves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import socket
+import struct
+import time
+from typing import Any
+
+from serverless_mp import _core, config
+from serverless_mp.local import launcher
+
+# Kept from an invocation's time for the end: SIGKILL, the exit record, the answer.
+_RESERVE = 2.0
+_RESERVED_SHARE = 0.25
+# In the rest of its time a pool's worker takes no new task, so that what it has begun can end.
+_WORKING_SHARE = 0.8
+# How long the beginning of a line waits for its end.
+_LINE = 0.1
+_PIECE = 1 << 16
+_PIPE = 1 << 20
+_INT = struct.Struct("=i")
+_TIME_LIMIT = 124
+
+
+def main(event: dict[str, Any], deadline: float, report: int) -> int:
+    """Runs the jobs that the event names; writes what the function is to answer to `report`."""
+    begun = time.monotonic()
+    number = _core.new_number()
+    answer: dict[str, Any]
+    try:
+        _core.join_session(
+            event["session"], bytes.fromhex(event["key"]), event["url"], event["ttl"], number, event["parent"], is_keeper=True
+        )
+    except OSError as e:
+        answer = {
+            "refused": f"it cannot reach the store {config.place(event['url'])}: {e}; put the function into the store's VPC "
+            "(`serverless-mp deploy --subnets --security-groups`) and let its security group in"
+        }
+    else:
+        keeper = Keeper(event, number, deadline)
+        keeper.run()
+        _core.leave_session()
+        answer = {"taken": keeper.taken}
+    answer["milliseconds"] = round((time.monotonic() - begun) * 1000)
+    os.write(report, json.dumps(answer).encode())
+    return 0
+
+
+class Worker:
+    """One worker, seen from its keeper."""
+
+    def __init__(
+        self, job: dict[str, Any], pid: int, word: socket.socket, control: socket.socket, streams: dict[int, int]
+    ) -> None:
+        self.job, self.pid, self.word, self.control = job, pid, word, control
+        # Descriptor to read from: the stream that it is.
+        self.streams = streams
+        self.pending = dict.fromkeys(streams, b"")
+        # It has left its exit record, or another worker had its job.
+        self.has_spoken = False
+        self.at_limit = False
+
+
+class Keeper:
+    """The loop."""
+
+    def __init__(self, event: dict[str, Any], number: str, deadline: float) -> None:
+        self.event, self.number = event, number
+        left = deadline - time.monotonic()
+        self.limit = deadline - min(_RESERVE, left * _RESERVED_SHARE)
+        self.retires_at = self.limit - (self.limit - time.monotonic()) * (1 - _WORKING_SHARE)
+        self.claimant = f"{event['attempt']}:{number}"
+        self.taken: list[str] = []
+        self.selector = selectors.DefaultSelector()
+        self.workers: dict[str, Worker] = {}
+        # Workers hold the reading end: it tells them the end of their parent, or of this process.
+        self.alive, self.alive_writer = os.pipe()
+        self.has_parent = True
+        self.commands = _core.Channel(f"p{number}", 0)
+
+    def run(self) -> None:
+        """Until all workers have ended."""
+        self.selector.register(self.commands.fileno(), selectors.EVENT_READ, (None, self._command))
+        for job in self.event["jobs"]:
+            self._start(job)
+        while self.workers:
+            now = time.monotonic()
+            is_late = now >= self.limit
+            if is_late:
+                self._end_all()
+            waits = any(any(worker.pending.values()) for worker in self.workers.values())
+            timeout = _LINE if waits or is_late else self.limit - now
+            ready = self.selector.select(timeout)
+            for key, _ in ready:
+                worker, react = key.data
+                # Not what ended with another event of this round.
+                if key.fd in self.selector.get_map():
+                    react(worker, key.fd)
+            if waits and not ready:
+                for worker in self.workers.values():
+                    self._forward(worker, whole=True)
+
+    # ---- workers ---------------------------------------------------------------------------------------------
+
+    def _start(self, job: dict[str, Any]) -> None:
+        pipes = {1: os.pipe(), 2: os.pipe()}
+        control, theirs = socket.socketpair()
+        event = {key: self.event[key] for key in ("session", "url", "ttl", "parent")} | job
+        event |= {
+            "key": bytes.fromhex(self.event["key"]),
+            "claimant": self.claimant,
+            "retires_at": self.retires_at,
+        }
+        request = launcher.launch_environment() | {"event": event, "streams": [1, 2], "line_buffered": True}
+        pid, word = launcher.request(request, [pipes[1][1], pipes[2][1], self.alive, theirs.fileno()])
+        theirs.close()
+        streams = {}
+        for stream, (reader, writer) in pipes.items():
+            os.close(writer)
+            os.set_blocking(reader, False)
+            streams[reader] = stream
+        worker = Worker(job, pid, word, control, streams)
+        self.workers[job["job"]] = worker
+        for fd in streams:
+            self.selector.register(fd, selectors.EVENT_READ, (worker, self._read))
+        self.selector.register(control, selectors.EVENT_READ, (worker, self._hear))
+        self.selector.register(word, selectors.EVENT_READ, (worker, self._ended))
+
+    def _hear(self, worker: Worker, _: int) -> None:
+        """A worker's own words: `f` its output must be out before its exit record, `x` that is there, `t` it was not needed."""
+        try:
+            words = worker.control.recv(16)
+        except ConnectionError:  # it was killed before it had read our answer
+            words = b""
+        if not words:
+            self.selector.unregister(worker.control)
+        if b"f" in words:
+            self._drain(worker)
+            _core.settle()
+            with contextlib.suppress(OSError):
+                worker.control.sendall(b"k")
+        if b"x" in words or b"t" in words:
+            worker.has_spoken = True
+        if b"t" in words:
+            self.taken.append(worker.job["job"])
+
+    def _ended(self, worker: Worker, _: int) -> None:
+        code = worker.word.recv(_INT.size)
+        with contextlib.suppress(OSError):
+            os.killpg(worker.pid, signal.SIGKILL)  # what it has left behind in this environment
+        if worker.control in self.selector.get_map():
+            worker.control.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                self._hear(worker, 0)
+        self._drain(worker)
+        if not worker.has_spoken:
+            message = ""
+            number = _INT.unpack(code)[0] if code else -signal.SIGKILL
+            if worker.at_limit:
+                number, message = _TIME_LIMIT, self._about_limit()
+            words = f"d {worker.job['job']} {number} {self.claimant} {message}"
+            self._tell(words.encode(), wait=True)
+        sources: list[Any] = [worker.word, worker.control, *worker.streams]
+        for fileobj in sources:
+            if fileobj in self.selector.get_map():
+                self.selector.unregister(fileobj)
+        for fd in worker.streams:
+            os.close(fd)
+        worker.word.close()
+        worker.control.close()
+        del self.workers[worker.job["job"]]
+
+    def _end_all(self) -> None:
+        for worker in self.workers.values():
+            if not worker.at_limit:
+                worker.at_limit = True
+                for kill in (os.killpg, os.kill):
+                    with contextlib.suppress(OSError):
+                        kill(worker.pid, signal.SIGKILL)
+
+    def _about_limit(self) -> str:
+        name = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")
+        return (
+            f"it reached the time limit of function {name}, {self.event['limit']} s; raise it (`serverless-mp deploy "
+            "--timeout`, 900 s at most) or split the work"
+        )
+
+    # ---- output ----------------------------------------------------------------------------------------------
+
+    def _read(self, worker: Worker, fd: int) -> None:
+        try:
+            data = os.read(fd, _PIECE)
+        except BlockingIOError:
+            return
+        if not data:
+            self.selector.unregister(fd)
+        worker.pending[fd] += data
+        self._forward(worker, whole=not data)
+
+    def _drain(self, worker: Worker) -> None:
+        """Everything that it has written so far."""
+        for fd in worker.streams:
+            with contextlib.suppress(BlockingIOError):
+                # A pipe holds no more than this; what a child of its own goes on to write may come later.
+                for _ in range(_PIPE // _PIECE):
+                    worker.pending[fd] += os.read(fd, _PIECE)
+        self._forward(worker, whole=True)
+
+    def _forward(self, worker: Worker, whole: bool) -> None:
+        for fd, stream in worker.streams.items():
+            data = worker.pending[fd]
+            end = len(data) if whole or len(data) > _PIECE else data.rfind(b"\n") + 1
+            if end:
+                worker.pending[fd] = data[end:]
+                self._tell(b"o %s %d %s" % (worker.job["job"].encode(), stream, data[:end]))
+
+    def _tell(self, event: bytes, wait: bool = False) -> None:
+        if self.has_parent:
+            _core.tell(self.event["parent"], event, wait)
+
+    # ---- what the program wants ------------------------------------------------------------------------------
+
+    def _command(self, _: None, __: int) -> None:
+        """A line of the form `s JOB SIGNAL`, or `e`: the parent has ended."""
+        while (command := self.commands.recv(block=False)) is not None:
+            if command == b"e":
+                if self.has_parent:
+                    self.has_parent = False
+                    os.close(self.alive_writer)
+                continue
+            _kind, job, number = command.split()
+            worker = self.workers.get(job.decode())
+            if worker is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker.pid, int(number))

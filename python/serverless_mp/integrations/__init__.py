@@ -1,0 +1,1 @@
+"""What other names, libraries and frameworks need to find ours behind the name `multiprocessing`."""

@@ -1,0 +1,201 @@
+"""joblib's process backends on our workers: joblib's own code, over loky's executors and pools that are ours below.
+
+What differs is how large arrays go to workers. joblib maps files, which no other machine has; here a buffer of
+`SERVERLESS_MP_LARGE_ARGUMENT` bytes or more is stored once under the hash of its content, and read once by each worker. As with
+joblib's memory maps, a task sees one of 1 MB or more read-only; of a smaller one it gets a copy of its own.
+"""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import importlib
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from serverless_mp import _core, config
+from serverless_mp.function import deadline
+from serverless_mp.program import cache, import_hooks
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+# What a worker keeps of large arguments; a call seldom has more.
+_KEPT = 8
+# joblib's `max_nbytes`: from here on its workers see arrays read-only.
+_READ_ONLY = 1_000_000
+
+_replaced: list[tuple[Any, str, Any]] = []
+_kept: collections.OrderedDict[str, bytes] = collections.OrderedDict()
+
+
+# ---- in the worker ---------------------------------------------------------------------------------------------
+
+
+def rebuild(name: str, kind: Any, dtype: Any, shape: tuple[int, ...], order: str) -> Any:
+    """An array over the content that is stored under this name."""
+    array = kind(shape, dtype, _buffer(name), order=order)
+    array.flags.writeable = array.nbytes < _READ_ONLY
+    return array
+
+
+def _buffer(name: str) -> bytes | bytearray:
+    if name not in _kept:
+        if deadline.working_time() is None:
+            _kept[name] = _core.get_blob(name)
+        else:
+            # On another machine: once for all processes of its environment.
+            path = cache.file(name.partition("-")[0], lambda: _core.get_blob(name))
+            _kept[name] = Path(path).read_bytes()
+        while len(_kept) > _KEPT:
+            _kept.popitem(last=False)
+    _kept.move_to_end(name)
+    return _kept[name] if len(_kept[name]) >= _READ_ONLY else bytearray(_kept[name])
+
+
+# ---- in the parent ---------------------------------------------------------------------------------------------
+
+
+class Arrays:
+    """How an array is pickled for a worker. In a worker, which gets one with its queue, as ever."""
+
+    def __init__(self, least: int) -> None:
+        self.least = least
+
+    def __reduce__(self) -> Any:
+        return Arrays, (self.least,)
+
+    def __call__(self, array: Any) -> Any:
+        """As joblib's reducers are called."""
+        if array.nbytes < self.least or array.dtype.hasobject or not _core.is_open():
+            return array.__reduce__()
+        return _stored.reduce(array)
+
+
+class _Stored:
+    """The content of large arrays in the store: once for all tasks of a call, and of the next one if it uses it, too."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._calls = 0
+        self._names: set[str] = set()
+        self._used: set[str] = set()
+        # Hashed once a call: a program does not change an argument while its tasks run.
+        self._hashed: dict[tuple[int, int], tuple[Any, str]] = {}
+        self._copies: dict[int, tuple[Any, Any]] = {}
+
+    def reduce(self, array: Any) -> Any:
+        """Stores its content unless that is there."""
+        with self._lock:
+            whole = self._contiguous(array)
+            order = "C" if whole.flags.c_contiguous else "F"
+            return rebuild, (self._store(whole), type(array), array.dtype, array.shape, order)
+
+    def _contiguous(self, array: Any) -> Any:
+        """The array, or one copy of it for all tasks of a call: only what lies in one piece can be stored as it is."""
+        if array.flags.c_contiguous or array.flags.f_contiguous:
+            return array
+        if id(array) not in self._copies:
+            self._copies[id(array)] = (array, array.copy())
+        return self._copies[id(array)][1]
+
+    def _store(self, array: Any) -> str:
+        key = (array.__array_interface__["data"][0], array.nbytes)
+        if key not in self._hashed:
+            data = array.tobytes("A")
+            # With this process' number: two that store the same at once must not write into one another's.
+            name = f"h{hashlib.blake2b(data, digest_size=16).hexdigest()}-{_core.session_info()[4]}"
+            if name not in self._names:
+                _core.put_blob(name, data)
+                self._names.add(name)
+            self._hashed[key] = (array, name)
+        name = self._hashed[key][1]
+        self._used.add(name)
+        return name
+
+    def begin_call(self) -> None:
+        """A `Parallel` has begun."""
+        with self._lock:
+            self._calls += 1
+
+    def end_call(self) -> None:
+        """With the last one that runs: keeps what was used, since the next one, of the same loop, may use it again."""
+        with self._lock:
+            self._calls -= 1
+            if self._calls > 0 or not _core.is_open():
+                return
+            for name in self._names - self._used:
+                _core.drop_blob(name)
+            self._names &= self._used
+            self._used.clear()
+            self._hashed.clear()
+            self._copies.clear()
+
+
+_stored = _Stored()
+
+
+def _with_our_arrays(theirs: Any) -> Any:
+    def get_memmapping_reducers(*args: Any, **kwargs: Any) -> Any:
+        forward, backward = theirs(*args, **kwargs)
+        most = kwargs.get("max_nbytes", _READ_ONLY)
+        numpy = importlib.import_module("joblib._memmapping_reducer").np
+        if numpy is not None and most is not None:
+            forward[numpy.ndarray] = Arrays(config.large_argument())
+            if config.launcher() != "local":
+                forward[numpy.memmap] = Arrays(config.large_argument())
+        return forward, backward
+
+    return get_memmapping_reducers
+
+
+def _change_backend(theirs: type) -> None:
+    """Joblib's own class but for its number of workers, where that is configured, and for its arrays' time in the store."""
+    number, start, stop = theirs.effective_n_jobs, theirs.start_call, theirs.stop_call  # type: ignore[attr-defined]
+
+    def effective_n_jobs(self: Any, n_jobs: Any) -> Any:
+        if n_jobs is not None and n_jobs < 0 and os.environ.get(config.WORKERS):
+            n_jobs = max(config.workers() + 1 + n_jobs, 1)
+        return number(self, n_jobs)
+
+    def start_call(self: Any) -> None:
+        _stored.begin_call()
+        start(self)
+
+    def stop_call(self: Any) -> None:
+        stop(self)
+        _stored.end_call()
+
+    for method in (effective_n_jobs, start_call, stop_call):
+        _replaced.append((theirs, method.__name__, vars(theirs).get(method.__name__)))
+        setattr(theirs, method.__name__, method)
+
+
+# ---- selecting it ----------------------------------------------------------------------------------------------
+
+
+def install() -> None:
+    """Has joblib's process backends send arrays our way, now or when joblib is imported."""
+    import_hooks.when_imported("joblib.parallel", _patch)
+
+
+def uninstall() -> None:
+    """Gives joblib its own back."""
+    while _replaced:
+        owner, name, value = _replaced.pop()
+        if value is None:  # it was inherited
+            delattr(owner, name)
+        else:
+            setattr(owner, name, value)
+
+
+def _patch(module: ModuleType) -> None:
+    for user in ("joblib.executor", "joblib.pool"):
+        owner = importlib.import_module(user)
+        _replaced.append((owner, "get_memmapping_reducers", owner.get_memmapping_reducers))
+        owner.get_memmapping_reducers = _with_our_arrays(owner.get_memmapping_reducers)  # type: ignore[attr-defined]
+    for name in ("loky", "multiprocessing"):
+        if name in module.BACKENDS:
+            _change_backend(module.BACKENDS[name])

@@ -1,0 +1,1 @@
+"""Processes on this machine: forked by a parent that has our modules loaded."""

@@ -1,0 +1,268 @@
+"""As `multiprocessing.popen_forkserver`: how a process is launched, polled, waited for and killed.
+
+What differs: the process object goes as a record into the store, and the zygote has a worker take it from there.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import posix
+import resource
+import signal
+import sys
+import threading
+from io import BytesIO  # by its name: a program may put a mock in its place
+from multiprocessing import context, resource_tracker, spawn, util
+from multiprocessing.popen_forkserver import _DupFd  # type: ignore[attr-defined]
+from multiprocessing.reduction import ForkingPickler
+from pickle import dumps  # by its name: a program may put a mock in its place
+from typing import Any
+
+from serverless_mp import _core, config, installed, reduction
+from serverless_mp.program import main_module, modules, registrations
+from serverless_mp.store import report, session
+
+from . import launcher
+
+_alive: tuple[int, int, int] | None = None
+
+
+class Popen:
+    """One launched process."""
+
+    method = "serverless"
+    DupFd = _DupFd
+    # Whether it runs on another machine.
+    is_remote = False
+
+    def __init__(self, process_obj: Any, method: str | None = None) -> None:
+        util._flush_std_streams()  # type: ignore[attr-defined]
+        session.ensure()
+        modules.note_imports_that_start_processes()
+        self.returncode: int | None = None
+        self._fds: list[int] = []
+        self._holds: list[tuple[str, int]] = []
+        self._kept: list[Any] = []
+        self._waiting = threading.Lock()
+        # Whoever unpickles a lock asks which method this process is started by.
+        self.method = method or type(process_obj)._start_method or context._default_context.get_start_method()  # type: ignore[attr-defined]
+        self._launch(process_obj)
+
+    # ---- what is pickled asks its popen ----------------------------------------------------------------------
+
+    def duplicate_for_child(self, fd: int) -> int:
+        """A file descriptor that the worker is to have; its index among them."""
+        self._fds.append(fd)
+        return len(self._fds) - 1
+
+    def hold(self, handle: Any, end: int = 0) -> None:
+        """Keeps an object that the record refers to alive until the child has attached to it."""
+        self._holds.append((handle.id, end))
+        self._kept.append(handle)
+
+    def forget_what_was_pickled(self) -> None:
+        """It is pickled once more, from the beginning."""
+        self._fds.clear()
+        self._holds.clear()
+        self._kept.clear()
+
+    # ---- the launch ------------------------------------------------------------------------------------------
+
+    def _launch(self, process_obj: Any) -> None:
+        environment = dict(os.environ) | getattr(process_obj, "_environment", {})
+        machine = self._launcher()
+        record = self._record(process_obj, environment)
+        number, process = _core.new_number(), _core.new_number()
+        event, descriptors = self._event(number, process, environment)
+        self._job = _core.Job.start(
+            number, process, record, event, machine, holds=self._holds, descriptors=descriptors, attempts=config.attempts()
+        )
+        self._kept.clear()
+        self.pid = self._job.pid
+        self.sentinel = self._job.sentinel
+        report.started(self._job)
+
+    def _launcher(self) -> Any:
+        """What the core starts the worker by; the first step of a launch, which may refuse it."""
+        return launcher.ensure()
+
+    def _event(self, number: str, process: str, environment: dict[str, str]) -> tuple[bytes, list[int]]:
+        """What the zygote is told, and the descriptors that go with it."""
+        streams = [fd for fd in (0, 1, 2) if _is_open(fd)]
+        # A worker of this machine shares the tracker of a program that has one, as CPython's children do.
+        tracker = [fd for fd in [resource_tracker._resource_tracker._fd] if fd is not None]  # type: ignore[attr-defined]
+        request = {
+            "event": _launch_event(number, process) | {"tracker": bool(tracker)},
+            "streams": streams,
+            "environment": environment,
+            "directory": posix.getcwd(),
+            "umask": _umask(),
+            "group": os.getpgrp(),
+            "mask": signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+            "ignored": [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN],
+            **_limits(),
+        }
+        return dumps(request), [*streams, _alive_pipe(), *tracker, *self._fds]
+
+    def _record(self, process_obj: Any, environment: dict[str, str]) -> bytes:  # noqa: ARG002 - of another machine's
+        """All that the worker reads from the store."""
+        buffer = BytesIO()
+        self._write_record(process_obj, self._preparation(process_obj), buffer)
+        return buffer.getvalue()
+
+    def _preparation(self, process_obj: Any) -> dict[str, Any]:
+        """What the worker does before it has the process object: CPython's preparation, and ours."""
+        # A debugger's `__main__` may have none.
+        vars(sys.modules["__main__"]).setdefault("__spec__", None)
+        preparation = spawn.get_preparation_data(process_obj._name)
+        imports_main = getattr(process_obj, "_import_main", True)
+        forks = imports_main and self.method == "fork"
+        if forks or not imports_main:
+            preparation.pop("init_main_from_path", None)
+            preparation.pop("init_main_from_name", None)
+            preparation["dir"] = posix.getcwd()  # a program may have put something else in the place of os.getcwd
+        ours = {"main_is_nowhere": main_module.has_no_file(), "forks": forks, "serverless_mp": installed.state()}
+        return preparation | ours | {"start_method": self.method}
+
+    def _write_record(self, process_obj: Any, preparation: dict[str, Any], buffer: Any) -> None:
+        context.set_spawning_popen(self)  # type: ignore[arg-type]
+        try:
+            ForkingPickler(buffer, pickle.HIGHEST_PROTOCOL).dump(preparation)
+            try:
+                if preparation["forks"]:
+                    _capture(process_obj, buffer)
+                else:
+                    ForkingPickler(buffer, pickle.HIGHEST_PROTOCOL).dump(process_obj)
+            except Exception as e:
+                _explain(e, process_obj)
+                raise
+        finally:
+            context.set_spawning_popen(None)
+
+    # ---- life ------------------------------------------------------------------------------------------------
+
+    def poll(self, flag: int = os.WNOHANG) -> int | None:
+        """The exit code, if the process has ended; without WNOHANG waits for it."""
+        if flag == os.WNOHANG and self.returncode is None and not self._job.has_ended():
+            return None  # without further ado: each start asks all processes that were started before
+        return self.wait(None if flag != os.WNOHANG else 0.0)
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """The exit code; None when the time is over first."""
+        if self.returncode is None:
+            code = self._job.exitcode() if timeout == 0 else self._job.wait(timeout)
+            if code is None:
+                return None
+            with self._waiting:
+                is_first, self.returncode = self.returncode is None, code
+            if is_first:
+                self._ended(code)
+        return self.returncode
+
+    def _ended(self, code: int) -> None:
+        report.ended(self._job, code)
+
+    def _send_signal(self, sig: int) -> None:
+        if self.returncode is None and self._job.exitcode() is None:
+            self._deliver(sig)
+
+    def _deliver(self, sig: int) -> None:
+        try:
+            os.kill(self.pid, sig)
+        except ProcessLookupError:
+            pass
+        except OSError:
+            if self.wait(timeout=0.1) is None:
+                raise
+
+    def interrupt(self) -> None:
+        """SIGINT."""
+        self._send_signal(signal.SIGINT)
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self._send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._send_signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        """The sentinel goes with the job."""
+        del self._job
+
+
+def _capture(process_obj: Any, buffer: Any) -> None:
+    """Writes the process object with all that its program is."""
+    from serverless_mp import fork  # noqa: PLC0415 - cloudpickle, which the other methods do not need
+
+    fork.check_cloudpickle()
+    from serverless_mp.fork import capture  # noqa: PLC0415 - the same
+
+    registrations.call("before")
+    try:
+        capture.dump(process_obj, buffer)
+    finally:
+        registrations.call("after_in_parent")
+
+
+def _launch_event(number: str, process: str) -> dict[str, Any]:
+    """All that a worker is told by its launcher."""
+    name, key, url, ttl, parent = _core.session_info()
+    return {
+        "session": name,
+        "key": key,
+        "url": url,
+        "ttl": ttl,
+        "parent": parent,
+        "process": process,
+        "job": number,
+        "attempts": config.attempts(),
+    }
+
+
+def _explain(error: BaseException, process_obj: Any) -> None:
+    """Names the argument of the process that cannot be pickled."""
+    process = f"process {process_obj._name!r}"
+    parts = [(f"argument {i} of {process}", argument) for i, argument in enumerate(process_obj._args)]
+    parts += [(f"argument {name!r} of {process}", argument) for name, argument in process_obj._kwargs.items()]
+    reduction.explain_first(error, [*parts, (f"the target of {process}", process_obj._target)])
+
+
+def _alive_pipe() -> int:
+    """The end of a pipe that children hold; its other end closes with this process, and so tells them."""
+    global _alive  # noqa: PLW0603 - one per process
+    if _alive is None or _alive[0] != os.getpid():
+        _alive = (os.getpid(), *os.pipe())
+    return _alive[1]
+
+
+def _limits() -> dict[str, Any]:
+    """What the kernel allows this process, and on which processors: as it is now."""
+    limits = {kind: resource.getrlimit(kind) for name, kind in vars(resource).items() if name.startswith("RLIMIT_")}
+    limits[resource.RLIMIT_NOFILE] = session.file_limit()
+    affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    return {"limits": limits, "affinity": affinity, "nice": os.getpriority(os.PRIO_PROCESS, 0)}
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+def _umask() -> int:
+    """This process' umask, which can only be read by setting it."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as f:
+            for line in f:
+                if line.startswith("Umask:"):
+                    return int(line.split()[1], 8)
+    except OSError:
+        pass
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

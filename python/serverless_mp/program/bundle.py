@@ -1,0 +1,211 @@
+"""The program's own code on its way to another machine: a zip named by its content.
+
+In it: the directory of the program's script, and the packages and modules that it imported from elsewhere than the standard
+library and site-packages, with the data files beside them. A worker's environment fetches each content once and keeps it
+unpacked. Paths under those directories are translated on the way; what belongs to an installation (the standard library,
+third-party packages) is the worker's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+import sys
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from serverless_mp import _core
+
+from . import cache, modules
+
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+
+CAP = 50 << 20
+_SHOWN = 5
+# Modes in the archive: whoever unpacks it is to read it, and to run what could be run.
+_DIRECTORY, _PROGRAM, _FILE = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755, stat.S_IFREG | 0o644
+
+# And every name that begins with a dot: version control, settings of tools, secrets.
+_SKIPPED_DIRECTORIES = {"__pycache__", "node_modules", "site-packages"}
+_SKIPPED_SUFFIXES = (".pyc", ".pyo", ".pem", ".key", ".p12", ".pfx")
+_SKIPPED_PREFIXES = (".", "id_rsa", "id_ed25519", "id_ecdsa")
+
+
+class Bundle:
+    """A content's name in the store, and which directory of this machine each of its directories comes from."""
+
+    def __init__(self, name: str, roots: list[str]) -> None:
+        self.name, self.roots = name, roots
+
+    def enter(self) -> Unpacked:
+        """In a worker: has it unpacked."""
+        return Unpacked(cache.directory(self.name.partition("-")[0], self._unpack), self.roots)
+
+    def _unpack(self, place: str) -> None:
+        with zipfile.ZipFile(io.BytesIO(_core.get_blob(self.name))) as archive:
+            for info in archive.infolist():
+                path = archive.extract(info, place)
+                os.chmod(path, stat.S_IMODE(info.external_attr >> 16))
+
+
+class Unpacked:
+    """A bundle on this machine."""
+
+    def __init__(self, place: str, roots: list[str]) -> None:
+        self.place, self.roots = place, roots
+
+    def translate(self, path: str | None) -> str | None:
+        """Where a path of the program's machine is here; None for one that did not come along."""
+        # The innermost: a script may lie below a directory that one of its packages was found in.
+        for number, root in sorted(enumerate(self.roots), key=lambda item: -len(item[1])):
+            if path is not None and (path == root or path.startswith(root.rstrip(os.sep) + os.sep)):
+                return os.path.join(self.place, f"r{number}", os.path.relpath(path, root)).removesuffix(f"{os.sep}.")
+        return None
+
+    def original(self, path: str) -> str:
+        """Where a path here is on the program's machine; itself, if it did not come along."""
+        for number, root in enumerate(self.roots):
+            own = os.path.join(self.place, f"r{number}")
+            if path == own or path.startswith(own + os.sep):
+                return root + path.removeprefix(own)
+        return path
+
+    def search_path(self) -> list[str]:
+        """The directories that modules are imported from."""
+        return [os.path.join(self.place, f"r{number}") for number in range(len(self.roots))]
+
+
+_made: tuple[Any, Bundle] | None = None
+# In a worker: what its own processes get as well.
+_inherited: tuple[Bundle, Unpacked] | None = None
+
+
+def inherit(bundle: Bundle) -> Unpacked:
+    """In a worker: unpacks the bundle that it came with, which its own processes get, too."""
+    global _inherited  # noqa: PLW0603 - one per process
+    _inherited = bundle, bundle.enter()
+    return _inherited[1]
+
+
+def here(path: str) -> str | None:
+    """Where a path of the program's machine is on this one; None if it did not come along."""
+    return path if _inherited is None else _inherited[1].translate(path)
+
+
+def original(path: str) -> str:
+    """A path of this machine as the program's machine knows it: what bundles speak of."""
+    return path if _inherited is None else _inherited[1].original(path)
+
+
+def current() -> Bundle:
+    """This program's bundle; stored once. Raises ValueError when it is too large."""
+    global _made  # noqa: PLW0603 - one per process
+    if _inherited is not None:
+        return _inherited[0]
+    # What was imported since may belong to the program, too.
+    key = (_core.session_info()[0], len(sys.modules))
+    if _made is None or _made[0] != key:
+        trees = _trees()
+        roots = sorted(trees)
+        payload = _pack(roots, trees)
+        name = f"code{hashlib.sha256(payload).hexdigest()[:32]}-{_core.session_info()[4]}"
+        _core.put_blob(name, payload)
+        _made = (key, Bundle(name, roots))
+    return _made[1]
+
+
+# ---- what belongs to the program -------------------------------------------------------------------------------
+
+
+def _trees() -> dict[str, frozenset[str] | None]:
+    """Directories, each with the names in it that belong to the program; None: everything."""
+    trees: dict[str, frozenset[str] | None] = {}
+    main = sys.modules["__main__"]
+    path = getattr(main, "__file__", None)
+    if path and main.__spec__ is None:
+        folder, name = os.path.split(os.path.realpath(path))
+        # Of a script that belongs to an installation only itself: what it imports is there.
+        trees[folder] = frozenset({name}) if modules.is_installed(os.path.join(folder, name)) else None
+    for name, module in list(sys.modules.items()):
+        spec: ModuleSpec | None = getattr(module, "__spec__", None)
+        file = os.path.realpath(spec.origin) if spec and spec.origin else ""
+        if spec is None or not file or not os.path.isabs(file) or not os.path.exists(file) or modules.is_installed(file):
+            continue
+        top = (spec.name if name == "__main__" else name).partition(".")[0]
+        root = _root_of(file, spec.name, is_package=bool(spec.submodule_search_locations))
+        if root is not None and not any(
+            root == r or root.startswith(r + os.sep) for r, names in trees.items() if names is None
+        ):
+            entry = top if os.path.isdir(os.path.join(root, top)) else os.path.basename(file)
+            trees[root] = frozenset((trees.get(root) or frozenset()) | {entry})
+    return trees
+
+
+def _root_of(file: str, name: str, *, is_package: bool) -> str:
+    """The directory on the path that a module of this dotted name was found in."""
+    path = Path(file).parent if is_package else Path(file)
+    for _ in name.split("."):
+        path = path.parent
+    return str(path)
+
+
+def _pack(roots: list[str], trees: dict[str, frozenset[str] | None]) -> bytes:
+    """The same content always gives the same bytes."""
+    sizes: dict[str, int] = {}
+    total = 0
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for number, root in enumerate(roots):
+            archive.writestr(_entry(f"r{number}/", _DIRECTORY), b"")
+            for path in _files(root, trees[root]):
+                sizes[path] = os.path.getsize(path)
+                total += sizes[path]
+                if total <= CAP:
+                    name = os.path.join(f"r{number}", os.path.relpath(path, root))
+                    entry = _entry(name, _PROGRAM if os.access(path, os.X_OK) else _FILE)
+                    archive.writestr(entry, Path(path).read_bytes(), zipfile.ZIP_DEFLATED)
+    if total > CAP:
+        largest = sorted(sizes, key=lambda path: -sizes[path])[:_SHOWN]
+        message = (
+            f"the program's own files are {total >> 20} MB, more than the {CAP >> 20} MB that travel to workers; "
+            "keep data out of the program's directory, or read it from S3. The largest: "
+            + ", ".join(f"{path} ({sizes[path] >> 20} MB)" for path in largest)
+        )
+        raise ValueError(message)
+    return buffer.getvalue()
+
+
+def _entry(name: str, mode: int) -> zipfile.ZipInfo:
+    """Of the archive; without a mode of its own it would be its owner's alone, and a directory closed to him."""
+    entry = zipfile.ZipInfo(name)
+    entry.external_attr = mode << 16
+    return entry
+
+
+def _files(root: str, names: frozenset[str] | None) -> list[str]:
+    tops = sorted(os.listdir(root) if names is None else names)
+    found: list[str] = []
+    for top in tops:
+        path = os.path.join(root, top)
+        if os.path.isfile(path) and _travels(top):
+            found.append(path)
+        elif os.path.isdir(path) and not _is_skipped(path):
+            for folder, folders, files in os.walk(path):
+                folders[:] = sorted(name for name in folders if not _is_skipped(os.path.join(folder, name)))
+                found.extend(os.path.join(folder, name) for name in sorted(files) if _travels(name))
+    # A name that is no text cannot stand in the archive.
+    return [path for path in found if path.isprintable() and os.path.isfile(path) and os.access(path, os.R_OK)]
+
+
+def _is_skipped(folder: str) -> bool:
+    name = os.path.basename(folder)
+    is_environment = os.path.exists(os.path.join(folder, "pyvenv.cfg"))
+    return name in _SKIPPED_DIRECTORIES or name.startswith(".") or is_environment
+
+
+def _travels(name: str) -> bool:
+    return not name.endswith(_SKIPPED_SUFFIXES) and not name.startswith(_SKIPPED_PREFIXES)

@@ -1,0 +1,92 @@
+"""What a process has around it beside its code: environment, directory, module search path, versions.
+
+A local worker takes its caller's as they are. On another machine the machine's own settings stay, paths are translated to where
+the program's bundle is, and the versions of Python and of the packages are compared.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import platform
+import sys
+from typing import Any
+
+from serverless_mp import config
+
+from . import bundle
+
+# Settings of a machine, not of a program. A bucket is one, too: the role of a function need have no right to it.
+_MACHINE = {
+    "PATH", "HOME", "PWD", "OLDPWD", "SHELL", "SHLVL", "USER", "LOGNAME", "HOSTNAME", "TERM", "TMPDIR", "TMP", "TEMP", "MAIL",
+    "DISPLAY", "VIRTUAL_ENV", "VIRTUAL_ENV_PROMPT", "CONDA_PREFIX", "_", "_HANDLER", "LANG",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", config.BUCKET,
+}  # fmt: skip
+_MACHINE_PREFIXES = (
+    "AWS_",
+    "LAMBDA_",
+    "LD_",
+    "DYLD_",
+    "PYTHON",
+    "SSH_",
+    "XDG_",
+    "DBUS_",
+    "_X_AMZN",
+    "LC_",
+    "CONDA_",
+    "PYENV_",
+    "PIP_",
+)
+
+
+def describe(environment: dict[str, str]) -> dict[str, Any]:
+    """In the parent: what goes into the record of a remote process."""
+    return {
+        "bundle": bundle.current(),
+        "environment": {name: value for name, value in environment.items() if _travels(name)},
+        "versions": versions(),
+        "directory": bundle.original(os.path.realpath(os.getcwd())),
+        "main_file": _main_file(),
+    }
+
+
+def _main_file() -> str | None:
+    path = getattr(sys.modules["__main__"], "__file__", None)
+    return path and bundle.original(os.path.realpath(path))
+
+
+def _travels(name: str) -> bool:
+    return name not in _MACHINE and not name.startswith(_MACHINE_PREFIXES)
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """What must be the same on both sides for a pickle to be understood."""
+    return {
+        "Python": ".".join(platform.python_version_tuple()[:2]),
+        "serverless_mp": importlib.metadata.version("serverless_mp"),
+        "cloudpickle": importlib.metadata.version("cloudpickle"),
+    }
+
+
+def enter(described: dict[str, Any], preparation: dict[str, Any]) -> None:
+    """In a worker: takes them, and makes CPython's preparation speak of this machine.
+
+    Raises RuntimeError where a version differs.
+    """
+    here, there = versions(), described["versions"]
+    differ = [
+        f"{name} {there[name]} in the program, {here[name]} in the function" for name in here if here[name] != there[name]
+    ]
+    if differ:
+        message = f"the program and its function do not fit: {'; '.join(differ)}; run `serverless-mp deploy` from here"
+        raise RuntimeError(message)
+    os.environ.update(described["environment"])
+    code = bundle.inherit(described["bundle"])
+    preparation["sys_path"] = list(dict.fromkeys([*code.search_path(), *sys.path]))
+    directory = code.translate(described["directory"]) or next(iter(code.search_path()), os.getcwd())
+    os.makedirs(directory, exist_ok=True)  # an empty one does not travel
+    preparation.update(dir=directory, orig_dir=directory, main_file=code.translate(described["main_file"]))
+    if "init_main_from_path" in preparation:
+        preparation["init_main_from_path"] = preparation["main_file"]

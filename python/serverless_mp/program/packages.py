@@ -1,0 +1,82 @@
+"""Third-party packages on both sides: what the program uses must be where its processes run, in a version that fits."""
+
+from __future__ import annotations
+
+import base64
+import importlib.metadata
+import json
+import platform
+import sys
+import zlib
+from types import ModuleType
+from typing import Any
+
+from . import modules
+
+# The function's environment variable in which `serverless-mp deploy` notes what it has deployed.
+VARIABLE = "SERVERLESS_MP_DEPLOYED"
+
+
+def pack(python: str, versions: dict[str, str]) -> str:
+    """A manifest as text: all of a function's environment variables together have 4 KB."""
+    return base64.b85encode(zlib.compress(json.dumps([python, versions], sort_keys=True).encode(), 9)).decode()
+
+
+def unpack(text: str) -> tuple[str, dict[str, str]]:
+    """The version of Python, and the packages with theirs."""
+    python, versions = json.loads(zlib.decompress(base64.b85decode(text)))
+    return python, versions
+
+
+def check(deployed: tuple[str, dict[str, str]], function: str) -> None:
+    """Compares with this program. Raises RuntimeError that names both sides of everything that does not fit."""
+    python, theirs = deployed
+    here = ".".join(platform.python_version_tuple()[:2])
+    problems = []
+    if python != here:
+        problems.append(f"Python is {here} here and {python} there")
+    theirs = {normal(name): version for name, version in theirs.items()}
+    distributions = importlib.metadata.packages_distributions()
+    used = _used_by_program()
+    for module in sorted({name.partition(".")[0] for name in sys.modules} & distributions.keys()):
+        for distribution in distributions[module]:
+            version = importlib.metadata.version(distribution)
+            other = theirs.get(normal(distribution))
+            if other is None and module in used:
+                problems.append(f"{distribution} is {version} here and not there")
+            elif other is not None and _release(other) != _release(version):
+                problems.append(f"{distribution} is {version} here and {other} there")
+    if problems:
+        problems = list(dict.fromkeys(problems))
+        message = (
+            f"this program and function {function} do not fit: {'; '.join(problems)}. Deploy what is here: `serverless-mp "
+            "deploy --requirements FILE`, with every package that the program's processes import"
+        )
+        raise RuntimeError(message)
+
+
+def normal(name: str) -> str:
+    """A package's name as indexes compare it."""
+    return name.lower().replace("_", "-").replace(".", "-")
+
+
+def _release(version: str) -> list[str]:
+    """What decides whether pickles fit: the first two numbers."""
+    return version.split(".")[:2]
+
+
+def _used_by_program() -> set[str]:
+    """Top-level names of the modules that the program's own modules have among their globals, or names from them."""
+    used = set()
+    own = [sys.modules["__main__"], *modules.own_modules().values()]
+    for module in [one for one in own if isinstance(one, ModuleType)]:
+        for value in list(vars(module).values()):
+            origin = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+            if isinstance(origin, str):
+                used.add(origin.partition(".")[0])
+    return used
+
+
+def installed() -> dict[str, Any]:
+    """What is installed here."""
+    return {normal(d.metadata["Name"]): d.version for d in importlib.metadata.distributions()}

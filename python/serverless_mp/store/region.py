@@ -1,0 +1,37 @@
+"""A block of shared memory for one ctypes object: what `heap.BufferWrapper` is in CPython."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from serverless_mp import _core
+
+from . import pickling_guard, session
+
+
+def rebuild(ident: str, size: int) -> Any:
+    """In the child: the region, with the content that the launch carried."""
+    return _core.Region(size, id=ident)
+
+
+class Block:
+    """A region of its own, as a buffer."""
+
+    def __init__(self, size: int) -> None:
+        session.ensure()
+        self._region = _core.Region(size)
+
+    @property
+    def region_id(self) -> str:
+        """The region's name in the session."""
+        return self._region.id
+
+    def create_memoryview(self) -> memoryview:
+        """The memory itself."""
+        return memoryview(self._region)
+
+    def __getstate__(self) -> tuple[str, int]:
+        return pickling_guard.hold(self, self._region), self._region.size
+
+    def __setstate__(self, state: tuple[str, int]) -> None:
+        self._region = rebuild(*state)

@@ -1,0 +1,81 @@
+"""Runs a private store, and ends it with the process that asked for it, however that one ends.
+
+Run by path with `python -I -S`: `server_guard.py SERVER DIRECTORY`. Standard input: the length of the configuration in four
+bytes and the configuration (so that the password is in no command line); its end is the end of everything. It goes on in a
+process that is no descendant of its caller; the end of its standard output says that all has ended.
+"""
+
+import os
+import select
+import sys
+
+
+def main() -> None:  # noqa: C901 - one thing after another
+    """Starts the server, says `ready`, and waits for the end of either side."""
+    server, directory = sys.argv[1:3]
+    length = int.from_bytes(_read(4), "big")
+    config = _read(length)
+    if os.fork():
+        os._exit(0)
+    config_r, config_w = os.pipe()
+    log_r, log_w = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(config_r, 0)
+        os.dup2(log_w, 1)
+        os.dup2(log_w, 2)
+        os.closerange(3, 256)
+        _die_with_parent()
+        os.execv(server, [server, "-"])  # noqa: S606 - no shell wanted
+    os.close(config_r)
+    os.close(log_w)
+    os.write(config_w, config)
+    os.close(config_w)
+    log, ready = b"", False
+    while True:
+        readable, _, _ = select.select([0, log_r], [], [])
+        if 0 in readable:
+            break
+        piece = os.read(log_r, 65536)
+        if not piece:
+            break
+        if not ready:
+            log += piece
+            ready = b"Ready to accept connections" in log
+            if ready:
+                os.write(1, b"ready\n")
+    if not ready:
+        os.write(1, log[-1000:])
+    try:  # noqa: SIM105 - no import that is not needed
+        os.kill(pid, 9)
+    except ProcessLookupError:
+        pass
+    os.waitpid(pid, 0)
+    try:
+        for name in os.listdir(directory):
+            os.unlink(f"{directory}/{name}")
+        os.rmdir(directory)
+    except FileNotFoundError:
+        pass  # the parent of local workers clears it as well
+
+
+def _die_with_parent() -> None:
+    """On Linux the server ends with this process, should somebody kill that."""
+    if sys.platform == "linux":
+        import ctypes  # noqa: PLC0415 - in the child only, where it delays nobody
+
+        ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
+
+
+def _read(length: int) -> bytes:
+    data = b""
+    while len(data) < length:
+        piece = os.read(0, length - len(data))
+        if not piece:
+            sys.exit(1)
+        data += piece
+    return data
+
+
+if __name__ == "__main__":
+    main()

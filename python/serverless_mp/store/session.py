@@ -1,0 +1,198 @@
+"""The session: opened when the first object is made, closed after the last child was joined.
+
+Children of the program's own `os.fork()` share it: the last of the family ends it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import re
+import resource
+import shutil
+import sys
+import threading
+from multiprocessing import util
+from tempfile import gettempdir, mkdtemp  # by their names: the program may have put a mock in their places
+from typing import TYPE_CHECKING
+
+from serverless_mp import _core, config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from . import embedded
+
+_lock = threading.Lock()
+# The limit of open files before it was raised, and to what it was.
+_raised: tuple[tuple[int, int], tuple[int, int]] | None = None
+_directory: str | None = None
+# The process that has opened the session, and the store that is this session's alone.
+_owner = 0
+_store: embedded.Store | None = None
+# A pipe that no process of the family writes to: it is at its end when the last one has gone.
+_family: tuple[int, int] | None = None
+# What a socket's path, a server's configuration and an address can carry as it is.
+_PLAIN = re.compile(r"[\w./+@=-]{,70}", re.ASCII)
+
+
+def ensure() -> None:
+    """Opens a session unless this process has one.
+
+    Raises ConnectionError where the store cannot be reached, ValueError for settings that cannot be used.
+    """
+    if _core.is_open():
+        return
+    with _lock:
+        if not _core.is_open():
+            _open()
+
+
+def try_store() -> None:
+    """Raises ConnectionError where the store does not let us in, RuntimeError where there is none to start."""
+    url = config.redis_url()
+    if url is not None:
+        _core.try_store(url)
+    else:
+        from . import embedded  # noqa: PLC0415 - only where it is needed
+
+        embedded.find_server()
+
+
+def directory() -> str:
+    """A directory of mode 0700 for this session's sockets, of a plain and short name: their paths end at 104 bytes."""
+    global _directory  # noqa: PLW0603 - one per process
+    if _directory is None or not os.path.isdir(_directory):
+        _directory = mkdtemp(prefix="smp-", dir=_plain_tmp())
+    return _directory
+
+
+def drop_directory() -> None:
+    """Removes it; the next one has another name."""
+    global _directory  # noqa: PLW0603 - one per process
+    if _directory is not None:
+        shutil.rmtree(_directory, ignore_errors=True)
+        _directory = None
+
+
+def _plain_tmp() -> str | None:
+    tmp = gettempdir()
+    return tmp if _PLAIN.fullmatch(tmp) else "/tmp"  # noqa: S108 - mkdtemp makes the name unpredictable
+
+
+def _open() -> None:
+    global _owner, _family, _store  # noqa: PLW0603 - one per process
+    for problem in config.unknown():
+        sys.stderr.write(f"serverless_mp: {problem}\n")
+    config.check()
+    url = config.redis_url()
+    if url is not None:
+        _core.open_session(url, config.lease() * 1000)
+    else:
+        from . import embedded  # noqa: PLC0415 - only where it is needed
+
+        _store = embedded.Store(directory())
+        _core.open_session(_store.url, 0)
+    if not _owner:
+        os.register_at_fork(after_in_child=_after_fork)
+    _owner = os.getpid()
+    _family = os.pipe()
+    _raise_file_limit()
+
+
+def close_at_exit() -> None:
+    """After the program's own exit handlers, which may use what is in it, and after CPython's, which joins the children."""
+    # Handlers run last in, first out.
+    atexit.unregister(util._exit_function)  # type: ignore[attr-defined]
+    atexit.register(close)
+    atexit.register(util._exit_function)  # type: ignore[attr-defined]
+
+
+# What is to be done at its end: first what stops workers, told whether to wait for them; then what tells how the run went.
+_stop: list[Callable[..., None]] = []
+_report: list[Callable[[], None]] = []
+
+
+def stop_with(stop: Callable[..., None]) -> None:
+    """Has `stop(wait=...)` called when this process is done with the session."""
+    _stop.append(stop)
+
+
+def report_with(report: Callable[[], None]) -> None:
+    """Has `report()` called in the process that opened the session, before it is closed."""
+    _report.append(report)
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603 - another thread may have held it
+    _lock = threading.Lock()
+    _core.after_fork()
+
+
+def _is_last() -> bool:
+    """Whether no other process of the family is left. This one leaves it."""
+    global _family
+    if _family is None:
+        return True
+    (reader, writer), _family = _family, None
+    os.close(writer)
+    os.set_blocking(reader, False)
+    try:
+        return os.read(reader, 1) == b""
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(reader)
+
+
+def file_limit() -> tuple[int, int]:
+    """The program's own limit of open files: as it was before it was raised, unless it was set since."""
+    now = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _raised[0] if _raised is not None and now == _raised[1] else now
+
+
+def _raise_file_limit() -> None:
+    """A connection for each thread, a sentinel for each process: as many descriptors as this process may have."""
+    global _raised  # noqa: PLW0603 - one per process
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):  # macOS names a hard limit that it does not grant
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            _raised = ((soft, hard), (hard, hard))
+
+
+def _silence_threads() -> None:
+    """A daemon's thread that goes on until the interpreter ends is not to say that the session was closed before."""
+    hook = threading.excepthook
+
+    def excepthook(arguments: threading.ExceptHookArgs) -> None:
+        if not isinstance(arguments.exc_value, (RuntimeError, ConnectionError)) or _core.is_open():
+            hook(arguments)
+
+    threading.excepthook = excepthook
+
+
+def close() -> None:
+    """Ends the session: the keys, the private store, the parent of local workers. The last of the family does."""
+    global _store  # noqa: PLW0603 - one per process
+    if not _owner:
+        return
+    _silence_threads()
+    is_last, is_owner = _is_last(), _owner == os.getpid()
+    for stop in _stop:
+        stop(wait=is_last)
+    try:
+        for report in _report if is_owner else ():
+            report()
+        if _core.is_open() and is_last:
+            _core.close_session()
+        elif _core.is_open():
+            _core.settle()
+    except (OSError, RuntimeError) as e:
+        util.info("the session's keys are left to their lease: %s", e)
+    if _store is not None:
+        _store.stop(wait=is_last)
+        _store = None
+    if is_last:
+        drop_directory()

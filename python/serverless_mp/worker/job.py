@@ -1,0 +1,127 @@
+"""What a worker does: join the session, take its job, run it, leave the exit record."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import pickle
+import signal
+import socket
+import sys
+from io import BytesIO  # by its name: a program may put a mock in its place
+from multiprocessing import context, forkserver, process, resource_tracker, spawn, util
+from typing import IO, Any
+
+from serverless_mp import _core
+from serverless_mp.function import deadline, pids
+from serverless_mp.program import main_module
+from serverless_mp.store import report
+
+
+def run(event: dict[str, Any], parent_sentinel: int | None, descriptors: list[int]) -> int:
+    """Runs the job that the event names; its exit code. A job that another worker has taken is left to it."""
+    control = _take_remote_part(event, descriptors) if "claimant" in event else None
+    if event.get("tracker"):
+        resource_tracker._resource_tracker._fd = descriptors.pop(0)  # type: ignore[attr-defined]
+    forkserver._forkserver._inherited_fds = descriptors  # type: ignore[attr-defined]
+    _core.join_session(event["session"], event["key"], event["url"], event["ttl"], event["process"], event["parent"])
+    record = _core.Job.claim(event["job"], event.get("claimant", event["process"]))
+    if record is None:
+        if control is not None:
+            control.sendall(b"t")
+        return 0
+    _begin_exit_handlers()
+    try:
+        process_obj = _prepare(_open(record, control is not None), event)
+    except Exception as e:  # noqa: BLE001 - the program's own code is imported here
+        _tell(e)
+        code = 1
+    else:
+        code = process_obj._bootstrap(parent_sentinel=parent_sentinel)
+        _run_exit_handlers(context._default_context.get_start_method())  # type: ignore[attr-defined]
+    # A signal that comes now comes too late: its handler is not to break what is left to do.
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    code &= 0xFF
+    report.worker_ends()
+    if control is not None:
+        # What it has printed comes before the news of its end.
+        with contextlib.suppress(OSError):
+            control.sendall(b"f")
+            control.recv(1)
+    with contextlib.suppress(OSError):
+        _core.Job.finish(event["job"], event["parent"], code, event["attempts"])
+        if control is not None:
+            control.sendall(b"x")
+    return code
+
+
+def _open(record: bytes, is_remote: bool) -> IO[bytes]:
+    if not is_remote:
+        return BytesIO(record)
+    from serverless_mp.program import large_arguments  # noqa: PLC0415 - not needed on this machine
+
+    return large_arguments.reader(record)
+
+
+def _take_remote_part(event: dict[str, Any], descriptors: list[int]) -> socket.socket:
+    """On another machine: the process id that the program knows it by, its time, and the way to its keeper."""
+    deadline.set_retirement(event["retires_at"])
+    pids.take(event["pid"])
+    return socket.socket(fileno=descriptors.pop(0))
+
+
+# Until 3.12 only the children of spawn, interpreters of their own, run their exit handlers; since then all do, and CPython
+# leaves its own clean-up to these.
+_ALL_RUN_HANDLERS = sys.version_info >= (3, 13)
+
+
+def _begin_exit_handlers() -> None:
+    """Those of a fresh process. What was loaded before has registered its own once."""
+    atexit._clear()
+    if "logging" in sys.modules:
+        atexit.register(sys.modules["logging"].shutdown)
+    atexit.register(util._exit_function)  # type: ignore[attr-defined]
+
+
+def _run_exit_handlers(method: str) -> None:
+    """Before the exit record."""
+    if _ALL_RUN_HANDLERS or method == "spawn":
+        atexit._run_exitfuncs()
+        util._flush_std_streams()  # type: ignore[attr-defined]
+
+
+def _prepare(record: IO[bytes], event: dict[str, Any]) -> Any:
+    """The process object, with the program's modules around it."""
+    me = process.current_process()
+    me._inheriting = True  # type: ignore[attr-defined]
+    try:
+        preparation = pickle.load(record)  # noqa: S301 - its seal was checked
+        from serverless_mp.install import restore  # noqa: PLC0415 - a cycle otherwise
+
+        if "remote" in preparation:
+            from serverless_mp.program import environment  # noqa: PLC0415 - not needed on this machine
+
+            environment.enter(preparation["remote"], preparation)
+        restore(preparation["serverless_mp"])
+        main_module.is_nowhere = preparation["main_is_nowhere"]
+        spawn.prepare(preparation)
+        if preparation["forks"]:
+            from serverless_mp.fork import restore as forked  # noqa: PLC0415 - cloudpickle, which the other methods do not need
+
+            process_obj = forked.load(record, preparation.get("main_file"))
+        else:
+            process_obj = pickle.load(record)  # noqa: S301 - its seal was checked
+    finally:
+        del me._inheriting  # type: ignore[attr-defined]
+    _core.Job.attached(event["job"], event["parent"])
+    return process_obj
+
+
+def _tell(error: Exception) -> None:
+    """As an unhandled error of the process; for a module that is not found, where it was looked for."""
+    if isinstance(error, ImportError):
+        error.add_note(f"serverless_mp: the worker looked for module {error.name!r} in {sys.path}")
+    main_module.explain(error)
+    sys.excepthook(type(error), error, error.__traceback__)
+    with contextlib.suppress(Exception):
+        sys.stderr.flush()

@@ -1,0 +1,222 @@
+"""The zygote, which local workers are forked from.
+
+Executed, never forked from the program: it has one thread, no user code, and our modules loaded, so that a worker is one
+`fork()` away. It listens on a UNIX socket, to which `launcher` connects. The end of the pipe that the program holds is the
+end of it and of its workers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import os
+import resource
+import selectors
+import signal
+import socket
+import struct
+import sys
+import time
+from pickle import loads
+from typing import Any, NoReturn
+
+from serverless_mp.local import launcher
+from serverless_mp.local.launcher import INT, receive
+
+
+def main(listener_fd: int, alive: int, path: str, directory: str) -> None:
+    """Starts workers until the program ends. Standard input: the names of modules to load when there is time."""
+    modules = sys.stdin.read().split()
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    _preload()
+    Zygote(socket.socket(fileno=listener_fd), alive, path, modules).serve()
+    # The private store's guard removes what is its own.
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+        os.rmdir(directory)
+
+
+def _preload() -> None:
+    """Everything that a worker needs, once."""
+    from serverless_mp import connection, context, heap, managers, pool, queues, sharedctypes, synchronize  # noqa: F401, PLC0415
+
+    from . import job  # noqa: F401, PLC0415
+
+    # Needed by programs that fork only, as is cloudpickle, which may be older than they need, or missing.
+    with contextlib.suppress(Exception):
+        from serverless_mp.fork import capture, restore  # noqa: F401, PLC0415
+
+    # Hooks of the environment (a .pth file that wraps imports) may have loaded the package anew after its submodules.
+    package = sys.modules["multiprocessing"]
+    for name, module in list(sys.modules.items()):
+        if name.rpartition(".")[0] == "multiprocessing":
+            setattr(package, name.rpartition(".")[2], module)
+
+
+class Zygote:
+    """The loop: connections, dead children, the end."""
+
+    def __init__(self, listener: socket.socket, alive: int, path: str, modules: list[str]) -> None:
+        self.listener, self.alive, self.path, self.modules = listener, alive, path, modules
+        self.children: dict[int, socket.socket] = {}
+        self.bell, self.bell_w = os.pipe()
+        for fd in (self.bell, self.bell_w):
+            os.set_blocking(fd, False)
+
+    def serve(self) -> None:
+        """Until the program ends; then its workers end as well."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self.bell_w, warn_on_full_buffer=False)
+        with selectors.DefaultSelector() as selector:
+            for fd in (self.listener, self.alive, self.bell):
+                selector.register(fd, selectors.EVENT_READ)
+            while True:
+                ready = {key.fd for key, _ in selector.select(0 if self.modules else None)}
+                if not ready:
+                    self.load_one()
+                if self.alive in ready:
+                    break
+                if self.bell in ready:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(self.bell, 4096)
+                    self.reap()
+                if self.listener.fileno() in ready:
+                    self.accept()
+        self.listener.close()
+        for pid in self.children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def load_one(self) -> None:
+        """While there is nothing else to do: one more module of the standard library that workers will want."""
+        with contextlib.suppress(ImportError):
+            importlib.import_module(self.modules.pop())
+        if not self.modules:
+            # What is here stays: a collection in a worker need not touch, and so copy, its pages.
+            gc.freeze()
+
+    def reap(self) -> None:
+        """Tells how each ended child ended."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            connection = self.children.pop(pid)
+            with contextlib.suppress(OSError):
+                connection.sendall(INT.pack(os.waitstatus_to_exitcode(status)))
+            connection.close()
+
+    def accept(self) -> None:
+        """Starts one worker."""
+        connection, _ = self.listener.accept()
+        try:
+            head, fds, _, _ = socket.recv_fds(connection, INT.size, 1024)
+            request = loads(receive(connection, INT.unpack(head)[0]))  # noqa: S301 - from our own user's program
+        except (OSError, EOFError, struct.error):
+            connection.close()
+            return
+        # A signal for the child must not meet the handlers of this process: it is taken when the child has its own.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        # From its first moment the child is in its caller's group: a Ctrl-C reaches it.
+        with contextlib.suppress(OSError):
+            os.setpgid(0, request["group"])
+        try:
+            pid = os.fork()
+        except OSError as e:
+            with contextlib.suppress(OSError):
+                connection.sendall(INT.pack(-(e.errno or 1)))
+            connection.close()
+        else:
+            if pid == 0:
+                self.become_worker(request, fds, connection)
+            self.children[pid] = connection
+            with contextlib.suppress(OSError):
+                connection.sendall(INT.pack(pid))
+        with contextlib.suppress(OSError):
+            os.setpgid(0, 0)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for fd in fds:
+            os.close(fd)
+
+    def become_worker(self, request: dict[str, Any], fds: list[int], connection: socket.socket) -> NoReturn:
+        """In the child: the surroundings of its caller, then the job."""
+        code = 1
+        try:
+            from serverless_mp import _core  # noqa: PLC0415 - loaded already
+
+            from . import job  # noqa: PLC0415 - loaded already
+
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGCHLD, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            for number in request["ignored"]:
+                signal.signal(number, signal.SIG_IGN)
+            _core.die_with_parent()
+            for other in (self.listener, connection, *self.children.values()):
+                other.close()
+            for fd in (self.alive, self.bell, self.bell_w):
+                os.close(fd)
+            _take_surroundings(request, fds)
+            launcher.use(self.path)
+            streams = len(request["streams"])
+            if request.get("keeper"):
+                from serverless_mp.function import supervisor  # noqa: PLC0415 - in a function only
+
+                code = supervisor.main(request["event"], request["deadline"], fds[streams])
+            else:
+                code = job.run(request["event"], fds[streams], fds[streams + 1 :])
+        except BaseException:  # noqa: BLE001 - nothing may return into the loop of the parent
+            sys.excepthook(*sys.exc_info())
+        finally:
+            with contextlib.suppress(Exception):
+                sys.stderr.flush()
+            os._exit(code & 0xFF)
+
+
+def _take_surroundings(request: dict[str, Any], fds: list[int]) -> None:
+    if not request["group"]:
+        with contextlib.suppress(OSError):
+            os.setpgid(0, 0)
+    streams = request["streams"]
+    for stream, fd in zip(streams, fds, strict=False):
+        os.dup2(fd, stream)
+        os.close(fd)
+    if 0 not in streams:
+        os.close(0)
+        sys.stdin = None  # type: ignore[assignment]
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if number not in streams:
+            os.close(number)
+            setattr(sys, name, None)
+        elif (stream := getattr(sys, name)) is not None:
+            is_prompt = number == 2 or os.isatty(number) or request.get("line_buffered")  # noqa: PLR2004 - standard error
+            stream.reconfigure(line_buffering=bool(is_prompt))
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    time.tzset()
+    os.umask(request["umask"])
+    with contextlib.suppress(OSError):
+        os.chdir(request["directory"])
+    _take_limits(request)
+    signal.pthread_sigmask(signal.SIG_SETMASK, request["mask"])
+
+
+def _take_limits(request: dict[str, Any]) -> None:
+    """As far as this user may: what the parent of workers no longer has, it cannot give."""
+    for kind, limit in request["limits"].items():
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(kind, limit)
+    if request["affinity"] is not None:
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(0, request["affinity"])
+    if request["nice"] is not None:
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, 0, request["nice"])

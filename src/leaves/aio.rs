@@ -1,0 +1,97 @@
+//! Waiting for asyncio: on a thread of a runtime's, so that the loop goes on. An await that is cancelled ends its wait.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::OnceLock;
+
+use nix::fcntl::OFlag;
+use nix::unistd::pipe2;
+use pyo3::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::leaves::semlock::SemLock;
+use crate::signals;
+use crate::store::conn::Until;
+use crate::store::threads;
+
+/// Waits at a time, each on a thread of its own: one that had to wait for another to end could wait for ever.
+const WAITS: usize = 1 << 16;
+
+/// An awaitable of what `work` waits for; it is to give up when its descriptor becomes readable.
+pub fn awaitable<T, W>(py: Python<'_>, work: W) -> PyResult<Bound<'_, PyAny>>
+where
+    T: for<'py> IntoPyObject<'py> + Send + 'static,
+    W: FnOnce(BorrowedFd<'_>) -> Result<T> + Send + 'static,
+{
+    check_runtime()?;
+    let (given_up, awaited) = pipe2(OFlag::O_CLOEXEC).map_err(Error::from)?;
+    pyo3_async_runtimes::tokio::future_into_py(py, async move {
+        // Goes with the future, and so tells the thread.
+        let _awaited = awaited;
+        let done = tokio::task::spawn_blocking(move || work(given_up.as_fd())).await;
+        let done = done.map_err(|e| Error::State(format!("a wait failed: {e}")))?;
+        Ok(done?)
+    })
+}
+
+/// The runtime's threads do not cross the program's own `fork()`.
+fn check_runtime() -> Result<()> {
+    static OWNER: OnceLock<u32> = OnceLock::new();
+    let owner = OWNER.get_or_init(|| {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder
+            .worker_threads(1)
+            .max_blocking_threads(WAITS)
+            .thread_stack_size(512 << 10)
+            .on_thread_start(threads::block_signals);
+        pyo3_async_runtimes::tokio::init(builder);
+        // The threads that wait are started by the runtime's own, and block what that blocks.
+        threads::with_signals_blocked(pyo3_async_runtimes::tokio::get_runtime);
+        std::process::id()
+    });
+    if *owner == std::process::id() {
+        return Ok(());
+    }
+    Err(Error::State(
+        "waits for asyncio do not work in a child of os.fork() whose parent has used them; start a process instead".into(),
+    ))
+}
+
+/// How a wait ends that belongs to an await.
+pub fn until(given_up: BorrowedFd<'_>) -> Until<'_> {
+    Until {
+        wake: Some(given_up),
+        deaf: true,
+        ..Until::default()
+    }
+}
+
+/// A lock on its way to the task that awaits it. If that no longer does, it is given back.
+#[pyclass(module = "serverless_mp._core")]
+pub struct Acquired {
+    lock: Option<Py<SemLock>>,
+}
+
+impl Acquired {
+    pub const fn new(lock: Py<SemLock>) -> Self {
+        Self { lock: Some(lock) }
+    }
+}
+
+#[pymethods]
+impl Acquired {
+    /// The task has it.
+    fn keep(&mut self) {
+        if let Some(lock) = self.lock.take() {
+            lock.get().adopt();
+        }
+    }
+}
+
+impl Drop for Acquired {
+    fn drop(&mut self) {
+        if let Some(lock) = self.lock.take() {
+            // A session that has ended has no locks.
+            let _ = signals::without_gil(|| lock.get().give_back());
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The sending side of a channel: its items, and the room for them.
+//!
+//! A pipe has a bound. Who waits for the store's answer waits for room as well; who posts asks for room now and then.
+
+use std::sync::atomic::Ordering;
+
+use super::Channel;
+use crate::error::{Error, Result};
+use crate::objects::item;
+use crate::objects::wait::{self, Waited};
+use crate::session::process::Args;
+use crate::store::conn::Until;
+use crate::store::scripts;
+
+/// Who sends without waiting asks for room after so many bytes: by so much it may exceed a pipe's bound.
+const UNASKED: usize = 1 << 20;
+
+impl Channel {
+    /// Sends messages, in order; if it waits for the store's answer, it waits for room as well.
+    pub fn send(&self, payloads: &[&[u8]], task: bool, result: bool, wait: bool) -> Result<()> {
+        self.check_open()?;
+        let (p, to) = (self.now()?, 1 - self.end);
+        let items = payloads
+            .iter()
+            .map(|payload| item::encode(p, &self.id, Self::kind(to), task, payload))
+            .collect::<Result<Vec<_>>>()?;
+        let weight: usize = payloads.iter().map(|payload| item::weight(payload)).sum();
+        if result {
+            self.drop_blob()?;
+        }
+        let head = [
+            to.to_string(),
+            u8::from(result).to_string(),
+            u8::from(wait).to_string(),
+            weight.to_string(),
+        ];
+        let mut args: Vec<&[u8]> = head.iter().map(String::as_bytes).collect();
+        args.extend(items.iter().map(|item| item.bytes.as_slice()));
+        let mut blobs = items
+            .iter()
+            .filter_map(|item| item.blob.as_deref())
+            .peekable();
+        if !wait {
+            self.unasked.fetch_add(weight, Ordering::AcqRel);
+            if blobs.peek().is_none() {
+                return p.post(&scripts::SEND, &self.id, &Args(&args));
+            }
+        }
+        let sent = self.ask_to_send(&args);
+        if sent.is_err() {
+            // Nobody will ever take what lies apart.
+            for blob in blobs {
+                p.post(&scripts::DROP, blob, &Args(&[]))?;
+            }
+        }
+        match sent {
+            Err(Error::Broken) if !wait => Ok(()),
+            sent => sent,
+        }
+    }
+
+    /// Sends; again whenever there may be room.
+    fn ask_to_send(&self, args: &[&[u8]]) -> Result<()> {
+        loop {
+            let reply = self.now()?.ask(&scripts::SEND, &self.id, &Args(args))?;
+            let Some(waiter) = reply.strip_prefix("wait ") else {
+                return if reply == "broken" {
+                    Err(Error::Broken)
+                } else {
+                    Ok(())
+                };
+            };
+            // A question weighs less than the messages.
+            let mut waiter = Some(waiter.to_owned());
+            while let Some(w) = waiter {
+                self.wait_in_line(&w)?;
+                waiter = self.look_for_room()?;
+            }
+        }
+    }
+
+    /// For who sends without waiting: waits now and then, until there is room for more.
+    pub fn room(&self) -> Result<()> {
+        if self.unasked.load(Ordering::Acquire) < UNASKED {
+            return Ok(());
+        }
+        self.unasked.store(0, Ordering::Release);
+        while let Some(waiter) = self.look_for_room()? {
+            self.wait_in_line(&waiter)?;
+        }
+        Ok(())
+    }
+
+    /// None where there is room; else the waiter that now stands in line for it.
+    fn look_for_room(&self) -> Result<Option<String>> {
+        let to = (1 - self.end).to_string();
+        let reply = self
+            .now()?
+            .ask(&scripts::ROOM, &self.id, &Args(&[to.as_bytes()]))?;
+        Ok(reply.strip_prefix("wait ").map(str::to_owned))
+    }
+
+    fn wait_in_line(&self, waiter: &str) -> Result<()> {
+        match wait::token(
+            self.now()?,
+            &self.id,
+            waiter,
+            Until::default(),
+            &wait::FOR_NEWS,
+        )? {
+            Waited::Stopped(e) => Err(e),
+            Waited::Token(_) | Waited::Timeout => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! `_core.Condition`: the waiting side of `multiprocessing.Condition`, under the tag of its lock.
+
+use pyo3::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::leaves::semlock::SemLock;
+use crate::objects::handle::Held;
+use crate::objects::wait::{self, Waited};
+use crate::session::process::Args;
+use crate::store::cluster::text;
+use crate::store::conn::Until;
+use crate::store::scripts;
+
+#[pyclass(frozen, module = "serverless_mp._core")]
+pub struct Condition {
+    held: Held,
+}
+
+impl Condition {
+    fn wait_for_token(&self, lock: &SemLock, timeout: Option<f64>) -> Result<bool> {
+        let p = self.held.now()?;
+        let deadline = wait::sem_deadline(timeout)?;
+        let map = p.memory.publish(p)?;
+        let count = lock.set_aside();
+        let maximum = lock.maxvalue.to_string();
+        let keys = vec![p.key(&self.held.id), p.key(&lock.held.id)];
+        let reply = text(&p.call_with(
+            &scripts::COND_WAIT,
+            keys,
+            &Args(&[maximum.as_bytes(), map.as_bytes()]),
+        )?);
+        let Some(waiter) = reply.strip_prefix("wait ") else {
+            return Err(Error::Value(
+                "semaphore or lock released too many times".into(),
+            ));
+        };
+        let ended = wait::token(
+            p,
+            &self.held.id,
+            waiter,
+            wait::by(deadline),
+            &wait::FOR_NOTIFICATION,
+        )?;
+        // Whatever ended the wait, its caller holds the lock again.
+        let mut raised = None;
+        while let Err(e) = lock.take(true, Until::default()) {
+            if !matches!(e, Error::Raised(_)) {
+                return Err(e);
+            }
+            raised = Some(e);
+        }
+        lock.take_up(count);
+        match ended {
+            Waited::Stopped(e) => Err(e),
+            Waited::Token(_) => raised.map_or(Ok(true), Err),
+            Waited::Timeout => raised.map_or(Ok(false), Err),
+        }
+    }
+
+    fn wake(&self, n: usize) -> Result<()> {
+        self.held
+            .now()?
+            .ask(
+                &scripts::NOTIFY,
+                &self.held.id,
+                &Args(&[n.to_string().as_bytes()]),
+            )
+            .map(|_| ())
+    }
+}
+
+#[pymethods]
+impl Condition {
+    #[new]
+    #[pyo3(signature = (lock, *, id=None))]
+    fn new(py: Python<'_>, lock: &SemLock, id: Option<String>) -> PyResult<Self> {
+        let held = py.detach(|| Held::new(id, Some(&lock.held.id), &[]))?;
+        Ok(Self { held })
+    }
+
+    #[getter]
+    fn id(&self) -> &str {
+        &self.held.id
+    }
+
+    #[pyo3(signature = (lock, timeout=None))]
+    fn wait(&self, py: Python<'_>, lock: &SemLock, timeout: Option<f64>) -> PyResult<bool> {
+        Ok(py.detach(|| self.wait_for_token(lock, timeout))?)
+    }
+
+    fn notify(&self, py: Python<'_>, n: usize) -> PyResult<()> {
+        Ok(py.detach(|| self.wake(n))?)
+    }
+
+    /// How many wait.
+    fn waiting(&self, py: Python<'_>) -> PyResult<usize> {
+        let p = self.held.now()?;
+        let reply =
+            py.detach(|| p.plain(format!("{}:w", p.key(&self.held.id)), &Args(&[b"LLEN"])))?;
+        Ok(text(&reply).parse().unwrap_or(0))
+    }
+}

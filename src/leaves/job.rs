@@ -1,0 +1,295 @@
+//! `_core.Job`: one process, from its record in the store to its exit code.
+
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::fcntl::OFlag;
+use nix::poll::PollFlags;
+use nix::unistd::pipe2;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use redis::Value;
+
+use crate::error::{Error, Result};
+use crate::launcher::{Launched, Launcher};
+use crate::leaves::aio;
+use crate::leaves::function::Lambda;
+use crate::objects::item;
+use crate::objects::wait;
+use crate::session::jobs;
+use crate::session::process::{self, Args, Process};
+use crate::store::cluster::text;
+use crate::store::conn::{Ended, Until, ready};
+use crate::store::keys;
+use crate::store::scripts;
+
+/// What seals of records and events vouch for.
+const RECORD: &str = "record";
+
+/// Which launcher, as Python names it.
+#[derive(FromPyObject)]
+enum Choice<'py> {
+    Local(String),
+    Lambda(Bound<'py, Lambda>),
+}
+
+#[pyclass(frozen, module = "serverless_mp._core")]
+pub struct Job {
+    process: &'static Process,
+    state: Arc<jobs::Job>,
+    sentinel: OwnedFd,
+    launcher: &'static str,
+    /// Whether the map of its end was applied here.
+    joined: AtomicBool,
+}
+
+impl Job {
+    /// What the end of the process released becomes visible with the first look at its exit code.
+    fn code(&self) -> Result<Option<i32>> {
+        let Some((code, map)) = self.state.exit() else {
+            return Ok(None);
+        };
+        if !self.joined.swap(true, Ordering::AcqRel) && self.process.is_current() {
+            self.process.memory.acquire(self.process, &map)?;
+        }
+        Ok(Some(code))
+    }
+
+    /// Until it has ended, or the time is over.
+    fn until_ended(&self, until: &Until<'_>) -> Result<()> {
+        // SAFETY: the descriptor is owned by this object.
+        let fd = unsafe { BorrowedFd::borrow_raw(self.sentinel.as_raw_fd()) };
+        match ready(fd, PollFlags::POLLIN, until) {
+            Err(Ended::Failed(e)) => Err(e),
+            _ => Ok(()),
+        }
+    }
+
+    fn send_signal(&self, number: i32) -> Result<()> {
+        let p = self.process;
+        if self.state.has_ended() {
+            return Ok(());
+        }
+        let job = keys::job(&self.state.number);
+        if [nix::libc::SIGKILL, nix::libc::SIGTERM, nix::libc::SIGINT].contains(&number) {
+            // Where no worker has it yet, none will.
+            let reply = p.call(&scripts::CLAIM, &job, &Args(&[b"cancelled:"]))?;
+            if text(&reply) != "taken" {
+                return self.state.complete(p, -number, "");
+            }
+        }
+        let claim = text(&p.plain(p.key(&job), &Args(&[b"HGET", b"claim"]))?);
+        match claim.split_once(':') {
+            Some((_, keeper)) if !keeper.is_empty() => {
+                let command = format!("s {} {number}", self.state.number);
+                tell(p, keeper, command.as_bytes(), true)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn write_record(p: &Process, number: &str, child: &str, payload: &[u8]) -> Result<()> {
+    let job = keys::job(number);
+    p.create(&keys::process(child), 0, &[b"n0", b"1", b"n1", b"1"])?;
+    let record = item::encode(p, &job, RECORD, false, payload)?;
+    p.create(&job, 0, &[b"record", &record.bytes])?;
+    p.settle()
+}
+
+#[pymethods]
+impl Job {
+    /// Writes the record and launches a worker for it: of the warm parent at a path, or an invocation.
+    ///
+    /// `number` and `process` name the job and its worker's process in the session. `holds` are the ends of objects
+    /// that the record refers to: held here until the child has attached. `descriptors` go to a local worker.
+    #[staticmethod]
+    #[pyo3(signature = (number, process, record, event, launcher, *, holds, descriptors, attempts))]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "one call from one place, all by keyword or in the order of its text"
+    )]
+    fn start(
+        py: Python<'_>,
+        number: String,
+        process: String,
+        record: &[u8],
+        event: &[u8],
+        launcher: Choice<'_>,
+        holds: Vec<(String, u8)>,
+        descriptors: Vec<i32>,
+        attempts: u32,
+    ) -> PyResult<Self> {
+        let launcher = match launcher {
+            Choice::Local(path) => Launcher::Local { path },
+            Choice::Lambda(lambda) => Launcher::Lambda(lambda.get().fleet.clone()),
+        };
+        Ok(py.detach(|| {
+            let p = process::current()?;
+            p.jobs.begin(p)?;
+            for (object, end) in &holds {
+                p.hold(object, *end)?;
+            }
+            write_record(p, &number, &process, record)?;
+            // SAFETY: the caller keeps them open during the call.
+            let descriptors: Vec<BorrowedFd<'_>> = descriptors
+                .iter()
+                .map(|fd| unsafe { BorrowedFd::borrow_raw(*fd) })
+                .collect();
+            let (sentinel, write) = pipe2(OFlag::O_CLOEXEC)?;
+            let state = Arc::new(jobs::Job::new(
+                number,
+                process,
+                attempts,
+                launcher.is_remote(),
+                write,
+                holds,
+            ));
+            // Before it is launched, so that no event of it is missed.
+            p.jobs.enter(&state);
+            match launcher.launch(p, &state, event, &descriptors) {
+                Ok(Launched { pid, word }) => p.jobs.watch(&state, pid, word),
+                Err(e) => {
+                    p.jobs.give_up(p, &state);
+                    return Err(e);
+                }
+            }
+            Ok::<_, Error>(Self {
+                process: p,
+                state,
+                sentinel,
+                launcher: launcher.name(),
+                joined: AtomicBool::new(false),
+            })
+        })?)
+    }
+
+    #[getter]
+    fn pid(&self) -> i32 {
+        self.state.pid()
+    }
+
+    #[getter]
+    fn launcher(&self) -> &'static str {
+        self.launcher
+    }
+
+    /// Readable once the process has ended.
+    #[getter]
+    fn sentinel(&self) -> i32 {
+        self.sentinel.as_raw_fd()
+    }
+
+    fn has_ended(&self) -> bool {
+        self.state.has_ended()
+    }
+
+    fn exitcode(&self, py: Python<'_>) -> PyResult<Option<i32>> {
+        Ok(py.detach(|| self.code())?)
+    }
+
+    #[pyo3(signature = (timeout=None))]
+    fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<i32>> {
+        Ok(py.detach(|| {
+            self.until_ended(&wait::by(wait::deadline(timeout)?))?;
+            self.code()
+        })?)
+    }
+
+    /// For asyncio: an awaitable of its end.
+    fn ended(slf: Bound<'_, Self>) -> PyResult<Bound<'_, PyAny>> {
+        let (py, job) = (slf.py(), slf.unbind());
+        aio::awaitable(py, move |given_up| {
+            job.get().until_ended(&aio::until(given_up))
+        })
+    }
+
+    /// Ends a remote process, or has its keeper send it another signal.
+    fn signal(&self, py: Python<'_>, number: i32) -> PyResult<()> {
+        Ok(py.detach(|| match self.send_signal(number) {
+            // It has just ended, and was cleared away.
+            Err(Error::Lost(_)) => Ok(()),
+            result => result,
+        })?)
+    }
+
+    /// In the worker: takes the job's record, once. None: another worker has it.
+    #[staticmethod]
+    fn claim<'py>(
+        py: Python<'py>,
+        number: &str,
+        claimant: &str,
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let payload = py.detach(|| {
+            let p = process::current()?;
+            let job = keys::job(number);
+            let claimed = p.call(&scripts::CLAIM, &job, &Args(&[claimant.as_bytes()]));
+            match claimed.or_else(|e| match e {
+                // Ended before it began, and cleared away.
+                Error::Lost(_) => Ok(Value::BulkString(b"taken".to_vec())),
+                e => Err(e),
+            })? {
+                Value::BulkString(reply) if reply == b"taken" => Ok(None),
+                Value::BulkString(item) => {
+                    let record = item::decode(p, &job, RECORD, &item)?;
+                    p.memory.acquire(p, &record.map)?;
+                    if let Some(blob) = record.blob {
+                        p.post(&scripts::DROP, &blob, &Args(&[]))?;
+                    }
+                    Ok(Some(record.payload))
+                }
+                _ => Err(Error::Lost(format!("the record of job {number}"))),
+            }
+        })?;
+        Ok(payload.map(|p| PyBytes::new(py, &p)))
+    }
+
+    /// In the worker: it holds by itself what its record referred to.
+    #[staticmethod]
+    fn attached(py: Python<'_>, number: &str, parent: &str) -> PyResult<()> {
+        Ok(py.detach(|| {
+            tell(
+                process::current()?,
+                parent,
+                format!("a {number}").as_bytes(),
+                false,
+            )
+        })?)
+    }
+
+    /// In the worker: writes the exit record, after everything else that this process had to say.
+    #[staticmethod]
+    fn finish(
+        py: Python<'_>,
+        number: &str,
+        parent: &str,
+        code: i32,
+        attempts: u32,
+    ) -> PyResult<()> {
+        Ok(py.detach(|| {
+            let p = process::current()?;
+            let map = p.memory.publish(p)?;
+            p.unhold_all(code, attempts)?;
+            let record = format!("{code} {map}");
+            p.post(
+                &scripts::FINISH,
+                &keys::job(number),
+                &Args(&[record.as_bytes()]),
+            )?;
+            tell(p, parent, format!("x {number} {record}").as_bytes(), true)
+        })?)
+    }
+}
+
+/// An event for another process: its parent, or a keeper.
+pub fn tell(p: &Process, to: &str, event: &[u8], wait: bool) -> Result<()> {
+    let object = keys::process(to);
+    let item = item::encode(p, &object, "to 0", false, event)?;
+    p.post(
+        &scripts::SEND,
+        &object,
+        &Args(&[b"0", b"0", b"0", b"0", &item.bytes]),
+    )?;
+    if wait { p.settle() } else { Ok(()) }
+}

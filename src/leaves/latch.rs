@@ -1,0 +1,97 @@
+//! `_core.Gate`: a count whose waiters pass when it is zero.
+//!
+//! An `Event` is a gate at 0 (set) or 1 (clear); the unfinished tasks of a `JoinableQueue` are another.
+
+use pyo3::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::objects::handle::Held;
+use crate::objects::wait::{self, Waited};
+use crate::session::process::Args;
+use crate::store::scripts;
+
+#[pyclass(frozen, module = "serverless_mp._core")]
+pub struct Gate {
+    held: Held,
+}
+
+impl Gate {
+    fn change(&self, how: &str, amount: i64, wait: bool) -> Result<()> {
+        let p = self.held.now()?;
+        let map = p.memory.publish(p)?;
+        let amount = amount.to_string();
+        let args = Args(&[how.as_bytes(), amount.as_bytes(), map.as_bytes()]);
+        if !wait {
+            return p.post(&scripts::GATE_CHANGE, &self.held.id, &args);
+        }
+        match p.ask(&scripts::GATE_CHANGE, &self.held.id, &args)?.as_str() {
+            "under" => Err(Error::Value("the count would be less than zero".into())),
+            _ => Ok(()),
+        }
+    }
+
+    fn pass(&self, block: bool, timeout: Option<f64>) -> Result<bool> {
+        let p = self.held.now()?;
+        let deadline = wait::sem_deadline(timeout)?;
+        let reply = p.ask(
+            &scripts::GATE_WAIT,
+            &self.held.id,
+            &Args(&[if block { b"1" } else { b"0" }]),
+        )?;
+        let token = match reply.strip_prefix("wait ") {
+            Some(waiter) => {
+                match wait::token(
+                    p,
+                    &self.held.id,
+                    waiter,
+                    wait::by(deadline),
+                    &wait::FOR_NEWS,
+                )? {
+                    Waited::Token(token) => token,
+                    Waited::Timeout => return Ok(false),
+                    Waited::Stopped(e) => return Err(e),
+                }
+            }
+            None => reply,
+        };
+        match token.strip_prefix("ok") {
+            Some(map) => p.memory.acquire(p, map).map(|()| true),
+            None => Ok(false),
+        }
+    }
+}
+
+#[pymethods]
+impl Gate {
+    #[new]
+    #[pyo3(signature = (count, *, id=None))]
+    fn new(py: Python<'_>, count: i64, id: Option<String>) -> PyResult<Self> {
+        let held = py.detach(|| Held::new(id, None, &[b"z", count.to_string().as_bytes()]))?;
+        Ok(Self { held })
+    }
+
+    #[getter]
+    fn id(&self) -> &str {
+        &self.held.id
+    }
+
+    /// Sets the count.
+    fn put(&self, py: Python<'_>, count: i64) -> PyResult<()> {
+        Ok(py.detach(|| self.change("=", count, true))?)
+    }
+
+    /// Adds to the count; where it does not fall nothing is waited for.
+    fn add(&self, py: Python<'_>, amount: i64) -> PyResult<()> {
+        Ok(py.detach(|| self.change("+", amount, amount < 0))?)
+    }
+
+    fn is_zero(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(py.detach(|| self.pass(false, None))?)
+    }
+
+    #[pyo3(signature = (timeout=None))]
+    fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        let block = timeout.is_none_or(|t| t > 0.0);
+        Ok(py.detach(|| self.pass(block, timeout))?)
+    }
+}

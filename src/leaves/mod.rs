@@ -1,0 +1,12 @@
+//! What Python sees: each file from a class' Python signature down to its script.
+
+pub mod aio;
+pub mod barrier;
+pub mod channel;
+pub mod condition;
+pub mod function;
+pub mod job;
+pub mod latch;
+pub mod region;
+pub mod semlock;
+pub mod shm_name;

@@ -1,0 +1,252 @@
+//! `_core.SemLock`: locks and semaphores, as `_multiprocessing.SemLock`.
+//!
+//! The store keeps the value and the line of waiters, and hands a released unit to the longest waiter. How often
+//! this process has taken it, and which thread last did, is known here alone, as in `CPython`.
+
+use pyo3::prelude::*;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use crate::error::{Error, Result};
+use crate::leaves::aio::{self, Acquired};
+use crate::objects::handle::Held;
+use crate::objects::wait::{self, Waited};
+use crate::session::process::{Args, SEM_VALUE_MAX};
+use crate::store::conn::Until;
+use crate::store::scripts;
+
+pub const RECURSIVE_MUTEX: i32 = 0;
+
+#[pyclass(frozen, module = "serverless_mp._core")]
+pub struct SemLock {
+    pub held: Held,
+    kind: i32,
+    pub maxvalue: i64,
+    /// How often this process holds it.
+    count: AtomicI64,
+    owner: AtomicU64,
+}
+
+/// A name for this thread that no other thread of the process has at the same time.
+pub fn thread_ident() -> u64 {
+    thread_local!(static MARK: u8 = const { 0 });
+    MARK.with(|mark| std::ptr::from_ref(mark) as u64)
+}
+
+impl SemLock {
+    pub fn is_mine(&self) -> bool {
+        self.count.load(Ordering::Acquire) > 0
+            && self.owner.load(Ordering::Acquire) == thread_ident()
+    }
+
+    /// Takes one unit; false if the time is over first.
+    pub fn take(&self, block: bool, until: Until<'_>) -> Result<bool> {
+        let p = self.held.now()?;
+        let reply = p.ask(
+            &scripts::SEM_ACQUIRE,
+            &self.held.id,
+            &Args(&[if block { b"1" } else { b"0" }]),
+        )?;
+        let reply = match reply.split_once(' ') {
+            Some(("wait", waiter)) => {
+                match wait::token(p, &self.held.id, waiter, until, &wait::FOR_UNIT)? {
+                    Waited::Token(token) => token,
+                    Waited::Timeout => return Ok(false),
+                    Waited::Stopped(e) => return Err(e),
+                }
+            }
+            _ => reply,
+        };
+        let Some(map) = reply.strip_prefix("ok") else {
+            return Ok(false);
+        };
+        if let Err(e) = p.memory.acquire(p, map) {
+            // Its caller does not have it.
+            self.give(false)?;
+            return Err(e);
+        }
+        self.owner.store(thread_ident(), Ordering::Release);
+        self.count.fetch_add(1, Ordering::AcqRel);
+        Ok(true)
+    }
+
+    /// One unit back. Without waiting where this process holds one: the count cannot then exceed the maximum.
+    fn give(&self, held: bool) -> Result<()> {
+        let p = self.held.now()?;
+        let map = p.memory.publish(p)?;
+        let maximum = self.maxvalue.to_string();
+        let args = Args(&[maximum.as_bytes(), map.as_bytes()]);
+        if held {
+            return p.post(&scripts::SEM_RELEASE, &self.held.id, &args);
+        }
+        if p.ask(&scripts::SEM_RELEASE, &self.held.id, &args)? == "over" {
+            return Err(Error::Value(
+                "semaphore or lock released too many times".into(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// For a condition's wait: how often this thread holds it, which is then no longer so.
+    pub fn set_aside(&self) -> i64 {
+        self.count.swap(0, Ordering::AcqRel)
+    }
+
+    pub fn take_up(&self, count: i64) {
+        self.owner.store(thread_ident(), Ordering::Release);
+        self.count.store(count, Ordering::Release);
+    }
+
+    /// It was taken on another thread for this one.
+    pub fn adopt(&self) {
+        self.owner.store(thread_ident(), Ordering::Release);
+    }
+
+    /// It was taken, and nobody wants it any more.
+    pub fn give_back(&self) -> Result<()> {
+        self.release_one()
+    }
+
+    fn value(&self) -> Result<i64> {
+        let p = self.held.now()?;
+        let value = p.plain(p.key(&self.held.id), &Args(&[b"HGET", b"v"]))?;
+        crate::store::cluster::text(&value)
+            .parse()
+            .map_err(|_| Error::Lost(format!("semaphore {}", self.held.id)))
+    }
+
+    fn release_one(&self) -> Result<()> {
+        if self.kind == RECURSIVE_MUTEX {
+            if !self.is_mine() {
+                return Err(Error::NotOwner(
+                    "attempt to release recursive lock not owned by thread".into(),
+                ));
+            }
+            if self.count.load(Ordering::Acquire) > 1 {
+                self.count.fetch_sub(1, Ordering::AcqRel);
+                return Ok(());
+            }
+        }
+        // Counted down first: another thread of this process may take it the moment it is given back.
+        let held = self.count.fetch_sub(1, Ordering::AcqRel) > 0;
+        let result = self.give(held);
+        if result.is_err() {
+            self.count.fetch_add(1, Ordering::AcqRel);
+        }
+        result
+    }
+}
+
+#[pymethods]
+impl SemLock {
+    #[classattr]
+    const SEM_VALUE_MAX: i64 = SEM_VALUE_MAX;
+
+    #[new]
+    #[pyo3(signature = (kind, value, maxvalue, *, id=None, beside=None))]
+    fn new(
+        py: Python<'_>,
+        kind: i32,
+        value: i64,
+        maxvalue: i64,
+        id: Option<String>,
+        beside: Option<String>,
+    ) -> PyResult<Self> {
+        if value < 0 || value > maxvalue || maxvalue > SEM_VALUE_MAX {
+            return Err(Error::Invalid(format!(
+                "semaphore value {value} is not within 0..{maxvalue}"
+            ))
+            .into());
+        }
+        let held =
+            py.detach(|| Held::new(id, beside.as_deref(), &[b"v", value.to_string().as_bytes()]))?;
+        Ok(Self {
+            held,
+            kind,
+            maxvalue,
+            count: AtomicI64::new(0),
+            owner: AtomicU64::new(0),
+        })
+    }
+
+    #[getter]
+    fn id(&self) -> &str {
+        &self.held.id
+    }
+
+    #[getter]
+    fn name(&self) -> String {
+        format!("/{}", self.held.id)
+    }
+
+    #[getter]
+    const fn handle(&self) -> i32 {
+        0
+    }
+
+    #[getter]
+    const fn kind(&self) -> i32 {
+        self.kind
+    }
+
+    #[getter]
+    const fn maxvalue(&self) -> i64 {
+        self.maxvalue
+    }
+
+    #[pyo3(signature = (block=true, timeout=None))]
+    fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
+        if self.kind == RECURSIVE_MUTEX && self.is_mine() {
+            self.count.fetch_add(1, Ordering::AcqRel);
+            return Ok(true);
+        }
+        let wait = block && timeout.is_none_or(|t| t > 0.0);
+        Ok(py.detach(|| self.take(wait, wait::by(wait::sem_deadline(timeout)?)))?)
+    }
+
+    /// For asyncio: an awaitable of an `Acquired`, once it is taken.
+    fn acquire_soon(slf: Bound<'_, Self>) -> PyResult<Bound<'_, PyAny>> {
+        let (py, lock) = (slf.py(), slf.unbind());
+        aio::awaitable(py, move |given_up| {
+            lock.get().take(true, aio::until(given_up))?;
+            Ok(Acquired::new(lock))
+        })
+    }
+
+    fn release(&self, py: Python<'_>) -> PyResult<()> {
+        Ok(py.detach(|| self.release_one())?)
+    }
+
+    /// One unit back that another process may have taken; nothing is waited for.
+    fn post(&self, py: Python<'_>) -> PyResult<()> {
+        Ok(py.detach(|| self.give(true))?)
+    }
+
+    fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
+        self.acquire(py, true, None)
+    }
+
+    #[pyo3(signature = (*_args))]
+    fn __exit__(&self, py: Python<'_>, _args: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.release(py)
+    }
+
+    fn _count(&self) -> i64 {
+        self.count.load(Ordering::Acquire)
+    }
+
+    fn _is_mine(&self) -> bool {
+        self.is_mine()
+    }
+
+    fn _get_value(&self, py: Python<'_>) -> PyResult<i64> {
+        Ok(py.detach(|| self.value())?)
+    }
+
+    fn _is_zero(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(py.detach(|| self.value())? == 0)
+    }
+
+    fn _after_fork(&self) {
+        self.count.store(0, Ordering::Release);
+    }
+}

@@ -1,0 +1,66 @@
+//! One handle on one end of an object: while any process has one, the object exists.
+
+use crate::error::{Error, Result};
+use crate::session::process::{self, Process};
+use crate::signals;
+
+pub struct Held {
+    /// Where the handle was made: what it holds there it gives back there.
+    pub process: &'static Process,
+    pub id: String,
+    end: u8,
+}
+
+/// The state to use for an object that was made in `origin`: after the program's own `fork()` that of the child.
+pub fn now(origin: &'static Process) -> Result<&'static Process> {
+    let process = process::current()?;
+    if process.session.id != origin.session.id {
+        return Err(Error::State(
+            "this object is of a session that has ended".into(),
+        ));
+    }
+    Ok(process)
+}
+
+impl Held {
+    /// A new object of one end, or one more handle on a known one.
+    pub fn new(id: Option<String>, beside: Option<&str>, fields: &[&[u8]]) -> Result<Self> {
+        let Some(id) = id else {
+            let process = process::current()?;
+            let id = process.new_object(beside);
+            process.create(&id, 1, fields)?;
+            return Ok(Self {
+                process,
+                id,
+                end: 0,
+            });
+        };
+        Self::hold(id, 0)
+    }
+
+    /// A handle on an end of a known object.
+    pub fn hold(id: String, end: u8) -> Result<Self> {
+        let process = process::current()?;
+        process.hold(&id, end)?;
+        Ok(Self { process, id, end })
+    }
+
+    pub fn now(&self) -> Result<&'static Process> {
+        now(self.process)
+    }
+
+    /// For an end that its creation has made this process hold already.
+    pub const fn created(process: &'static Process, id: String, end: u8) -> Self {
+        Self { process, id, end }
+    }
+}
+
+impl Drop for Held {
+    /// In a child of the program's own `fork()` it is still the parent's handle.
+    fn drop(&mut self) {
+        if self.process.is_current() {
+            // The store may be gone already; then there is nothing to give back.
+            let _ = signals::without_gil(|| self.process.unhold(&self.id, self.end));
+        }
+    }
+}

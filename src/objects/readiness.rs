@@ -1,0 +1,234 @@
+//! A file descriptor that tells when a channel has something to take.
+//!
+//! It is the read end of a pipe, with a byte in it while there is. A thread peeks at the channel, with a blocking
+//! command that takes nothing, whenever it is not known that there is something.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::{Arc, Condvar, Mutex, Weak};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::{pipe, read, write};
+use redis::Value;
+
+use crate::error::Result;
+use crate::leaves::channel;
+use crate::session::process::{Args, Process};
+use crate::store::conn::Until;
+use crate::store::keys;
+use crate::store::link::Outcome;
+use crate::store::threads;
+
+pub struct Bell {
+    process: &'static Process,
+    shared: Arc<Shared>,
+    stop_write: OwnedFd,
+}
+
+/// The bells of a process.
+#[derive(Default)]
+pub struct Bells(Mutex<Vec<Weak<Shared>>>);
+
+struct Shared {
+    id: String,
+    end: u8,
+    read: OwnedFd,
+    write: OwnedFd,
+    stop: OwnedFd,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    rung: bool,
+    /// How often it was rung: who has seen an empty channel does not silence a bell that was rung meanwhile.
+    rings: u64,
+    /// Whether the thread should peek.
+    armed: bool,
+    /// How often it was armed: what was seen before the last time says nothing any more.
+    epoch: u64,
+    closed: bool,
+}
+
+impl Bells {
+    /// Rings those whose channels have something by now, without waiting for their threads: the end of a process is not
+    /// to be seen before what it has sent.
+    pub fn catch_up(&self, p: &Process) {
+        let bells: Vec<_> = {
+            let mut known = self.0.lock().expect("no panic under this lock");
+            known.retain(|bell| bell.strong_count() > 0);
+            known.iter().filter_map(Weak::upgrade).collect()
+        };
+        for bell in bells {
+            while let Some(epoch) = bell.armed()
+                // Who cannot ask leaves it to the bell's own thread.
+                && let Ok((n, eof)) = channel::length(p, &bell.id, bell.end)
+                && (n > 0 || eof)
+                && !bell.ring_if(epoch)
+            {}
+        }
+    }
+}
+
+impl Bell {
+    pub fn new(p: &'static Process, id: String, end: u8) -> Result<Self> {
+        let (read, write) = pipe()?;
+        fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        let (stop, stop_write) = pipe()?;
+        let shared = Arc::new(Shared {
+            id,
+            end,
+            read,
+            write,
+            stop,
+            // From its first moment: nothing goes unnoticed.
+            state: Mutex::new(State {
+                armed: true,
+                ..State::default()
+            }),
+            changed: Condvar::new(),
+        });
+        let mut bells = p.bells.0.lock().expect("no panic under this lock");
+        bells.retain(|bell| bell.strong_count() > 0);
+        bells.push(Arc::downgrade(&shared));
+        drop(bells);
+        let theirs = shared.clone();
+        threads::spawn("serverless_mp-bell", 256 << 10, move || theirs.watch(p))?;
+        Ok(Self {
+            process: p,
+            shared,
+            stop_write,
+        })
+    }
+
+    pub fn fd(&self) -> i32 {
+        self.shared.read.as_raw_fd()
+    }
+
+    /// Not in a child of the program's own `fork()`: there its pipe and its thread are the parent's.
+    pub fn is_current(&self) -> bool {
+        self.process.is_current()
+    }
+
+    /// Something was taken: whether there is more is for the thread to see.
+    pub fn taken(&self) {
+        if self.is_current() {
+            let mut state = self.shared.state.lock().expect("no panic under this lock");
+            self.shared.hush(&mut state);
+        }
+    }
+
+    /// How often it was rung: to be asked before the channel is looked at.
+    pub fn rings(&self) -> u64 {
+        if !self.is_current() {
+            return 0;
+        }
+        let state = self.shared.state.lock().expect("no panic under this lock");
+        state.rings
+    }
+
+    /// What was seen of the channel since it had been rung so often.
+    pub fn seen(&self, ready: bool, rings: u64) {
+        if !self.is_current() {
+            return;
+        }
+        let mut state = self.shared.state.lock().expect("no panic under this lock");
+        if ready {
+            self.shared.ring(&mut state);
+        } else if state.rings == rings {
+            self.shared.hush(&mut state);
+        }
+    }
+}
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        if !self.is_current() {
+            return;
+        }
+        self.shared
+            .state
+            .lock()
+            .expect("no panic under this lock")
+            .closed = true;
+        self.shared.changed.notify_all();
+        let _ = write(&self.stop_write, b"x");
+    }
+}
+
+impl Shared {
+    fn ring(&self, state: &mut State) {
+        state.armed = false;
+        state.rings += 1;
+        if !state.rung && write(&self.write, b"x").is_ok() {
+            state.rung = true;
+        }
+    }
+
+    fn hush(&self, state: &mut State) {
+        if state.rung {
+            let _ = read(&self.read, &mut [0; 8]);
+            state.rung = false;
+        }
+        state.armed = true;
+        state.epoch += 1;
+        self.changed.notify_all();
+    }
+
+    /// Since when it is armed; None if it is not.
+    fn armed(&self) -> Option<u64> {
+        let state = self.state.lock().expect("no panic under this lock");
+        (state.armed && !state.closed).then_some(state.epoch)
+    }
+
+    /// There was something to take. False if it may have been taken since.
+    fn ring_if(&self, epoch: u64) -> bool {
+        let mut state = self.state.lock().expect("no panic under this lock");
+        let is_still = state.armed && state.epoch == epoch;
+        if is_still {
+            self.ring(&mut state);
+        }
+        is_still
+    }
+
+    fn watch(&self, p: &Process) {
+        let key = keys::items(&p.key(&self.id), self.end);
+        loop {
+            let epoch = {
+                let mut state = self.state.lock().expect("no panic under this lock");
+                while !state.armed && !state.closed {
+                    state = self.changed.wait(state).expect("no panic under this lock");
+                }
+                if state.closed {
+                    return;
+                }
+                state.epoch
+            };
+            let until = Until {
+                wake: Some(self.stop.as_fd()),
+                ..Until::default()
+            };
+            let outcome = p.block(
+                vec![key.clone(), key.clone()],
+                &Args(&[b"BLMOVE", b"LEFT", b"LEFT", b"0"]),
+                until,
+            );
+            match outcome {
+                Ok(Outcome::Again | Outcome::Reply(Value::Nil)) => {}
+                Ok(Outcome::Reply(_)) => {
+                    self.ring_if(epoch);
+                }
+                // Closed, or the store does not answer: then a reader must not sleep. It may answer again.
+                Ok(Outcome::Stopped(..)) | Err(_) => {
+                    let mut state = self.state.lock().expect("no panic under this lock");
+                    if !state.closed {
+                        self.ring(&mut state);
+                    }
+                    if p.healthy().is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The store as a whole: which node serves a key, and what was sent to it.
+
+use std::sync::RwLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use redis::{Value, cmd};
+
+use crate::error::{Error, Result};
+use crate::store::conn::{Conn, Until};
+use crate::store::endpoint::{Endpoint, Place};
+use crate::store::keys;
+
+/// What this process has done to the store; plain numbers for tests, benchmarks and the summary of a run.
+#[derive(Default)]
+pub struct Counters {
+    pub commands: AtomicU64,
+    /// Times that a thread waited for a reply: the unit of cost when the store is another host.
+    pub round_trips: AtomicU64,
+    pub bytes: AtomicU64,
+}
+
+struct Range {
+    last: u16,
+    place: Place,
+}
+
+pub struct Store {
+    pub endpoint: Endpoint,
+    /// Of this session alone: it is never started again.
+    is_private: bool,
+    pub counters: Counters,
+    /// Slot ranges of a cluster in order; empty for a single node.
+    ranges: RwLock<Vec<Range>>,
+}
+
+impl Store {
+    pub fn new(endpoint: Endpoint, is_private: bool) -> Self {
+        Self {
+            endpoint,
+            is_private,
+            counters: Counters::default(),
+            ranges: RwLock::default(),
+        }
+    }
+
+    /// Whether there is no store any more, and never will be: a private one's socket goes with it.
+    pub fn is_gone(&self) -> bool {
+        self.is_private && matches!(&self.endpoint.first[0], Place::Unix(path) if !path.exists())
+    }
+
+    /// The node that serves a key.
+    pub fn route(&self, key: &str) -> Place {
+        if !self.endpoint.cluster {
+            return self.endpoint.first[0].clone();
+        }
+        if self
+            .ranges
+            .read()
+            .expect("no panic under this lock")
+            .is_empty()
+        {
+            // In a child of the program's own `fork()`. Where no node answers, the command's own tries will say so.
+            let _ = self.refresh();
+        }
+        let slot = keys::slot(key);
+        let ranges = self.ranges.read().expect("no panic under this lock");
+        let i = ranges.partition_point(|r| r.last < slot);
+        ranges
+            .get(i)
+            .map_or_else(|| self.endpoint.first[0].clone(), |r| r.place.clone())
+    }
+
+    /// One place of each node.
+    pub fn nodes(&self) -> Vec<Place> {
+        if !self.endpoint.cluster {
+            return vec![self.endpoint.first[0].clone()];
+        }
+        let mut out: Vec<Place> = Vec::new();
+        for range in self.ranges.read().expect("no panic under this lock").iter() {
+            if !out.iter().any(|p| p.to_string() == range.place.to_string()) {
+                out.push(range.place.clone());
+            }
+        }
+        out
+    }
+
+    /// Reads the cluster's slots anew, from whichever node answers.
+    pub fn refresh(&self) -> Result<()> {
+        if !self.endpoint.cluster {
+            return Ok(());
+        }
+        let mut last = Error::Unreachable("no node of the cluster answers".into());
+        for place in self.nodes().iter().chain(&self.endpoint.first) {
+            match self.slots(place) {
+                Ok(ranges) => {
+                    *self.ranges.write().expect("no panic under this lock") = ranges;
+                    return Ok(());
+                }
+                Err(e) => last = e,
+            }
+        }
+        Err(last)
+    }
+
+    fn slots(&self, place: &Place) -> Result<Vec<Range>> {
+        let mut conn = Conn::open(&self.endpoint, place)?;
+        conn.send(&cmd("CLUSTER").arg("SLOTS").get_packed_command())?;
+        let until = Until {
+            deadline: Some(std::time::Instant::now() + crate::store::endpoint::CONNECT),
+            ..Until::default()
+        };
+        let Ok(Value::Array(rows)) = conn.read(until) else {
+            return Err(Error::Store(format!(
+                "the store at {place} is no cluster: use redis:// for a single node"
+            )));
+        };
+        let mut ranges = Vec::new();
+        for row in rows {
+            let Value::Array(row) = row else { continue };
+            let [Value::Int(_), Value::Int(last), Value::Array(master), ..] = row.as_slice() else {
+                continue;
+            };
+            let [host, Value::Int(port), ..] = master.as_slice() else {
+                continue;
+            };
+            let mut host = text(host);
+            if host.is_empty() {
+                // "the host you asked"
+                if let Place::Tcp { host: asked, .. } = place {
+                    host.clone_from(asked);
+                }
+            }
+            let port = u16::try_from(*port).unwrap_or(6379);
+            ranges.push(Range {
+                last: u16::try_from(*last).unwrap_or(16383),
+                place: self.endpoint.node(&host, port),
+            });
+        }
+        if ranges.is_empty() {
+            return Err(Error::Unreachable(format!(
+                "the cluster at {place} has no slots assigned yet"
+            )));
+        }
+        ranges.sort_by_key(|r| r.last);
+        Ok(ranges)
+    }
+
+    pub fn count(&self, counter: impl Fn(&Counters) -> &AtomicU64, n: usize) {
+        counter(&self.counters).fetch_add(n as u64, Ordering::Relaxed);
+    }
+}
+
+/// A reply as text; empty for anything that is none.
+pub fn text(value: &Value) -> String {
+    match value {
+        Value::BulkString(b) => String::from_utf8_lossy(b).into_owned(),
+        Value::SimpleString(s) => s.clone(),
+        Value::Okay => "ok".into(),
+        Value::Int(n) => n.to_string(),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,13 @@
+//! The store: connections, commands, keys and scripts.
+
+pub mod client;
+pub mod cluster;
+pub mod conn;
+pub mod endpoint;
+pub mod keys;
+pub mod link;
+pub mod posted;
+pub mod retry;
+pub mod scripts;
+pub mod seal;
+pub mod threads;

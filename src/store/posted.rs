@@ -1,0 +1,91 @@
+//! How far one thread's posted commands have come, as its other threads see it.
+//!
+//! There is no order between two connections: before a thread sends anything, all that other threads have sent without
+//! waiting must have been answered. Each thread's commands have a count, so that one that goes on to post holds nobody up.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard};
+
+use crate::error::Result;
+use crate::store::conn::TICK;
+
+#[derive(Default)]
+pub struct Posted {
+    sent: AtomicU64,
+    /// Those whose replies were read.
+    read: AtomicU64,
+    /// Threads that wait for replies to be read.
+    waiting: AtomicUsize,
+    /// How often those that wait were told that something has changed.
+    told: Mutex<u64>,
+    changed: Condvar,
+}
+
+impl Posted {
+    pub fn add(&self) {
+        self.sent.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub fn were_read(&self, n: usize) {
+        self.read.fetch_add(n as u64, Ordering::AcqRel);
+    }
+
+    /// How many were posted by now.
+    pub fn count(&self) -> u64 {
+        self.sent.load(Ordering::Acquire)
+    }
+
+    /// How many have no reply yet.
+    pub fn unread(&self) -> usize {
+        let read = self.read.load(Ordering::Acquire);
+        usize::try_from(self.count().saturating_sub(read)).unwrap_or(usize::MAX)
+    }
+
+    pub fn is_unread(&self) -> bool {
+        self.unread() > 0
+    }
+
+    pub fn is_read_up_to(&self, count: u64) -> bool {
+        self.read.load(Ordering::Acquire) >= count
+    }
+
+    /// Whether another thread sleeps until replies are read.
+    pub fn is_awaited(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) > 0
+    }
+
+    /// Has those that sleep look: replies were read, or the connection is free.
+    pub fn tell(&self) {
+        if self.is_awaited() {
+            *self.told() += 1;
+            self.changed.notify_all();
+        }
+    }
+
+    /// Sleeps until so many were read, or until `look`, which is asked first and whenever something has changed, says so.
+    pub fn wait(&self, count: u64, mut look: impl FnMut() -> Result<bool>) -> Result<()> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let result = self.sleep(count, &mut look);
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        result
+    }
+
+    fn sleep(&self, count: u64, look: &mut impl FnMut() -> Result<bool>) -> Result<()> {
+        loop {
+            let before = *self.told();
+            if self.is_read_up_to(count) || look()? {
+                return Ok(());
+            }
+            let told = self.told();
+            // What has changed since the look is to be looked at.
+            let sleep = self
+                .changed
+                .wait_timeout_while(told, TICK, |now| *now == before);
+            drop(sleep.expect("no panic under this lock"));
+        }
+    }
+
+    fn told(&self) -> MutexGuard<'_, u64> {
+        self.told.lock().expect("no panic under this lock")
+    }
+}
