@@ -63,7 +63,10 @@ _REGISTRIES = {
 }
 # Told by other means (`interpreter_state`), or the process' own.
 _NAMES_LEFT_OUT = {
-    "botocore": {"_xform_cache"},  # of names; where processes are launched on AWS, it is our launcher that fills it
+    "botocore": {
+        "_xform_cache",
+        "xform_name.<defaults>",
+    },  # of names; where processes are launched on AWS, it is our launcher that fills it
     "builtins": {"__build_class__"},
     "logging": {"root", "lastResort", "raiseExceptions", "Logger.manager", "Logger.root"},
     "os": {"environb"},

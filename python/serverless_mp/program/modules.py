@@ -15,6 +15,7 @@ import sys
 import sysconfig
 import types
 from functools import partial  # by its name: a program may put a mock in its place
+from importlib.machinery import ExtensionFileLoader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ _PACKAGE = str(Path(__file__).parent.parent)
 _OURS = (os.path.dirname(_PACKAGE),) if any(Path(_PACKAGE).parent.glob("serverless_mp-*.dist-info")) else ()
 _INSTALLATIONS = frozenset({"site-packages", "dist-packages"})
 _NOT_IMPORTED = ("__main__", "__mp_main__")
+# The loaders of modules in C; that of built-in ones is a class itself.
+_OF_C = (ExtensionFileLoader, type)
 
 
 def own_modules() -> dict[str, Any]:
@@ -107,6 +110,9 @@ def _is_own_object(thing: Any) -> bool:
 
 
 def _is_made_by_program(space: dict[str, Any]) -> bool:
+    above = sys.modules.get(str(space.get("__name__")).rpartition(".")[0])
+    if getattr(getattr(above, "__spec__", None), "loader", None).__class__ in _OF_C:  # as pyexpat makes pyexpat.errors
+        return False
     values = [value for name, value in space.items() if not (name.startswith("__") and name.endswith("__"))]
     kinds = [value for value in values if issubclass(type(value), type)]
     parts = [part for kind in kinds for part in vars(kind).values()]
