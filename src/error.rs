@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+#[cfg(feature = "python")]
 use pyo3::exceptions::{
     PyAssertionError, PyBrokenPipeError, PyConnectionError, PyEOFError, PyOSError, PyRuntimeError,
     PyValueError,
 };
+#[cfg(feature = "python")]
 use pyo3::prelude::*;
 
 #[derive(Debug)]
@@ -32,6 +34,8 @@ pub enum Error {
     Store(String),
     /// A stream failed; commands are repeated on a new one before this is seen by anyone.
     Io(std::io::Error),
+    /// What another process, or a script, has said is no sentence of the protocol.
+    Protocol(String),
     /// A payload whose seal does not open.
     Seal(String),
     /// A lock released by somebody who does not hold it.
@@ -39,10 +43,22 @@ pub enum Error {
     /// A call at the wrong time.
     State(String),
     /// A signal handler of the program raised this.
+    #[cfg(feature = "python")]
     Raised(PyErr),
 }
 
 pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// Whether a signal handler of the program raised it.
+    pub const fn is_raised(&self) -> bool {
+        #[cfg(feature = "python")]
+        let is_raised = matches!(self, Self::Raised(_));
+        #[cfg(not(feature = "python"))]
+        let is_raised = false;
+        is_raised
+    }
+}
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -53,6 +69,7 @@ impl fmt::Display for Error {
             | Self::Unreachable(text)
             | Self::Refused(text)
             | Self::Store(text)
+            | Self::Protocol(text)
             | Self::Seal(text)
             | Self::NotOwner(text)
             | Self::State(text) => f.write_str(text),
@@ -64,6 +81,7 @@ impl fmt::Display for Error {
             Self::Eof => f.write_str("the other end of the pipe is closed"),
             Self::Broken => f.write_str("nobody holds the other end of the pipe"),
             Self::Io(e) => write!(f, "connection to the store: {e}"),
+            #[cfg(feature = "python")]
             Self::Raised(e) => write!(f, "{e}"),
         }
     }
@@ -81,6 +99,7 @@ impl From<nix::errno::Errno> for Error {
     }
 }
 
+#[cfg(feature = "python")]
 impl From<Error> for PyErr {
     fn from(e: Error) -> Self {
         let text = e.to_string();
@@ -96,7 +115,7 @@ impl From<Error> for PyErr {
             }
             Error::Eof => PyEOFError::new_err(()),
             Error::Broken => PyBrokenPipeError::new_err((nix::libc::EPIPE, text)),
-            Error::Store(_) | Error::State(_) => PyRuntimeError::new_err(text),
+            Error::Store(_) | Error::Protocol(_) | Error::State(_) => PyRuntimeError::new_err(text),
             Error::Memory(_) => PyOSError::new_err((nix::libc::ENOMEM, text)),
             Error::Invalid(_) => PyOSError::new_err((nix::libc::EINVAL, text)),
             Error::Io(_) => PyOSError::new_err(text),
@@ -106,6 +125,7 @@ impl From<Error> for PyErr {
 }
 
 /// A refused payload may be an attack: it is noted even where the program catches the exception.
+#[cfg(feature = "python")]
 pub fn log(text: &str) {
     Python::attach(|py| {
         let logged = py

@@ -1,36 +1,64 @@
 //! The program's signals, and its interpreter's lock.
 
-use pyo3::Python;
+#[cfg(feature = "python")]
+pub use with_python::{check, with_gil, without_gil};
 
-use crate::error::{Error, Result};
+#[cfg(feature = "python")]
+mod with_python {
+    use pyo3::Python;
 
-/// Runs the handlers of signals that have arrived; what a handler raises ends the wait.
-/// Python runs them in the main thread only, so other threads do not ask.
-pub fn check() -> Result<()> {
-    if !is_main_thread() {
-        return Ok(());
+    use crate::error::{Error, Result};
+
+    /// Runs the handlers of signals that have arrived; what a handler raises ends the wait.
+    /// Python runs them in the main thread only, so other threads do not ask.
+    pub fn check() -> Result<()> {
+        if !is_main_thread() {
+            return Ok(());
+        }
+        #[allow(
+            clippy::redundant_closure_for_method_calls,
+            reason = "the method is not general enough in its lifetime"
+        )]
+        Python::try_attach(|py| py.check_signals())
+            .unwrap_or(Ok(()))
+            .map_err(Error::Raised)
     }
-    #[allow(
-        clippy::redundant_closure_for_method_calls,
-        reason = "the method is not general enough in its lifetime"
-    )]
-    Python::try_attach(|py| py.check_signals())
-        .unwrap_or(Ok(()))
-        .map_err(Error::Raised)
+
+    #[cfg(target_os = "linux")]
+    fn is_main_thread() -> bool {
+        nix::unistd::gettid() == nix::unistd::getpid()
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    const fn is_main_thread() -> bool {
+        true
+    }
+
+    /// Runs something while no code of Python does.
+    pub fn with_gil<T>(work: impl FnOnce() -> T) -> T {
+        Python::attach(|_| work())
+    }
+
+    /// Runs what waits for the store, from a place where Python may hold its lock: an object's end. Other threads, whose
+    /// replies it may wait for, need the lock to look at signals. None while the interpreter ends.
+    pub fn without_gil<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
+        Python::try_attach(|py| py.detach(work))
+    }
 }
 
-#[cfg(target_os = "linux")]
-fn is_main_thread() -> bool {
-    nix::unistd::gettid() == nix::unistd::getpid()
+/// Where there is no interpreter, there are no handlers.
+#[cfg(not(feature = "python"))]
+pub fn check() -> crate::error::Result<()> {
+    Ok(())
 }
 
-#[cfg(not(target_os = "linux"))]
-const fn is_main_thread() -> bool {
-    true
+/// Nor is there a lock.
+#[cfg(not(feature = "python"))]
+pub fn with_gil<T>(work: impl FnOnce() -> T) -> T {
+    work()
 }
 
-/// Runs what waits for the store, from a place where Python may hold its lock: an object's end. Other threads, whose
-/// replies it may wait for, need the lock to look at signals. None while the interpreter ends.
+#[cfg(not(feature = "python"))]
 pub fn without_gil<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
-    Python::try_attach(|py| py.detach(work))
+    Some(work())
 }

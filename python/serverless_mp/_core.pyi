@@ -38,9 +38,11 @@ __all__ = [
     "new_number",
     "open_session",
     "put_blob",
+    "read_command",
+    "send_death",
+    "send_output",
     "session_info",
     "settle",
-    "tell",
     "try_store",
     "unbind_name",
 ]
@@ -291,8 +293,17 @@ def join_session(session: str, key: bytes, url: str, ttl: int, process: str, par
 def leave_session() -> None:
     """A keeper's end."""
 
-def tell(to: str, event: bytes, wait: bool) -> None:
-    """An event for another process of the session."""
+def send_output(parent: str, job: str, is_error: bool, bytes: bytes) -> None:
+    """Tells the process that has started a job what this job has printed, without waiting."""
+
+def send_death(parent: str, job: str, code: int, claimant: str, message: str) -> None:
+    """Tells it that a job died without a word of its own. `claimant`: the attempt that had it; `message`: for the user."""
+
+def read_command(command: bytes) -> tuple[str, int] | None:
+    """A command for the supervisor of remote workers: a job and the number of a signal for it; None: their parent has ended.
+
+    Raises RuntimeError for anything else.
+    """
 
 def session_info() -> tuple[str, bytes, str, int, str]:
     """Name, key, URL, ttl, and the number of this process."""

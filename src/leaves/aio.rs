@@ -8,8 +8,6 @@ use nix::unistd::pipe2;
 use pyo3::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::leaves::semlock::SemLock;
-use crate::signals;
 use crate::store::conn::Until;
 use crate::store::threads;
 
@@ -62,36 +60,5 @@ pub fn until(given_up: BorrowedFd<'_>) -> Until<'_> {
         wake: Some(given_up),
         deaf: true,
         ..Until::default()
-    }
-}
-
-/// A lock on its way to the task that awaits it. If that no longer does, it is given back.
-#[pyclass(module = "serverless_mp._core")]
-pub struct Acquired {
-    lock: Option<Py<SemLock>>,
-}
-
-impl Acquired {
-    pub const fn new(lock: Py<SemLock>) -> Self {
-        Self { lock: Some(lock) }
-    }
-}
-
-#[pymethods]
-impl Acquired {
-    /// The task has it.
-    fn keep(&mut self) {
-        if let Some(lock) = self.lock.take() {
-            lock.get().adopt();
-        }
-    }
-}
-
-impl Drop for Acquired {
-    fn drop(&mut self) {
-        if let Some(lock) = self.lock.take() {
-            // A session that has ended has no locks.
-            let _ = signals::without_gil(|| lock.get().give_back());
-        }
     }
 }

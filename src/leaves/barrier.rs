@@ -6,8 +6,9 @@ use redis::Value;
 use crate::error::{Error, Result};
 use crate::objects::handle::Held;
 use crate::objects::wait::{self, Waited};
-use crate::session::process::Args;
-use crate::store::cluster::text;
+use crate::protocol::{Arrival, Reply};
+use crate::store::client::Args;
+use crate::store::request::text;
 use crate::store::scripts;
 
 #[pyclass(frozen, module = "serverless_mp._core")]
@@ -29,30 +30,21 @@ impl Barrier {
             &self.held.id,
             &Args(&[parties.as_bytes(), flag, map.as_bytes()]),
         )?;
-        let mut words = reply.splitn(3, ' ');
-        let how = words.next().unwrap_or_default();
-        let index = words.next().and_then(|w| w.parse().ok()).unwrap_or(0);
-        let rest = words.next().unwrap_or_default();
-        match how {
-            "ok" => p.memory.acquire(p, rest).map(|()| (index, "ok")),
-            "act" => Ok((index, "act")),
-            "wait" => {
-                match wait::token(
-                    p,
-                    &self.held.id,
-                    rest,
-                    wait::by(deadline),
-                    &wait::FOR_PARTIES,
-                )? {
-                    Waited::Token(token) => match token.strip_prefix("ok") {
-                        Some(map) => p.memory.acquire(p, map).map(|()| (index, "ok")),
-                        None => Ok((index, "broken")),
+        match Arrival::decode(&reply)? {
+            Arrival::Passed(index, map) => p.memory.acquire(p, map).map(|()| (index, "ok")),
+            Arrival::Act(index) => Ok((index, "act")),
+            Arrival::Broken => Ok((0, "broken")),
+            Arrival::Wait(index, waiter) => {
+                let until = wait::by(deadline);
+                match wait::token(p, &self.held.id, waiter, until, &wait::FOR_PARTIES)? {
+                    Waited::Token(token) => match Reply::decode(&token)? {
+                        Reply::Ok(map) => p.memory.acquire(p, map).map(|()| (index, "ok")),
+                        _ => Ok((index, "broken")),
                     },
                     Waited::Timeout => Ok((index, "broken")),
                     Waited::Stopped(e) => Err(e),
                 }
             }
-            _ => Ok((index, "broken")),
         }
     }
 

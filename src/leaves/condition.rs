@@ -6,9 +6,10 @@ use crate::error::{Error, Result};
 use crate::leaves::semlock::SemLock;
 use crate::objects::handle::Held;
 use crate::objects::wait::{self, Waited};
-use crate::session::process::Args;
-use crate::store::cluster::text;
+use crate::protocol::Reply;
+use crate::store::client::Args;
 use crate::store::conn::Until;
+use crate::store::request::text;
 use crate::store::scripts;
 
 #[pyclass(frozen, module = "serverless_mp._core")]
@@ -24,15 +25,20 @@ impl Condition {
         let count = lock.set_aside();
         let maximum = lock.maxvalue.to_string();
         let keys = vec![p.key(&self.held.id), p.key(&lock.held.id)];
-        let reply = text(&p.call_with(
-            &scripts::COND_WAIT,
-            keys,
-            &Args(&[maximum.as_bytes(), map.as_bytes()]),
-        )?);
-        let Some(waiter) = reply.strip_prefix("wait ") else {
-            return Err(Error::Value(
-                "semaphore or lock released too many times".into(),
-            ));
+        let args = Args(&[maximum.as_bytes(), map.as_bytes()]);
+        let reply = p.call_with(&scripts::COND_WAIT, keys, &args);
+        let reply = reply.map(|value| text(&value));
+        let waiter = match reply.as_deref().map(Reply::decode) {
+            Ok(Ok(Reply::Wait(waiter))) => waiter,
+            // Its caller holds the lock as before.
+            not_waiting => {
+                lock.take_up(count);
+                return Err(match not_waiting {
+                    Ok(Err(e)) => e,
+                    Ok(Ok(_)) => Error::Value("semaphore or lock released too many times".into()),
+                    Err(_) => reply.expect_err("it is one"),
+                });
+            }
         };
         let ended = wait::token(
             p,
@@ -44,7 +50,7 @@ impl Condition {
         // Whatever ended the wait, its caller holds the lock again.
         let mut raised = None;
         while let Err(e) = lock.take(true, Until::default()) {
-            if !matches!(e, Error::Raised(_)) {
+            if !e.is_raised() {
                 return Err(e);
             }
             raised = Some(e);

@@ -15,13 +15,16 @@ use crate::error::{Error, Result};
 use crate::launcher::{Launched, Launcher};
 use crate::leaves::aio;
 use crate::leaves::function::Lambda;
-use crate::objects::item;
+use crate::objects::mailbox;
+use crate::objects::payload;
+use crate::objects::process::{self, Process};
 use crate::objects::wait;
+use crate::protocol::{Command, Event, ExitRecord, Payload};
 use crate::session::jobs;
-use crate::session::process::{self, Args, Process};
-use crate::store::cluster::text;
+use crate::store::client::Args;
 use crate::store::conn::{Ended, Until, ready};
 use crate::store::keys;
+use crate::store::request::text;
 use crate::store::scripts;
 
 /// What seals of records and events vouch for.
@@ -82,19 +85,19 @@ impl Job {
         let claim = text(&p.plain(p.key(&job), &Args(&[b"HGET", b"claim"]))?);
         match claim.split_once(':') {
             Some((_, keeper)) if !keeper.is_empty() => {
-                let command = format!("s {} {number}", self.state.number);
-                tell(p, keeper, command.as_bytes(), true)
+                let job = &self.state.number;
+                mailbox::send(p, keeper, &Command::Signal { job, number }.encode(), true)
             }
             _ => Ok(()),
         }
     }
 }
 
-fn write_record(p: &Process, number: &str, child: &str, payload: &[u8]) -> Result<()> {
+fn write_record(p: &Process, number: &str, child: &str, content: &[u8]) -> Result<()> {
     let job = keys::job(number);
     p.create(&keys::process(child), 0, &[b"n0", b"1", b"n1", b"1"])?;
-    let record = item::encode(p, &job, RECORD, false, payload)?;
-    p.create(&job, 0, &[b"record", &record.bytes])?;
+    let record = payload::pack(p, &job, RECORD, false, content)?;
+    p.create(&job, 0, &[b"record", &record.item])?;
     p.settle()
 }
 
@@ -127,7 +130,8 @@ impl Job {
         };
         Ok(py.detach(|| {
             let p = process::current()?;
-            p.jobs.begin(p)?;
+            let table = jobs::of(p);
+            table.begin()?;
             for (object, end) in &holds {
                 p.hold(object, *end)?;
             }
@@ -147,11 +151,11 @@ impl Job {
                 holds,
             ));
             // Before it is launched, so that no event of it is missed.
-            p.jobs.enter(&state);
+            table.enter(&state);
             match launcher.launch(p, &state, event, &descriptors) {
-                Ok(Launched { pid, word }) => p.jobs.watch(&state, pid, word),
+                Ok(Launched { pid, word }) => table.watch(&state, pid, word),
                 Err(e) => {
-                    p.jobs.give_up(p, &state);
+                    table.give_up(&state);
                     return Err(e);
                 }
             }
@@ -232,7 +236,7 @@ impl Job {
             })? {
                 Value::BulkString(reply) if reply == b"taken" => Ok(None),
                 Value::BulkString(item) => {
-                    let record = item::decode(p, &job, RECORD, &item)?;
+                    let record = payload::unpack(p, &job, RECORD, &Payload::decode(&item)?)?;
                     p.memory.acquire(p, &record.map)?;
                     if let Some(blob) = record.blob {
                         p.post(&scripts::DROP, &blob, &Args(&[]))?;
@@ -248,14 +252,8 @@ impl Job {
     /// In the worker: it holds by itself what its record referred to.
     #[staticmethod]
     fn attached(py: Python<'_>, number: &str, parent: &str) -> PyResult<()> {
-        Ok(py.detach(|| {
-            tell(
-                process::current()?,
-                parent,
-                format!("a {number}").as_bytes(),
-                false,
-            )
-        })?)
+        let event = Event::Attached { job: number }.encode();
+        Ok(py.detach(|| mailbox::send(process::current()?, parent, &event, false))?)
     }
 
     /// In the worker: writes the exit record, after everything else that this process had to say.
@@ -271,25 +269,17 @@ impl Job {
             let p = process::current()?;
             let map = p.memory.publish(p)?;
             p.unhold_all(code, attempts)?;
-            let record = format!("{code} {map}");
+            let record = ExitRecord { code, map: &map };
             p.post(
                 &scripts::FINISH,
                 &keys::job(number),
-                &Args(&[record.as_bytes()]),
+                &Args(&[record.encode().as_bytes()]),
             )?;
-            tell(p, parent, format!("x {number} {record}").as_bytes(), true)
+            let event = Event::Exited {
+                job: number,
+                record,
+            };
+            mailbox::send(p, parent, &event.encode(), true)
         })?)
     }
-}
-
-/// An event for another process: its parent, or a keeper.
-pub fn tell(p: &Process, to: &str, event: &[u8], wait: bool) -> Result<()> {
-    let object = keys::process(to);
-    let item = item::encode(p, &object, "to 0", false, event)?;
-    p.post(
-        &scripts::SEND,
-        &object,
-        &Args(&[b"0", b"0", b"0", b"0", &item.bytes]),
-    )?;
-    if wait { p.settle() } else { Ok(()) }
 }

@@ -7,7 +7,8 @@ use pyo3::prelude::*;
 use crate::error::{Error, Result};
 use crate::objects::handle::Held;
 use crate::objects::wait::{self, Waited};
-use crate::session::process::Args;
+use crate::protocol::Reply;
+use crate::store::client::Args;
 use crate::store::scripts;
 
 #[pyclass(frozen, module = "serverless_mp._core")]
@@ -24,8 +25,9 @@ impl Gate {
         if !wait {
             return p.post(&scripts::GATE_CHANGE, &self.held.id, &args);
         }
-        match p.ask(&scripts::GATE_CHANGE, &self.held.id, &args)?.as_str() {
-            "under" => Err(Error::Value("the count would be less than zero".into())),
+        let reply = p.ask(&scripts::GATE_CHANGE, &self.held.id, &args)?;
+        match Reply::decode(&reply)? {
+            Reply::Under => Err(Error::Value("the count would be less than zero".into())),
             _ => Ok(()),
         }
     }
@@ -38,8 +40,8 @@ impl Gate {
             &self.held.id,
             &Args(&[if block { b"1" } else { b"0" }]),
         )?;
-        let token = match reply.strip_prefix("wait ") {
-            Some(waiter) => {
+        let token = match Reply::decode(&reply)? {
+            Reply::Wait(waiter) => {
                 match wait::token(
                     p,
                     &self.held.id,
@@ -52,11 +54,11 @@ impl Gate {
                     Waited::Stopped(e) => return Err(e),
                 }
             }
-            None => reply,
+            _ => reply,
         };
-        match token.strip_prefix("ok") {
-            Some(map) => p.memory.acquire(p, map).map(|()| true),
-            None => Ok(false),
+        match Reply::decode(&token)? {
+            Reply::Ok(map) => p.memory.acquire(p, map).map(|()| true),
+            _ => Ok(false),
         }
     }
 }

@@ -1,6 +1,5 @@
 //! `_core.Region`: a span of shared memory, attached, with a real buffer under it.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ffi::c_int;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,110 +8,9 @@ use pyo3::exceptions::{PyBufferError, PyOverflowError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::objects::handle::Held;
 use crate::objects::versions::Shared;
-
-const PAGE: usize = 4096;
-
-/// Memory that the program reads and writes through ctypes and numpy while we compare and refresh it.
-/// Both sides go byte by byte through raw pointers: no Rust reference to it ever exists.
-pub struct Buffer {
-    start: *mut u8,
-    length: usize,
-}
-
-// SAFETY: the memory is shared by design, with processes even; all access is through raw pointers.
-unsafe impl Send for Buffer {}
-// SAFETY: as above.
-unsafe impl Sync for Buffer {}
-
-impl Buffer {
-    /// Zeros.
-    pub fn new(length: usize) -> Result<Self> {
-        let refused = || Error::Memory(format!("no memory for {length} bytes"));
-        let layout = Self::layout(length).ok_or_else(refused)?;
-        // SAFETY: the layout has a size of at least one page.
-        let start = unsafe { alloc_zeroed(layout) };
-        if start.is_null() {
-            return Err(refused());
-        }
-        Ok(Self { start, length })
-    }
-
-    /// Whole pages, so that a page belongs to one region.
-    fn layout(length: usize) -> Option<Layout> {
-        let size = length.max(1).checked_next_multiple_of(PAGE)?;
-        Layout::from_size_align(size, PAGE).ok()
-    }
-
-    pub const fn len(&self) -> usize {
-        self.length
-    }
-
-    /// Whether the memory from `start` on equals `other`.
-    pub fn equals(&self, start: usize, other: &[u8]) -> bool {
-        debug_assert!(start + other.len() <= self.length);
-        // SAFETY: within the allocation; memcmp takes what it finds.
-        unsafe {
-            nix::libc::memcmp(
-                self.start.add(start).cast(),
-                other.as_ptr().cast(),
-                other.len(),
-            ) == 0
-        }
-    }
-
-    /// Appends the spans that differ from the twin, which becomes equal to what was read.
-    pub fn differences(&self, start: usize, twin: &mut [u8], spans: &mut Vec<(usize, Vec<u8>)>) {
-        let mut open = false;
-        for (i, old) in twin.iter_mut().enumerate() {
-            // SAFETY: within the allocation. Read once: what is sent is what the twin keeps.
-            let byte = unsafe { self.start.add(start + i).read_volatile() };
-            if byte == *old {
-                open = false;
-                continue;
-            }
-            *old = byte;
-            if open {
-                spans.last_mut().expect("one is open").1.push(byte);
-            } else {
-                spans.push((start + i, vec![byte]));
-                open = true;
-            }
-        }
-    }
-
-    /// Takes the store's content (zeros beyond its end) where this process has not written since.
-    /// Under the GIL, so that no Python code writes in between.
-    pub fn refresh(&self, start: usize, twin: &mut [u8], content: &[u8]) {
-        Python::attach(|_| {
-            for (i, old) in twin.iter_mut().enumerate() {
-                let new = content.get(i).copied().unwrap_or(0);
-                if new == *old {
-                    continue;
-                }
-                // SAFETY: within the allocation.
-                unsafe {
-                    let at = self.start.add(start + i);
-                    if at.read_volatile() == *old {
-                        at.write_volatile(new);
-                    }
-                }
-                *old = new;
-            }
-        });
-    }
-}
-
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        if let Some(layout) = Self::layout(self.length) {
-            // SAFETY: allocated with the same layout.
-            unsafe { dealloc(self.start, layout) }
-        }
-    }
-}
 
 #[pyclass(frozen, module = "serverless_mp._core")]
 pub struct Region {
@@ -135,7 +33,7 @@ impl Region {
         Ok(py.detach(|| {
             let held = Held::new(id, None, &[b"version", b"0"])?;
             let p = held.process;
-            let shared = p.memory.attach(p, &held.id, size)?;
+            let shared = p.memory.attach(&p.client, &held.id, size)?;
             Ok::<_, Error>(Self {
                 shared,
                 held,
@@ -175,7 +73,7 @@ impl Region {
             .map_err(|_| PyBufferError::new_err("the region is too large"))?;
         // SAFETY: the interpreter passes a view to fill; the memory outlives `slf`.
         let status = unsafe {
-            ffi::PyBuffer_FillInfo(view, slf.as_ptr(), buffer.start.cast(), length, 0, flags)
+            ffi::PyBuffer_FillInfo(view, slf.as_ptr(), buffer.as_ptr().cast(), length, 0, flags)
         };
         if status != 0 {
             return Err(PyErr::fetch(slf.py()));

@@ -7,14 +7,19 @@ use pyo3::prelude::*;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
-use crate::leaves::aio::{self, Acquired};
+use crate::leaves::aio;
 use crate::objects::handle::Held;
 use crate::objects::wait::{self, Waited};
-use crate::session::process::{Args, SEM_VALUE_MAX};
+use crate::protocol::Reply;
+use crate::signals;
+use crate::store::client::Args;
 use crate::store::conn::Until;
 use crate::store::scripts;
 
 pub const RECURSIVE_MUTEX: i32 = 0;
+
+/// A semaphore's greatest value, as `CPython`'s `SEM_VALUE_MAX` on Linux.
+const SEM_VALUE_MAX: i64 = i32::MAX as i64;
 
 #[pyclass(frozen, module = "serverless_mp._core")]
 pub struct SemLock {
@@ -46,8 +51,8 @@ impl SemLock {
             &self.held.id,
             &Args(&[if block { b"1" } else { b"0" }]),
         )?;
-        let reply = match reply.split_once(' ') {
-            Some(("wait", waiter)) => {
+        let token = match Reply::decode(&reply)? {
+            Reply::Wait(waiter) => {
                 match wait::token(p, &self.held.id, waiter, until, &wait::FOR_UNIT)? {
                     Waited::Token(token) => token,
                     Waited::Timeout => return Ok(false),
@@ -56,7 +61,7 @@ impl SemLock {
             }
             _ => reply,
         };
-        let Some(map) = reply.strip_prefix("ok") else {
+        let Reply::Ok(map) = Reply::decode(&token)? else {
             return Ok(false);
         };
         if let Err(e) = p.memory.acquire(p, map) {
@@ -78,12 +83,13 @@ impl SemLock {
         if held {
             return p.post(&scripts::SEM_RELEASE, &self.held.id, &args);
         }
-        if p.ask(&scripts::SEM_RELEASE, &self.held.id, &args)? == "over" {
-            return Err(Error::Value(
+        let reply = p.ask(&scripts::SEM_RELEASE, &self.held.id, &args)?;
+        match Reply::decode(&reply)? {
+            Reply::Over => Err(Error::Value(
                 "semaphore or lock released too many times".into(),
-            ));
+            )),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// For a condition's wait: how often this thread holds it, which is then no longer so.
@@ -109,7 +115,7 @@ impl SemLock {
     fn value(&self) -> Result<i64> {
         let p = self.held.now()?;
         let value = p.plain(p.key(&self.held.id), &Args(&[b"HGET", b"v"]))?;
-        crate::store::cluster::text(&value)
+        crate::store::request::text(&value)
             .parse()
             .map_err(|_| Error::Lost(format!("semaphore {}", self.held.id)))
     }
@@ -248,5 +254,36 @@ impl SemLock {
 
     fn _after_fork(&self) {
         self.count.store(0, Ordering::Release);
+    }
+}
+
+/// A lock on its way to the task that awaits it. If that no longer does, it is given back.
+#[pyclass(module = "serverless_mp._core")]
+pub struct Acquired {
+    lock: Option<Py<SemLock>>,
+}
+
+impl Acquired {
+    pub const fn new(lock: Py<SemLock>) -> Self {
+        Self { lock: Some(lock) }
+    }
+}
+
+#[pymethods]
+impl Acquired {
+    /// The task has it.
+    fn keep(&mut self) {
+        if let Some(lock) = self.lock.take() {
+            lock.get().adopt();
+        }
+    }
+}
+
+impl Drop for Acquired {
+    fn drop(&mut self) {
+        if let Some(lock) = self.lock.take() {
+            // A session that has ended has no locks.
+            let _ = signals::without_gil(|| lock.get().give_back());
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! Names of shared memory: each stands for a region, and keeps it alive until the name is taken away.
 
 use crate::error::{Error, Result};
-use crate::session::process::{Args, Process};
-use crate::store::cluster::text;
+use crate::objects::process::Process;
+use crate::store::client::Args;
 use crate::store::keys;
+use crate::store::request::text;
 use crate::store::scripts;
 
 /// Gives a region its name; false if the name is taken.

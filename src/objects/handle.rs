@@ -1,7 +1,7 @@
 //! One handle on one end of an object: while any process has one, the object exists.
 
 use crate::error::{Error, Result};
-use crate::session::process::{self, Process};
+use crate::objects::process::{self, Process};
 use crate::signals;
 
 pub struct Held {

@@ -1,7 +1,14 @@
 //! What the leaves stand on: objects in the store, and waiting for them.
 
+pub mod blob;
+pub mod buffer;
 pub mod handle;
 pub mod item;
+pub mod length;
+pub mod mailbox;
+pub mod payload;
+pub mod pipe;
+pub mod process;
 pub mod readiness;
 pub mod refcount;
 pub mod versions;

@@ -11,15 +11,16 @@ use nix::unistd::{pipe, read, write};
 use redis::Value;
 
 use crate::error::Result;
-use crate::leaves::channel;
-use crate::session::process::{Args, Process};
+use crate::locked::Locked;
+use crate::objects::length;
+use crate::store::client::{Args, Client};
 use crate::store::conn::Until;
 use crate::store::keys;
 use crate::store::link::Outcome;
 use crate::store::threads;
 
 pub struct Bell {
-    process: &'static Process,
+    client: &'static Client,
     shared: Arc<Shared>,
     stop_write: OwnedFd,
 }
@@ -53,16 +54,16 @@ struct State {
 impl Bells {
     /// Rings those whose channels have something by now, without waiting for their threads: the end of a process is not
     /// to be seen before what it has sent.
-    pub fn catch_up(&self, p: &Process) {
+    pub fn catch_up(&self, client: &Client) {
         let bells: Vec<_> = {
-            let mut known = self.0.lock().expect("no panic under this lock");
+            let mut known = self.0.locked();
             known.retain(|bell| bell.strong_count() > 0);
             known.iter().filter_map(Weak::upgrade).collect()
         };
         for bell in bells {
             while let Some(epoch) = bell.armed()
                 // Who cannot ask leaves it to the bell's own thread.
-                && let Ok((n, eof)) = channel::length(p, &bell.id, bell.end)
+                && let Ok((n, eof)) = length::ask(client, &bell.id, bell.end)
                 && (n > 0 || eof)
                 && !bell.ring_if(epoch)
             {}
@@ -71,7 +72,7 @@ impl Bells {
 }
 
 impl Bell {
-    pub fn new(p: &'static Process, id: String, end: u8) -> Result<Self> {
+    pub fn new(bells: &Bells, client: &'static Client, id: String, end: u8) -> Result<Self> {
         let (read, write) = pipe()?;
         fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         let (stop, stop_write) = pipe()?;
@@ -88,14 +89,16 @@ impl Bell {
             }),
             changed: Condvar::new(),
         });
-        let mut bells = p.bells.0.lock().expect("no panic under this lock");
+        let mut bells = bells.0.locked();
         bells.retain(|bell| bell.strong_count() > 0);
         bells.push(Arc::downgrade(&shared));
         drop(bells);
         let theirs = shared.clone();
-        threads::spawn("serverless_mp-bell", 256 << 10, move || theirs.watch(p))?;
+        threads::spawn("serverless_mp-bell", 256 << 10, move || {
+            theirs.watch(client);
+        })?;
         Ok(Self {
-            process: p,
+            client,
             shared,
             stop_write,
         })
@@ -107,13 +110,13 @@ impl Bell {
 
     /// Not in a child of the program's own `fork()`: there its pipe and its thread are the parent's.
     pub fn is_current(&self) -> bool {
-        self.process.is_current()
+        self.client.is_current()
     }
 
     /// Something was taken: whether there is more is for the thread to see.
     pub fn taken(&self) {
         if self.is_current() {
-            let mut state = self.shared.state.lock().expect("no panic under this lock");
+            let mut state = self.shared.state.locked();
             self.shared.hush(&mut state);
         }
     }
@@ -123,7 +126,7 @@ impl Bell {
         if !self.is_current() {
             return 0;
         }
-        let state = self.shared.state.lock().expect("no panic under this lock");
+        let state = self.shared.state.locked();
         state.rings
     }
 
@@ -132,7 +135,7 @@ impl Bell {
         if !self.is_current() {
             return;
         }
-        let mut state = self.shared.state.lock().expect("no panic under this lock");
+        let mut state = self.shared.state.locked();
         if ready {
             self.shared.ring(&mut state);
         } else if state.rings == rings {
@@ -146,11 +149,7 @@ impl Drop for Bell {
         if !self.is_current() {
             return;
         }
-        self.shared
-            .state
-            .lock()
-            .expect("no panic under this lock")
-            .closed = true;
+        self.shared.state.locked().closed = true;
         self.shared.changed.notify_all();
         let _ = write(&self.stop_write, b"x");
     }
@@ -177,13 +176,13 @@ impl Shared {
 
     /// Since when it is armed; None if it is not.
     fn armed(&self) -> Option<u64> {
-        let state = self.state.lock().expect("no panic under this lock");
+        let state = self.state.locked();
         (state.armed && !state.closed).then_some(state.epoch)
     }
 
     /// There was something to take. False if it may have been taken since.
     fn ring_if(&self, epoch: u64) -> bool {
-        let mut state = self.state.lock().expect("no panic under this lock");
+        let mut state = self.state.locked();
         let is_still = state.armed && state.epoch == epoch;
         if is_still {
             self.ring(&mut state);
@@ -191,11 +190,11 @@ impl Shared {
         is_still
     }
 
-    fn watch(&self, p: &Process) {
-        let key = keys::items(&p.key(&self.id), self.end);
+    fn watch(&self, client: &Client) {
+        let key = keys::items(&client.key(&self.id), self.end);
         loop {
             let epoch = {
-                let mut state = self.state.lock().expect("no panic under this lock");
+                let mut state = self.state.locked();
                 while !state.armed && !state.closed {
                     state = self.changed.wait(state).expect("no panic under this lock");
                 }
@@ -208,7 +207,7 @@ impl Shared {
                 wake: Some(self.stop.as_fd()),
                 ..Until::default()
             };
-            let outcome = p.block(
+            let outcome = client.block(
                 vec![key.clone(), key.clone()],
                 &Args(&[b"BLMOVE", b"LEFT", b"LEFT", b"0"]),
                 until,
@@ -220,11 +219,11 @@ impl Shared {
                 }
                 // Closed, or the store does not answer: then a reader must not sleep. It may answer again.
                 Ok(Outcome::Stopped(..)) | Err(_) => {
-                    let mut state = self.state.lock().expect("no panic under this lock");
+                    let mut state = self.state.locked();
                     if !state.closed {
                         self.ring(&mut state);
                     }
-                    if p.healthy().is_err() {
+                    if client.healthy().is_err() {
                         return;
                     }
                 }

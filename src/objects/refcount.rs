@@ -1,16 +1,31 @@
 //! The lives of objects: who makes, holds and leaves them, and what an ended process leaves behind.
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 
 use redis::Value;
 
 use crate::error::Result;
-use crate::session::process::{Args, Process};
-use crate::store::cluster::text;
+use crate::locked::Locked;
+use crate::store::client::{Args, Client};
 use crate::store::keys;
+use crate::store::request::text;
 use crate::store::scripts;
 
-impl Process {
+impl Client {
+    /// A name for a new object, under the tag of another one or under its own.
+    pub fn new_object(&self, beside: Option<&str>) -> String {
+        let n = self.objects.fetch_add(1, Ordering::Relaxed);
+        match beside {
+            Some(other) => format!(
+                "{}/{}-{n}",
+                other.split('/').next().unwrap_or(other),
+                self.number
+            ),
+            None => format!("{}-{n}", self.number),
+        }
+    }
+
     /// Makes an object, held by this process at each of its ends. Nothing is waited for.
     pub fn create(&self, object: &str, ends: u8, fields: &[&[u8]]) -> Result<()> {
         let (ttl, ends_text) = (self.session.ttl.to_string(), ends.to_string());
@@ -23,7 +38,7 @@ impl Process {
         }
         if ends > 0 {
             self.note_held(object)?;
-            let mut handles = self.handles.lock().expect("no panic under this lock");
+            let mut handles = self.handles.locked();
             for end in 0..ends {
                 handles.insert((object.to_owned(), end), 1);
             }
@@ -34,7 +49,7 @@ impl Process {
     /// One handle more on an end of an object that another process made, or this one.
     pub fn hold(&self, object: &str, end: u8) -> Result<()> {
         {
-            let mut handles = self.handles.lock().expect("no panic under this lock");
+            let mut handles = self.handles.locked();
             let count = handles.entry((object.to_owned(), end)).or_insert(0);
             *count += 1;
             if *count > 1 {
@@ -65,7 +80,7 @@ impl Process {
     /// One handle less.
     pub fn unhold(&self, object: &str, end: u8) -> Result<()> {
         {
-            let mut handles = self.handles.lock().expect("no panic under this lock");
+            let mut handles = self.handles.locked();
             let key = (object.to_owned(), end);
             let Some(count) = handles.get_mut(&key) else {
                 return Ok(());
@@ -95,7 +110,7 @@ impl Process {
     /// still stand in line for a lock, and a task that it leaves unfinished has no other worker.
     pub fn unhold_all(&self, exit_code: i32, attempts: u32) -> Result<()> {
         let held: HashSet<String> = {
-            let mut handles = self.handles.lock().expect("no panic under this lock");
+            let mut handles = self.handles.locked();
             handles.drain().map(|((object, _), _)| object).collect()
         };
         for object in held {

@@ -18,8 +18,9 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use redis::Value;
 
 use crate::error::{Error, Result};
-use crate::leaves::region::Buffer;
-use crate::session::process::{self, Args, Process};
+use crate::locked::Locked;
+use crate::objects::buffer::Buffer;
+use crate::store::client::{self, Args, Client};
 use crate::store::scripts;
 
 /// The unit of versions and fetches.
@@ -40,7 +41,8 @@ pub struct Memory {
 
 /// One region in this process.
 pub struct Shared {
-    process: &'static Process,
+    memory: &'static Memory,
+    client: &'static Client,
     pub id: String,
     pub buffer: Buffer,
     state: Mutex<Twin>,
@@ -54,14 +56,20 @@ struct Twin {
 
 impl Memory {
     /// Enters a region, of which a process has one buffer; what others have written and this process knows of is fetched.
-    pub fn attach(&self, p: &'static Process, id: &str, size: usize) -> Result<Arc<Shared>> {
+    pub fn attach(
+        &'static self,
+        client: &'static Client,
+        id: &str,
+        size: usize,
+    ) -> Result<Arc<Shared>> {
         let region = {
-            let mut regions = self.regions.lock().expect("no panic under this lock");
+            let mut regions = self.regions.locked();
             if let Some(known) = regions.get(id).and_then(Weak::upgrade) {
                 known
             } else {
                 let region = Arc::new(Shared {
-                    process: p,
+                    memory: self,
+                    client,
                     id: id.to_owned(),
                     buffer: Buffer::new(size)?,
                     state: Mutex::new(Twin {
@@ -74,13 +82,13 @@ impl Memory {
                 region
             }
         };
-        self.refresh_stale(p, &region)?;
+        self.refresh_stale(client, &region)?;
         Ok(region)
     }
 
     /// Nobody in this process has it any more.
     fn forget(&self, id: &str) {
-        let mut regions = self.regions.lock().expect("no panic under this lock");
+        let mut regions = self.regions.locked();
         if regions
             .get(id)
             .is_some_and(|region| region.strong_count() == 0)
@@ -91,13 +99,13 @@ impl Memory {
     }
 
     /// Publishes this process' writes; the map to leave with a release.
-    pub fn publish(&self, p: &Process) -> Result<String> {
+    pub fn publish(&self, client: &Client) -> Result<String> {
         if self.count.load(Ordering::Acquire) > 0 {
             for region in self.all() {
-                region.unless_left(p, region.publish(p))?;
+                region.unless_left(client, region.publish(client))?;
             }
         }
-        let seen = self.seen.lock().expect("no panic under this lock");
+        let seen = self.seen.locked();
         let entries: Vec<String> = seen
             .iter()
             .map(|(id, version)| format!("{id}:{version}"))
@@ -106,7 +114,7 @@ impl Memory {
     }
 
     /// Merges the map of a release and fetches what is stale by it.
-    pub fn acquire(&self, p: &Process, map: &str) -> Result<()> {
+    pub fn acquire(&self, client: &Client, map: &str) -> Result<()> {
         for entry in map.split_ascii_whitespace() {
             let (id, version) = entry
                 .rsplit_once(':')
@@ -117,32 +125,31 @@ impl Memory {
             return Ok(());
         }
         for region in self.all() {
-            region.unless_left(p, self.refresh_stale(p, &region))?;
+            region.unless_left(client, self.refresh_stale(client, &region))?;
         }
         Ok(())
     }
 
-    fn refresh_stale(&self, p: &Process, region: &Shared) -> Result<()> {
+    fn refresh_stale(&self, client: &Client, region: &Shared) -> Result<()> {
         let wanted = {
-            let seen = self.seen.lock().expect("no panic under this lock");
+            let seen = self.seen.locked();
             seen.get(&region.id).copied().unwrap_or(0)
         };
         match region.twin() {
-            Some(mut twin) if wanted > twin.version => region.refresh(p, &mut twin),
+            Some(mut twin) if wanted > twin.version => region.refresh(client, &mut twin),
             _ => Ok(()),
         }
     }
 
     fn saw(&self, id: &str, version: u64) {
-        let mut seen = self.seen.lock().expect("no panic under this lock");
+        let mut seen = self.seen.locked();
         let known = seen.entry(id.to_owned()).or_insert(0);
         *known = version.max(*known);
     }
 
     fn all(&self) -> Vec<Arc<Shared>> {
         self.regions
-            .lock()
-            .expect("no panic under this lock")
+            .locked()
             .values()
             .filter_map(Weak::upgrade)
             .collect()
@@ -152,16 +159,16 @@ impl Memory {
 impl Shared {
     /// None where this is a signal's handler, and the thread itself is just publishing or refreshing the region.
     fn twin(&self) -> Option<MutexGuard<'_, Twin>> {
-        if process::is_nested() {
+        if client::is_nested() {
             return self.state.try_lock().ok();
         }
-        Some(self.state.lock().expect("no panic under this lock"))
+        Some(self.state.locked())
     }
 
     /// Another thread may let go of the region while this one is at it, which is no error.
-    fn unless_left(&self, p: &Process, result: Result<()>) -> Result<()> {
+    fn unless_left(&self, client: &Client, result: Result<()>) -> Result<()> {
         let is_held = || {
-            let handles = p.handles.lock().expect("no panic under this lock");
+            let handles = client.handles.locked();
             handles.contains_key(&(self.id.clone(), 0))
         };
         match result {
@@ -171,14 +178,14 @@ impl Shared {
     }
 
     /// Sends the bytes that differ from the twin.
-    fn publish(&self, p: &Process) -> Result<()> {
+    fn publish(&self, client: &Client) -> Result<()> {
         match self.twin() {
-            Some(mut twin) => self.publish_from(p, &mut twin),
+            Some(mut twin) => self.publish_from(client, &mut twin),
             None => Ok(()),
         }
     }
 
-    fn publish_from(&self, p: &Process, twin: &mut Twin) -> Result<()> {
+    fn publish_from(&self, client: &Client, twin: &mut Twin) -> Result<()> {
         let mut spans: Vec<(usize, Vec<u8>)> = Vec::new();
         let (mut bytes, mut newest) = (0, None);
         let before = twin.version;
@@ -192,14 +199,14 @@ impl Shared {
                 .differences(start, &mut twin.bytes[start..end], &mut spans);
             bytes += spans.iter().map(|(_, s)| s.len()).sum::<usize>();
             if spans.len() >= SPANS || bytes >= BATCH {
-                newest = Some(self.send(p, &spans)?);
+                newest = Some(self.send(client, &spans)?);
                 sent += 1;
                 spans.clear();
                 bytes = 0;
             }
         }
         if !spans.is_empty() {
-            newest = Some(self.send(p, &spans)?);
+            newest = Some(self.send(client, &spans)?);
             sent += 1;
         }
         if let Some(version) = newest {
@@ -207,12 +214,12 @@ impl Shared {
             if version == before + sent {
                 twin.version = version;
             }
-            p.memory.saw(&self.id, version);
+            self.memory.saw(&self.id, version);
         }
         Ok(())
     }
 
-    fn send(&self, p: &Process, spans: &[(usize, Vec<u8>)]) -> Result<u64> {
+    fn send(&self, client: &Client, spans: &[(usize, Vec<u8>)]) -> Result<u64> {
         let granule = GRANULE.to_string();
         let offsets: Vec<String> = spans.iter().map(|(offset, _)| offset.to_string()).collect();
         let mut args: Vec<&[u8]> = vec![granule.as_bytes()];
@@ -220,24 +227,24 @@ impl Shared {
             args.push(offset.as_bytes());
             args.push(bytes);
         }
-        let reply = p.ask(&scripts::PUBLISH, &self.id, &Args(&args))?;
+        let reply = client.ask(&scripts::PUBLISH, &self.id, &Args(&args))?;
         reply
             .parse()
             .map_err(|_| Error::Store(format!("a region's version is {reply:?}")))
     }
 
     /// For who attaches or leaves by name, with no other synchronisation: both directions at once.
-    pub fn sync(&self, p: &Process) -> Result<()> {
+    pub fn sync(&self, client: &Client) -> Result<()> {
         let Some(mut twin) = self.twin() else {
             return Ok(());
         };
-        self.publish_from(p, &mut twin)?;
-        p.settle()?;
-        self.refresh(p, &mut twin)
+        self.publish_from(client, &mut twin)?;
+        client.settle()?;
+        self.refresh(client, &mut twin)
     }
 
     /// Fetches what is newer in the store. Nothing is published meanwhile: an older content would come over it.
-    fn refresh(&self, p: &Process, twin: &mut Twin) -> Result<()> {
+    fn refresh(&self, client: &Client, twin: &mut Twin) -> Result<()> {
         let known = twin.version.to_string();
         let granules = self.buffer.len().div_ceil(GRANULE).to_string();
         let (mut next, mut first_version) = (0_i64, None);
@@ -248,7 +255,7 @@ impl Shared {
                 next.to_string(),
                 FETCH.to_string(),
             ];
-            let reply = p.call(
+            let reply = client.call(
                 &scripts::FETCH,
                 &self.id,
                 &Args(&args.each_ref().map(String::as_bytes)),
@@ -272,7 +279,7 @@ impl Shared {
             }
         }
         twin.version = twin.version.max(first_version.unwrap_or(0));
-        p.memory.saw(&self.id, twin.version);
+        self.memory.saw(&self.id, twin.version);
         Ok(())
     }
 }
@@ -289,8 +296,8 @@ fn zeros(size: usize) -> Result<Vec<u8>> {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        if self.process.is_current() {
-            self.process.memory.forget(&self.id);
+        if self.client.is_current() {
+            self.memory.forget(&self.id);
         }
     }
 }

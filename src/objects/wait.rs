@@ -1,14 +1,15 @@
 //! Waiting for a token: how a lock, an event, a condition or a barrier wakes a process.
 
-use std::sync::{LazyLock, Mutex};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::session::process::{Args, Process};
-use crate::store::cluster::text;
+use crate::protocol::Reply;
+use crate::store::client::{Args, Client};
 use crate::store::conn::Until;
 use crate::store::keys;
 use crate::store::link::Outcome;
+use crate::store::request::text;
 use crate::store::scripts::{self, Script};
 use redis::Value;
 
@@ -43,35 +44,10 @@ pub static FOR_PARTIES: Line = Line {
     late: "news",
 };
 
-/// Waiters that gave up while the store did not answer: they still stand in line, and would be handed a token.
-#[derive(Default)]
-pub struct Debts(Mutex<Vec<(String, String, &'static Line)>>);
-
-impl Debts {
-    /// Takes them out of their lines, now that the store answers.
-    pub fn settle(&self, p: &Process) {
-        if p.outage.is_on() {
-            return;
-        }
-        let owed = std::mem::take(&mut *self.0.lock().expect("no panic under this lock"));
-        for (object, waiter, line) in owed {
-            give_up(p, &object, &waiter, line);
-        }
-    }
-}
-
-fn give_up(p: &Process, object: &str, waiter: &str, line: &'static Line) {
-    let args = [waiter, line.late].map(str::as_bytes);
-    let is_told = !p.outage.is_on()
-        && match p.ask(line.cancel, object, &Args(&args)) {
-            // An object that is gone has no line.
-            Ok(_) | Err(Error::Lost(_)) => true,
-            Err(_) => false,
-        };
-    if !is_told {
-        let mut owed = p.debts.0.lock().expect("no panic under this lock");
-        owed.push((object.to_owned(), waiter.to_owned(), line));
-    }
+/// Takes a waiter out of its line: now, or when the store answers again. Until then it would be handed a token.
+fn give_up(client: &Client, object: &str, waiter: &str, line: &'static Line) {
+    let args = vec![waiter.into(), line.late.into()];
+    client.call_when_possible(line.cancel, object.to_owned(), args);
 }
 
 /// A time-out in seconds as the moment when it is over. Negative is over now.
@@ -116,41 +92,40 @@ pub const fn waking(until: Until<'_>) -> Until<'_> {
 
 /// Waits for the token of a waiter that a script has put in line.
 pub fn token(
-    p: &Process,
+    client: &Client,
     object: &str,
     waiter: &str,
     until: Until<'_>,
     line: &'static Line,
 ) -> Result<Waited> {
-    // It may be such a waiter that has what this one waits for.
-    p.debts.settle(p);
-    let base = p.key(object);
+    // It may be a waiter that gave up which has what this one waits for.
+    client.settle_owed();
+    let base = client.key(object);
     let key = keys::token(&base, waiter);
     loop {
         let timeout = server_timeout(until.deadline);
         // A peek: the token stays where it is until it is acknowledged.
         let command = Args(&[b"BLMOVE", b"LEFT", b"LEFT", timeout.as_bytes()]);
-        match p.block(vec![key.clone(), key.clone()], &command, waking(until)) {
+        match client.block(vec![key.clone(), key.clone()], &command, waking(until)) {
             Ok(Outcome::Again) if until.deadline.is_some_and(|d| d <= Instant::now()) => {
-                give_up(p, object, waiter, line);
+                give_up(client, object, waiter, line);
                 return Ok(Waited::Timeout);
             }
             Ok(Outcome::Again) => {}
             Ok(Outcome::Reply(Value::Nil)) => {
-                let reply = p.ask(line.cancel, object, &Args(&[waiter.as_bytes(), b""]))?;
-                return Ok(if reply == "gone" {
-                    Waited::Timeout
-                } else {
-                    Waited::Token(reply)
+                let reply = client.ask(line.cancel, object, &Args(&[waiter.as_bytes(), b""]))?;
+                return Ok(match Reply::decode(&reply)? {
+                    Reply::Gone => Waited::Timeout,
+                    _ => Waited::Token(reply),
                 });
             }
             Ok(Outcome::Reply(value)) => {
-                p.post_plain(key, &Args(&[b"DEL"]))?;
-                p.post_plain(base, &Args(&[b"HDEL", format!("g:{waiter}").as_bytes()]))?;
+                client.post_plain(key, &Args(&[b"DEL"]))?;
+                client.post_plain(base, &Args(&[b"HDEL", format!("g:{waiter}").as_bytes()]))?;
                 return Ok(Waited::Token(text(&value)));
             }
             Ok(Outcome::Stopped(e, _)) | Err(e) => {
-                give_up(p, object, waiter, line);
+                give_up(client, object, waiter, line);
                 return Ok(Waited::Stopped(e));
             }
         }

@@ -6,9 +6,9 @@
 //! cleared away here. Either closes the sentinel.
 
 use std::collections::HashMap;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -16,12 +16,14 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{pipe, read, write};
 
 use crate::error::{Error, Result};
-use crate::launcher::Word;
-use crate::leaves::channel::Channel;
-use crate::session::process::{Args, Process};
-use crate::store::cluster::text;
-use crate::store::conn::{TICK, Until};
+use crate::locked::Locked;
+use crate::objects::mailbox::{self, Mailbox};
+use crate::objects::process::Process;
+use crate::protocol::{self, Event, ExitRecord, ExitReport};
+use crate::store::client::Args;
+use crate::store::conn::TICK;
 use crate::store::keys;
+use crate::store::request::text;
 use crate::store::scripts;
 use crate::store::threads;
 
@@ -31,12 +33,13 @@ const UNKNOWN: i32 = 255;
 /// Of a thread, in bytes.
 const STACK: usize = 512 << 10;
 
-#[derive(Default)]
+/// Those that this process has started.
 pub struct Jobs {
+    process: &'static Process,
     started: Mutex<bool>,
     table: Mutex<HashMap<String, Arc<Job>>>,
-    /// The launchers' words that are waited for.
-    words: Mutex<Vec<(OwnedFd, Arc<Job>)>>,
+    /// The launchers' reports that are waited for.
+    reports: Mutex<Vec<(OwnedFd, Arc<Job>)>>,
     /// Wakes the thread that waits for them.
     bell: Mutex<Option<OwnedFd>>,
 }
@@ -92,25 +95,17 @@ impl Job {
     }
 
     pub fn has_ended(&self) -> bool {
-        self.end
-            .lock()
-            .expect("no panic under this lock")
-            .exit
-            .is_some()
+        self.end.locked().exit.is_some()
     }
 
     /// The exit code and the map that came with it.
     pub fn exit(&self) -> Option<(i32, String)> {
-        self.end
-            .lock()
-            .expect("no panic under this lock")
-            .exit
-            .clone()
+        self.end.locked().exit.clone()
     }
 
     /// The child holds by itself what it was given.
     fn attached(&self, p: &Process) -> Result<()> {
-        let holds = std::mem::take(&mut self.end.lock().expect("no panic under this lock").holds);
+        let holds = std::mem::take(&mut self.end.locked().holds);
         holds
             .iter()
             .try_for_each(|(object, end)| p.unhold(object, *end))
@@ -129,7 +124,7 @@ impl Job {
         )?;
         p.settle()?;
         p.bells.catch_up(p);
-        let mut end = self.end.lock().expect("no panic under this lock");
+        let mut end = self.end.locked();
         if end.exit.is_none() {
             end.exit = Some((code, map.to_owned()));
         }
@@ -138,121 +133,227 @@ impl Job {
     }
 }
 
+static CURRENT: AtomicPtr<Jobs> = AtomicPtr::new(std::ptr::null_mut());
+
+/// The jobs of this process.
+pub fn of(p: &'static Process) -> &'static Jobs {
+    let known = CURRENT.load(Ordering::Acquire);
+    // SAFETY: made by `Box::leak` below and never freed.
+    if let Some(jobs) = unsafe { known.as_ref() }
+        && std::ptr::eq(jobs.process, p)
+    {
+        return jobs;
+    }
+    let new: &'static Jobs = Box::leak(Box::new(Jobs {
+        process: p,
+        started: Mutex::default(),
+        table: Mutex::default(),
+        reports: Mutex::default(),
+        bell: Mutex::default(),
+    }));
+    let new_ptr = std::ptr::from_ref(new).cast_mut();
+    match CURRENT.compare_exchange(known, new_ptr, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => new,
+        // Another thread was first.
+        Err(_) => of(p),
+    }
+}
+
 impl Jobs {
     /// Begins to watch, with the first job.
-    pub fn begin(&self, p: &'static Process) -> Result<()> {
-        let mut started = self.started.lock().expect("no panic under this lock");
+    pub fn begin(&'static self) -> Result<()> {
+        let mut started = self.started.locked();
         if *started {
             return Ok(());
         }
-        let events = Channel::open(keys::process(&p.number), 0)?;
+        let events = Mailbox::open(self.process)?;
         let (wake, bell) = pipe()?;
         fcntl(&wake, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        *self.bell.lock().expect("no panic under this lock") = Some(bell);
+        *self.bell.locked() = Some(bell);
         threads::spawn("serverless_mp-events", STACK, move || {
-            take_events(p, &events);
+            self.take_events(&events);
         })?;
-        threads::spawn("serverless_mp-words", STACK, move || take_words(p, &wake))?;
+        threads::spawn("serverless_mp-exits", STACK, move || {
+            self.take_reports(&wake);
+        })?;
         *started = true;
         Ok(())
     }
 
     /// A job that is about to be launched.
     pub fn enter(&self, job: &Arc<Job>) {
-        let mut table = self.table.lock().expect("no panic under this lock");
+        let mut table = self.table.locked();
         table.insert(job.number.clone(), job.clone());
     }
 
     /// Its worker was launched.
-    pub fn watch(&self, job: &Arc<Job>, pid: i32, word: OwnedFd) {
+    pub fn watch(&self, job: &Arc<Job>, pid: i32, report: OwnedFd) {
         job.pid.store(pid, Ordering::Release);
-        self.words
-            .lock()
-            .expect("no panic under this lock")
-            .push((word, job.clone()));
-        if let Some(bell) = &*self.bell.lock().expect("no panic under this lock") {
+        self.reports.locked().push((report, job.clone()));
+        if let Some(bell) = &*self.bell.locked() {
             let _ = write(bell, b"x");
         }
     }
 
     /// It could not be launched: nothing of it stays.
-    pub fn give_up(&self, p: &Process, job: &Job) {
+    pub fn give_up(&self, job: &Job) {
         self.remove(&job.number);
         // The launcher's error is the one to be seen.
-        let _ = job.complete(p, UNKNOWN, "");
+        let _ = job.complete(self.process, UNKNOWN, "");
     }
 
     fn remove(&self, number: &str) {
-        self.table
-            .lock()
-            .expect("no panic under this lock")
-            .remove(number);
+        self.table.locked().remove(number);
     }
 
     fn get(&self, number: &str) -> Option<Arc<Job>> {
-        self.table
-            .lock()
-            .expect("no panic under this lock")
-            .get(number)
-            .cloned()
+        self.table.locked().get(number).cloned()
+    }
+
+    /// Events of the jobs. Ends with the session.
+    fn take_events(&self, events: &Mailbox) {
+        loop {
+            match events.next(self.process) {
+                Ok(event) => self.take_event(&event),
+                // Refused, and noted as such; what comes after it is news all the same.
+                Err(Error::Seal(_)) => {}
+                Err(Error::Lost(_)) => return,
+                // The store does not answer. It may answer again, and what has happened since is told then.
+                Err(_) if self.process.healthy().is_ok() => std::thread::sleep(TICK),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn take_event(&self, event: &[u8]) {
+        let event = match Event::decode(event) {
+            Ok(event) => event,
+            Err(e) => return eprintln!("serverless_mp: {e}"),
+        };
+        let (Event::Attached { job }
+        | Event::Exited { job, .. }
+        | Event::Output { job, .. }
+        | Event::Died { job, .. }) = &event;
+        let Some(job) = self.get(job) else {
+            return;
+        };
+        // A store that fails here is noticed by the program's own next call.
+        let _ = match event {
+            Event::Attached { .. } => job.attached(self.process),
+            Event::Output {
+                is_error, bytes, ..
+            } => {
+                print(is_error, bytes);
+                Ok(())
+            }
+            Event::Died {
+                code,
+                claimant,
+                message,
+                ..
+            } => {
+                if is_claimed_by(self.process, &job, claimant) {
+                    let code = Some(code);
+                    self.ended(&job, &ExitReport { code, message });
+                }
+                Ok(())
+            }
+            Event::Exited { record, .. } => {
+                if job.is_remote {
+                    self.remove(&job.number);
+                }
+                job.complete(self.process, record.code, record.map)
+            }
+        };
+    }
+
+    fn take_reports(&self, wake: &OwnedFd) {
+        let mut watched: Vec<(OwnedFd, Arc<Job>)> = Vec::new();
+        while self.process.is_current() {
+            watched.append(&mut self.reports.locked());
+            let mut fds = vec![PollFd::new(wake.as_fd(), PollFlags::POLLIN)];
+            fds.extend(
+                watched
+                    .iter()
+                    .map(|(fd, _)| PollFd::new(fd.as_fd(), PollFlags::POLLIN)),
+            );
+            if poll(&mut fds, PollTimeout::NONE).is_err() {
+                continue;
+            }
+            let ready: Vec<bool> = fds.iter().map(|fd| fd.any() == Some(true)).collect();
+            if ready[0] {
+                let _ = read(wake, &mut [0; 64]);
+            }
+            let mut i = 0;
+            for (fd, job) in watched.extract_if(.., |_| {
+                i += 1;
+                ready[i]
+            }) {
+                self.reported(&job, &read_report(fd));
+            }
+        }
+    }
+
+    /// A launcher's report. Of a remote process it joins the queue of its events; without a code its keeper has said it all.
+    fn reported(&self, job: &Job, report: &ExitReport) {
+        let p = self.process;
+        if !job.is_remote {
+            return self.ended(job, report);
+        }
+        let Some(code) = report.code else { return };
+        let event = Event::Died {
+            job: &job.number,
+            code,
+            claimant: protocol::LAUNCHER,
+            message: report.message.clone(),
+        };
+        if mailbox::send(p, &p.number, &event.encode(), true).is_err() {
+            self.ended(job, report);
+        }
+    }
+
+    /// The launcher says that the process is gone. Its exit record, written before, counts; else how it went.
+    fn ended(&self, job: &Job, report: &ExitReport) {
+        let p = self.process;
+        self.remove(&job.number);
+        if job.has_ended() {
+            return;
+        }
+        let record = p
+            .plain(p.key(&keys::job(&job.number)), &Args(&[b"HGET", b"exit"]))
+            .map(|v| text(&v));
+        let record = record.unwrap_or_default();
+        let _ = if let Ok(record) = ExitRecord::decode(&record) {
+            job.complete(p, record.code, record.map)
+        } else {
+            let code = report.code.unwrap_or(UNKNOWN);
+            // What fails because the session has ended is no news.
+            if !report.message.is_empty() && p.is_current() {
+                let line = format!("serverless-mp: process {}: {}\n", job.pid(), report.message);
+                print(true, line.as_bytes());
+            }
+            let cleared = p.reap(&job.process, code, job.attempts);
+            job.complete(p, code, "").and(cleared)
+        };
+        // Even when the store is gone the sentinel must close.
+        let mut end = job.end.locked();
+        end.exit.get_or_insert((UNKNOWN, String::new()));
+        end.sentinel = None;
     }
 }
 
-/// Events: `a JOB`, `x JOB CODE MAP`, and of a remote job `o JOB FD BYTES` and `d JOB CODE CLAIMANT MESSAGE`. Ends with
-/// the session.
-fn take_events(p: &Process, events: &Channel) {
-    loop {
-        match events.next(Until::default()) {
-            Ok(event) => take_event(p, &event),
-            // Refused, and noted as such; what comes after it is news all the same.
-            Err(Error::Seal(_)) => {}
-            Err(Error::Lost(_)) => return,
-            // The store does not answer. It may answer again, and what has happened since is told then.
-            Err(_) if p.healthy().is_ok() => std::thread::sleep(TICK),
-            Err(_) => return,
-        }
-    }
-}
-
-fn take_event(p: &Process, event: &[u8]) {
-    let mut words = event.splitn(4, |byte| *byte == b' ');
-    let mut next = || words.next().unwrap_or_default();
-    let (kind, number) = (next(), String::from_utf8_lossy(next()));
-    let Some(job) = p.jobs.get(&number) else {
-        return;
-    };
-    let (first, rest) = (String::from_utf8_lossy(next()).into_owned(), next());
-    let code = first.parse();
-    // A store that fails here is noticed by the program's own next call.
-    let _ = match kind {
-        b"a" => job.attached(p),
-        b"o" => {
-            print(first == "2", rest);
-            Ok(())
-        }
-        b"d" => {
-            let rest = String::from_utf8_lossy(rest);
-            let (claimant, message) = rest.split_once(' ').unwrap_or((&rest, ""));
-            if is_claimed_by(p, &job, claimant) {
-                let (code, message) = (code.ok(), message.to_owned());
-                ended(p, &job, Word { code, message });
-            }
-            Ok(())
-        }
-        _ => {
-            if job.is_remote {
-                p.jobs.remove(&number);
-            }
-            let map = String::from_utf8_lossy(rest);
-            job.complete(p, code.unwrap_or(UNKNOWN), &map)
-        }
-    };
+/// Reads a launcher's report from a readable descriptor, whose other end is closed after it.
+fn read_report(fd: OwnedFd) -> ExitReport {
+    let mut bytes = Vec::new();
+    // A broken connection says nothing either.
+    let _ = std::fs::File::from(fd).read_to_end(&mut bytes);
+    ExitReport::decode(&bytes)
 }
 
 /// A keeper may speak of a worker that came second; `-` is the launcher, which has looked.
 fn is_claimed_by(p: &Process, job: &Job, claimant: &str) -> bool {
     let key = p.key(&keys::job(&job.number));
-    claimant == "-"
+    claimant == protocol::LAUNCHER
         || p.plain(key, &Args(&[b"HGET", b"claim"]))
             .map_or(true, |claim| {
                 let claim = text(&claim);
@@ -269,72 +370,4 @@ fn print(error: bool, bytes: &[u8]) {
         let mut out = std::io::stdout().lock();
         out.write_all(bytes).and_then(|()| out.flush())
     };
-}
-
-fn take_words(p: &Process, wake: &OwnedFd) {
-    let mut watched: Vec<(OwnedFd, Arc<Job>)> = Vec::new();
-    while p.is_current() {
-        watched.append(&mut p.jobs.words.lock().expect("no panic under this lock"));
-        let mut fds = vec![PollFd::new(wake.as_fd(), PollFlags::POLLIN)];
-        fds.extend(
-            watched
-                .iter()
-                .map(|(fd, _)| PollFd::new(fd.as_fd(), PollFlags::POLLIN)),
-        );
-        if poll(&mut fds, PollTimeout::NONE).is_err() {
-            continue;
-        }
-        let ready: Vec<bool> = fds.iter().map(|fd| fd.any() == Some(true)).collect();
-        if ready[0] {
-            let _ = read(wake, &mut [0; 64]);
-        }
-        let mut i = 0;
-        for (fd, job) in watched.extract_if(.., |_| {
-            i += 1;
-            ready[i]
-        }) {
-            told(p, &job, Word::read(fd));
-        }
-    }
-}
-
-/// A launcher's word. Of a remote process it joins the queue of its events; without a code its keeper has said it all.
-fn told(p: &Process, job: &Job, word: Word) {
-    if !job.is_remote {
-        return ended(p, job, word);
-    }
-    let Some(code) = word.code else { return };
-    let event = format!("d {} {code} - {}", job.number, word.message);
-    if crate::leaves::job::tell(p, &p.number, event.as_bytes(), true).is_err() {
-        ended(p, job, word);
-    }
-}
-
-/// The launcher says that the process is gone. Its exit record, written before, counts; else how it went.
-fn ended(p: &Process, job: &Job, word: Word) {
-    p.jobs.remove(&job.number);
-    if job.has_ended() {
-        return;
-    }
-    let record = p
-        .plain(p.key(&keys::job(&job.number)), &Args(&[b"HGET", b"exit"]))
-        .map(|v| text(&v));
-    let record = record.unwrap_or_default();
-    let (code, map) = record.split_once(' ').unwrap_or((&record, ""));
-    let _ = if let Ok(code) = code.parse() {
-        job.complete(p, code, map)
-    } else {
-        let code = word.code.unwrap_or(UNKNOWN);
-        // What fails because the session has ended is no news.
-        if !word.message.is_empty() && p.is_current() {
-            let line = format!("serverless-mp: process {}: {}\n", job.pid(), word.message);
-            print(true, line.as_bytes());
-        }
-        let cleared = p.reap(&job.process, code, job.attempts);
-        job.complete(p, code, "").and(cleared)
-    };
-    // Even when the store is gone the sentinel must close.
-    let mut end = job.end.lock().expect("no panic under this lock");
-    end.exit.get_or_insert((UNKNOWN, String::new()));
-    end.sentinel = None;
 }

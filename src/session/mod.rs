@@ -1,5 +1,5 @@
-//! What this process has of its session: its jobs, its lease, what it holds.
+//! A session: its beginning and end, its lease, the processes that this one has started.
 
 pub mod heartbeat;
 pub mod jobs;
-pub mod process;
+pub mod open;

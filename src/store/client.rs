@@ -1,18 +1,187 @@
-//! The door to the store: scripts and commands on objects, from whichever thread.
+//! The door to the store: scripts and commands on objects, from whichever thread. Each thread has a link of its own.
+//!
+//! Nothing of a client crosses a `fork()` of the program: what the child inherited is left as it is, neither closed nor
+//! deleted.
 
-use std::sync::atomic::Ordering;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, TryLockError};
 
 use redis::Value;
 
-use crate::error::Result;
-use crate::session::process::{Args, Process};
-use crate::store::cluster::text;
+use crate::error::{Error, Result};
+use crate::locked::Locked;
+use crate::store::cluster::Cluster;
 use crate::store::conn::Until;
+use crate::store::endpoint::Endpoint;
+use crate::store::health::Health;
 use crate::store::keys;
-use crate::store::link::{Link, Outcome, Request};
+use crate::store::link::{Link, Outcome};
+use crate::store::posted::Posted;
+use crate::store::request::{Request, text};
 use crate::store::scripts::{self, Script};
+use crate::store::seal::Seal;
+use crate::store::shared::Shared;
 
-impl Process {
+/// What a process must know of its session.
+#[derive(Clone)]
+pub struct Session {
+    pub id: String,
+    pub key: Vec<u8>,
+    pub url: String,
+    /// Time to live of every key in ms; 0 in a private store, whose life is the session's.
+    pub ttl: u64,
+    /// The number of the process that started this one and will clear up after it.
+    pub parent: Option<String>,
+}
+
+/// What one call needs beside its script.
+pub struct Args<'a>(pub &'a [&'a [u8]]);
+
+/// A command for the time when the store answers again: a script, its object and its arguments.
+pub type Owed = (&'static Script, String, Vec<Vec<u8>>);
+
+pub struct Client {
+    pub session: Session,
+    /// Of this process in its session: 16 hex digits.
+    pub number: String,
+    pub seal: Seal,
+    pub shared: Shared,
+    /// How many handles of this process hold an end of an object.
+    pub handles: Mutex<HashMap<(String, u8), usize>>,
+    /// Objects made so far, whose names have a number.
+    pub objects: AtomicU64,
+    owed: Mutex<Vec<Owed>>,
+    threads: AtomicU32,
+    /// Links in use.
+    links: Mutex<Vec<Thread>>,
+    /// Links of threads that have ended, for the next thread.
+    idle: Mutex<Vec<Thread>>,
+    /// What is to be done before the first command, and whether that is to come.
+    begin: OnceLock<fn() -> Result<()>>,
+    is_new: AtomicBool,
+}
+
+#[derive(Clone)]
+struct Thread {
+    link: Arc<Mutex<Link>>,
+    posted: Arc<Posted>,
+}
+
+static CURRENT: AtomicPtr<Client> = AtomicPtr::new(std::ptr::null_mut());
+
+thread_local! {
+    static HERE: RefCell<Option<Here>> = const { RefCell::new(None) };
+    /// Whether this thread is inside a command: a signal's handler may then use the store as well.
+    static BUSY: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this is a signal's handler that runs inside a command of its own thread.
+pub fn is_nested() -> bool {
+    BUSY.get()
+}
+
+struct Busy(bool);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        BUSY.set(self.0);
+    }
+}
+
+struct Here {
+    client: &'static Client,
+    thread: Thread,
+}
+
+impl Drop for Here {
+    /// The thread ends: its link waits for the next one.
+    fn drop(&mut self) {
+        if !self.client.is_current() {
+            return;
+        }
+        if let Ok(mut link) = self.thread.link.try_lock()
+            && let Err(e) = link.settle(&self.client.shared)
+            && self.client.shared.health.check().is_ok()
+        {
+            // It is nobody else's.
+            eprintln!("serverless_mp: in a thread that has ended: {e}");
+        }
+        self.client.put_away(&self.thread);
+    }
+}
+
+fn current() -> Option<&'static Client> {
+    // SAFETY: set by `make_current` only.
+    unsafe { CURRENT.load(Ordering::Acquire).as_ref() }
+}
+
+/// In a child of the program's own `fork()`: the inherited sockets are the parent's, not even their clean end is ours to say.
+pub fn forget_after_fork() {
+    CURRENT.store(std::ptr::null_mut(), Ordering::Release);
+    HERE.with_borrow_mut(|here| std::mem::forget(here.take()));
+}
+
+impl Client {
+    pub fn new(session: Session, number: String) -> Result<Self> {
+        let endpoint = Endpoint::parse(&session.url)?;
+        let health = Health::new(
+            &session.id,
+            &endpoint,
+            session.ttl,
+            session.parent.is_none(),
+        );
+        Ok(Self {
+            seal: Seal::new(&session.id, &session.key, &number),
+            shared: Shared::new(Cluster::new(endpoint), health),
+            session,
+            number,
+            handles: Mutex::default(),
+            objects: AtomicU64::new(1),
+            owed: Mutex::default(),
+            threads: AtomicU32::new(1),
+            links: Mutex::default(),
+            idle: Mutex::default(),
+            begin: OnceLock::new(),
+            is_new: AtomicBool::new(false),
+        })
+    }
+
+    /// Makes it the one whose threads may send commands. It is never freed: threads and handles refer to it to the end.
+    pub fn make_current(&'static self) {
+        CURRENT.store(std::ptr::from_ref(self).cast_mut(), Ordering::Release);
+    }
+
+    /// Has this done before the first command.
+    pub fn begin_with(&self, begin: fn() -> Result<()>) {
+        self.is_new
+            .store(self.begin.set(begin).is_ok(), Ordering::Release);
+    }
+
+    /// This process is done with the session.
+    pub fn close(&self) {
+        if self.is_current() {
+            CURRENT.store(std::ptr::null_mut(), Ordering::Release);
+        }
+        self.shared.health.close();
+    }
+
+    pub fn is_current(&self) -> bool {
+        std::ptr::eq(CURRENT.load(Ordering::Acquire), self)
+    }
+
+    /// An error where the session is over.
+    pub fn healthy(&self) -> Result<()> {
+        self.shared.health.check()
+    }
+
+    pub fn key(&self, object: &str) -> String {
+        keys::object(&self.session.id, object)
+    }
+
+    // ---- commands --------------------------------------------------------------------------------------------
+
     /// Runs a script on an object and waits for its reply.
     pub fn call(&self, script: &'static Script, object: &str, args: &Args<'_>) -> Result<Value> {
         self.call_with(script, vec![self.key(object)], args)
@@ -30,7 +199,7 @@ impl Process {
                 self.request(Some(script), vec![self.key(object)], &Args(&[argument]))
             })
             .collect();
-        self.with_link(|link| link.call_all(self, &requests))
+        self.with_link(|link| link.call_all(&self.shared, &requests))
     }
 
     /// The same with further keys of the same tag.
@@ -41,7 +210,7 @@ impl Process {
         args: &Args<'_>,
     ) -> Result<Value> {
         let request = self.request(Some(script), keys, args);
-        self.with_link(|link| link.call(self, &request))
+        self.with_link(|link| link.call(&self.shared, &request))
     }
 
     /// The same, its reply as text.
@@ -52,44 +221,44 @@ impl Process {
     /// Runs a script on an object without waiting.
     pub fn post(&self, script: &'static Script, object: &str, args: &Args<'_>) -> Result<()> {
         let request = self.request(Some(script), vec![self.key(object)], args);
-        self.with_link(|link| link.post(self, request))
+        self.with_link(|link| link.post(&self.shared, request))
     }
 
     /// A plain command on a key: its name, then its arguments. Only such as may be repeated.
     pub fn plain(&self, key: String, args: &Args<'_>) -> Result<Value> {
         let request = self.request(None, vec![key], args);
-        self.with_link(|link| link.call(self, &request))
+        self.with_link(|link| link.call(&self.shared, &request))
     }
 
     /// A plain question that no other thread's commands need come before.
     pub fn peek(&self, key: String, args: &Args<'_>) -> Result<Value> {
         let request = self.request(None, vec![key], args);
-        self.with_link_unordered(|link| link.call(self, &request))
+        self.with_link_unordered(|link| link.call(&self.shared, &request))
     }
 
     pub fn post_plain(&self, key: String, args: &Args<'_>) -> Result<()> {
         let request = self.request(None, vec![key], args);
-        self.with_link(|link| link.post(self, request))
+        self.with_link(|link| link.post(&self.shared, request))
     }
 
     /// A blocking plain command on keys of one tag.
     pub fn block(&self, keys: Vec<String>, args: &Args<'_>, until: Until<'_>) -> Result<Outcome> {
         let request = self.request(None, keys, args);
-        let look = || self.healthy();
+        let look = || self.shared.health.check();
         let until = Until {
             look: Some(&look),
             ..until
         };
-        self.with_link(|link| link.block(self, &request, until))
+        self.with_link(|link| link.block(&self.shared, &request, until))
     }
 
     /// Reads the replies of everything that any thread has posted, and raises the error of what this one has.
     pub fn settle(&self) -> Result<()> {
-        if self.unread.load(Ordering::Acquire) == 0 {
+        if self.shared.unread.load(Ordering::Acquire) == 0 {
             // Another thread may have read the replies of this one.
             return self.with_link_unordered(Link::raise_deferred);
         }
-        self.with_link(|link| link.settle(self))
+        self.with_link(|link| link.settle(&self.shared))
     }
 
     /// This thread's in-flight list of a pipe, made ready for what it will take from one end; and whether it is known
@@ -126,7 +295,166 @@ impl Process {
             script,
             keys,
             args,
-            number: self.next_number(),
+            number: self.shared.next_number(),
         }
+    }
+
+    // ---- what the store is owed ------------------------------------------------------------------------------
+
+    /// Runs a script now, or when the store answers again. Nobody waits for its reply.
+    pub fn call_when_possible(&self, script: &'static Script, object: String, args: Vec<Vec<u8>>) {
+        let is_done = !self.shared.health.is_out() && {
+            let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+            match self.call(script, &object, &Args(&args)) {
+                // An object that is gone needs nothing.
+                Ok(_) | Err(Error::Lost(_)) => true,
+                Err(_) => false,
+            }
+        };
+        if !is_done {
+            let mut owed = self.owed.locked();
+            owed.push((script, object, args));
+        }
+    }
+
+    /// Runs what could not be run before, if the store answers.
+    pub fn settle_owed(&self) {
+        if self.shared.health.is_out() {
+            return;
+        }
+        let owed = std::mem::take(&mut *self.owed.locked());
+        for (script, object, args) in owed {
+            self.call_when_possible(script, object, args);
+        }
+    }
+
+    // ---- threads ---------------------------------------------------------------------------------------------
+
+    pub fn with_link<T>(&self, f: impl FnOnce(&mut Link) -> Result<T>) -> Result<T> {
+        self.with_thread(|thread, nested| {
+            self.settle_others(thread, nested)?;
+            self.with_its_link(thread, f)
+        })
+    }
+
+    /// The same for a question whose answer does not depend on what this process does: other threads go on meanwhile.
+    pub fn with_link_unordered<T>(&self, f: impl FnOnce(&mut Link) -> Result<T>) -> Result<T> {
+        self.with_thread(|thread, _| self.with_its_link(thread, f))
+    }
+
+    fn with_thread<T>(&self, f: impl FnOnce(&Thread, bool) -> Result<T>) -> Result<T> {
+        if self.is_new.swap(false, Ordering::AcqRel)
+            && let Some(begin) = self.begin.get()
+        {
+            begin()?;
+        }
+        let inner = Busy(BUSY.replace(true));
+        let thread = if inner.0 {
+            self.spare_thread()
+        } else {
+            self.thread()?
+        };
+        let result = f(&thread, inner.0);
+        if inner.0 {
+            self.put_away(&thread);
+        }
+        result
+    }
+
+    fn with_its_link<T>(
+        &self,
+        thread: &Thread,
+        f: impl FnOnce(&mut Link) -> Result<T>,
+    ) -> Result<T> {
+        let mut link = thread
+            .link
+            .lock()
+            .map_err(|_| Error::State("a thread failed inside the store".into()))?;
+        let result = f(&mut link);
+        if thread.posted.is_awaited() && thread.posted.is_unread() {
+            // Who waits for it would wait for ever for a thread that goes on to post. An error is met again by both.
+            let _ = link.settle_for_others(&self.shared);
+        }
+        drop(link);
+        thread.posted.tell();
+        result
+    }
+
+    /// There is no order between two connections: what other threads sent without waiting comes first.
+    fn settle_others(&self, me: &Thread, nested: bool) -> Result<()> {
+        if self.shared.unread.load(Ordering::Acquire) <= me.posted.unread() {
+            return Ok(());
+        }
+        let others: Vec<(Thread, u64)> = {
+            let links = self.links.locked();
+            let idle = self.idle.locked();
+            links
+                .iter()
+                .chain(idle.iter())
+                .filter(|t| t.posted.is_unread() && !Arc::ptr_eq(&t.link, &me.link))
+                .map(|t| (t.clone(), t.posted.count()))
+                .collect()
+        };
+        for (other, count) in others {
+            other.posted.wait(count, || {
+                match other.link.try_lock() {
+                    Ok(mut link) => {
+                        link.settle_for_others(&self.shared)?;
+                        return Ok(true);
+                    }
+                    // Ours, outside the signal's handler that we are in: it reads on when the handler returns.
+                    Err(TryLockError::WouldBlock) if nested => return Ok(true),
+                    // Its thread is inside a command, and reads what is unread first of all; if the store answers.
+                    Err(TryLockError::WouldBlock) => {}
+                    Err(TryLockError::Poisoned(_)) => return Ok(true),
+                }
+                self.shared.health.check()?;
+                crate::signals::check()?;
+                Ok(false)
+            })?;
+            other.posted.tell();
+        }
+        Ok(())
+    }
+
+    fn thread(&self) -> Result<Thread> {
+        HERE.with_borrow_mut(|here| {
+            if let Some(h) = here
+                && std::ptr::eq(h.client, self)
+            {
+                return Ok(h.thread.clone());
+            }
+            let client = current()
+                .filter(|client| std::ptr::eq(*client, self))
+                .ok_or_else(|| Error::State("the session has ended".into()))?;
+            let thread = self.spare_thread();
+            *here = Some(Here {
+                client,
+                thread: thread.clone(),
+            });
+            Ok(thread)
+        })
+    }
+
+    fn spare_thread(&self) -> Thread {
+        let idle = self.idle.locked().pop();
+        let thread = idle.unwrap_or_else(|| {
+            let n = self.threads.fetch_add(1, Ordering::Relaxed);
+            let link = Link::new(format!("{}.{n}", self.number));
+            Thread {
+                posted: link.posted.clone(),
+                link: Arc::new(Mutex::new(link)),
+            }
+        });
+        self.links.locked().push(thread.clone());
+        thread
+    }
+
+    /// A link that is no longer needed waits for the next thread.
+    fn put_away(&self, thread: &Thread) {
+        self.links
+            .locked()
+            .retain(|t| !Arc::ptr_eq(&t.link, &thread.link));
+        self.idle.locked().push(thread.clone());
     }
 }

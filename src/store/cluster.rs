@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::store::conn::{Conn, Until};
 use crate::store::endpoint::{Endpoint, Place};
 use crate::store::keys;
+use crate::store::request::text;
 
 /// What this process has done to the store; plain numbers for tests, benchmarks and the summary of a run.
 #[derive(Default)]
@@ -24,28 +25,20 @@ struct Range {
     place: Place,
 }
 
-pub struct Store {
+pub struct Cluster {
     pub endpoint: Endpoint,
-    /// Of this session alone: it is never started again.
-    is_private: bool,
     pub counters: Counters,
     /// Slot ranges of a cluster in order; empty for a single node.
     ranges: RwLock<Vec<Range>>,
 }
 
-impl Store {
-    pub fn new(endpoint: Endpoint, is_private: bool) -> Self {
+impl Cluster {
+    pub fn new(endpoint: Endpoint) -> Self {
         Self {
             endpoint,
-            is_private,
             counters: Counters::default(),
             ranges: RwLock::default(),
         }
-    }
-
-    /// Whether there is no store any more, and never will be: a private one's socket goes with it.
-    pub fn is_gone(&self) -> bool {
-        self.is_private && matches!(&self.endpoint.first[0], Place::Unix(path) if !path.exists())
     }
 
     /// The node that serves a key.
@@ -147,16 +140,5 @@ impl Store {
 
     pub fn count(&self, counter: impl Fn(&Counters) -> &AtomicU64, n: usize) {
         counter(&self.counters).fetch_add(n as u64, Ordering::Relaxed);
-    }
-}
-
-/// A reply as text; empty for anything that is none.
-pub fn text(value: &Value) -> String {
-    match value {
-        Value::BulkString(b) => String::from_utf8_lossy(b).into_owned(),
-        Value::SimpleString(s) => s.clone(),
-        Value::Okay => "ok".into(),
-        Value::Int(n) => n.to_string(),
-        _ => String::new(),
     }
 }

@@ -268,3 +268,50 @@ impl Write for Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(url: &str) -> Vec<String> {
+        let endpoint = Endpoint::parse(url).unwrap();
+        endpoint.first.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_forms_of_an_address() {
+        assert_eq!(places("redis://host:1234/2"), ["host:1234"]);
+        assert_eq!(places("valkey://host"), ["host:6379"]);
+        assert_eq!(places("redis+unix:///run/store.sock"), ["/run/store.sock"]);
+        assert_eq!(places("redis+cluster://one:1,two:2"), ["one:1", "two:2"]);
+        let endpoint = Endpoint::parse("rediss://user:pass%20word@host:1/3").unwrap();
+        assert!(endpoint.first[0].is_tls() && !endpoint.cluster);
+        assert_eq!(endpoint.user.as_deref(), Some("user"));
+        assert_eq!(endpoint.password.as_deref(), Some("pass word"));
+        assert_eq!(endpoint.db, 3);
+        assert!(
+            Endpoint::parse("rediss+cluster://one:1")
+                .unwrap()
+                .node("two", 2)
+                .is_tls()
+        );
+    }
+
+    #[test]
+    fn what_is_no_address_names_the_forms_and_no_password() {
+        for url in [
+            "host:6379",
+            "http://host",
+            "redis://:secret@host:port",
+            "redis+cluster://:secret@host:1/2",
+        ] {
+            let Err(Error::Value(text)) = Endpoint::parse(url) else {
+                panic!("{url} was taken");
+            };
+            assert!(
+                text.contains("valid forms") && !text.contains("secret"),
+                "{text}"
+            );
+        }
+    }
+}

@@ -69,3 +69,35 @@ pub fn slot(key: &str) -> u16 {
         .map_or(key, |(tag, _)| tag);
     crc16::State::<crc16::XMODEM>::calculate(tag.as_bytes()) % 16384
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_and_what_stands_beside_it_share_a_slot() {
+        let lock = object("session", "lock-1");
+        let condition = object("session", "lock-1/condition-2");
+        assert_eq!(lock, "smp:{session.lock-1}");
+        assert_eq!(condition, "smp:{session.lock-1}condition-2");
+        let keys = [
+            items(&lock, 0),
+            in_flight(&lock, "p.1"),
+            token(&lock, "p.1:2"),
+            held(&lock),
+            lease(&lock),
+        ];
+        for key in keys {
+            assert_eq!(slot(&key), slot(&lock), "{key}");
+        }
+        assert_eq!(slot(&condition), slot(&lock));
+    }
+
+    #[test]
+    fn slots_are_those_of_redis() {
+        // As CLUSTER KEYSLOT says.
+        assert_eq!(slot("foo"), 12182);
+        assert_eq!(slot("{foo}bar"), 12182);
+        assert_eq!(slot("123456789"), 12739);
+    }
+}

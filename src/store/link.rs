@@ -12,12 +12,13 @@ use std::time::{Duration, Instant};
 use redis::{Value, cmd};
 
 use crate::error::{Error, Result};
-use crate::session::process::Process;
 use crate::store::conn::{Conn, Ended, TICK, Until};
 use crate::store::endpoint::{CONNECT, Place};
 use crate::store::posted::Posted;
+use crate::store::request::{Request, checked, error_code};
 use crate::store::retry::{Patience, Repeat};
 use crate::store::scripts::Script;
+use crate::store::shared::Shared;
 
 /// Commands that may be on their way unread before we wait for them: bounds what a reconnect repeats.
 const UNREAD: usize = 256;
@@ -25,46 +26,6 @@ const UNREAD_BYTES: usize = 4 << 20;
 
 /// How long a reply may take before signals are looked at, and before the store counts as silent.
 const PROMPT: Duration = Duration::from_millis(900);
-
-pub struct Request {
-    /// A script, or a plain command whose repetition changes nothing.
-    pub script: Option<&'static Script>,
-    /// The first is the key that chooses the node.
-    pub keys: Vec<String>,
-    /// For a plain command: its name first; then what follows its keys.
-    pub args: Vec<Vec<u8>>,
-    /// Of this command among all of its process: makes a repetition known to the scripts.
-    pub number: u64,
-}
-
-impl Request {
-    fn pack(&self, caller: &str) -> Vec<u8> {
-        let command = if let Some(script) = self.script {
-            let mut c = cmd("EVALSHA");
-            c.arg(&script.sha)
-                .arg(self.keys.len())
-                .arg(&self.keys)
-                .arg(caller)
-                .arg(self.number);
-            for a in &self.args {
-                c.arg(a.as_slice());
-            }
-            c
-        } else {
-            let mut c = cmd(std::str::from_utf8(&self.args[0]).expect("a command's name is text"));
-            c.arg(&self.keys);
-            for a in &self.args[1..] {
-                c.arg(a.as_slice());
-            }
-            c
-        };
-        command.get_packed_command()
-    }
-
-    fn size(&self) -> usize {
-        self.args.iter().map(Vec::len).sum()
-    }
-}
 
 #[derive(Default)]
 struct Lane {
@@ -130,22 +91,22 @@ impl Link {
     }
 
     /// Sends a command and waits for its reply.
-    pub fn call(&mut self, p: &Process, request: &Request) -> Result<Value> {
+    pub fn call(&mut self, shared: &Shared, request: &Request) -> Result<Value> {
         self.raise_deferred()?;
-        self.settle_elsewhere(p, &request.keys[0])?;
-        let mut request = Repeat::new(p, request);
+        self.settle_elsewhere(shared, &request.keys[0])?;
+        let mut request = Repeat::new(&shared.health, request);
         loop {
-            match self.attempt(p, request.get()) {
+            match self.attempt(shared, request.get()) {
                 Ok(value) => match error_code(&value) {
                     Some("NOSCRIPT") => {
-                        self.load(p, request.get())?;
-                        request.renumber(p);
+                        self.load(shared, request.get())?;
+                        request.renumber(shared.next_number());
                     }
                     Some(
                         "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN",
                     ) => {
                         request.pause(&value)?;
-                        p.store.refresh()?;
+                        shared.cluster.refresh()?;
                     }
                     Some(_) => {
                         // One error is raised: of what was posted just before, it is mostly the cause.
@@ -161,28 +122,28 @@ impl Link {
     }
 
     /// Sends commands that change nothing, all at once where they go to one node, and waits for their replies.
-    pub fn call_all(&mut self, p: &Process, requests: &[Request]) -> Result<Vec<Value>> {
+    pub fn call_all(&mut self, shared: &Shared, requests: &[Request]) -> Result<Vec<Value>> {
         self.raise_deferred()?;
         // What fails in company is asked again by itself.
         let mut replies = self
-            .attempt_all(p, requests)
+            .attempt_all(shared, requests)
             .unwrap_or_default()
             .into_iter();
         requests
             .iter()
             .map(|request| match replies.next() {
                 Some(value) if error_code(&value).is_none() => Ok(value),
-                _ => self.call(p, request),
+                _ => self.call(shared, request),
             })
             .collect()
     }
 
     fn attempt_all(
         &mut self,
-        p: &Process,
+        shared: &Shared,
         requests: &[Request],
     ) -> std::result::Result<Vec<Value>, Failure> {
-        let mut places = requests.iter().map(|r| p.store.route(&r.keys[0]));
+        let mut places = requests.iter().map(|r| shared.cluster.route(&r.keys[0]));
         let Some(place) = places.next() else {
             return Ok(Vec::new());
         };
@@ -190,18 +151,18 @@ impl Link {
         if places.any(|other| other.to_string() != name) {
             return Ok(Vec::new());
         }
-        self.settle_elsewhere(p, &requests[0].keys[0])
+        self.settle_elsewhere(shared, &requests[0].keys[0])
             .map_err(Failure::Fatal)?;
-        self.connect(p, &place).map_err(Failure::Stream)?;
-        p.store.count(|c| &c.commands, requests.len());
-        p.store.count(|c| &c.round_trips, 1);
+        self.connect(shared, &place).map_err(Failure::Stream)?;
+        shared.cluster.count(|c| &c.commands, requests.len());
+        shared.cluster.count(|c| &c.round_trips, 1);
         let packed: Vec<u8> = requests.iter().flat_map(|r| r.pack(&self.caller)).collect();
         let conn = self.conn(&name);
         let result = conn
             .send(&packed)
             .map_err(|e| Failure::Stream(e.into()))
-            .and_then(|()| self.read_unread(p, &name))
-            .and_then(|()| requests.iter().map(|_| self.read(p, &name)).collect());
+            .and_then(|()| self.read_unread(shared, &name))
+            .and_then(|()| requests.iter().map(|_| self.read(shared, &name)).collect());
         if result.is_err() {
             self.drop_conn(&name);
         }
@@ -209,25 +170,25 @@ impl Link {
     }
 
     /// Sends a command and returns; its reply is read before anything that could be observed elsewhere.
-    pub fn post(&mut self, p: &Process, request: Request) -> Result<()> {
-        self.settle_elsewhere(p, &request.keys[0])?;
-        let place = p.store.route(&request.keys[0]);
+    pub fn post(&mut self, shared: &Shared, request: Request) -> Result<()> {
+        self.settle_elsewhere(shared, &request.keys[0])?;
+        let place = shared.cluster.route(&request.keys[0]);
         let packed = request.pack(&self.caller);
         let lane = self.lanes.entry(place.to_string()).or_default();
         lane.bytes += request.size();
         lane.unread.push_back(request);
         self.posted.add();
-        p.unread.fetch_add(1, Ordering::AcqRel);
+        shared.unread.fetch_add(1, Ordering::AcqRel);
         let sent = match &mut lane.conn {
             Some(conn) => {
-                p.store.count(|c| &c.commands, 1);
-                p.store.count(|c| &c.bytes, packed.len());
+                shared.cluster.count(|c| &c.commands, 1);
+                shared.cluster.count(|c| &c.bytes, packed.len());
                 conn.send(&packed).is_ok()
             }
             // Connecting sends what is unread.
-            None => match self.connect(p, &place) {
+            None => match self.connect(shared, &place) {
                 // What a signal's handler raised is not to be lost; the command is kept, and sent with the next.
-                Err(Error::Raised(e)) => return Err(Error::Raised(e)),
+                Err(e) if e.is_raised() => return Err(e),
                 connected => connected.is_ok(),
             },
         };
@@ -236,19 +197,19 @@ impl Link {
             lane.conn = None;
         }
         if !sent || lane.unread.len() > UNREAD || lane.bytes > UNREAD_BYTES {
-            return self.settle(p);
+            return self.settle(shared);
         }
         Ok(())
     }
 
     /// Reads the replies of all commands that were posted.
-    pub fn settle(&mut self, p: &Process) -> Result<()> {
-        self.settle_for_others(p)?;
+    pub fn settle(&mut self, shared: &Shared) -> Result<()> {
+        self.settle_for_others(shared)?;
         self.raise_deferred()
     }
 
     /// The same for another thread, whom the errors of this one do not concern.
-    pub fn settle_for_others(&mut self, p: &Process) -> Result<()> {
+    pub fn settle_for_others(&mut self, shared: &Shared) -> Result<()> {
         let names: Vec<String> = self
             .lanes
             .iter()
@@ -256,17 +217,17 @@ impl Link {
             .map(|(n, _)| n.clone())
             .collect();
         for name in names {
-            p.store.count(|c| &c.round_trips, 1);
-            let mut patience = Patience::new(p);
+            shared.cluster.count(|c| &c.round_trips, 1);
+            let mut patience = Patience::new(&shared.health);
             loop {
-                let place = p.store.route(&self.lanes[&name].unread[0].keys[0]);
+                let place = shared.cluster.route(&self.lanes[&name].unread[0].keys[0]);
                 let result = if place.to_string() == name {
-                    self.connect(p, &place)
+                    self.connect(shared, &place)
                         .map_err(Failure::Stream)
-                        .and_then(|()| self.read_unread(p, &name))
+                        .and_then(|()| self.read_unread(shared, &name))
                 } else {
                     // The slot has moved since.
-                    self.repost(p, &name);
+                    self.repost(shared, &name);
                     break;
                 };
                 match result {
@@ -283,34 +244,43 @@ impl Link {
     }
 
     /// There is no order between the nodes of a cluster: what was posted to others comes before what is sent to this one.
-    fn settle_elsewhere(&mut self, p: &Process, key: &str) -> Result<()> {
+    fn settle_elsewhere(&mut self, shared: &Shared, key: &str) -> Result<()> {
         let is_elsewhere = self.lanes.len() > 1 && self.posted.is_unread() && {
-            let name = p.store.route(key).to_string();
+            let name = shared.cluster.route(key).to_string();
             let mut lanes = self.lanes.iter();
             lanes.any(|(n, lane)| *n != name && !lane.unread.is_empty())
         };
-        if is_elsewhere { self.settle(p) } else { Ok(()) }
+        if is_elsewhere {
+            self.settle(shared)
+        } else {
+            Ok(())
+        }
     }
 
     /// A blocking command. Only its reply, or what `until` names, ends it.
-    pub fn block(&mut self, p: &Process, request: &Request, until: Until<'_>) -> Result<Outcome> {
-        self.settle_elsewhere(p, &request.keys[0])?;
-        let place = p.store.route(&request.keys[0]);
+    pub fn block(
+        &mut self,
+        shared: &Shared,
+        request: &Request,
+        until: Until<'_>,
+    ) -> Result<Outcome> {
+        self.settle_elsewhere(shared, &request.keys[0])?;
+        let place = shared.cluster.route(&request.keys[0]);
         let name = place.to_string();
-        if let Err(e) = self.connect(p, &place) {
+        if let Err(e) = self.connect(shared, &place) {
             self.drop_conn(&name);
-            Patience::new(p).after(e)?;
+            Patience::new(&shared.health).after(e)?;
             return Ok(Outcome::Again);
         }
         let packed = request.pack(&self.caller);
-        p.store.count(|c| &c.commands, 1);
-        p.store.count(|c| &c.round_trips, 1);
+        shared.cluster.count(|c| &c.commands, 1);
+        shared.cluster.count(|c| &c.round_trips, 1);
         let conn = self.conn(&name);
         if conn.send(&packed).is_err() {
             self.drop_conn(&name);
             return Ok(Outcome::Again);
         }
-        match self.read_unread(p, &name) {
+        match self.read_unread(shared, &name) {
             Ok(()) => {}
             Err(Failure::Stream(_)) => {
                 self.drop_conn(&name);
@@ -324,8 +294,8 @@ impl Link {
         let conn = self.conn(&name);
         let ended = match conn.read(until) {
             Ok(value) => {
-                p.outage.ends();
-                return Self::blocked(p, value);
+                shared.health.answered();
+                return Self::blocked(shared, value);
             }
             Err(ended) => ended,
         };
@@ -340,7 +310,7 @@ impl Link {
         // The server is told to end the wait, and its reply says whether an item came before it did.
         let id = conn.id;
         let ask = cmd("CLIENT").arg("UNBLOCK").arg(id).get_packed_command();
-        let told = Conn::open(&p.store.endpoint, &place).is_ok_and(|mut other| {
+        let told = Conn::open(&shared.cluster.endpoint, &place).is_ok_and(|mut other| {
             other.send(&ask).is_ok() && matches!(other.read(soon()), Ok(Value::Int(_)))
         });
         let conn = self.conn(&name);
@@ -356,41 +326,45 @@ impl Link {
         }
     }
 
-    fn blocked(p: &Process, value: Value) -> Result<Outcome> {
+    fn blocked(shared: &Shared, value: Value) -> Result<Outcome> {
         match error_code(&value) {
             Some(
                 "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN"
                 | "UNBLOCKED",
             ) => {
                 std::thread::sleep(TICK / 2);
-                p.store.refresh()?;
+                shared.cluster.refresh()?;
                 Ok(Outcome::Again)
             }
             _ => checked(value).map(Outcome::Reply),
         }
     }
 
-    fn attempt(&mut self, p: &Process, request: &Request) -> std::result::Result<Value, Failure> {
-        let place = p.store.route(&request.keys[0]);
+    fn attempt(
+        &mut self,
+        shared: &Shared,
+        request: &Request,
+    ) -> std::result::Result<Value, Failure> {
+        let place = shared.cluster.route(&request.keys[0]);
         let name = place.to_string();
-        self.connect(p, &place).map_err(Failure::Stream)?;
+        self.connect(shared, &place).map_err(Failure::Stream)?;
         let packed = request.pack(&self.caller);
-        p.store.count(|c| &c.commands, 1);
-        p.store.count(|c| &c.round_trips, 1);
-        p.store.count(|c| &c.bytes, packed.len());
+        shared.cluster.count(|c| &c.commands, 1);
+        shared.cluster.count(|c| &c.round_trips, 1);
+        shared.cluster.count(|c| &c.bytes, packed.len());
         let conn = self.conn(&name);
         let result = conn
             .send(&packed)
             .map_err(|e| Failure::Stream(e.into()))
-            .and_then(|()| self.read_unread(p, &name))
-            .and_then(|()| self.read(p, &name));
+            .and_then(|()| self.read_unread(shared, &name))
+            .and_then(|()| self.read(shared, &name));
         if result.is_err() {
             self.drop_conn(&name);
         }
         result
     }
 
-    fn read(&mut self, p: &Process, name: &str) -> std::result::Result<Value, Failure> {
+    fn read(&mut self, shared: &Shared, name: &str) -> std::result::Result<Value, Failure> {
         let conn = self.conn(name);
         // A reply that is on its way is waited for: without it nobody would know whether the lock was taken. Only
         // where the store is silent does a signal's handler come first.
@@ -401,7 +375,7 @@ impl Link {
         };
         let result = match conn.read(short) {
             Err(Ended::Deadline) => {
-                let look = || p.outage.goes_on(p);
+                let look = || shared.health.silent();
                 conn.read(Until {
                     look: Some(&look),
                     ..Until::default()
@@ -410,7 +384,7 @@ impl Link {
             prompt => prompt,
         };
         if result.is_ok() {
-            p.outage.ends();
+            shared.health.answered();
         }
         result.map_err(|ended| match ended {
             Ended::Failed(Error::Io(e)) => Failure::Stream(Error::Io(e)),
@@ -420,15 +394,15 @@ impl Link {
     }
 
     /// Reads what stands before the reply that the caller wants.
-    fn read_unread(&mut self, p: &Process, name: &str) -> std::result::Result<(), Failure> {
+    fn read_unread(&mut self, shared: &Shared, name: &str) -> std::result::Result<(), Failure> {
         let mut again = Vec::new();
         while !self.lanes[name].unread.is_empty() {
-            let value = self.read(p, name)?;
+            let value = self.read(shared, name)?;
             let lane = self.lanes.get_mut(name).expect("it has unread commands");
             let request = lane.unread.pop_front().expect("not empty");
             lane.bytes -= request.size();
             self.posted.were_read(1);
-            p.unread.fetch_sub(1, Ordering::AcqRel);
+            shared.unread.fetch_sub(1, Ordering::AcqRel);
             match error_code(&value) {
                 Some("NOSCRIPT" | "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN") => {
                     again.push(request);
@@ -443,9 +417,9 @@ impl Link {
             for request in again {
                 other
                     .call(
-                        p,
+                        shared,
                         &Request {
-                            number: p.next_number(),
+                            number: shared.next_number(),
                             ..request
                         },
                     )
@@ -456,26 +430,26 @@ impl Link {
     }
 
     /// Posted commands whose node no longer serves their slot.
-    fn repost(&mut self, p: &Process, name: &str) {
+    fn repost(&mut self, shared: &Shared, name: &str) {
         let lane = self.lanes.remove(name).unwrap_or_default();
         let n = lane.unread.len();
         for request in lane.unread {
-            if let Err(e) = self.call(p, &request) {
+            if let Err(e) = self.call(shared, &request) {
                 self.deferred.get_or_insert(e);
             }
         }
         self.posted.were_read(n);
-        p.unread.fetch_sub(n, Ordering::AcqRel);
+        shared.unread.fetch_sub(n, Ordering::AcqRel);
     }
 
     /// A connection to the node; a new one is sent everything that was unread on the old one.
-    fn connect(&mut self, p: &Process, place: &Place) -> Result<()> {
+    fn connect(&mut self, shared: &Shared, place: &Place) -> Result<()> {
         let name = place.to_string();
         let lane = self.lanes.entry(name).or_default();
         if lane.conn.is_some() {
             return Ok(());
         }
-        let mut conn = Conn::open(&p.store.endpoint, place)?;
+        let mut conn = Conn::open(&shared.cluster.endpoint, place)?;
         if let Some(old) = lane.lost {
             // A wait that the server still believes in would take an item for nobody.
             conn.send(
@@ -491,19 +465,19 @@ impl Link {
         }
         for request in &lane.unread {
             let packed = request.pack(&self.caller);
-            p.store.count(|c| &c.commands, 1);
+            shared.cluster.count(|c| &c.commands, 1);
             conn.send(&packed)?;
         }
         lane.conn = Some(conn);
         Ok(())
     }
 
-    fn load(&mut self, p: &Process, request: &Request) -> Result<()> {
+    fn load(&mut self, shared: &Shared, request: &Request) -> Result<()> {
         let Some(script) = request.script else {
             return Ok(());
         };
-        let place = p.store.route(&request.keys[0]);
-        let mut conn = Conn::open(&p.store.endpoint, &place)?;
+        let place = shared.cluster.route(&request.keys[0]);
+        let mut conn = Conn::open(&shared.cluster.endpoint, &place)?;
         load(&mut conn, &[script])
     }
 
@@ -546,28 +520,5 @@ fn soon() -> Until<'static> {
         deadline: Some(Instant::now() + CONNECT),
         deaf: true,
         ..Until::default()
-    }
-}
-
-fn error_code(value: &Value) -> Option<&str> {
-    match value {
-        Value::ServerError(e) => Some(e.code()),
-        _ => None,
-    }
-}
-
-/// An error reply as our error.
-pub fn checked(value: Value) -> Result<Value> {
-    match value {
-        Value::ServerError(e) if e.code() == "SMPLOST" => Err(Error::Lost(format!(
-            "object {}",
-            e.details().unwrap_or_default()
-        ))),
-        Value::ServerError(e) => Err(Error::Store(format!(
-            "store: {} {}",
-            e.code(),
-            e.details().unwrap_or_default()
-        ))),
-        value => Ok(value),
     }
 }

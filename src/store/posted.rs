@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
 
 use crate::error::Result;
+use crate::locked::Locked;
 use crate::store::conn::TICK;
 
 #[derive(Default)]
@@ -86,6 +87,44 @@ impl Posted {
     }
 
     fn told(&self) -> MutexGuard<'_, u64> {
-        self.told.lock().expect("no panic under this lock")
+        self.told.locked()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn counts() {
+        let posted = Posted::default();
+        posted.add();
+        posted.add();
+        posted.were_read(1);
+        assert_eq!((posted.count(), posted.unread()), (2, 1));
+        assert!(posted.is_read_up_to(1) && !posted.is_read_up_to(2));
+    }
+
+    #[test]
+    fn who_waits_sleeps_until_replies_were_read() {
+        let posted = Arc::new(Posted::default());
+        posted.add();
+        let other = posted.clone();
+        let waiter = std::thread::spawn(move || other.wait(1, || Ok(false)));
+        while !posted.is_awaited() {
+            std::thread::yield_now();
+        }
+        posted.were_read(1);
+        posted.tell();
+        waiter.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn what_the_look_raises_ends_the_wait() {
+        let posted = Posted::default();
+        posted.add();
+        assert!(posted.wait(1, || Err(crate::error::Error::Eof)).is_err());
+        assert!(!posted.is_awaited());
     }
 }

@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use aws_lc_rs::digest;
 
+use crate::hex;
+
 pub struct Script {
     pub body: String,
     pub sha: String,
@@ -14,20 +16,10 @@ impl Script {
         let body = format!("{}{text}", include_str!("../lua/prelude.lua"));
         let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, body.as_bytes());
         Self {
-            sha: hex(hash.as_ref()),
+            sha: hex::encode(hash.as_ref()),
             body,
         }
     }
-}
-
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut out, b| {
-            let _ = write!(out, "{b:02x}");
-            out
-        })
 }
 
 macro_rules! scripts {

@@ -14,8 +14,11 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::hkdf;
 
 use crate::error::{Error, Result};
+use crate::locked::Locked;
 
 const HEAD: usize = 16 + 8;
+/// Keys of other processes that are kept.
+const MOST_KEYS: usize = 1024;
 
 pub struct Seal {
     session: String,
@@ -79,11 +82,15 @@ impl Seal {
     }
 
     fn key_of(&self, sender: &str) -> Arc<LessSafeKey> {
-        let mut others = self.others.lock().expect("no panic under this lock");
+        let mut others = self.others.locked();
         if let Some(key) = others.get(sender) {
             return key.clone();
         }
         let key = Arc::new(derive(&self.secret, sender));
+        // Most are of processes that have ended.
+        if others.len() >= MOST_KEYS {
+            others.clear();
+        }
         others.insert(sender.to_owned(), key.clone());
         key
     }
@@ -105,4 +112,74 @@ fn nonce(count: u64) -> Nonce {
     let mut bytes = [0; 12];
     bytes[4..].copy_from_slice(&count.to_be_bytes());
     Nonce::assume_unique_for_key(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ONE: &str = "0123456789abcdef";
+    const OTHER: &str = "fedcba9876543210";
+
+    fn sealed(seal: &Seal, object: &str, kind: &str, payload: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        seal.close(object, kind, &[payload], &mut out);
+        out
+    }
+
+    #[test]
+    fn it_opens_for_what_it_was_made_for_only() {
+        let (one, other) = (Seal::new("s", b"key", ONE), Seal::new("s", b"key", OTHER));
+        let bytes = sealed(&one, "object", "kind", b"payload");
+        assert_eq!(other.open("object", "kind", &bytes).unwrap(), b"payload");
+        for (object, kind) in [("object", "other"), ("other", "kind"), ("objectkind", "")] {
+            assert!(other.open(object, kind, &bytes).is_err());
+        }
+        assert!(
+            Seal::new("t", b"key", OTHER)
+                .open("object", "kind", &bytes)
+                .is_err()
+        );
+        assert!(
+            Seal::new("s", b"other key", OTHER)
+                .open("object", "kind", &bytes)
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn no_seal_comes_twice() {
+        let seal = Seal::new("s", b"key", ONE);
+        assert_ne!(
+            sealed(&seal, "o", "k", b"same"),
+            sealed(&seal, "o", "k", b"same")
+        );
+    }
+
+    #[test]
+    fn keys_of_others_are_bounded() {
+        let seal = Seal::new("s", b"key", ONE);
+        for n in 0..2 * MOST_KEYS {
+            seal.key_of(&format!("{n:016x}"));
+        }
+        assert!(seal.others.locked().len() <= MOST_KEYS);
+    }
+
+    proptest! {
+        #[test]
+        fn a_changed_byte_is_noticed(payload: Vec<u8>, at: prop::sample::Index, change in 1_u8..) {
+            let seal = Seal::new("s", b"key", ONE);
+            let mut bytes = sealed(&seal, "o", "k", &payload);
+            prop_assert_eq!(seal.open("o", "k", &bytes).unwrap(), payload);
+            let at = at.index(bytes.len());
+            bytes[at] ^= change;
+            prop_assert!(seal.open("o", "k", &bytes).is_err());
+        }
+
+        #[test]
+        fn nothing_else_opens(bytes: Vec<u8>) {
+            prop_assert!(Seal::new("s", b"key", ONE).open("o", "k", &bytes).is_err());
+        }
+    }
 }

@@ -31,6 +31,7 @@ _PIECE = 1 << 16
 _PIPE = 1 << 20
 _INT = struct.Struct("=i")
 _TIME_LIMIT = 124
+_ERROR = 2  # the descriptor
 
 
 def main(event: dict[str, Any], deadline: float, report: int) -> int:
@@ -114,7 +115,7 @@ class Keeper:
     # ---- workers ---------------------------------------------------------------------------------------------
 
     def _start(self, job: dict[str, Any]) -> None:
-        pipes = {1: os.pipe(), 2: os.pipe()}
+        pipes = {1: os.pipe(), _ERROR: os.pipe()}
         control, theirs = socket.socketpair()
         event = {key: self.event[key] for key in ("session", "url", "ttl", "parent")} | job
         event |= {
@@ -169,8 +170,8 @@ class Keeper:
             number = _INT.unpack(code)[0] if code else -signal.SIGKILL
             if worker.at_limit:
                 number, message = _TIME_LIMIT, self._about_limit()
-            words = f"d {worker.job['job']} {number} {self.claimant} {message}"
-            self._tell(words.encode(), wait=True)
+            if self.has_parent:
+                _core.send_death(self.event["parent"], worker.job["job"], number, self.claimant, message)
         sources: list[Any] = [worker.word, worker.control, *worker.streams]
         for fileobj in sources:
             if fileobj in self.selector.get_map():
@@ -223,24 +224,21 @@ class Keeper:
             end = len(data) if whole or len(data) > _PIECE else data.rfind(b"\n") + 1
             if end:
                 worker.pending[fd] = data[end:]
-                self._tell(b"o %s %d %s" % (worker.job["job"].encode(), stream, data[:end]))
-
-    def _tell(self, event: bytes, wait: bool = False) -> None:
-        if self.has_parent:
-            _core.tell(self.event["parent"], event, wait)
+                if self.has_parent:
+                    _core.send_output(self.event["parent"], worker.job["job"], stream == _ERROR, data[:end])
 
     # ---- what the program wants ------------------------------------------------------------------------------
 
     def _command(self, _: None, __: int) -> None:
-        """A line of the form `s JOB SIGNAL`, or `e`: the parent has ended."""
-        while (command := self.commands.recv(block=False)) is not None:
-            if command == b"e":
+        while (words := self.commands.recv(block=False)) is not None:
+            command = _core.read_command(words)
+            if command is None:
                 if self.has_parent:
                     self.has_parent = False
                     os.close(self.alive_writer)
                 continue
-            _kind, job, number = command.split()
-            worker = self.workers.get(job.decode())
+            job, number = command
+            worker = self.workers.get(job)
             if worker is not None:
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(worker.pid, int(number))
+                    os.kill(worker.pid, number)

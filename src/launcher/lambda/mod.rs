@@ -28,9 +28,12 @@ use tokio::runtime::Runtime;
 
 use super::Launched;
 use crate::error::{Error, Result};
+use crate::hex;
+use crate::locked::Locked;
+use crate::objects::process::Process;
+use crate::protocol::ExitReport;
+use crate::random;
 use crate::session::jobs::Job;
-use crate::session::process::{Process, random_number};
-use crate::store::scripts::hex;
 use crate::store::threads;
 use answers::{Answer, End};
 use standing::Standing;
@@ -79,9 +82,8 @@ struct Seat {
 
 impl Seat {
     fn say(&self, end: &End) {
-        let bytes = [&end.code.to_ne_bytes(), end.message.as_bytes()].concat();
         // The watcher may be gone with its session.
-        let _ = write(&self.word, &bytes);
+        let _ = write(&self.word, &ExitReport::encode(end.code, &end.message));
     }
 }
 
@@ -158,7 +160,7 @@ impl Fleet {
         let pid = p.next_pid()?;
         let (read, word) = pipe2(OFlag::O_CLOEXEC)?;
         let job = job.clone();
-        let mut boarding = self.boarding.lock().expect("no panic under this lock");
+        let mut boarding = self.boarding.locked();
         boarding.seats.push(Seat { job, pid, word });
         boarding.count += 1;
         if boarding.seats.len() >= self.packing {
@@ -174,7 +176,7 @@ impl Fleet {
     async fn linger(self: Arc<Self>, p: &'static Process, count: u64) {
         tokio::time::sleep(LINGER).await;
         let seats = {
-            let mut boarding = self.boarding.lock().expect("no panic under this lock");
+            let mut boarding = self.boarding.locked();
             if boarding.count != count {
                 return;
             }
@@ -193,7 +195,7 @@ impl Fleet {
             if seats.is_empty() || !p.is_current() {
                 return;
             }
-            let attempt = random_number().unwrap_or_default();
+            let attempt = random::id().unwrap_or_default();
             let (after, why) = match self.invoke(p, &seats, &attempt).await {
                 Answer::Report(taken) => {
                     let (elsewhere, here): (Vec<_>, Vec<_>) = seats
@@ -305,7 +307,7 @@ fn event(p: &Process, seats: &[Seat], attempt: &str) -> Vec<u8> {
         .map(|seat| json!({"job": seat.job.number, "process": seat.job.process, "pid": seat.pid, "attempts": seat.job.attempts}))
         .collect();
     json!({"serverless_mp": {
-        "session": s.id, "key": hex(&s.key), "url": s.url, "ttl": s.ttl, "parent": p.number, "attempt": attempt, "jobs": jobs,
+        "session": s.id, "key": hex::encode(&s.key), "url": s.url, "ttl": s.ttl, "parent": p.number, "attempt": attempt, "jobs": jobs,
     }})
     .to_string()
     .into_bytes()
@@ -313,8 +315,7 @@ fn event(p: &Process, seats: &[Seat], attempt: &str) -> Vec<u8> {
 
 /// At least what the service asks for; a random part keeps those that were refused together apart.
 fn jittered(pause: Duration, after: Option<Duration>) -> Duration {
-    let mut byte = [0; 2];
-    let _ = aws_lc_rs::rand::fill(&mut byte);
-    let share = f64::from(u16::from_ne_bytes(byte)) / f64::from(u16::MAX);
+    let share =
+        f64::from(u16::from_ne_bytes(random::bytes().unwrap_or_default())) / f64::from(u16::MAX);
     after.unwrap_or_default() + pause.mul_f64(share)
 }

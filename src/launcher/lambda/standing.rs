@@ -5,10 +5,11 @@ use std::sync::Arc;
 use redis::Value;
 
 use crate::error::Result;
+use crate::objects::process::Process;
 use crate::session::jobs::Job;
-use crate::session::process::{Args, Process};
-use crate::store::cluster::text;
+use crate::store::client::Args;
 use crate::store::keys;
+use crate::store::request::text;
 
 pub enum Standing {
     /// It has ended, or it is no longer of interest.

@@ -1,13 +1,9 @@
 //! `_core.Channel`: one end of a pipe of messages.
 //!
-//! An item is taken by a BLMOVE into this thread's in-flight list, and acknowledged before its value reaches the
-//! program: a connection that breaks in between loses nothing, and the items of a process that dies in between go
-//! back to the head. A task (`hold`) is acknowledged by the message that is its result, in the same step.
-
 mod send;
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use pyo3::prelude::*;
@@ -16,39 +12,27 @@ use redis::Value;
 
 use crate::error::{Error, Result, log};
 use crate::leaves::aio;
+use crate::locked::Locked;
 use crate::objects::handle::{Held, now};
-use crate::objects::item::{self, Message};
+use crate::objects::length;
+use crate::objects::pipe::{Item, PipeEnd};
+use crate::objects::process::{self, Process};
 use crate::objects::readiness::Bell;
 use crate::objects::wait;
-use crate::session::process::{self, Args, Process};
+use crate::store::client::Args;
 use crate::store::conn::Until;
-use crate::store::keys;
-use crate::store::link::Outcome;
-use crate::store::scripts::{self, Script};
+use crate::store::scripts;
 
 /// Items that `recv_many` takes at once.
 const MANY: usize = 256;
 #[pyclass(frozen, module = "serverless_mp._core")]
 pub struct Channel {
     origin: &'static Process,
-    id: String,
-    end: u8,
+    pipe: PipeEnd,
     held: Mutex<Option<Held>>,
-    /// The end of file was seen: there is nothing to wait for any more.
-    eof: AtomicBool,
-    /// The blob of the task in work.
-    blob: Mutex<Option<String>>,
     /// Bytes sent without waiting since there was room.
     unasked: AtomicUsize,
     bell: Mutex<Option<Bell>>,
-}
-
-/// What one take gave.
-enum Item {
-    Message(Message),
-    /// A task that killed its workers: the exit code of the last, and the task.
-    Died(i32, Message),
-    Nothing,
 }
 
 impl Channel {
@@ -56,23 +40,15 @@ impl Channel {
         let origin = held.process;
         Self {
             origin,
-            id,
-            end,
+            pipe: PipeEnd::new(id, end),
             held: Mutex::new(Some(held)),
-            eof: AtomicBool::new(false),
-            blob: Mutex::default(),
             unasked: AtomicUsize::new(0),
             bell: Mutex::default(),
         }
     }
 
-    pub fn open(id: String, end: u8) -> Result<Self> {
+    fn open(id: String, end: u8) -> Result<Self> {
         Ok(Self::with(Held::hold(id.clone(), end)?, id, end))
-    }
-
-    /// Which way an item goes: part of what its seal vouches for.
-    fn kind(end: u8) -> &'static str {
-        if end == 0 { "to 0" } else { "to 1" }
     }
 
     fn now(&self) -> Result<&'static Process> {
@@ -80,19 +56,13 @@ impl Channel {
     }
 
     fn check_open(&self) -> Result<()> {
-        if self
-            .held
-            .lock()
-            .expect("no panic under this lock")
-            .is_none()
-        {
+        if self.held.locked().is_none() {
             return Err(Error::State("the channel is closed".into()));
         }
         Ok(())
     }
 
-    /// Takes the next item. `hold` leaves its acknowledgement to the result. After an error the next take first looks
-    /// for what this one may have taken.
+    /// Takes the next item.
     fn take(
         &self,
         block: bool,
@@ -100,227 +70,66 @@ impl Channel {
         wake: Until<'_>,
         hold: bool,
     ) -> Result<Item> {
-        let result = self.take_next(block, deadline, wake, hold);
-        if result.is_err()
-            && let Ok(p) = self.now()
-        {
-            p.doubt(&self.id);
-        }
-        result
-    }
-
-    fn take_next(
-        &self,
-        block: bool,
-        deadline: Option<Instant>,
-        wake: Until<'_>,
-        hold: bool,
-    ) -> Result<Item> {
         self.check_open()?;
-        if self.eof.load(Ordering::Acquire) {
-            return Err(Error::Eof);
-        }
         let p = self.now()?;
-        let (flying, known) = p.in_flight(&self.id, self.end)?;
-        let base = p.key(&self.id);
-        let end = self.end.to_string();
-        let mut look = !block || !known;
-        loop {
-            let value = if look {
-                // What a lost connection may have taken comes from here, too.
-                p.call(&scripts::TAKE_NOW, &self.id, &Args(&[end.as_bytes()]))?
-            } else {
-                let keys = vec![keys::items(&base, self.end), flying.clone()];
-                let timeout = wait::server_timeout(deadline);
-                match p.block(
-                    keys,
-                    &Args(&[b"BLMOVE", b"LEFT", b"LEFT", timeout.as_bytes()]),
-                    wake,
-                )? {
-                    Outcome::Reply(Value::Nil) => {
-                        self.length()?; // an absent object is an error, not an empty queue
-                        return Ok(Item::Nothing);
-                    }
-                    Outcome::Reply(value) => value,
-                    Outcome::Again => Value::Nil,
-                    Outcome::Stopped(e, value) => {
-                        if value != Value::Nil {
-                            p.call(
-                                &scripts::TAKE_BACK,
-                                &self.id,
-                                &Args(&[end.as_bytes(), b"LEFT"]),
-                            )?;
-                        }
-                        return Err(e);
-                    }
-                }
-            };
-            if let Some(bell) = self.bell.lock().expect("no panic under this lock").as_ref() {
+        self.pipe.take(p, block, deadline, wake, hold, || {
+            if let Some(bell) = self.bell.locked().as_ref() {
                 bell.taken();
             }
-            match value {
-                Value::BulkString(item) => return self.received(&item, hold),
-                _ if !block => return Ok(Item::Nothing),
-                _ if look && deadline.is_some_and(|d| d <= Instant::now()) => {
-                    return Ok(Item::Nothing);
-                }
-                _ => look = !look,
-            }
-        }
-    }
-
-    fn received(&self, item: &[u8], hold: bool) -> Result<Item> {
-        let p = self.now()?;
-        if item == b"E" {
-            self.eof.store(true, Ordering::Release);
-            let end = self.end.to_string();
-            p.post(
-                &scripts::TAKE_BACK,
-                &self.id,
-                &Args(&[end.as_bytes(), b"RIGHT"]),
-            )?;
-            return Err(Error::Eof);
-        }
-        if let Some(dead) = item.strip_prefix(b"D") {
-            self.count_taken(&scripts::TAKE_DONE, 0)?;
-            let (code, task) = dead.split_at(dead.iter().position(|b| *b == b' ').unwrap_or(0));
-            let code = String::from_utf8_lossy(code).parse().unwrap_or(1);
-            let task = item::decode(
-                p,
-                &self.id,
-                Self::kind(1 - self.end),
-                task.get(1..).unwrap_or_default(),
-            )?;
-            return Ok(Item::Died(code, task));
-        }
-        let decoded = item::decode(p, &self.id, Self::kind(self.end), item);
-        let weight = item::weight_of(item).map_or(0, |(weight, _)| weight);
-        let blob = decoded.as_ref().ok().and_then(|m| m.blob.clone());
-        if hold && decoded.is_ok() && matches!(item[0], b'P' | b'Q') {
-            *self.blob.lock().expect("no panic under this lock") = blob;
-            self.count_taken(&scripts::TASK_TAKEN, weight)?;
-        } else {
-            // A payload that is refused is not offered again either.
-            self.count_taken(&scripts::TAKE_DONE, weight)?;
-            if let Some(blob) = blob {
-                p.post(&scripts::DROP, &blob, &Args(&[]))?;
-            }
-        }
-        let message = decoded?;
-        p.memory.acquire(p, &message.map)?;
-        Ok(Item::Message(message))
-    }
-
-    /// Has what was taken from this end acknowledged, or counted as a task in work.
-    fn count_taken(&self, script: &'static Script, weight: usize) -> Result<()> {
-        let args = [self.end.to_string(), weight.to_string()];
-        self.now()?.post(
-            script,
-            &self.id,
-            &Args(&args.each_ref().map(String::as_bytes)),
-        )
-    }
-
-    fn drop_blob(&self) -> Result<()> {
-        let blob = self.blob.lock().expect("no panic under this lock").take();
-        blob.map_or(Ok(()), |blob| {
-            self.now()?.post(&scripts::DROP, &blob, &Args(&[]))
         })
     }
 
     /// How many items wait, and whether the end of file stands behind them.
     fn length(&self) -> Result<(i64, bool)> {
-        length(self.now()?, &self.id, self.end)
+        self.pipe.length(self.now()?)
     }
 
     /// Whether there is something to take, the end of file included.
     fn ready(&self, until: Until<'_>, block: bool) -> Result<bool> {
         self.check_open()?;
-        let eof = self.eof.load(Ordering::Acquire);
-        if !block {
-            let rings = self.rings();
-            let ready = eof || self.length().map(|(n, eof)| n > 0 || eof)?;
-            self.seen(ready, rings);
-            return Ok(ready);
+        if block {
+            return self.pipe.wait(self.now()?, until);
         }
-        if eof {
-            return Ok(true);
-        }
-        let p = self.now()?;
-        let key = keys::items(&p.key(&self.id), self.end);
-        loop {
-            let timeout = wait::server_timeout(until.deadline);
-            // A peek that blocks: the head moves to where it is.
-            let command = Args(&[b"BLMOVE", b"LEFT", b"LEFT", timeout.as_bytes()]);
-            match p.block(
-                vec![key.clone(), key.clone()],
-                &command,
-                wait::waking(until),
-            )? {
-                Outcome::Reply(Value::Nil) => return self.length().map(|(n, eof)| n > 0 || eof),
-                Outcome::Reply(_) => return Ok(true),
-                Outcome::Again => {}
-                Outcome::Stopped(e, _) => return Err(e),
-            }
-        }
+        let rings = self.rings();
+        let ready = self.pipe.is_at_end() || self.length().map(|(n, eof)| n > 0 || eof)?;
+        self.seen(ready, rings);
+        Ok(ready)
     }
 
     /// How often the bell was rung, if there is one.
     fn rings(&self) -> u64 {
-        let bell = self.bell.lock().expect("no panic under this lock");
+        let bell = self.bell.locked();
         bell.as_ref().map_or(0, Bell::rings)
     }
 
     /// Tells the bell what was seen since it had been rung so often.
     fn seen(&self, ready: bool, rings: u64) {
-        if let Some(bell) = self.bell.lock().expect("no panic under this lock").as_ref() {
+        if let Some(bell) = self.bell.locked().as_ref() {
             bell.seen(ready, rings);
         }
     }
 
     /// Of this end's bell, which is made when it is first asked for.
     fn descriptor(&self) -> Result<i32> {
-        let mut bell = self.bell.lock().expect("no panic under this lock");
+        let mut bell = self.bell.locked();
         match bell.as_ref() {
             Some(bell) if bell.is_current() => Ok(bell.fd()),
             _ => {
-                let new = Bell::new(self.now()?, self.id.clone(), self.end)?;
+                let new = {
+                    let p = self.now()?;
+                    Bell::new(&p.bells, &p.client, self.pipe.id.clone(), self.pipe.end)?
+                };
                 Ok(bell.insert(new).fd())
             }
         }
     }
 
-    /// The next message, for a thread of ours.
-    pub fn next(&self, wake: Until<'_>) -> Result<Vec<u8>> {
-        loop {
-            if let Item::Message(message) = self.take(true, None, wake, false)? {
-                return Ok(message.payload);
-            }
-        }
-    }
-
-    pub fn shut(&self) {
+    fn shut(&self) {
         if let Ok(p) = self.now() {
-            p.doubt(&self.id); // this thread need not remember it any more
+            p.doubt(&self.pipe.id); // this thread need not remember it any more
         }
-        self.held.lock().expect("no panic under this lock").take();
-        self.bell.lock().expect("no panic under this lock").take();
-    }
-}
-
-/// How many items wait for an end, and whether the end of file stands behind them.
-pub fn length(p: &Process, id: &str, end: u8) -> Result<(i64, bool)> {
-    let reply = p.call(&scripts::LENGTH, id, &Args(&[end.to_string().as_bytes()]))?;
-    Ok(read_length(&reply))
-}
-
-fn read_length(reply: &Value) -> (i64, bool) {
-    match reply {
-        Value::Array(row) => match row.as_slice() {
-            [Value::Int(n), Value::Int(eof)] => (*n, *eof == 1),
-            _ => (0, false),
-        },
-        _ => (0, false),
+        self.held.locked().take();
+        self.bell.locked().take();
     }
 }
 
@@ -336,12 +145,17 @@ fn descriptors(channels: &[&Channel]) -> Result<Vec<i32>> {
     let rings: Vec<u64> = channels.iter().map(|channel| channel.rings()).collect();
     let each: Vec<_> = channels
         .iter()
-        .map(|channel| (channel.id.as_str(), channel.end.to_string().into_bytes()))
+        .map(|channel| {
+            (
+                channel.pipe.id.as_str(),
+                channel.pipe.end.to_string().into_bytes(),
+            )
+        })
         .collect();
     let replies = p.call_each(&scripts::LENGTH, &each)?;
     for ((channel, rings), reply) in channels.iter().zip(rings).zip(&replies) {
-        let (n, eof) = read_length(reply);
-        channel.seen(n > 0 || eof || channel.eof.load(Ordering::Acquire), rings);
+        let (n, eof) = length::read(reply);
+        channel.seen(n > 0 || eof || channel.pipe.is_at_end(), rings);
     }
     Ok(fds)
 }
@@ -367,12 +181,12 @@ impl Channel {
 
     #[getter]
     fn id(&self) -> &str {
-        &self.id
+        &self.pipe.id
     }
 
     #[getter]
     const fn end(&self) -> u8 {
-        self.end
+        self.pipe.end
     }
 
     /// Sends one message and waits until the store has it.
@@ -424,16 +238,16 @@ impl Channel {
         let items = py.detach(|| {
             let p = self.now()?;
             let mut items = vec![self.take(true, None, Until::default(), false)?];
-            let args = [self.end.to_string(), MANY.to_string()];
+            let args = [self.pipe.end.to_string(), MANY.to_string()];
             let more = p.call(
                 &scripts::TAKE_MANY,
-                &self.id,
+                &self.pipe.id,
                 &Args(&args.each_ref().map(String::as_bytes)),
             )?;
             if let Value::Array(more) = more {
                 for item in more {
                     if let Value::BulkString(item) = item {
-                        match self.received(&item, false) {
+                        match self.pipe.received(p, &item, false) {
                             Ok(item) => items.push(item),
                             // The others of the batch are good.
                             Err(Error::Seal(text)) => log(&text),
@@ -496,11 +310,14 @@ impl Channel {
 
     /// Keeps this end alive for a handle on its way in a message, in the name of `holder`.
     fn lend(&self, py: Python<'_>, holder: &str) -> PyResult<()> {
-        Ok(py.detach(|| self.now()?.hold_as(&self.id, self.end, holder))?)
+        Ok(py.detach(|| self.now()?.hold_as(&self.pipe.id, self.pipe.end, holder))?)
     }
 
     /// The handle has arrived: this end is held by itself.
     fn arrived(&self, py: Python<'_>, holder: &str) -> PyResult<()> {
-        Ok(py.detach(|| self.now()?.drop_hold_of(&self.id, self.end, holder))?)
+        Ok(py.detach(|| {
+            self.now()?
+                .drop_hold_of(&self.pipe.id, self.pipe.end, holder)
+        })?)
     }
 }

@@ -7,8 +7,11 @@ use std::sync::atomic::Ordering;
 use super::Channel;
 use crate::error::{Error, Result};
 use crate::objects::item;
+use crate::objects::payload;
+use crate::objects::pipe;
 use crate::objects::wait::{self, Waited};
-use crate::session::process::Args;
+use crate::protocol::Reply;
+use crate::store::client::Args;
 use crate::store::conn::Until;
 use crate::store::scripts;
 
@@ -19,14 +22,17 @@ impl Channel {
     /// Sends messages, in order; if it waits for the store's answer, it waits for room as well.
     pub fn send(&self, payloads: &[&[u8]], task: bool, result: bool, wait: bool) -> Result<()> {
         self.check_open()?;
-        let (p, to) = (self.now()?, 1 - self.end);
+        let (p, to) = (self.now()?, 1 - self.pipe.end);
         let items = payloads
             .iter()
-            .map(|payload| item::encode(p, &self.id, Self::kind(to), task, payload))
+            .map(|payload| payload::pack(p, &self.pipe.id, pipe::kind(to), task, payload))
             .collect::<Result<Vec<_>>>()?;
-        let weight: usize = payloads.iter().map(|payload| item::weight(payload)).sum();
+        let weight: usize = payloads
+            .iter()
+            .map(|payload| item::weight(payload.len()))
+            .sum();
         if result {
-            self.drop_blob()?;
+            self.pipe.drop_blob(p)?;
         }
         let head = [
             to.to_string(),
@@ -35,7 +41,7 @@ impl Channel {
             weight.to_string(),
         ];
         let mut args: Vec<&[u8]> = head.iter().map(String::as_bytes).collect();
-        args.extend(items.iter().map(|item| item.bytes.as_slice()));
+        args.extend(items.iter().map(|packed| packed.item.as_slice()));
         let mut blobs = items
             .iter()
             .filter_map(|item| item.blob.as_deref())
@@ -43,7 +49,7 @@ impl Channel {
         if !wait {
             self.unasked.fetch_add(weight, Ordering::AcqRel);
             if blobs.peek().is_none() {
-                return p.post(&scripts::SEND, &self.id, &Args(&args));
+                return p.post(&scripts::SEND, &self.pipe.id, &Args(&args));
             }
         }
         let sent = self.ask_to_send(&args);
@@ -62,13 +68,13 @@ impl Channel {
     /// Sends; again whenever there may be room.
     fn ask_to_send(&self, args: &[&[u8]]) -> Result<()> {
         loop {
-            let reply = self.now()?.ask(&scripts::SEND, &self.id, &Args(args))?;
-            let Some(waiter) = reply.strip_prefix("wait ") else {
-                return if reply == "broken" {
-                    Err(Error::Broken)
-                } else {
-                    Ok(())
-                };
+            let reply = self
+                .now()?
+                .ask(&scripts::SEND, &self.pipe.id, &Args(args))?;
+            let waiter = match Reply::decode(&reply)? {
+                Reply::Wait(waiter) => waiter,
+                Reply::Broken => return Err(Error::Broken),
+                _ => return Ok(()),
             };
             // A question weighs less than the messages.
             let mut waiter = Some(waiter.to_owned());
@@ -93,17 +99,20 @@ impl Channel {
 
     /// None where there is room; else the waiter that now stands in line for it.
     fn look_for_room(&self) -> Result<Option<String>> {
-        let to = (1 - self.end).to_string();
+        let to = (1 - self.pipe.end).to_string();
         let reply = self
             .now()?
-            .ask(&scripts::ROOM, &self.id, &Args(&[to.as_bytes()]))?;
-        Ok(reply.strip_prefix("wait ").map(str::to_owned))
+            .ask(&scripts::ROOM, &self.pipe.id, &Args(&[to.as_bytes()]))?;
+        Ok(match Reply::decode(&reply)? {
+            Reply::Wait(waiter) => Some(waiter.to_owned()),
+            _ => None,
+        })
     }
 
     fn wait_in_line(&self, waiter: &str) -> Result<()> {
         match wait::token(
             self.now()?,
-            &self.id,
+            &self.pipe.id,
             waiter,
             Until::default(),
             &wait::FOR_NEWS,

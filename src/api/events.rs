@@ -1,0 +1,51 @@
+//! What the keeper of remote workers says to their parent, and hears from it.
+
+use pyo3::prelude::*;
+
+use crate::objects::{mailbox, process};
+use crate::protocol::{Command, Event};
+
+/// Tells the parent what a job has printed. Nothing is waited for.
+#[pyfunction]
+pub fn send_output(
+    py: Python<'_>,
+    parent: &str,
+    job: &str,
+    is_error: bool,
+    bytes: &[u8],
+) -> PyResult<()> {
+    let event = Event::Output {
+        job,
+        is_error,
+        bytes,
+    };
+    Ok(py.detach(|| mailbox::send(process::current()?, parent, &event.encode(), false))?)
+}
+
+/// Tells the parent that a job died without a word of its own, and waits until the store has it.
+#[pyfunction]
+pub fn send_death(
+    py: Python<'_>,
+    parent: &str,
+    job: &str,
+    code: i32,
+    claimant: &str,
+    message: String,
+) -> PyResult<()> {
+    let event = Event::Died {
+        job,
+        code,
+        claimant,
+        message,
+    };
+    Ok(py.detach(|| mailbox::send(process::current()?, parent, &event.encode(), true))?)
+}
+
+/// A command of the parent: the job and the number of a signal for it; None: the parent has ended.
+#[pyfunction]
+pub fn read_command(command: &[u8]) -> PyResult<Option<(String, i32)>> {
+    Ok(match Command::decode(command)? {
+        Command::Signal { job, number } => Some((job.to_owned(), number)),
+        Command::ParentEnded => None,
+    })
+}

@@ -1,0 +1,134 @@
+//! The session of this process: its beginning and end, what it has sent.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::error::Error;
+use crate::objects::process;
+use crate::random;
+use crate::session::open;
+use crate::store::client::Session;
+
+#[pyfunction]
+pub fn is_open() -> bool {
+    process::is_open()
+}
+
+#[pyfunction]
+pub fn is_lost() -> bool {
+    process::current().is_ok_and(|p| p.healthy().is_err())
+}
+
+#[pyfunction]
+pub fn check_url(url: &str) -> PyResult<()> {
+    Ok(open::check_url(url)?)
+}
+
+#[pyfunction]
+pub fn try_store(py: Python<'_>, url: &str) -> PyResult<()> {
+    Ok(py.detach(|| open::try_store(url))?)
+}
+
+#[pyfunction]
+pub fn open_session(py: Python<'_>, url: String, ttl: u64) -> PyResult<()> {
+    let session = Session {
+        id: random::id()?,
+        key: random::bytes::<32>()?.to_vec(),
+        url,
+        ttl,
+        parent: None,
+    };
+    Ok(py.detach(|| open::open(session))?)
+}
+
+/// As a worker, or as the keeper of remote ones.
+#[pyfunction]
+#[pyo3(signature = (session, key, url, ttl, process, parent, *, is_keeper=false))]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "one call from one place, in the order of its text"
+)]
+pub fn join_session(
+    py: Python<'_>,
+    session: String,
+    key: Vec<u8>,
+    url: String,
+    ttl: u64,
+    process: String,
+    parent: String,
+    is_keeper: bool,
+) -> PyResult<()> {
+    let session = Session {
+        id: session,
+        key,
+        url,
+        ttl,
+        parent: Some(parent),
+    };
+    let join = if is_keeper { open::keep } else { open::join };
+    Ok(py.detach(|| join(session, process))?)
+}
+
+/// A keeper's end.
+#[pyfunction]
+pub fn leave_session(py: Python<'_>) -> PyResult<()> {
+    Ok(py.detach(open::leave)?)
+}
+
+/// What a worker needs to join: session, key, url, ttl, and this process' number as its parent.
+#[pyfunction]
+pub fn session_info(py: Python<'_>) -> PyResult<(String, Bound<'_, PyBytes>, String, u64, String)> {
+    let p = process::current()?;
+    let s = &p.session;
+    Ok((
+        s.id.clone(),
+        PyBytes::new(py, &s.key),
+        s.url.clone(),
+        s.ttl,
+        p.number.clone(),
+    ))
+}
+
+#[pyfunction]
+pub fn close_session(py: Python<'_>) -> PyResult<()> {
+    Ok(py.detach(open::close)?)
+}
+
+#[pyfunction]
+pub fn after_fork() {
+    open::after_fork();
+}
+
+/// Waits until the store has everything that this process sent without waiting.
+#[pyfunction]
+pub fn settle(py: Python<'_>) -> PyResult<()> {
+    Ok(py.detach(|| process::current()?.settle())?)
+}
+
+/// What this process has sent to the store.
+#[pyfunction]
+pub fn counters() -> PyResult<HashMap<&'static str, u64>> {
+    let c = &process::current()?.shared.cluster.counters;
+    Ok(HashMap::from([
+        ("commands", c.commands.load(Ordering::Relaxed)),
+        ("round_trips", c.round_trips.load(Ordering::Relaxed)),
+        ("bytes", c.bytes.load(Ordering::Relaxed)),
+    ]))
+}
+
+/// A number that nothing else in the session has: 16 hexadecimal digits.
+#[pyfunction]
+pub fn new_number() -> PyResult<String> {
+    Ok(random::id()?)
+}
+
+/// Has the kernel end this process when its parent ends (Linux).
+#[pyfunction]
+pub fn die_with_parent() -> PyResult<()> {
+    #[cfg(target_os = "linux")]
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL).map_err(Error::from)?;
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! A span of memory that the program reads and writes while we compare and refresh it.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+
+use crate::error::{Error, Result};
+use crate::signals;
+
+const PAGE: usize = 4096;
+
+/// Memory that the program reads and writes through ctypes and numpy while we compare and refresh it.
+/// Both sides go byte by byte through raw pointers: no Rust reference to it ever exists.
+pub struct Buffer {
+    start: *mut u8,
+    length: usize,
+}
+
+// SAFETY: the memory is shared by design, with processes even; all access is through raw pointers.
+unsafe impl Send for Buffer {}
+// SAFETY: as above.
+unsafe impl Sync for Buffer {}
+
+impl Buffer {
+    /// Zeros.
+    pub fn new(length: usize) -> Result<Self> {
+        let refused = || Error::Memory(format!("no memory for {length} bytes"));
+        let layout = Self::layout(length).ok_or_else(refused)?;
+        // SAFETY: the layout has a size of at least one page.
+        let start = unsafe { alloc_zeroed(layout) };
+        if start.is_null() {
+            return Err(refused());
+        }
+        Ok(Self { start, length })
+    }
+
+    /// Whole pages, so that a page belongs to one region.
+    fn layout(length: usize) -> Option<Layout> {
+        let size = length.max(1).checked_next_multiple_of(PAGE)?;
+        Layout::from_size_align(size, PAGE).ok()
+    }
+
+    pub const fn as_ptr(&self) -> *mut u8 {
+        self.start
+    }
+
+    pub const fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether the memory from `start` on equals `other`.
+    pub fn equals(&self, start: usize, other: &[u8]) -> bool {
+        debug_assert!(start + other.len() <= self.length);
+        // SAFETY: within the allocation; memcmp takes what it finds.
+        unsafe {
+            nix::libc::memcmp(
+                self.start.add(start).cast(),
+                other.as_ptr().cast(),
+                other.len(),
+            ) == 0
+        }
+    }
+
+    /// Appends the spans that differ from the twin, which becomes equal to what was read.
+    pub fn differences(&self, start: usize, twin: &mut [u8], spans: &mut Vec<(usize, Vec<u8>)>) {
+        let mut open = false;
+        for (i, old) in twin.iter_mut().enumerate() {
+            // SAFETY: within the allocation. Read once: what is sent is what the twin keeps.
+            let byte = unsafe { self.start.add(start + i).read_volatile() };
+            if byte == *old {
+                open = false;
+                continue;
+            }
+            *old = byte;
+            if open {
+                spans.last_mut().expect("one is open").1.push(byte);
+            } else {
+                spans.push((start + i, vec![byte]));
+                open = true;
+            }
+        }
+    }
+
+    /// Takes the store's content (zeros beyond its end) where this process has not written since.
+    /// Under the GIL, so that no Python code writes in between.
+    pub fn refresh(&self, start: usize, twin: &mut [u8], content: &[u8]) {
+        signals::with_gil(|| {
+            for (i, old) in twin.iter_mut().enumerate() {
+                let new = content.get(i).copied().unwrap_or(0);
+                if new == *old {
+                    continue;
+                }
+                // SAFETY: within the allocation.
+                unsafe {
+                    let at = self.start.add(start + i);
+                    if at.read_volatile() == *old {
+                        at.write_volatile(new);
+                    }
+                }
+                *old = new;
+            }
+        });
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if let Some(layout) = Self::layout(self.length) {
+            // SAFETY: allocated with the same layout.
+            unsafe { dealloc(self.start, layout) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn filled(content: &[u8]) -> Buffer {
+        let buffer = Buffer::new(content.len()).unwrap();
+        // SAFETY: so long is the buffer, which nothing else knows.
+        unsafe { std::ptr::copy_nonoverlapping(content.as_ptr(), buffer.as_ptr(), content.len()) };
+        buffer
+    }
+
+    #[test]
+    fn more_than_there_is_is_refused() {
+        assert!(matches!(Buffer::new(usize::MAX), Err(Error::Memory(_))));
+        assert!(Buffer::new(0).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn differences_make_the_twin_equal(pairs in prop::collection::vec(any::<(u8, u8)>(), 0..200)) {
+            let (content, mut twin): (Vec<u8>, Vec<u8>) = pairs.into_iter().unzip();
+            let (buffer, mut store, mut spans) = (filled(&content), twin.clone(), Vec::new());
+            buffer.differences(0, &mut twin, &mut spans);
+            for (start, span) in &spans {
+                prop_assert!(!span.is_empty());
+                store[*start..start + span.len()].copy_from_slice(span);
+            }
+            prop_assert_eq!(&store, &content);
+            prop_assert_eq!(&twin, &content);
+            prop_assert!(buffer.equals(0, &twin));
+        }
+
+        #[test]
+        fn a_refresh_keeps_what_was_written_since(bytes in prop::collection::vec(any::<(u8, u8, u8)>(), 1..200)) {
+            let mine: Vec<u8> = bytes.iter().map(|b| b.0).collect();
+            let old: Vec<u8> = bytes.iter().map(|b| b.1).collect();
+            let new: Vec<u8> = bytes.iter().map(|b| b.2).collect();
+            let (buffer, mut twin) = (filled(&mine), old.clone());
+            buffer.refresh(0, &mut twin, &new);
+            prop_assert_eq!(&twin, &new);
+            let expected: Vec<u8> = (0..mine.len()).map(|i| if mine[i] == old[i] { new[i] } else { mine[i] }).collect();
+            prop_assert!(buffer.equals(0, &expected));
+        }
+    }
+}

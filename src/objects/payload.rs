@@ -1,0 +1,59 @@
+//! A payload on its way: what its sender has written to shared memory is published first, and if it is big it lies apart.
+
+use crate::error::Result;
+use crate::objects::blob;
+use crate::objects::item::{self, Content};
+use crate::objects::process::Process;
+use crate::protocol::Payload;
+
+/// A greater payload lies apart.
+const INLINE: usize = (1 << 20) + 4096;
+
+/// What is sent.
+pub struct Packed {
+    pub item: Vec<u8>,
+    /// The object that the payload lies in, if it is big.
+    pub blob: Option<String>,
+}
+
+/// What is received.
+pub struct Message {
+    pub map: String,
+    pub payload: Vec<u8>,
+    /// The object that the payload came from, to be deleted when the message is acknowledged.
+    pub blob: Option<String>,
+}
+
+pub fn pack(p: &Process, object: &str, kind: &str, task: bool, payload: &[u8]) -> Result<Packed> {
+    let map = p.memory.publish(p)?;
+    let blob = if payload.len() > INLINE {
+        Some(blob::put(p, payload)?)
+    } else {
+        None
+    };
+    let content = blob.as_deref().map_or(Content::Inline(payload), |name| {
+        Content::Blob(name, payload.len())
+    });
+    Ok(Packed {
+        item: item::encode(&p.seal, object, kind, task, &map, &content)?,
+        blob,
+    })
+}
+
+/// Opens an item and fetches what is not in it. The map is not applied yet.
+pub fn unpack(p: &Process, object: &str, kind: &str, payload: &Payload<'_>) -> Result<Message> {
+    let opened = item::decode(&p.seal, object, kind, payload)?;
+    if !payload.is_blob {
+        return Ok(Message {
+            map: opened.map,
+            payload: opened.content,
+            blob: None,
+        });
+    }
+    let blob = String::from_utf8_lossy(&opened.content).into_owned();
+    Ok(Message {
+        map: opened.map,
+        payload: blob::get(p, &blob)?,
+        blob: Some(blob),
+    })
+}

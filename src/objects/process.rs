@@ -1,0 +1,123 @@
+//! What this OS process has of a session: its client, the memory that it has seen, the descriptors that tell.
+//!
+//! Nothing of it crosses a `fork()` of the program: the child gets a state of its own with a number of its own.
+
+use std::ops::Deref;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use crate::error::{Error, Result};
+use crate::locked::Locked;
+use crate::objects::readiness::Bells;
+use crate::objects::versions::Memory;
+use crate::random;
+use crate::store::client::{self, Args, Client, Session};
+use crate::store::keys;
+use crate::store::request::text;
+
+/// Linux gives no process a greater id than 2^22.
+const FIRST_PID: i32 = (1 << 22) + 1;
+/// Ids that a process reserves at once.
+const PIDS: i32 = 1024;
+
+pub struct Process {
+    pub client: Client,
+    pub memory: Memory,
+    pub bells: Bells,
+    /// Process ids for remote workers that this process may still give: the next one, and the first that is not its.
+    pids: Mutex<(i32, i32)>,
+}
+
+/// What it does with the store it does by its client.
+impl Deref for Process {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+static CURRENT: AtomicPtr<Process> = AtomicPtr::new(std::ptr::null_mut());
+
+/// The session of this process.
+pub fn current() -> Result<&'static Process> {
+    let p = CURRENT.load(Ordering::Acquire);
+    // SAFETY: a state is made by `Box::leak` and never freed.
+    unsafe { p.as_ref() }.ok_or_else(|| Error::State("no session is open in this process".into()))
+}
+
+pub fn is_open() -> bool {
+    !CURRENT.load(Ordering::Acquire).is_null()
+}
+
+/// Opens a session or joins one; in a process that has none.
+pub fn enter(session: Session, number: Option<String>) -> Result<&'static Process> {
+    let process = Process::new(session, number)?;
+    process.shared.cluster.refresh()?;
+    Ok(process.make_current())
+}
+
+/// Ends this process' part of the session.
+pub fn leave() {
+    let p = CURRENT.swap(std::ptr::null_mut(), Ordering::AcqRel);
+    // SAFETY: as in `current`; the state stays, since handles and threads may still refer to it.
+    if let Some(p) = unsafe { p.as_ref() } {
+        p.close();
+    }
+}
+
+/// In a child of the program's own `fork()`: a state of its own, of the same session. `begin` is done before its first
+/// command.
+pub fn after_fork(begin: fn() -> Result<()>) {
+    let p = CURRENT.swap(std::ptr::null_mut(), Ordering::AcqRel);
+    client::forget_after_fork();
+    // SAFETY: as in `current`. No lock of the old state is touched: another thread may have held it.
+    let Some(old) = (unsafe { p.as_ref() }) else {
+        return;
+    };
+    let session = Session {
+        parent: None,
+        ..old.session.clone()
+    };
+    if let Ok(new) = Process::new(session, None) {
+        new.begin_with(begin);
+        new.make_current();
+    }
+}
+
+impl Process {
+    fn new(session: Session, number: Option<String>) -> Result<Self> {
+        let number = number.map_or_else(random::id, Ok)?;
+        Ok(Self {
+            client: Client::new(session, number)?,
+            memory: Memory::default(),
+            bells: Bells::default(),
+            pids: Mutex::default(),
+        })
+    }
+
+    fn make_current(self) -> &'static Self {
+        let process: &'static Self = Box::leak(Box::new(self));
+        process.client.make_current();
+        CURRENT.store(std::ptr::from_ref(process).cast_mut(), Ordering::Release);
+        process
+    }
+
+    /// A process id for a remote worker: unique in the session, and of no process on any machine.
+    pub fn next_pid(&self) -> Result<i32> {
+        let mut pids = self.pids.locked();
+        if pids.0 == pids.1 {
+            let step = PIDS.to_string();
+            let last = self.plain(
+                self.key(keys::SESSION),
+                &Args(&[b"HINCRBY", b"pids", step.as_bytes()]),
+            )?;
+            let last: i32 = text(&last)
+                .parse()
+                .map_err(|_| Error::Lost("the session".into()))?;
+            *pids = (FIRST_PID + last - PIDS, FIRST_PID + last);
+        }
+        pids.0 += 1;
+        Ok(pids.0 - 1)
+    }
+}

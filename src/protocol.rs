@@ -1,0 +1,499 @@
+//! What crosses the store and the wires between processes, in one place: items of pipes, events of processes, commands to the
+//! keeper of remote workers, replies of scripts, exit records, reports of launchers.
+//!
+//! Each is a type that encodes and decodes itself. What does not decode is an error, never something else.
+
+use crate::error::{Error, Result};
+
+/// Of the bytes that an error shows.
+const SHOWN: usize = 60;
+
+fn malformed(what: &str, bytes: &[u8]) -> Error {
+    let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN)]).into_owned();
+    Error::Protocol(format!("malformed {what}: {shown:?}"))
+}
+
+/// The next word, and what follows the space behind it.
+fn split_word(bytes: &[u8]) -> (&[u8], &[u8]) {
+    bytes
+        .iter()
+        .position(|byte| *byte == b' ')
+        .map_or((bytes, &[][..]), |at| (&bytes[..at], &bytes[at + 1..]))
+}
+
+fn parse<T: std::str::FromStr>(word: &[u8]) -> Option<T> {
+    std::str::from_utf8(word).ok()?.parse().ok()
+}
+
+fn name(word: &[u8]) -> Option<&str> {
+    std::str::from_utf8(word)
+        .ok()
+        .filter(|name| !name.is_empty())
+}
+
+// ---- items of a pipe -----------------------------------------------------------------------------------------
+
+/// A payload in a pipe or in a job's record.
+///
+/// A letter: `I` a message, `P` a task that must be acknowledged by its result; `B` and `Q` are the same with the payload in a
+/// blob of its own. A digit: how often the task was begun. The weight in bytes, a space, the sealed part.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+pub struct Payload<'a> {
+    pub is_task: bool,
+    /// The sealed part is the name of a blob.
+    pub is_blob: bool,
+    pub begun: u8,
+    /// What it counts against a pipe's bound.
+    pub weight: usize,
+    pub sealed: &'a [u8],
+}
+
+impl<'a> Payload<'a> {
+    /// What stands before the sealed part.
+    pub fn head(is_task: bool, is_blob: bool, weight: usize) -> String {
+        let letter = match (is_blob, is_task) {
+            (false, false) => 'I',
+            (false, true) => 'P',
+            (true, false) => 'B',
+            (true, true) => 'Q',
+        };
+        format!("{letter}0{weight} ")
+    }
+
+    pub fn decode(item: &'a [u8]) -> Result<Self> {
+        let refused = || malformed("item", item);
+        let (head, sealed) = split_word(item);
+        let [letter, begun, weight @ ..] = head else {
+            return Err(refused());
+        };
+        let (is_blob, is_task) = match letter {
+            b'I' => (false, false),
+            b'P' => (false, true),
+            b'B' => (true, false),
+            b'Q' => (true, true),
+            _ => return Err(refused()),
+        };
+        if !begun.is_ascii_digit() || head.len() == item.len() {
+            return Err(refused());
+        }
+        Ok(Self {
+            is_task,
+            is_blob,
+            begun: begun - b'0',
+            weight: parse(weight).ok_or_else(refused)?,
+            sealed,
+        })
+    }
+}
+
+/// What lies in a pipe.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+pub enum Item<'a> {
+    Payload(Payload<'a>),
+    /// `D`: a task that was begun too often, with the exit code of its last worker.
+    Died(i32, Payload<'a>),
+    /// `E`.
+    EndOfFile,
+}
+
+impl<'a> Item<'a> {
+    pub fn decode(item: &'a [u8]) -> Result<Self> {
+        match item {
+            b"E" => Ok(Self::EndOfFile),
+            [b'D', rest @ ..] => {
+                let (code, task) = split_word(rest);
+                let code = parse(code).ok_or_else(|| malformed("item", item))?;
+                Ok(Self::Died(code, Payload::decode(task)?))
+            }
+            _ => Payload::decode(item).map(Self::Payload),
+        }
+    }
+}
+
+// ---- events of a process -------------------------------------------------------------------------------------
+
+/// What a process is told of a job that it has started.
+#[derive(Debug, PartialEq, Eq, Clone)]
+pub enum Event<'a> {
+    /// `a JOB`: the child holds by itself what it was given.
+    Attached { job: &'a str },
+    /// `x JOB RECORD`: it has ended.
+    Exited {
+        job: &'a str,
+        record: ExitRecord<'a>,
+    },
+    /// `o JOB STREAM BYTES`: what a remote process printed, to standard output (1) or error (2).
+    Output {
+        job: &'a str,
+        is_error: bool,
+        bytes: &'a [u8],
+    },
+    /// `d JOB CODE CLAIMANT MESSAGE`: it died without a word of its own. The claimant `-` is the launcher.
+    Died {
+        job: &'a str,
+        code: i32,
+        claimant: &'a str,
+        message: String,
+    },
+}
+
+/// In the place of a claimant: the launcher, which has looked.
+pub const LAUNCHER: &str = "-";
+
+impl<'a> Event<'a> {
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Attached { job } => format!("a {job}").into_bytes(),
+            Self::Exited { job, record } => format!("x {job} {}", record.encode()).into_bytes(),
+            Self::Output {
+                job,
+                is_error,
+                bytes,
+            } => {
+                let stream = if *is_error { '2' } else { '1' };
+                [format!("o {job} {stream} ").as_bytes(), bytes].concat()
+            }
+            Self::Died {
+                job,
+                code,
+                claimant,
+                message,
+            } => format!("d {job} {code} {claimant} {message}").into_bytes(),
+        }
+    }
+
+    pub fn decode(event: &'a [u8]) -> Result<Self> {
+        Self::read(event).ok_or_else(|| malformed("event", event))
+    }
+
+    fn read(event: &'a [u8]) -> Option<Self> {
+        let (letter, rest) = split_word(event);
+        let (job, rest) = split_word(rest);
+        let job = name(job)?;
+        match letter {
+            b"a" => Some(Self::Attached { job }),
+            b"x" => Some(Self::Exited {
+                job,
+                record: ExitRecord::decode(std::str::from_utf8(rest).ok()?).ok()?,
+            }),
+            b"o" => {
+                let (stream, bytes) = split_word(rest);
+                let is_error = match stream {
+                    b"1" => false,
+                    b"2" => true,
+                    _ => return None,
+                };
+                Some(Self::Output {
+                    job,
+                    is_error,
+                    bytes,
+                })
+            }
+            b"d" => {
+                let (code, rest) = split_word(rest);
+                let (claimant, message) = split_word(rest);
+                Some(Self::Died {
+                    job,
+                    code: parse(code)?,
+                    claimant: name(claimant)?,
+                    message: String::from_utf8_lossy(message).into_owned(),
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What a worker leaves at its end: `CODE MAP`.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+pub struct ExitRecord<'a> {
+    pub code: i32,
+    /// The versions of regions that it had written or seen.
+    pub map: &'a str,
+}
+
+impl<'a> ExitRecord<'a> {
+    pub fn encode(&self) -> String {
+        format!("{} {}", self.code, self.map)
+    }
+
+    pub fn decode(record: &'a str) -> Result<Self> {
+        let (code, map) = record.split_once(' ').unwrap_or((record, ""));
+        let code = code
+            .parse()
+            .map_err(|_| malformed("exit record", record.as_bytes()))?;
+        Ok(Self { code, map })
+    }
+}
+
+// ---- commands to a keeper ------------------------------------------------------------------------------------
+
+/// What the keeper of remote workers is told.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+pub enum Command<'a> {
+    /// `s JOB SIGNAL`: a signal for a worker.
+    Signal { job: &'a str, number: i32 },
+    /// `e`: the parent of the workers has ended.
+    ParentEnded,
+}
+
+impl<'a> Command<'a> {
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Signal { job, number } => format!("s {job} {number}").into_bytes(),
+            Self::ParentEnded => b"e".to_vec(),
+        }
+    }
+
+    pub fn decode(command: &'a [u8]) -> Result<Self> {
+        Self::read(command).ok_or_else(|| malformed("command", command))
+    }
+
+    fn read(command: &'a [u8]) -> Option<Self> {
+        match split_word(command) {
+            (b"e", []) => Some(Self::ParentEnded),
+            (b"s", rest) => {
+                let (job, number) = split_word(rest);
+                Some(Self::Signal {
+                    job: name(job)?,
+                    number: parse(number)?,
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+// ---- replies of scripts --------------------------------------------------------------------------------------
+
+/// What a script on a lock, a latch, a condition or a pipe replies, and what a token says that wakes a waiter.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+pub enum Reply<'a> {
+    /// `ok MAP`: done; with what is visible from now on.
+    Ok(&'a str),
+    /// `wait WAITER`: a token will come.
+    Wait(&'a str),
+    /// `no`: not now.
+    No,
+    /// `over`, `under`: the count would be too great, or less than zero.
+    Over,
+    Under,
+    /// `broken`: a barrier; or nobody holds the end of a pipe.
+    Broken,
+    /// `gone`: the waiter stood in no line any more.
+    Gone,
+    /// `look`: there may be room in a pipe.
+    Look,
+}
+
+impl<'a> Reply<'a> {
+    pub fn decode(reply: &'a str) -> Result<Self> {
+        let (word, rest) = reply.split_once(' ').unwrap_or((reply, ""));
+        match (word, rest) {
+            ("ok", map) => Ok(Self::Ok(map)),
+            ("wait", waiter) if !waiter.is_empty() => Ok(Self::Wait(waiter)),
+            ("no", "") => Ok(Self::No),
+            ("over", "") => Ok(Self::Over),
+            ("under", "") => Ok(Self::Under),
+            ("broken", "") => Ok(Self::Broken),
+            ("gone", "") => Ok(Self::Gone),
+            ("look", "") => Ok(Self::Look),
+            _ => Err(malformed("reply of a script", reply.as_bytes())),
+        }
+    }
+}
+
+/// What a party's arrival at a barrier gives: its index, and how it goes on.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+pub enum Arrival<'a> {
+    /// `ok INDEX MAP`: it was the last one.
+    Passed(usize, &'a str),
+    /// `act INDEX`: it was the last one, and is to run the action.
+    Act(usize),
+    /// `wait INDEX WAITER`.
+    Wait(usize, &'a str),
+    /// `broken`.
+    Broken,
+}
+
+impl<'a> Arrival<'a> {
+    pub fn decode(reply: &'a str) -> Result<Self> {
+        Self::read(reply).ok_or_else(|| malformed("reply of a script", reply.as_bytes()))
+    }
+
+    fn read(reply: &'a str) -> Option<Self> {
+        if reply == "broken" {
+            return Some(Self::Broken);
+        }
+        let mut words = reply.splitn(3, ' ');
+        let (word, index) = (words.next()?, words.next()?.parse().ok()?);
+        match (word, words.next()) {
+            ("ok", rest) => Some(Self::Passed(index, rest.unwrap_or_default())),
+            ("act", None) => Some(Self::Act(index)),
+            ("wait", Some(waiter)) if !waiter.is_empty() => Some(Self::Wait(index, waiter)),
+            _ => None,
+        }
+    }
+}
+
+// ---- reports of launchers ------------------------------------------------------------------------------------
+
+/// What a launcher says in the end, on the descriptor that it gave for a worker: the exit code in four bytes, then words for
+/// the program's user. Nothing: the launcher knows nothing, and what the worker left in the store counts.
+#[derive(Debug, PartialEq, Eq, Clone, Default)]
+pub struct ExitReport {
+    pub code: Option<i32>,
+    pub message: String,
+}
+
+impl ExitReport {
+    pub fn encode(code: i32, message: &str) -> Vec<u8> {
+        [&code.to_ne_bytes(), message.as_bytes()].concat()
+    }
+
+    pub fn decode(bytes: &[u8]) -> Self {
+        let Some((code, message)) = bytes.split_first_chunk() else {
+            return Self::default();
+        };
+        Self {
+            code: Some(i32::from_ne_bytes(*code)),
+            message: String::from_utf8_lossy(message).into_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn items_are_told_apart() {
+        assert_eq!(Item::decode(b"E").unwrap(), Item::EndOfFile);
+        let task = Payload {
+            is_task: true,
+            is_blob: false,
+            begun: 1,
+            weight: 260,
+            sealed: b"a b",
+        };
+        assert_eq!(Item::decode(b"P1260 a b").unwrap(), Item::Payload(task));
+        assert_eq!(
+            Item::decode(b"D-9 P1260 a b").unwrap(),
+            Item::Died(-9, task)
+        );
+    }
+
+    #[test]
+    fn what_is_no_item_is_refused() {
+        for bytes in [
+            &b""[..],
+            b"A",
+            b"I",
+            b"I0",
+            b"I0 ",
+            b"I01",
+            b"Ix1 s",
+            b"X01 s",
+            b"D I01 s",
+            b"D1",
+            b"Dx P01 s",
+            b"I0-1 s",
+        ] {
+            let refused = matches!(Item::decode(bytes), Err(Error::Protocol(_)));
+            assert!(refused, "{:?}", String::from_utf8_lossy(bytes));
+        }
+    }
+
+    #[test]
+    fn replies_are_told_apart() {
+        assert_eq!(Reply::decode("ok").unwrap(), Reply::Ok(""));
+        assert_eq!(Reply::decode("ok a:1 b:2").unwrap(), Reply::Ok("a:1 b:2"));
+        assert_eq!(Reply::decode("wait p.1:7").unwrap(), Reply::Wait("p.1:7"));
+        assert_eq!(
+            Arrival::decode("ok 2 a:1").unwrap(),
+            Arrival::Passed(2, "a:1")
+        );
+        assert_eq!(Arrival::decode("act 2").unwrap(), Arrival::Act(2));
+        assert_eq!(
+            Arrival::decode("wait 0 p.1:7").unwrap(),
+            Arrival::Wait(0, "p.1:7")
+        );
+        for reply in ["", "okay", "wait", "wait ", "no more", "7"] {
+            assert!(Reply::decode(reply).is_err(), "{reply:?}");
+        }
+        for reply in ["", "ok", "act", "act x", "act 1 2", "wait 1", "wait 1 "] {
+            assert!(Arrival::decode(reply).is_err(), "{reply:?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_event_or_command_is_an_error() {
+        for bytes in [
+            &b""[..],
+            b"x",
+            b"q 1",
+            b"x 1 y",
+            b"o 1 3 text",
+            b"d 1 x - m",
+            b"d 1 1",
+        ] {
+            assert!(
+                Event::decode(bytes).is_err(),
+                "{:?}",
+                String::from_utf8_lossy(bytes)
+            );
+        }
+        for bytes in [&b""[..], b"e 1", b"s", b"s 1", b"s 1 x", b"k 1 9"] {
+            assert!(
+                Command::decode(bytes).is_err(),
+                "{:?}",
+                String::from_utf8_lossy(bytes)
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_payload_comes_back(is_task: bool, is_blob: bool, weight: usize, sealed: Vec<u8>) {
+            let bytes = [Payload::head(is_task, is_blob, weight).as_bytes(), &sealed].concat();
+            let payload = Payload { is_task, is_blob, begun: 0, weight, sealed: &sealed };
+            prop_assert_eq!(Item::decode(&bytes).unwrap(), Item::Payload(payload));
+        }
+
+        #[test]
+        fn an_event_comes_back(job in "[0-9a-f]{1,16}", code: i32, is_error: bool, bytes: Vec<u8>,
+                               claimant in "[0-9a-f:]{1,20}|-", message in ".*", map in "[a-z:0-9 ]*") {
+            for event in [
+                Event::Attached { job: &job },
+                Event::Exited { job: &job, record: ExitRecord { code, map: &map } },
+                Event::Output { job: &job, is_error, bytes: &bytes },
+                Event::Died { job: &job, code, claimant: &claimant, message },
+            ] {
+                let bytes = event.encode();
+                prop_assert_eq!(Event::decode(&bytes).unwrap(), event);
+            }
+        }
+
+        #[test]
+        fn a_command_comes_back(job in "[0-9a-f]{1,16}", number: i32) {
+            for command in [Command::Signal { job: &job, number }, Command::ParentEnded] {
+                let bytes = command.encode();
+                prop_assert_eq!(Command::decode(&bytes).unwrap(), command);
+            }
+        }
+
+        #[test]
+        fn a_report_comes_back(code: i32, message in ".*") {
+            let report = ExitReport { code: Some(code), message: message.clone() };
+            prop_assert_eq!(ExitReport::decode(&ExitReport::encode(code, &message)), report);
+        }
+
+        #[test]
+        fn nothing_panics(bytes: Vec<u8>) {
+            let _ = (Item::decode(&bytes), Event::decode(&bytes), Command::decode(&bytes), ExitReport::decode(&bytes));
+            let text = String::from_utf8_lossy(&bytes);
+            let _ = (Reply::decode(&text), Arrival::decode(&text), ExitRecord::decode(&text));
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Whether a session can go on: until it is closed, or lost, or its store has not answered for as long as its lease.
+//!
+//! An outage is the process', whichever thread meets it: it begins with the first failure, ends with the first reply, is
+//! told after some seconds, and when it has lasted as long as the lease the session is lost for all threads.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::locked::Locked;
+use crate::store::endpoint::{Endpoint, Place, VARIABLE};
+
+/// From when on an outage is told.
+const TOLD_AFTER: Duration = Duration::from_secs(5);
+
+/// How long a private store, which has no leases, may be silent.
+const PRIVATE: Duration = Duration::from_secs(30);
+
+pub struct Health {
+    session: String,
+    /// Where the store is, for people.
+    place: String,
+    /// The socket of a private store, which is never started again.
+    socket: Option<PathBuf>,
+    /// How long a store that does not answer is waited for.
+    limit: Duration,
+    /// Whether this process tells of outages: one for the program, since its workers wait as it does.
+    is_teller: bool,
+    closed: AtomicBool,
+    /// Set once the session was found gone, with the words for the error.
+    lost: Mutex<Option<String>>,
+    is_out: AtomicBool,
+    outage: Mutex<Option<Outage>>,
+}
+
+/// The time since the store has answered, while it does not.
+struct Outage {
+    begin: Instant,
+    is_told: bool,
+}
+
+impl Health {
+    /// `ttl`: of the session's keys in ms; 0 in a private store.
+    pub fn new(session: &str, endpoint: &Endpoint, ttl: u64, is_teller: bool) -> Self {
+        let place = &endpoint.first[0];
+        let socket = match place {
+            Place::Unix(path) if ttl == 0 => Some(path.clone()),
+            _ => None,
+        };
+        Self {
+            session: session.to_owned(),
+            place: place.to_string(),
+            socket,
+            limit: if ttl > 0 {
+                Duration::from_millis(ttl)
+            } else {
+                PRIVATE
+            },
+            is_teller,
+            closed: AtomicBool::new(false),
+            lost: Mutex::default(),
+            is_out: AtomicBool::new(false),
+            outage: Mutex::default(),
+        }
+    }
+
+    /// An error where the session is over.
+    pub fn check(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::State("the session has ended".into()));
+        }
+        self.lost
+            .locked()
+            .as_ref()
+            .map_or(Ok(()), |why| Err(Error::Over(why.clone())))
+    }
+
+    /// This process is done with the session.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// Marks the session as gone: waits end with this error.
+    pub fn set_lost(&self, why: &str) {
+        self.lost
+            .locked()
+            .get_or_insert_with(|| format!("session {}: {why}", self.session));
+    }
+
+    /// Whether the store does not answer.
+    pub fn is_out(&self) -> bool {
+        self.is_out.load(Ordering::Acquire)
+    }
+
+    /// The store has answered.
+    pub fn answered(&self) {
+        if self.is_out.swap(false, Ordering::AcqRel) {
+            *self.outage.locked() = None;
+        }
+    }
+
+    /// The store has not answered. An error once it has not for as long as the session's lease.
+    pub fn silent(&self) -> Result<()> {
+        self.check()?;
+        let mut outage = self.outage.locked();
+        self.is_out.store(true, Ordering::Release);
+        let outage = outage.get_or_insert_with(|| Outage {
+            begin: Instant::now(),
+            is_told: false,
+        });
+        let lasts = outage.begin.elapsed();
+        let is_gone = self.socket.as_ref().is_some_and(|path| !path.exists());
+        if lasts >= self.limit || is_gone {
+            self.set_lost("the store does not answer");
+            return self.check();
+        }
+        if lasts >= TOLD_AFTER && !outage.is_told && self.is_teller {
+            outage.is_told = true;
+            eprintln!(
+                "serverless_mp: the store at {} ({VARIABLE}) has not answered for {} s; waiting for it, for {} s in all",
+                self.place,
+                lasts.as_secs(),
+                self.limit.as_secs(),
+            );
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn health(ttl: u64) -> Health {
+        let endpoint = Endpoint::parse("redis://host").unwrap();
+        Health::new("session", &endpoint, ttl, false)
+    }
+
+    #[test]
+    fn an_outage_ends_with_a_reply() {
+        let health = health(60_000);
+        health.silent().unwrap();
+        assert!(health.is_out());
+        health.answered();
+        assert!(!health.is_out());
+        health.check().unwrap();
+    }
+
+    #[test]
+    fn one_as_long_as_the_lease_is_the_end() {
+        let health = health(1);
+        while health.silent().is_ok() {
+            std::thread::yield_now();
+        }
+        let said = health.check().unwrap_err().to_string();
+        assert_eq!(
+            said,
+            "session lost: session session: the store does not answer"
+        );
+    }
+
+    #[test]
+    fn the_socket_of_a_private_store_that_is_gone_is_the_end_at_once() {
+        let endpoint = Endpoint::parse("redis+unix:///there/is/no/such.socket").unwrap();
+        assert!(Health::new("s", &endpoint, 0, false).silent().is_err());
+        assert!(Health::new("s", &endpoint, 1000, false).silent().is_ok());
+    }
+
+    #[test]
+    fn a_closed_session_says_so() {
+        let health = health(1000);
+        health.close();
+        assert_eq!(
+            health.check().unwrap_err().to_string(),
+            "the session has ended"
+        );
+    }
+}
