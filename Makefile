@@ -6,8 +6,9 @@ BIN = $(VENV)/bin
 SOURCES = $(shell find src python -name '*.rs' -o -name '*.lua' -o -name '*.pyi') Cargo.toml Cargo.lock pyproject.toml
 # pytest's own options, for example make test TESTS='-k queue'
 TESTS ?=
+FAST = tests/test_process.py tests/test_queues.py tests/test_synchronize.py tests/test_pool.py
 
-.PHONY: help build demo test test-apps test-stores conformance conformance-lambda lint lint-deny lint-pyright bench wheel clean
+.PHONY: help build check demo test test-core test-apps test-stores conformance conformance-lambda lint lint-deny lint-pyright bench wheel clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 24
@@ -46,10 +47,22 @@ $(VENV)-emulator/.built: pyproject.toml
 
 build: $(VENV)/.built  ## the package, built and installed in a virtual environment
 
+check: $(VENV)/.built $(VENV)/.group-lint $(VENV)/.group-test test-core  ## what changes most often breaks: formatting, lints, types, layers, the core's tests, a fast part of the others
+	cargo fmt --check
+	cargo clippy --quiet --all-targets -- -D warnings
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m pytest -q $(FAST) $(TESTS)
+
 demo: $(VENV)/.built $(VENV)/.group-demo  ## scikit-learn and pandarallel, as they are and then on our workers
 	$(BIN)/python examples/demo/run.py
 
-test: $(VENV)/.built $(VENV)/.wheel $(VENV)/.group-test $(VENV)/.group-demo $(VENV)/.apps $(VENV)-emulator/.built  ## all tests on the private store, then CPython's own suite
+test-core:  ## unit and property tests of the core, which builds without Python for them
+	cargo test --quiet --no-default-features --lib
+
+test: test-core $(VENV)/.built $(VENV)/.wheel $(VENV)/.group-test $(VENV)/.group-demo $(VENV)/.apps $(VENV)-emulator/.built  ## all tests on the private store, then CPython's own suite
 	$(BIN)/python -m pytest tests --ignore tests/aws $(TESTS)
 	tests/as_another_user.sh $(BIN)/python -m pytest -p no:cacheprovider tests/aws $(TESTS) || test $$? -eq 5  # none chosen
 	$(MAKE) conformance
@@ -78,7 +91,7 @@ conformance-lambda: $(VENV)/.wheel $(VENV)/.group-test $(VENV)-emulator/.built  
 
 lint: $(VENV)/.built $(VENV)/.group-lint $(VENV)/.group-test  ## formatting, clippy, ruff, types, layers of imports, stubs against the binary
 	cargo fmt --check
-	cargo clippy --release --all-targets -- -D warnings
+	cargo clippy --all-targets -- -D warnings
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
