@@ -21,7 +21,7 @@ import sys
 import time
 
 DESCRIPTION = {"FunctionName": "f", "MemorySize": 1769, "Timeout": 900, "State": "Active", "Architectures": ["x86_64"]}
-# The keeper's report of an invocation whose processes have ended.
+# The supervisor's report of an invocation whose processes have ended.
 ANSWER = b'{"serverless_mp":{"taken":[],"milliseconds":1}}'
 
 SIDES = {

@@ -49,7 +49,7 @@ mod _core {
     #[pymodule_export]
     use crate::leaves::job::Job;
     #[pymodule_export]
-    use crate::leaves::latch::Gate;
+    use crate::leaves::latch::CountDownLatch;
     #[pymodule_export]
     use crate::leaves::region::Region;
     #[pymodule_export]

@@ -1,5 +1,5 @@
 //! What crosses the store and the wires between processes, in one place: items of pipes, events of processes, commands to the
-//! keeper of remote workers, replies of scripts, exit records, reports of launchers.
+//! supervisor of remote workers, replies of scripts, exit records, reports of launchers.
 //!
 //! Each is a type that encodes and decodes itself. What does not decode is an error, never something else.
 
@@ -226,9 +226,9 @@ impl<'a> ExitRecord<'a> {
     }
 }
 
-// ---- commands to a keeper ------------------------------------------------------------------------------------
+// ---- commands to a supervisor ------------------------------------------------------------------------------------
 
-/// What the keeper of remote workers is told.
+/// What the supervisor of remote workers is told.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub enum Command<'a> {
     /// `s JOB SIGNAL`: a signal for a worker.

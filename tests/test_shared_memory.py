@@ -70,8 +70,8 @@ def test_threads_that_attach_at_once_share_a_buffer(both):
     block = both.shm.SharedMemory(create=True, size=8)
     name, barrier = block.name, threading.Barrier(4)
     # The program's own access goes first: all the threads find nothing.
-    keeper = both.mp.Process(target=hold, args=(both.shm.SharedMemory, name, *(pipe := both.mp.Pipe())))
-    keeper.start()
+    holder = both.mp.Process(target=hold, args=(both.shm.SharedMemory, name, *(pipe := both.mp.Pipe())))
+    holder.start()
     assert pipe[0].recv() == "held"
     block.close()
 
@@ -91,7 +91,7 @@ def test_threads_that_attach_at_once_share_a_buffer(both):
         for each in found:
             each.close()
     pipe[0].send("go")
-    keeper.join()
+    holder.join()
     both.shm.SharedMemory(name).unlink()
 
 

@@ -17,7 +17,7 @@ __all__ = [
     "Barrier",
     "Channel",
     "Condition",
-    "Gate",
+    "CountDownLatch",
     "Job",
     "Lambda",
     "Region",
@@ -106,10 +106,10 @@ class Condition:
         """How many wait."""
 
 @final
-class Gate:
+class CountDownLatch:
     """A count whose waiters pass when it is zero: an event, or the unfinished tasks of a queue."""
 
-    def __new__(cls, count: int, *, id: str | None = None) -> Gate: ...
+    def __new__(cls, count: int, *, id: str | None = None) -> CountDownLatch: ...
     @property
     def id(self) -> str: ...
     def put(self, count: int) -> None:
@@ -178,9 +178,9 @@ class Channel:
     def fileno(self) -> int:
         """A file descriptor that is readable while there is something to take. It costs a thread and a connection."""
     def close(self) -> None: ...
-    def lend(self, holder: str) -> None:
+    def transfer_ref(self, holder: str) -> None:
         """Keeps this end alive for a handle on its way in a message."""
-    def arrived(self, holder: str) -> None:
+    def accept_ref(self, holder: str) -> None:
         """That handle is here."""
 
 @final
@@ -220,7 +220,7 @@ class Job:
         descriptors: list[int],
         attempts: int,
     ) -> Job:
-        """Writes the record and launches a worker for it: of the warm parent whose socket this is, or in the function.
+        """Writes the record and launches a worker for it: of the zygote whose socket this is, or in the function.
         `holds` are ends of objects that the record refers to, held here until the child has attached; `event` and
         `descriptors` go to a worker of this machine.
         """
@@ -284,14 +284,16 @@ def open_session(url: str, ttl: int) -> None:
     that evicts keys.
     """
 
-def join_session(session: str, key: bytes, url: str, ttl: int, process: str, parent: str, *, is_keeper: bool = False) -> None:
+def join_session(
+    session: str, key: bytes, url: str, ttl: int, process: str, parent: str, *, is_supervisor: bool = False
+) -> None:
     """In a worker: joins the session as the process that its parent named.
 
-    The keeper of remote workers has a lease of its own, which tells their parent that it lives.
+    The supervisor of remote workers has a lease of its own, which tells their parent that it lives.
     """
 
 def leave_session() -> None:
-    """A keeper's end."""
+    """A supervisor's end."""
 
 def send_output(parent: str, job: str, is_error: bool, bytes: bytes) -> None:
     """Tells the process that has started a job what this job has printed, without waiting."""

@@ -72,14 +72,14 @@ class Connection(connection.Connection):
         else:
             # In a message: the end must live until it is received.
             lent = f"t{_core.new_number()}"
-            channel.lend(lent)
+            channel.transfer_ref(lent)
         return _rebuild, (channel.id, channel.end, self._readable, self._writable, lent)
 
 
 def _rebuild(ident: str, end: int, readable: bool, writable: bool, lent: str) -> Connection:
     channel = _core.Channel(ident, end)
     if lent:
-        channel.arrived(lent)
+        channel.accept_ref(lent)
     return Connection(channel, readable, writable)
 
 

@@ -139,14 +139,14 @@ class JoinableQueue(Queue):
 
     def __init__(self, maxsize: int = 0, *, ctx: Any = None) -> None:
         super().__init__(maxsize, ctx=ctx)
-        self._unfinished = _core.Gate(0)
+        self._unfinished = _core.CountDownLatch(0)
 
     def __getstate__(self) -> Any:
         return super().__getstate__(), pickling_guard.hold(self, self._unfinished)
 
     def __setstate__(self, state: Any) -> None:
         super().__setstate__(state[0])
-        self._unfinished = _core.Gate(0, id=state[1])
+        self._unfinished = _core.CountDownLatch(0, id=state[1])
 
     def put(self, obj: Any, block: bool = True, timeout: float | None = None) -> None:
         """Puts an item, which `join` waits for. Raises Full when there is no room in time."""

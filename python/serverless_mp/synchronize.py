@@ -122,30 +122,30 @@ class Event(synchronize.Event):
     def __init__(self, *, ctx: Any = None) -> None:
         session.ensure()
         self._is_fork_ctx = pickling_guard.is_fork(ctx)
-        self._gate = _core.Gate(1)
+        self._latch = _core.CountDownLatch(1)
 
     def __getstate__(self) -> tuple[str, bool]:
-        return pickling_guard.hold(self, self._gate, self._is_fork_ctx), self._is_fork_ctx
+        return pickling_guard.hold(self, self._latch, self._is_fork_ctx), self._is_fork_ctx
 
     def __setstate__(self, state: tuple[str, bool]) -> None:
         ident, self._is_fork_ctx = state
-        self._gate = _core.Gate(0, id=ident)
+        self._latch = _core.CountDownLatch(0, id=ident)
 
     def is_set(self) -> bool:
         """Whether it is set."""
-        return self._gate.is_zero()
+        return self._latch.is_zero()
 
     def set(self) -> None:
         """Wakes everybody who waits."""
-        self._gate.put(0)
+        self._latch.put(0)
 
     def clear(self) -> None:
         """Unsets it."""
-        self._gate.put(1)
+        self._latch.put(1)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Waits until it is set. False when the time was over first."""
-        return self._gate.wait(timeout)
+        return self._latch.wait(timeout)
 
 
 class Barrier(threading.Barrier):

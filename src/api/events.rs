@@ -1,4 +1,4 @@
-//! What the keeper of remote workers says to their parent, and hears from it.
+//! What the supervisor of remote workers says to their parent, and hears from it.
 
 use pyo3::prelude::*;
 

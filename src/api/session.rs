@@ -44,9 +44,9 @@ pub fn open_session(py: Python<'_>, url: String, ttl: u64) -> PyResult<()> {
     Ok(py.detach(|| open::open(session))?)
 }
 
-/// As a worker, or as the keeper of remote ones.
+/// As a worker, or as the supervisor of remote ones.
 #[pyfunction]
-#[pyo3(signature = (session, key, url, ttl, process, parent, *, is_keeper=false))]
+#[pyo3(signature = (session, key, url, ttl, process, parent, *, is_supervisor=false))]
 #[allow(
     clippy::too_many_arguments,
     reason = "one call from one place, in the order of its text"
@@ -59,7 +59,7 @@ pub fn join_session(
     ttl: u64,
     process: String,
     parent: String,
-    is_keeper: bool,
+    is_supervisor: bool,
 ) -> PyResult<()> {
     let session = Session {
         id: session,
@@ -68,11 +68,15 @@ pub fn join_session(
         ttl,
         parent: Some(parent),
     };
-    let join = if is_keeper { open::keep } else { open::join };
+    let join = if is_supervisor {
+        open::keep
+    } else {
+        open::join
+    };
     Ok(py.detach(|| join(session, process))?)
 }
 
-/// A keeper's end.
+/// A supervisor's end.
 #[pyfunction]
 pub fn leave_session(py: Python<'_>) -> PyResult<()> {
     Ok(py.detach(open::leave)?)

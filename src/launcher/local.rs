@@ -1,6 +1,6 @@
-//! Workers on this machine: forked by a warm parent process, which listens on a UNIX socket.
+//! Workers on this machine: forked by a zygote, which listens on a UNIX socket.
 //!
-//! One connection a worker. We send the event and the descriptors that the worker is to have; the warm parent
+//! One connection a worker. We send the event and the descriptors that the worker is to have; the zygote
 //! answers with the worker's process id, and with its exit code when it has ended: both four bytes.
 
 use std::io::{IoSlice, Read, Write};
@@ -41,6 +41,6 @@ pub fn launch(path: &str, event: &[u8], descriptors: &[BorrowedFd<'_>]) -> Resul
     }
     Ok(Launched {
         pid,
-        word: stream.into(),
+        report: stream.into(),
     })
 }

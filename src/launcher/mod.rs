@@ -13,14 +13,14 @@ use crate::session::jobs::Job;
 /// A launched worker: its process id, and where the launcher says how it ended.
 pub struct Launched {
     pub pid: i32,
-    pub word: OwnedFd,
+    pub report: OwnedFd,
 }
 
 pub enum Launcher {
-    /// Processes of this machine, made by the warm parent that listens at this path.
+    /// Processes of this machine, made by the zygote that listens at this path.
     Local { path: String },
     /// Invocations of a function.
-    Lambda(Arc<lambda::Fleet>),
+    Lambda(Arc<lambda::Invoker>),
 }
 
 impl Launcher {
@@ -34,7 +34,7 @@ impl Launcher {
     ) -> Result<Launched> {
         match self {
             Self::Local { path } => local::launch(path, event, descriptors),
-            Self::Lambda(fleet) => fleet.launch(p, job),
+            Self::Lambda(invoker) => invoker.launch(p, job),
         }
     }
 

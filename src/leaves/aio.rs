@@ -57,8 +57,8 @@ fn check_runtime() -> Result<()> {
 /// How a wait ends that belongs to an await.
 pub fn until(given_up: BorrowedFd<'_>) -> Until<'_> {
     Until {
-        wake: Some(given_up),
-        deaf: true,
+        wake_fd: Some(given_up),
+        defer_signals: true,
         ..Until::default()
     }
 }

@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::leaves::semlock::SemLock;
-use crate::objects::handle::Held;
+use crate::objects::handle::Handle;
 use crate::objects::wait::{self, Waited};
 use crate::protocol::Reply;
 use crate::store::client::Args;
@@ -14,17 +14,17 @@ use crate::store::scripts;
 
 #[pyclass(frozen, module = "serverless_mp._core")]
 pub struct Condition {
-    held: Held,
+    handle: Handle,
 }
 
 impl Condition {
     fn wait_for_token(&self, lock: &SemLock, timeout: Option<f64>) -> Result<bool> {
-        let p = self.held.now()?;
+        let p = self.handle.current_process()?;
         let deadline = wait::sem_deadline(timeout)?;
         let map = p.memory.publish(p)?;
         let count = lock.set_aside();
         let maximum = lock.maxvalue.to_string();
-        let keys = vec![p.key(&self.held.id), p.key(&lock.held.id)];
+        let keys = vec![p.key(&self.handle.id), p.key(&lock.handle.id)];
         let args = Args(&[maximum.as_bytes(), map.as_bytes()]);
         let reply = p.call_with(&scripts::COND_WAIT, keys, &args);
         let reply = reply.map(|value| text(&value));
@@ -42,7 +42,7 @@ impl Condition {
         };
         let ended = wait::token(
             p,
-            &self.held.id,
+            &self.handle.id,
             waiter,
             wait::by(deadline),
             &wait::FOR_NOTIFICATION,
@@ -64,11 +64,11 @@ impl Condition {
     }
 
     fn wake(&self, n: usize) -> Result<()> {
-        self.held
-            .now()?
+        self.handle
+            .current_process()?
             .ask(
                 &scripts::NOTIFY,
-                &self.held.id,
+                &self.handle.id,
                 &Args(&[n.to_string().as_bytes()]),
             )
             .map(|_| ())
@@ -80,13 +80,13 @@ impl Condition {
     #[new]
     #[pyo3(signature = (lock, *, id=None))]
     fn new(py: Python<'_>, lock: &SemLock, id: Option<String>) -> PyResult<Self> {
-        let held = py.detach(|| Held::new(id, Some(&lock.held.id), &[]))?;
-        Ok(Self { held })
+        let handle = py.detach(|| Handle::new(id, Some(&lock.handle.id), &[]))?;
+        Ok(Self { handle })
     }
 
     #[getter]
     fn id(&self) -> &str {
-        &self.held.id
+        &self.handle.id
     }
 
     #[pyo3(signature = (lock, timeout=None))]
@@ -100,9 +100,9 @@ impl Condition {
 
     /// How many wait.
     fn waiting(&self, py: Python<'_>) -> PyResult<usize> {
-        let p = self.held.now()?;
+        let p = self.handle.current_process()?;
         let reply =
-            py.detach(|| p.plain(format!("{}:w", p.key(&self.held.id)), &Args(&[b"LLEN"])))?;
+            py.detach(|| p.plain(format!("{}:w", p.key(&self.handle.id)), &Args(&[b"LLEN"])))?;
         Ok(text(&reply).parse().unwrap_or(0))
     }
 }

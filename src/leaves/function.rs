@@ -6,37 +6,38 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 
-use crate::launcher::lambda::Fleet;
+use crate::launcher::lambda::Invoker;
 
 #[pyclass(frozen, module = "serverless_mp._core")]
 pub struct Lambda {
-    pub fleet: Arc<Fleet>,
+    pub invoker: Arc<Invoker>,
 }
 
 #[pymethods]
 impl Lambda {
     #[new]
-    fn new(py: Python<'_>, function: String, packing: usize, patience: u64) -> PyResult<Self> {
-        let fleet = py.detach(|| Fleet::new(function, packing, Duration::from_secs(patience)))?;
+    fn new(py: Python<'_>, function: String, packing: usize, start_timeout: u64) -> PyResult<Self> {
+        let invoker =
+            py.detach(|| Invoker::new(function, packing, Duration::from_secs(start_timeout)))?;
         Ok(Self {
-            fleet: Arc::new(fleet),
+            invoker: Arc::new(invoker),
         })
     }
 
     #[getter]
     fn endpoint(&self) -> Option<&str> {
-        self.fleet.endpoint.as_deref()
+        self.invoker.endpoint.as_deref()
     }
 
     fn describe(&self, py: Python<'_>) -> PyResult<String> {
-        Ok(py.detach(|| self.fleet.describe())?)
+        Ok(py.detach(|| self.invoker.describe())?)
     }
 
     fn figures(&self) -> (u64, u64, u64) {
         (
-            self.fleet.invocations.load(Ordering::Relaxed),
-            self.fleet.milliseconds.load(Ordering::Relaxed),
-            self.fleet.open.load(Ordering::Relaxed),
+            self.invoker.invocations.load(Ordering::Relaxed),
+            self.invoker.milliseconds.load(Ordering::Relaxed),
+            self.invoker.open.load(Ordering::Relaxed),
         )
     }
 }

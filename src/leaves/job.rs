@@ -84,9 +84,14 @@ impl Job {
         }
         let claim = text(&p.plain(p.key(&job), &Args(&[b"HGET", b"claim"]))?);
         match claim.split_once(':') {
-            Some((_, keeper)) if !keeper.is_empty() => {
+            Some((_, supervisor)) if !supervisor.is_empty() => {
                 let job = &self.state.number;
-                mailbox::send(p, keeper, &Command::Signal { job, number }.encode(), true)
+                mailbox::send(
+                    p,
+                    supervisor,
+                    &Command::Signal { job, number }.encode(),
+                    true,
+                )
             }
             _ => Ok(()),
         }
@@ -103,7 +108,7 @@ fn write_record(p: &Process, number: &str, child: &str, content: &[u8]) -> Resul
 
 #[pymethods]
 impl Job {
-    /// Writes the record and launches a worker for it: of the warm parent at a path, or an invocation.
+    /// Writes the record and launches a worker for it: of the zygote at a path, or an invocation.
     ///
     /// `number` and `process` name the job and its worker's process in the session. `holds` are the ends of objects
     /// that the record refers to: held here until the child has attached. `descriptors` go to a local worker.
@@ -126,14 +131,14 @@ impl Job {
     ) -> PyResult<Self> {
         let launcher = match launcher {
             Choice::Local(path) => Launcher::Local { path },
-            Choice::Lambda(lambda) => Launcher::Lambda(lambda.get().fleet.clone()),
+            Choice::Lambda(lambda) => Launcher::Lambda(lambda.get().invoker.clone()),
         };
         Ok(py.detach(|| {
             let p = process::current()?;
             let table = jobs::of(p);
             table.begin()?;
             for (object, end) in &holds {
-                p.hold(object, *end)?;
+                p.acquire_ref(object, *end)?;
             }
             write_record(p, &number, &process, record)?;
             // SAFETY: the caller keeps them open during the call.
@@ -153,7 +158,7 @@ impl Job {
             // Before it is launched, so that no event of it is missed.
             table.enter(&state);
             match launcher.launch(p, &state, event, &descriptors) {
-                Ok(Launched { pid, word }) => table.watch(&state, pid, word),
+                Ok(Launched { pid, report }) => table.watch(&state, pid, report),
                 Err(e) => {
                     table.give_up(&state);
                     return Err(e);
@@ -209,7 +214,7 @@ impl Job {
         })
     }
 
-    /// Ends a remote process, or has its keeper send it another signal.
+    /// Ends a remote process, or has its supervisor send it another signal.
     fn signal(&self, py: Python<'_>, number: i32) -> PyResult<()> {
         Ok(py.detach(|| match self.send_signal(number) {
             // It has just ended, and was cleared away.
@@ -268,7 +273,7 @@ impl Job {
         Ok(py.detach(|| {
             let p = process::current()?;
             let map = p.memory.publish(p)?;
-            p.unhold_all(code, attempts)?;
+            p.release_all_refs(code, attempts)?;
             let record = ExitRecord { code, map: &map };
             p.post(
                 &scripts::FINISH,

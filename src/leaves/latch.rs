@@ -1,31 +1,31 @@
-//! `_core.Gate`: a count whose waiters pass when it is zero.
+//! `_core.CountDownLatch`: a count whose waiters pass when it is zero.
 //!
-//! An `Event` is a gate at 0 (set) or 1 (clear); the unfinished tasks of a `JoinableQueue` are another.
+//! An `Event` is a latch at 0 (set) or 1 (clear); the unfinished tasks of a `JoinableQueue` are another.
 
 use pyo3::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::objects::handle::Held;
+use crate::objects::handle::Handle;
 use crate::objects::wait::{self, Waited};
 use crate::protocol::Reply;
 use crate::store::client::Args;
 use crate::store::scripts;
 
 #[pyclass(frozen, module = "serverless_mp._core")]
-pub struct Gate {
-    held: Held,
+pub struct CountDownLatch {
+    handle: Handle,
 }
 
-impl Gate {
+impl CountDownLatch {
     fn change(&self, how: &str, amount: i64, wait: bool) -> Result<()> {
-        let p = self.held.now()?;
+        let p = self.handle.current_process()?;
         let map = p.memory.publish(p)?;
         let amount = amount.to_string();
         let args = Args(&[how.as_bytes(), amount.as_bytes(), map.as_bytes()]);
         if !wait {
-            return p.post(&scripts::GATE_CHANGE, &self.held.id, &args);
+            return p.post(&scripts::LATCH_CHANGE, &self.handle.id, &args);
         }
-        let reply = p.ask(&scripts::GATE_CHANGE, &self.held.id, &args)?;
+        let reply = p.ask(&scripts::LATCH_CHANGE, &self.handle.id, &args)?;
         match Reply::decode(&reply)? {
             Reply::Under => Err(Error::Value("the count would be less than zero".into())),
             _ => Ok(()),
@@ -33,18 +33,18 @@ impl Gate {
     }
 
     fn pass(&self, block: bool, timeout: Option<f64>) -> Result<bool> {
-        let p = self.held.now()?;
+        let p = self.handle.current_process()?;
         let deadline = wait::sem_deadline(timeout)?;
         let reply = p.ask(
-            &scripts::GATE_WAIT,
-            &self.held.id,
+            &scripts::LATCH_WAIT,
+            &self.handle.id,
             &Args(&[if block { b"1" } else { b"0" }]),
         )?;
         let token = match Reply::decode(&reply)? {
             Reply::Wait(waiter) => {
                 match wait::token(
                     p,
-                    &self.held.id,
+                    &self.handle.id,
                     waiter,
                     wait::by(deadline),
                     &wait::FOR_NEWS,
@@ -64,17 +64,17 @@ impl Gate {
 }
 
 #[pymethods]
-impl Gate {
+impl CountDownLatch {
     #[new]
     #[pyo3(signature = (count, *, id=None))]
     fn new(py: Python<'_>, count: i64, id: Option<String>) -> PyResult<Self> {
-        let held = py.detach(|| Held::new(id, None, &[b"z", count.to_string().as_bytes()]))?;
-        Ok(Self { held })
+        let handle = py.detach(|| Handle::new(id, None, &[b"z", count.to_string().as_bytes()]))?;
+        Ok(Self { handle })
     }
 
     #[getter]
     fn id(&self) -> &str {
-        &self.held.id
+        &self.handle.id
     }
 
     /// Sets the count.

@@ -9,13 +9,13 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::error::Error;
-use crate::objects::handle::Held;
-use crate::objects::versions::Shared;
+use crate::objects::handle::Handle;
+use crate::objects::versions::SharedRegion;
 
 #[pyclass(frozen, module = "serverless_mp._core")]
 pub struct Region {
-    shared: Arc<Shared>,
-    held: Held,
+    shared: Arc<SharedRegion>,
+    handle: Handle,
     /// Buffers that Python has of it.
     exports: AtomicUsize,
 }
@@ -31,12 +31,12 @@ impl Region {
             ));
         }
         Ok(py.detach(|| {
-            let held = Held::new(id, None, &[b"version", b"0"])?;
-            let p = held.process;
-            let shared = p.memory.attach(&p.client, &held.id, size)?;
+            let handle = Handle::new(id, None, &[b"version", b"0"])?;
+            let p = handle.process;
+            let shared = p.memory.attach(&p.client, &handle.id, size)?;
             Ok::<_, Error>(Self {
                 shared,
-                held,
+                handle,
                 exports: AtomicUsize::new(0),
             })
         })?)
@@ -59,7 +59,7 @@ impl Region {
 
     /// Makes what was written visible to whoever attaches from now on, and takes what others have made so.
     fn sync(&self, py: Python<'_>) -> PyResult<()> {
-        Ok(py.detach(|| self.shared.sync(self.held.now()?))?)
+        Ok(py.detach(|| self.shared.sync(self.handle.current_process()?))?)
     }
 
     // The buffer protocol, whose memory lives as long as this object, to which every view refers.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::leaves::aio;
-use crate::objects::handle::Held;
+use crate::objects::handle::Handle;
 use crate::objects::wait::{self, Waited};
 use crate::protocol::Reply;
 use crate::signals;
@@ -23,7 +23,7 @@ const SEM_VALUE_MAX: i64 = i32::MAX as i64;
 
 #[pyclass(frozen, module = "serverless_mp._core")]
 pub struct SemLock {
-    pub held: Held,
+    pub handle: Handle,
     kind: i32,
     pub maxvalue: i64,
     /// How often this process holds it.
@@ -45,15 +45,15 @@ impl SemLock {
 
     /// Takes one unit; false if the time is over first.
     pub fn take(&self, block: bool, until: Until<'_>) -> Result<bool> {
-        let p = self.held.now()?;
+        let p = self.handle.current_process()?;
         let reply = p.ask(
             &scripts::SEM_ACQUIRE,
-            &self.held.id,
+            &self.handle.id,
             &Args(&[if block { b"1" } else { b"0" }]),
         )?;
         let token = match Reply::decode(&reply)? {
             Reply::Wait(waiter) => {
-                match wait::token(p, &self.held.id, waiter, until, &wait::FOR_UNIT)? {
+                match wait::token(p, &self.handle.id, waiter, until, &wait::FOR_UNIT)? {
                     Waited::Token(token) => token,
                     Waited::Timeout => return Ok(false),
                     Waited::Stopped(e) => return Err(e),
@@ -75,15 +75,15 @@ impl SemLock {
     }
 
     /// One unit back. Without waiting where this process holds one: the count cannot then exceed the maximum.
-    fn give(&self, held: bool) -> Result<()> {
-        let p = self.held.now()?;
+    fn give(&self, handle: bool) -> Result<()> {
+        let p = self.handle.current_process()?;
         let map = p.memory.publish(p)?;
         let maximum = self.maxvalue.to_string();
         let args = Args(&[maximum.as_bytes(), map.as_bytes()]);
-        if held {
-            return p.post(&scripts::SEM_RELEASE, &self.held.id, &args);
+        if handle {
+            return p.post(&scripts::SEM_RELEASE, &self.handle.id, &args);
         }
-        let reply = p.ask(&scripts::SEM_RELEASE, &self.held.id, &args)?;
+        let reply = p.ask(&scripts::SEM_RELEASE, &self.handle.id, &args)?;
         match Reply::decode(&reply)? {
             Reply::Over => Err(Error::Value(
                 "semaphore or lock released too many times".into(),
@@ -113,11 +113,11 @@ impl SemLock {
     }
 
     fn value(&self) -> Result<i64> {
-        let p = self.held.now()?;
-        let value = p.plain(p.key(&self.held.id), &Args(&[b"HGET", b"v"]))?;
+        let p = self.handle.current_process()?;
+        let value = p.plain(p.key(&self.handle.id), &Args(&[b"HGET", b"v"]))?;
         crate::store::request::text(&value)
             .parse()
-            .map_err(|_| Error::Lost(format!("semaphore {}", self.held.id)))
+            .map_err(|_| Error::Lost(format!("semaphore {}", self.handle.id)))
     }
 
     fn release_one(&self) -> Result<()> {
@@ -133,8 +133,8 @@ impl SemLock {
             }
         }
         // Counted down first: another thread of this process may take it the moment it is given back.
-        let held = self.count.fetch_sub(1, Ordering::AcqRel) > 0;
-        let result = self.give(held);
+        let handle = self.count.fetch_sub(1, Ordering::AcqRel) > 0;
+        let result = self.give(handle);
         if result.is_err() {
             self.count.fetch_add(1, Ordering::AcqRel);
         }
@@ -163,10 +163,10 @@ impl SemLock {
             ))
             .into());
         }
-        let held =
-            py.detach(|| Held::new(id, beside.as_deref(), &[b"v", value.to_string().as_bytes()]))?;
+        let handle = py
+            .detach(|| Handle::new(id, beside.as_deref(), &[b"v", value.to_string().as_bytes()]))?;
         Ok(Self {
-            held,
+            handle,
             kind,
             maxvalue,
             count: AtomicI64::new(0),
@@ -176,12 +176,12 @@ impl SemLock {
 
     #[getter]
     fn id(&self) -> &str {
-        &self.held.id
+        &self.handle.id
     }
 
     #[getter]
     fn name(&self) -> String {
-        format!("/{}", self.held.id)
+        format!("/{}", self.handle.id)
     }
 
     #[getter]

@@ -9,7 +9,7 @@ use crate::store::scripts;
 
 /// Gives a region its name; false if the name is taken.
 pub fn bind(p: &Process, name: &str, region: &str, size: usize) -> Result<bool> {
-    p.hold_as(region, 0, &holder(name))?;
+    p.acquire_ref_as(region, 0, &holder(name))?;
     let meaning = format!("{region} {size}");
     let args = [name, &meaning].map(str::as_bytes);
     if p.ask(&scripts::NAME, keys::SESSION, &Args(&args))?
@@ -17,7 +17,7 @@ pub fn bind(p: &Process, name: &str, region: &str, size: usize) -> Result<bool> 
     {
         return Ok(true);
     }
-    p.drop_hold_of(region, 0, &holder(name))?;
+    p.release_ref_of(region, 0, &holder(name))?;
     Ok(false)
 }
 
@@ -40,7 +40,7 @@ pub fn unbind(p: &Process, name: &str) -> Result<bool> {
     let Some((region, _)) = parse(&meaning)? else {
         return Ok(false);
     };
-    p.drop_hold_of(&region, 0, &holder(name))?;
+    p.release_ref_of(&region, 0, &holder(name))?;
     Ok(true)
 }
 

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::objects::process::{self, Process};
 use crate::signals;
 
-pub struct Held {
+pub struct Handle {
     /// Where the handle was made: what it holds there it gives back there.
     pub process: &'static Process,
     pub id: String,
@@ -12,7 +12,7 @@ pub struct Held {
 }
 
 /// The state to use for an object that was made in `origin`: after the program's own `fork()` that of the child.
-pub fn now(origin: &'static Process) -> Result<&'static Process> {
+pub fn current_process(origin: &'static Process) -> Result<&'static Process> {
     let process = process::current()?;
     if process.session.id != origin.session.id {
         return Err(Error::State(
@@ -22,7 +22,7 @@ pub fn now(origin: &'static Process) -> Result<&'static Process> {
     Ok(process)
 }
 
-impl Held {
+impl Handle {
     /// A new object of one end, or one more handle on a known one.
     pub fn new(id: Option<String>, beside: Option<&str>, fields: &[&[u8]]) -> Result<Self> {
         let Some(id) = id else {
@@ -35,18 +35,18 @@ impl Held {
                 end: 0,
             });
         };
-        Self::hold(id, 0)
+        Self::attach(id, 0)
     }
 
     /// A handle on an end of a known object.
-    pub fn hold(id: String, end: u8) -> Result<Self> {
+    pub fn attach(id: String, end: u8) -> Result<Self> {
         let process = process::current()?;
-        process.hold(&id, end)?;
+        process.acquire_ref(&id, end)?;
         Ok(Self { process, id, end })
     }
 
-    pub fn now(&self) -> Result<&'static Process> {
-        now(self.process)
+    pub fn current_process(&self) -> Result<&'static Process> {
+        current_process(self.process)
     }
 
     /// For an end that its creation has made this process hold already.
@@ -55,12 +55,12 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for Handle {
     /// In a child of the program's own `fork()` it is still the parent's handle.
     fn drop(&mut self) {
         if self.process.is_current() {
             // The store may be gone already; then there is nothing to give back.
-            let _ = signals::without_gil(|| self.process.unhold(&self.id, self.end));
+            let _ = signals::without_gil(|| self.process.release_ref(&self.id, self.end));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The events of a process: a pipe of its own, which other processes of the session send to.
 
 use crate::error::Result;
-use crate::objects::handle::Held;
+use crate::objects::handle::Handle;
 use crate::objects::payload;
 use crate::objects::pipe::{self, Item, PipeEnd};
 use crate::objects::process::Process;
@@ -10,7 +10,7 @@ use crate::store::conn::Until;
 use crate::store::keys;
 use crate::store::scripts;
 
-/// Sends one to another process: its parent, or a keeper.
+/// Sends one to another process: its parent, or a supervisor.
 pub fn send(p: &Process, to: &str, event: &[u8], wait: bool) -> Result<()> {
     let object = keys::process(to);
     let packed = payload::pack(p, &object, pipe::kind(0), false, event)?;
@@ -26,14 +26,14 @@ pub fn send(p: &Process, to: &str, event: &[u8], wait: bool) -> Result<()> {
 pub struct Mailbox {
     pipe: PipeEnd,
     /// Keeps the pipe alive.
-    _held: Held,
+    _held: Handle,
 }
 
 impl Mailbox {
     pub fn open(p: &Process) -> Result<Self> {
         let id = keys::process(&p.number);
         Ok(Self {
-            _held: Held::hold(id.clone(), 0)?,
+            _held: Handle::attach(id.clone(), 0)?,
             pipe: PipeEnd::new(id, 0),
         })
     }

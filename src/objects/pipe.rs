@@ -20,8 +20,8 @@ use crate::protocol::{self, Payload};
 use crate::store::client::Args;
 use crate::store::conn::Until;
 use crate::store::keys;
-use crate::store::link::Outcome;
 use crate::store::scripts::{self, Script};
+use crate::store::thread_client::Outcome;
 
 pub struct PipeEnd {
     pub id: String,
@@ -73,7 +73,7 @@ impl PipeEnd {
     ) -> Result<Item> {
         let result = self.take_next(p, block, deadline, wake, hold, seen);
         if result.is_err() {
-            p.doubt(&self.id);
+            p.invalidate_in_flight(&self.id);
         }
         result
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::error::{Error, Result};
 use crate::locked::Locked;
-use crate::objects::readiness::Bells;
+use crate::objects::readiness::ReadinessFds;
 use crate::objects::versions::Memory;
 use crate::random;
 use crate::store::client::{self, Args, Client, Session};
@@ -23,7 +23,7 @@ const PIDS: i32 = 1024;
 pub struct Process {
     pub client: Client,
     pub memory: Memory,
-    pub bells: Bells,
+    pub readiness_fds: ReadinessFds,
     /// Process ids for remote workers that this process may still give: the next one, and the first that is not its.
     pids: Mutex<(i32, i32)>,
 }
@@ -91,7 +91,7 @@ impl Process {
         Ok(Self {
             client: Client::new(session, number)?,
             memory: Memory::default(),
-            bells: Bells::default(),
+            readiness_fds: ReadinessFds::default(),
             pids: Mutex::default(),
         })
     }

@@ -16,18 +16,18 @@ use crate::objects::length;
 use crate::store::client::{Args, Client};
 use crate::store::conn::Until;
 use crate::store::keys;
-use crate::store::link::Outcome;
+use crate::store::thread_client::Outcome;
 use crate::store::threads;
 
-pub struct Bell {
+pub struct ReadinessFd {
     client: &'static Client,
     shared: Arc<Shared>,
     stop_write: OwnedFd,
 }
 
-/// The bells of a process.
+/// Those of a process.
 #[derive(Default)]
-pub struct Bells(Mutex<Vec<Weak<Shared>>>);
+pub struct ReadinessFds(Mutex<Vec<Weak<Shared>>>);
 
 struct Shared {
     id: String,
@@ -41,9 +41,9 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    rung: bool,
-    /// How often it was rung: who has seen an empty channel does not silence a bell that was rung meanwhile.
-    rings: u64,
+    is_signalled: bool,
+    /// How often it was signalled: an empty channel that was seen before the last time says nothing.
+    signals: u64,
     /// Whether the thread should peek.
     armed: bool,
     /// How often it was armed: what was seen before the last time says nothing any more.
@@ -51,28 +51,33 @@ struct State {
     closed: bool,
 }
 
-impl Bells {
-    /// Rings those whose channels have something by now, without waiting for their threads: the end of a process is not
+impl ReadinessFds {
+    /// Signals those whose channels have something by now, without waiting for their threads: the end of a process is not
     /// to be seen before what it has sent.
     pub fn catch_up(&self, client: &Client) {
-        let bells: Vec<_> = {
+        let readiness_fds: Vec<_> = {
             let mut known = self.0.locked();
-            known.retain(|bell| bell.strong_count() > 0);
+            known.retain(|readiness| readiness.strong_count() > 0);
             known.iter().filter_map(Weak::upgrade).collect()
         };
-        for bell in bells {
-            while let Some(epoch) = bell.armed()
-                // Who cannot ask leaves it to the bell's own thread.
-                && let Ok((n, eof)) = length::ask(client, &bell.id, bell.end)
+        for readiness in readiness_fds {
+            while let Some(epoch) = readiness.armed()
+                // If the store cannot be asked, it is left to the descriptor's own thread.
+                && let Ok((n, eof)) = length::ask(client, &readiness.id, readiness.end)
                 && (n > 0 || eof)
-                && !bell.ring_if(epoch)
+                && !readiness.signal_if(epoch)
             {}
         }
     }
 }
 
-impl Bell {
-    pub fn new(bells: &Bells, client: &'static Client, id: String, end: u8) -> Result<Self> {
+impl ReadinessFd {
+    pub fn new(
+        readiness_fds: &ReadinessFds,
+        client: &'static Client,
+        id: String,
+        end: u8,
+    ) -> Result<Self> {
         let (read, write) = pipe()?;
         fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         let (stop, stop_write) = pipe()?;
@@ -89,12 +94,12 @@ impl Bell {
             }),
             changed: Condvar::new(),
         });
-        let mut bells = bells.0.locked();
-        bells.retain(|bell| bell.strong_count() > 0);
-        bells.push(Arc::downgrade(&shared));
-        drop(bells);
+        let mut readiness_fds = readiness_fds.0.locked();
+        readiness_fds.retain(|readiness| readiness.strong_count() > 0);
+        readiness_fds.push(Arc::downgrade(&shared));
+        drop(readiness_fds);
         let theirs = shared.clone();
-        threads::spawn("serverless_mp-bell", 256 << 10, move || {
+        threads::spawn("serverless_mp-readiness", 256 << 10, move || {
             theirs.watch(client);
         })?;
         Ok(Self {
@@ -117,34 +122,34 @@ impl Bell {
     pub fn taken(&self) {
         if self.is_current() {
             let mut state = self.shared.state.locked();
-            self.shared.hush(&mut state);
+            self.shared.clear(&mut state);
         }
     }
 
-    /// How often it was rung: to be asked before the channel is looked at.
-    pub fn rings(&self) -> u64 {
+    /// How often it was signalled: to be asked before the channel is looked at.
+    pub fn signals(&self) -> u64 {
         if !self.is_current() {
             return 0;
         }
         let state = self.shared.state.locked();
-        state.rings
+        state.signals
     }
 
-    /// What was seen of the channel since it had been rung so often.
-    pub fn seen(&self, ready: bool, rings: u64) {
+    /// What was seen of the channel since it had been signalled so often.
+    pub fn seen(&self, ready: bool, signals: u64) {
         if !self.is_current() {
             return;
         }
         let mut state = self.shared.state.locked();
         if ready {
-            self.shared.ring(&mut state);
-        } else if state.rings == rings {
-            self.shared.hush(&mut state);
+            self.shared.signal(&mut state);
+        } else if state.signals == signals {
+            self.shared.clear(&mut state);
         }
     }
 }
 
-impl Drop for Bell {
+impl Drop for ReadinessFd {
     fn drop(&mut self) {
         if !self.is_current() {
             return;
@@ -156,18 +161,18 @@ impl Drop for Bell {
 }
 
 impl Shared {
-    fn ring(&self, state: &mut State) {
+    fn signal(&self, state: &mut State) {
         state.armed = false;
-        state.rings += 1;
-        if !state.rung && write(&self.write, b"x").is_ok() {
-            state.rung = true;
+        state.signals += 1;
+        if !state.is_signalled && write(&self.write, b"x").is_ok() {
+            state.is_signalled = true;
         }
     }
 
-    fn hush(&self, state: &mut State) {
-        if state.rung {
+    fn clear(&self, state: &mut State) {
+        if state.is_signalled {
             let _ = read(&self.read, &mut [0; 8]);
-            state.rung = false;
+            state.is_signalled = false;
         }
         state.armed = true;
         state.epoch += 1;
@@ -181,11 +186,11 @@ impl Shared {
     }
 
     /// There was something to take. False if it may have been taken since.
-    fn ring_if(&self, epoch: u64) -> bool {
+    fn signal_if(&self, epoch: u64) -> bool {
         let mut state = self.state.locked();
         let is_still = state.armed && state.epoch == epoch;
         if is_still {
-            self.ring(&mut state);
+            self.signal(&mut state);
         }
         is_still
     }
@@ -204,7 +209,7 @@ impl Shared {
                 state.epoch
             };
             let until = Until {
-                wake: Some(self.stop.as_fd()),
+                wake_fd: Some(self.stop.as_fd()),
                 ..Until::default()
             };
             let outcome = client.block(
@@ -215,13 +220,13 @@ impl Shared {
             match outcome {
                 Ok(Outcome::Again | Outcome::Reply(Value::Nil)) => {}
                 Ok(Outcome::Reply(_)) => {
-                    self.ring_if(epoch);
+                    self.signal_if(epoch);
                 }
                 // Closed, or the store does not answer: then a reader must not sleep. It may answer again.
                 Ok(Outcome::Stopped(..)) | Err(_) => {
                     let mut state = self.state.locked();
                     if !state.closed {
-                        self.ring(&mut state);
+                        self.signal(&mut state);
                     }
                     if client.healthy().is_err() {
                         return;

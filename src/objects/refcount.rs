@@ -47,7 +47,7 @@ impl Client {
     }
 
     /// One handle more on an end of an object that another process made, or this one.
-    pub fn hold(&self, object: &str, end: u8) -> Result<()> {
+    pub fn acquire_ref(&self, object: &str, end: u8) -> Result<()> {
         {
             let mut handles = self.handles.locked();
             let count = handles.entry((object.to_owned(), end)).or_insert(0);
@@ -57,11 +57,11 @@ impl Client {
             }
         }
         self.note_held(object)?;
-        self.hold_as(object, end, &self.number)
+        self.acquire_ref_as(object, end, &self.number)
     }
 
     /// A hold in the name of something else than a process: of a handle on its way in a message.
-    pub fn hold_as(&self, object: &str, end: u8, holder: &str) -> Result<()> {
+    pub fn acquire_ref_as(&self, object: &str, end: u8, holder: &str) -> Result<()> {
         self.post(
             &scripts::ATTACH,
             object,
@@ -69,7 +69,7 @@ impl Client {
         )
     }
 
-    pub fn drop_hold_of(&self, object: &str, end: u8, holder: &str) -> Result<()> {
+    pub fn release_ref_of(&self, object: &str, end: u8, holder: &str) -> Result<()> {
         self.post(
             &scripts::DETACH,
             object,
@@ -78,7 +78,7 @@ impl Client {
     }
 
     /// One handle less.
-    pub fn unhold(&self, object: &str, end: u8) -> Result<()> {
+    pub fn release_ref(&self, object: &str, end: u8) -> Result<()> {
         {
             let mut handles = self.handles.locked();
             let key = (object.to_owned(), end);
@@ -91,7 +91,7 @@ impl Client {
             }
             handles.remove(&key);
         }
-        self.drop_hold_of(object, end, &self.number)
+        self.release_ref_of(object, end, &self.number)
     }
 
     /// The index by which an ended process' holds are found.
@@ -108,7 +108,7 @@ impl Client {
 
     /// Everything that this process still holds, before its exit record: as if it had died, since threads of it may
     /// still stand in line for a lock, and a task that it leaves unfinished has no other worker.
-    pub fn unhold_all(&self, exit_code: i32, attempts: u32) -> Result<()> {
+    pub fn release_all_refs(&self, exit_code: i32, attempts: u32) -> Result<()> {
         let held: HashSet<String> = {
             let mut handles = self.handles.locked();
             handles.drain().map(|((object, _), _)| object).collect()

@@ -33,14 +33,14 @@ const FETCH: usize = 64;
 
 #[derive(Default)]
 pub struct Memory {
-    regions: Mutex<HashMap<String, Weak<Shared>>>,
+    regions: Mutex<HashMap<String, Weak<SharedRegion>>>,
     /// How many regions there are: a program without any pays one load per release.
     count: AtomicUsize,
     seen: Mutex<HashMap<String, u64>>,
 }
 
 /// One region in this process.
-pub struct Shared {
+pub struct SharedRegion {
     memory: &'static Memory,
     client: &'static Client,
     pub id: String,
@@ -61,13 +61,13 @@ impl Memory {
         client: &'static Client,
         id: &str,
         size: usize,
-    ) -> Result<Arc<Shared>> {
+    ) -> Result<Arc<SharedRegion>> {
         let region = {
             let mut regions = self.regions.locked();
             if let Some(known) = regions.get(id).and_then(Weak::upgrade) {
                 known
             } else {
-                let region = Arc::new(Shared {
+                let region = Arc::new(SharedRegion {
                     memory: self,
                     client,
                     id: id.to_owned(),
@@ -118,7 +118,7 @@ impl Memory {
         for entry in map.split_ascii_whitespace() {
             let (id, version) = entry
                 .rsplit_once(':')
-                .ok_or_else(|| Error::Store("a map that is none".into()))?;
+                .ok_or_else(|| Error::Store("malformed version map".into()))?;
             self.saw(id, version.parse().unwrap_or(0));
         }
         if self.count.load(Ordering::Acquire) == 0 || map.is_empty() {
@@ -130,7 +130,7 @@ impl Memory {
         Ok(())
     }
 
-    fn refresh_stale(&self, client: &Client, region: &Shared) -> Result<()> {
+    fn refresh_stale(&self, client: &Client, region: &SharedRegion) -> Result<()> {
         let wanted = {
             let seen = self.seen.locked();
             seen.get(&region.id).copied().unwrap_or(0)
@@ -147,7 +147,7 @@ impl Memory {
         *known = version.max(*known);
     }
 
-    fn all(&self) -> Vec<Arc<Shared>> {
+    fn all(&self) -> Vec<Arc<SharedRegion>> {
         self.regions
             .locked()
             .values()
@@ -156,7 +156,7 @@ impl Memory {
     }
 }
 
-impl Shared {
+impl SharedRegion {
     /// None where this is a signal's handler, and the thread itself is just publishing or refreshing the region.
     fn twin(&self) -> Option<MutexGuard<'_, Twin>> {
         if client::is_nested() {
@@ -261,10 +261,10 @@ impl Shared {
                 &Args(&args.each_ref().map(String::as_bytes)),
             )?;
             let Value::Array(rows) = reply else {
-                return Err(Error::Store("a region that is none".into()));
+                return Err(Error::Store("malformed reply about a region".into()));
             };
             let [Value::Int(version), Value::Int(more), rest @ ..] = rows.as_slice() else {
-                return Err(Error::Store("a region that is none".into()));
+                return Err(Error::Store("malformed reply about a region".into()));
             };
             // The whole is at least as new as it was at the first piece.
             first_version.get_or_insert(u64::try_from(*version).unwrap_or(0));
@@ -294,7 +294,7 @@ fn zeros(size: usize) -> Result<Vec<u8>> {
     Ok(vec![0; size])
 }
 
-impl Drop for Shared {
+impl Drop for SharedRegion {
     fn drop(&mut self) {
         if self.client.is_current() {
             self.memory.forget(&self.id);

@@ -8,9 +8,9 @@ use crate::protocol::Reply;
 use crate::store::client::{Args, Client};
 use crate::store::conn::Until;
 use crate::store::keys;
-use crate::store::link::Outcome;
 use crate::store::request::text;
 use crate::store::scripts::{self, Script};
+use crate::store::thread_client::Outcome;
 use redis::Value;
 
 /// How a wait for a token ended.
@@ -21,33 +21,33 @@ pub enum Waited {
     Stopped(Error),
 }
 
-/// A kind of line: how a waiter leaves it, and what becomes of a token that came too late.
-pub struct Line {
+/// A kind of wait: how a waiter leaves its queue, and what becomes of a token that came too late.
+pub struct WaitKind {
     cancel: &'static LazyLock<Script>,
     late: &'static str,
 }
 
-pub static FOR_UNIT: Line = Line {
+pub static FOR_UNIT: WaitKind = WaitKind {
     cancel: &scripts::CANCEL,
     late: "unit",
 };
-pub static FOR_NOTIFICATION: Line = Line {
+pub static FOR_NOTIFICATION: WaitKind = WaitKind {
     cancel: &scripts::CANCEL,
     late: "notification",
 };
-pub static FOR_NEWS: Line = Line {
+pub static FOR_NEWS: WaitKind = WaitKind {
     cancel: &scripts::CANCEL,
     late: "news",
 };
-pub static FOR_PARTIES: Line = Line {
+pub static FOR_PARTIES: WaitKind = WaitKind {
     cancel: &scripts::BARRIER_CANCEL,
     late: "news",
 };
 
-/// Takes a waiter out of its line: now, or when the store answers again. Until then it would be handed a token.
-fn give_up(client: &Client, object: &str, waiter: &str, line: &'static Line) {
-    let args = vec![waiter.into(), line.late.into()];
-    client.call_when_possible(line.cancel, object.to_owned(), args);
+/// Takes a waiter out of its queue: now, or when the store answers again. Until then it would be handed a token.
+fn cancel_wait(client: &Client, object: &str, waiter: &str, kind: &'static WaitKind) {
+    let args = vec![waiter.into(), kind.late.into()];
+    client.call_when_possible(kind.cancel, object.to_owned(), args);
 }
 
 /// A time-out in seconds as the moment when it is over. Negative is over now.
@@ -90,13 +90,13 @@ pub const fn waking(until: Until<'_>) -> Until<'_> {
     }
 }
 
-/// Waits for the token of a waiter that a script has put in line.
+/// Waits for the token of a waiter that a script has put into a queue.
 pub fn token(
     client: &Client,
     object: &str,
     waiter: &str,
     until: Until<'_>,
-    line: &'static Line,
+    kind: &'static WaitKind,
 ) -> Result<Waited> {
     // It may be a waiter that gave up which has what this one waits for.
     client.settle_owed();
@@ -108,12 +108,12 @@ pub fn token(
         let command = Args(&[b"BLMOVE", b"LEFT", b"LEFT", timeout.as_bytes()]);
         match client.block(vec![key.clone(), key.clone()], &command, waking(until)) {
             Ok(Outcome::Again) if until.deadline.is_some_and(|d| d <= Instant::now()) => {
-                give_up(client, object, waiter, line);
+                cancel_wait(client, object, waiter, kind);
                 return Ok(Waited::Timeout);
             }
             Ok(Outcome::Again) => {}
             Ok(Outcome::Reply(Value::Nil)) => {
-                let reply = client.ask(line.cancel, object, &Args(&[waiter.as_bytes(), b""]))?;
+                let reply = client.ask(kind.cancel, object, &Args(&[waiter.as_bytes(), b""]))?;
                 return Ok(match Reply::decode(&reply)? {
                     Reply::Gone => Waited::Timeout,
                     _ => Waited::Token(reply),
@@ -125,7 +125,7 @@ pub fn token(
                 return Ok(Waited::Token(text(&value)));
             }
             Ok(Outcome::Stopped(e, _)) | Err(e) => {
-                give_up(client, object, waiter, line);
+                cancel_wait(client, object, waiter, kind);
                 return Ok(Waited::Stopped(e));
             }
         }

@@ -15,24 +15,24 @@ use crate::store::scripts;
 use crate::store::threads;
 
 /// How often a private store, which has no leases, is asked whether it still has the session.
-const PRIVATE: Duration = Duration::from_secs(5);
+const PRIVATE_STORE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Of a thread, in bytes.
 const STACK: usize = 256 << 10;
 
-/// A keeper's lease.
-const KEEPER: Duration = Duration::from_secs(10);
+/// A supervisor's lease.
+const SUPERVISOR_LEASE: Duration = Duration::from_secs(10);
 
 /// The exit code of a worker whose session is gone: of its parent nobody renews the lease any more.
 pub const EXIT_SESSION_LOST: i32 = 75;
 
-/// Keeps a keeper's own lease, which tells the parent of its workers that they live.
-pub fn keep_lease(p: &'static Process) -> Result<()> {
+/// Keeps a supervisor's own lease, which tells the parent of its workers that they live.
+pub fn hold_lease(p: &'static Process) -> Result<()> {
     sign_of_life(p)?;
     threads::spawn("serverless_mp-lease", STACK, move || {
         let mut has_parent = true;
         while p.is_current() {
-            std::thread::sleep(KEEPER / 3);
+            std::thread::sleep(SUPERVISOR_LEASE / 3);
             // What fails now is tried again at the next beat; a session that is lost is noticed below.
             let _ = sign_of_life(p);
             if has_parent && matches!(parent_has_ended(p), Ok(true)) {
@@ -43,7 +43,7 @@ pub fn keep_lease(p: &'static Process) -> Result<()> {
     })
 }
 
-/// The workers of a keeper whose parent has ended go on, but are to know.
+/// The workers of a supervisor whose parent has ended go on, but are to know.
 fn parent_has_ended(p: &Process) -> Result<bool> {
     let Some(parent) = &p.session.parent else {
         return Ok(false);
@@ -54,7 +54,7 @@ fn parent_has_ended(p: &Process) -> Result<bool> {
 
 fn sign_of_life(p: &Process) -> Result<()> {
     let key = keys::lease(&p.key(&keys::process(&p.number)));
-    let lease = KEEPER.as_millis().to_string();
+    let lease = SUPERVISOR_LEASE.as_millis().to_string();
     p.peek(key, &Args(&[b"SET", b"1", b"PX", lease.as_bytes()]))?;
     Ok(())
 }
@@ -64,9 +64,9 @@ pub fn beat(p: &'static Process) -> Result<()> {
     let pause = if p.session.ttl > 0 {
         Duration::from_millis(p.session.ttl / 3)
     } else {
-        PRIVATE
+        PRIVATE_STORE_LIMIT
     };
-    threads::spawn("serverless_mp-heart", STACK, move || {
+    threads::spawn("serverless_mp-heartbeat", STACK, move || {
         loop {
             std::thread::sleep(pause);
             if !p.is_current() {

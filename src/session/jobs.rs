@@ -1,7 +1,7 @@
 //! The end of processes: what a parent knows of those it has started.
 //!
 //! Two threads, begun with the first process. One takes this process' events: a child has attached to what it was
-//! given, or has left its exit record; of a remote one also what it prints, and its keeper's word that it died. The
+//! given, or has left its exit record; of a remote one also what it prints, and its supervisor's word that it died. The
 //! other waits for the launchers' words. A process that ended without an exit record ended badly, and its holds are
 //! cleared away here. Either closes the sentinel.
 
@@ -41,7 +41,7 @@ pub struct Jobs {
     /// The launchers' reports that are waited for.
     reports: Mutex<Vec<(OwnedFd, Arc<Job>)>>,
     /// Wakes the thread that waits for them.
-    bell: Mutex<Option<OwnedFd>>,
+    wake_pipe: Mutex<Option<OwnedFd>>,
 }
 
 pub struct Job {
@@ -108,7 +108,7 @@ impl Job {
         let holds = std::mem::take(&mut self.end.locked().holds);
         holds
             .iter()
-            .try_for_each(|(object, end)| p.unhold(object, *end))
+            .try_for_each(|(object, end)| p.release_ref(object, *end))
     }
 
     pub fn complete(&self, p: &Process, code: i32, map: &str) -> Result<()> {
@@ -123,7 +123,7 @@ impl Job {
             self.attempts,
         )?;
         p.settle()?;
-        p.bells.catch_up(p);
+        p.readiness_fds.catch_up(p);
         let mut end = self.end.locked();
         if end.exit.is_none() {
             end.exit = Some((code, map.to_owned()));
@@ -149,7 +149,7 @@ pub fn of(p: &'static Process) -> &'static Jobs {
         started: Mutex::default(),
         table: Mutex::default(),
         reports: Mutex::default(),
-        bell: Mutex::default(),
+        wake_pipe: Mutex::default(),
     }));
     let new_ptr = std::ptr::from_ref(new).cast_mut();
     match CURRENT.compare_exchange(known, new_ptr, Ordering::AcqRel, Ordering::Acquire) {
@@ -167,9 +167,9 @@ impl Jobs {
             return Ok(());
         }
         let events = Mailbox::open(self.process)?;
-        let (wake, bell) = pipe()?;
+        let (wake, wake_pipe) = pipe()?;
         fcntl(&wake, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        *self.bell.locked() = Some(bell);
+        *self.wake_pipe.locked() = Some(wake_pipe);
         threads::spawn("serverless_mp-events", STACK, move || {
             self.take_events(&events);
         })?;
@@ -190,8 +190,8 @@ impl Jobs {
     pub fn watch(&self, job: &Arc<Job>, pid: i32, report: OwnedFd) {
         job.pid.store(pid, Ordering::Release);
         self.reports.locked().push((report, job.clone()));
-        if let Some(bell) = &*self.bell.locked() {
-            let _ = write(bell, b"x");
+        if let Some(wake_pipe) = &*self.wake_pipe.locked() {
+            let _ = write(wake_pipe, b"x");
         }
     }
 
@@ -294,7 +294,7 @@ impl Jobs {
         }
     }
 
-    /// A launcher's report. Of a remote process it joins the queue of its events; without a code its keeper has said it all.
+    /// A launcher's report. Of a remote process it joins the queue of its events; without a code its supervisor has said it all.
     fn reported(&self, job: &Job, report: &ExitReport) {
         let p = self.process;
         if !job.is_remote {
@@ -350,7 +350,7 @@ fn read_report(fd: OwnedFd) -> ExitReport {
     ExitReport::decode(&bytes)
 }
 
-/// A keeper may speak of a worker that came second; `-` is the launcher, which has looked.
+/// A supervisor may speak of a worker that came second; `-` is the launcher, which has looked.
 fn is_claimed_by(p: &Process, job: &Job, claimant: &str) -> bool {
     let key = p.key(&keys::job(&job.number));
     claimant == protocol::LAUNCHER

@@ -9,11 +9,11 @@ use crate::objects::process::{self, Process};
 use crate::session::heartbeat;
 use crate::store::client::{Args, Session};
 use crate::store::conn::{Conn, TICK, Until};
-use crate::store::endpoint::{CONNECT, Endpoint, Place, VARIABLE};
+use crate::store::endpoint::{CONNECT_TIMEOUT, Endpoint, NodeAddr, VARIABLE};
 use crate::store::keys;
-use crate::store::link;
 use crate::store::request::text;
 use crate::store::scripts;
+use crate::store::thread_client;
 
 /// What a process' pipe of events begins with.
 const MAILBOX: [&[u8]; 4] = [b"n0", b"1", b"n1", b"1"];
@@ -48,16 +48,16 @@ fn settle_in(p: &'static Process) -> Result<()> {
     heartbeat::beat(p)
 }
 
-/// Joins a session as a keeper of remote workers, whose own lease tells their parent that they live.
+/// Joins a session as a supervisor of remote workers, whose own lease tells their parent that they live.
 pub fn keep(session: Session, number: String) -> Result<()> {
     let p = process::enter(session, Some(number))?;
     p.create(&keys::process(&p.number), 0, &MAILBOX)?;
     p.settle()?;
-    heartbeat::keep_lease(p)?;
+    heartbeat::hold_lease(p)?;
     heartbeat::beat(p)
 }
 
-/// A keeper that leaves: its lease ends with it.
+/// A supervisor that leaves: its lease ends with it.
 pub fn leave() -> Result<()> {
     let p = process::current()?;
     p.post(&scripts::DROP, &keys::process(&p.number), &Args(&[]))?;
@@ -86,7 +86,7 @@ pub fn after_fork() {
 /// Every node gets the scripts, and must not throw keys away.
 fn prepare(p: &Process) -> Result<()> {
     for place in p.shared.cluster.nodes() {
-        let end = Instant::now() + CONNECT;
+        let end = Instant::now() + CONNECT_TIMEOUT;
         while let Err(e) = prepare_node(p, &place) {
             if Instant::now() > end || !matches!(e, Error::Io(_) | Error::Unreachable(_)) {
                 return Err(e);
@@ -98,12 +98,12 @@ fn prepare(p: &Process) -> Result<()> {
     Ok(())
 }
 
-fn prepare_node(p: &Process, place: &Place) -> Result<()> {
+fn prepare_node(p: &Process, place: &NodeAddr) -> Result<()> {
     let mut conn = Conn::open(&p.shared.cluster.endpoint, place)?;
     conn.send(&cmd("INFO").arg("memory").get_packed_command())?;
     let until = Until {
-        deadline: Some(Instant::now() + CONNECT),
-        deaf: true,
+        deadline: Some(Instant::now() + CONNECT_TIMEOUT),
+        defer_signals: true,
         ..Until::default()
     };
     let info = conn.read(until).map(|v| text(&v)).unwrap_or_default();
@@ -118,7 +118,7 @@ fn prepare_node(p: &Process, place: &Place) -> Result<()> {
                  set it to noeviction"
         )));
     }
-    link::load(&mut conn, &scripts::all())
+    thread_client::load(&mut conn, &scripts::all())
 }
 
 fn sweep(p: &Process) -> Result<()> {
@@ -135,7 +135,7 @@ fn sweep(p: &Process) -> Result<()> {
 /// Connects to a store once, as a session would.
 pub fn try_store(url: &str) -> Result<()> {
     let endpoint = Endpoint::parse(url)?;
-    let end = Instant::now() + CONNECT;
+    let end = Instant::now() + CONNECT_TIMEOUT;
     loop {
         match Conn::open(&endpoint, &endpoint.first[0]) {
             Ok(_) => return Ok(()),

@@ -17,12 +17,12 @@ use crate::store::conn::Until;
 use crate::store::endpoint::Endpoint;
 use crate::store::health::Health;
 use crate::store::keys;
-use crate::store::link::{Link, Outcome};
 use crate::store::posted::Posted;
 use crate::store::request::{Request, text};
 use crate::store::scripts::{self, Script};
 use crate::store::seal::Seal;
 use crate::store::shared::Shared;
+use crate::store::thread_client::{Outcome, ThreadClient};
 
 /// What a process must know of its session.
 #[derive(Clone)]
@@ -65,7 +65,7 @@ pub struct Client {
 
 #[derive(Clone)]
 struct Thread {
-    link: Arc<Mutex<Link>>,
+    link: Arc<Mutex<ThreadClient>>,
     posted: Arc<Posted>,
 }
 
@@ -244,9 +244,9 @@ impl Client {
     /// A blocking plain command on keys of one tag.
     pub fn block(&self, keys: Vec<String>, args: &Args<'_>, until: Until<'_>) -> Result<Outcome> {
         let request = self.request(None, keys, args);
-        let look = || self.shared.health.check();
+        let on_tick = || self.shared.health.check();
         let until = Until {
-            look: Some(&look),
+            on_tick: Some(&on_tick),
             ..until
         };
         self.with_link(|link| link.block(&self.shared, &request, until))
@@ -256,7 +256,7 @@ impl Client {
     pub fn settle(&self) -> Result<()> {
         if self.shared.unread.load(Ordering::Acquire) == 0 {
             // Another thread may have read the replies of this one.
-            return self.with_link_unordered(Link::raise_deferred);
+            return self.with_link_unordered(ThreadClient::raise_deferred);
         }
         self.with_link(|link| link.settle(&self.shared))
     }
@@ -265,7 +265,7 @@ impl Client {
     /// to be empty.
     pub fn in_flight(&self, object: &str, end: u8) -> Result<(String, bool)> {
         let (caller, known) =
-            self.with_link(|link| Ok((link.caller.clone(), link.takes_from(object))))?;
+            self.with_link(|link| Ok((link.caller.clone(), link.register_consumer(object))))?;
         if !known {
             self.post(
                 &scripts::TAKE_OPEN,
@@ -277,9 +277,9 @@ impl Client {
     }
 
     /// This thread's last take from a pipe ended in an error: its in-flight list is to be looked at.
-    pub fn doubt(&self, object: &str) {
+    pub fn invalidate_in_flight(&self, object: &str) {
         let _ = self.with_link(|link| {
-            link.doubt(object);
+            link.invalidate_in_flight(object);
             Ok(())
         });
     }
@@ -330,7 +330,7 @@ impl Client {
 
     // ---- threads ---------------------------------------------------------------------------------------------
 
-    pub fn with_link<T>(&self, f: impl FnOnce(&mut Link) -> Result<T>) -> Result<T> {
+    pub fn with_link<T>(&self, f: impl FnOnce(&mut ThreadClient) -> Result<T>) -> Result<T> {
         self.with_thread(|thread, nested| {
             self.settle_others(thread, nested)?;
             self.with_its_link(thread, f)
@@ -338,7 +338,10 @@ impl Client {
     }
 
     /// The same for a question whose answer does not depend on what this process does: other threads go on meanwhile.
-    pub fn with_link_unordered<T>(&self, f: impl FnOnce(&mut Link) -> Result<T>) -> Result<T> {
+    pub fn with_link_unordered<T>(
+        &self,
+        f: impl FnOnce(&mut ThreadClient) -> Result<T>,
+    ) -> Result<T> {
         self.with_thread(|thread, _| self.with_its_link(thread, f))
     }
 
@@ -364,7 +367,7 @@ impl Client {
     fn with_its_link<T>(
         &self,
         thread: &Thread,
-        f: impl FnOnce(&mut Link) -> Result<T>,
+        f: impl FnOnce(&mut ThreadClient) -> Result<T>,
     ) -> Result<T> {
         let mut link = thread
             .link
@@ -440,7 +443,7 @@ impl Client {
         let idle = self.idle.locked().pop();
         let thread = idle.unwrap_or_else(|| {
             let n = self.threads.fetch_add(1, Ordering::Relaxed);
-            let link = Link::new(format!("{}.{n}", self.number));
+            let link = ThreadClient::new(format!("{}.{n}", self.number));
             Thread {
                 posted: link.posted.clone(),
                 link: Arc::new(Mutex::new(link)),

@@ -7,7 +7,7 @@ use redis::{Value, cmd};
 
 use crate::error::{Error, Result};
 use crate::store::conn::{Conn, Until};
-use crate::store::endpoint::{Endpoint, Place};
+use crate::store::endpoint::{Endpoint, NodeAddr};
 use crate::store::keys;
 use crate::store::request::text;
 
@@ -22,7 +22,7 @@ pub struct Counters {
 
 struct Range {
     last: u16,
-    place: Place,
+    place: NodeAddr,
 }
 
 pub struct Cluster {
@@ -42,7 +42,7 @@ impl Cluster {
     }
 
     /// The node that serves a key.
-    pub fn route(&self, key: &str) -> Place {
+    pub fn route(&self, key: &str) -> NodeAddr {
         if !self.endpoint.cluster {
             return self.endpoint.first[0].clone();
         }
@@ -64,11 +64,11 @@ impl Cluster {
     }
 
     /// One place of each node.
-    pub fn nodes(&self) -> Vec<Place> {
+    pub fn nodes(&self) -> Vec<NodeAddr> {
         if !self.endpoint.cluster {
             return vec![self.endpoint.first[0].clone()];
         }
-        let mut out: Vec<Place> = Vec::new();
+        let mut out: Vec<NodeAddr> = Vec::new();
         for range in self.ranges.read().expect("no panic under this lock").iter() {
             if !out.iter().any(|p| p.to_string() == range.place.to_string()) {
                 out.push(range.place.clone());
@@ -95,11 +95,11 @@ impl Cluster {
         Err(last)
     }
 
-    fn slots(&self, place: &Place) -> Result<Vec<Range>> {
+    fn slots(&self, place: &NodeAddr) -> Result<Vec<Range>> {
         let mut conn = Conn::open(&self.endpoint, place)?;
         conn.send(&cmd("CLUSTER").arg("SLOTS").get_packed_command())?;
         let until = Until {
-            deadline: Some(std::time::Instant::now() + crate::store::endpoint::CONNECT),
+            deadline: Some(std::time::Instant::now() + crate::store::endpoint::CONNECT_TIMEOUT),
             ..Until::default()
         };
         let Ok(Value::Array(rows)) = conn.read(until) else {
@@ -119,7 +119,7 @@ impl Cluster {
             let mut host = text(host);
             if host.is_empty() {
                 // "the host you asked"
-                if let Place::Tcp { host: asked, .. } = place {
+                if let NodeAddr::Tcp { host: asked, .. } = place {
                     host.clone_from(asked);
                 }
             }

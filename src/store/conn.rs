@@ -15,7 +15,7 @@ use redis::{Cmd, Parser, Value, cmd};
 
 use crate::error::{Error, Result};
 use crate::signals;
-use crate::store::endpoint::{CONNECT, Endpoint, Place, Stream, VARIABLE};
+use crate::store::endpoint::{CONNECT_TIMEOUT, Endpoint, NodeAddr, Stream, VARIABLE};
 
 /// How often a waiting thread looks at signals that another thread received, and at the session's health.
 pub const TICK: Duration = Duration::from_millis(100);
@@ -34,11 +34,11 @@ pub struct Conn {
 #[derive(Clone, Copy, Default)]
 pub struct Until<'a> {
     pub deadline: Option<Instant>,
-    pub wake: Option<BorrowedFd<'a>>,
+    pub wake_fd: Option<BorrowedFd<'a>>,
     /// A look at the world every [`TICK`]: `Err` ends the wait.
-    pub look: Option<&'a dyn Fn() -> Result<()>>,
+    pub on_tick: Option<&'a dyn Fn() -> Result<()>>,
     /// Leaves signals for later.
-    pub deaf: bool,
+    pub defer_signals: bool,
 }
 
 /// Why a wait ended without its reply.
@@ -49,13 +49,13 @@ pub enum Ended {
 }
 
 /// A reader that waits as [`Until`] says, and remembers why it stopped: the parser only passes on an I/O error.
-struct Patient<'a> {
+struct InterruptibleReader<'a> {
     stream: &'a mut Stream,
     until: Until<'a>,
     ended: Option<Ended>,
 }
 
-impl Read for Patient<'_> {
+impl Read for InterruptibleReader<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let began = Instant::now();
         loop {
@@ -93,7 +93,7 @@ pub fn ready(
             slice = slice.min(left + Duration::from_micros(999));
         }
         let mut fds = vec![PollFd::new(fd, events)];
-        if let Some(wake) = until.wake {
+        if let Some(wake) = until.wake_fd {
             fds.push(PollFd::new(wake, PollFlags::POLLIN));
         }
         let timeout = PollTimeout::try_from(slice).unwrap_or(PollTimeout::MAX);
@@ -107,10 +107,10 @@ pub fn ready(
             Ok(_) | Err(Errno::EINTR) => {}
             Err(e) => return Err(Ended::Failed(e.into())),
         }
-        if !until.deaf {
+        if !until.defer_signals {
             signals::check().map_err(Ended::Failed)?;
         }
-        if let Some(look) = until.look {
+        if let Some(look) = until.on_tick {
             look().map_err(Ended::Failed)?;
         }
     }
@@ -118,7 +118,7 @@ pub fn ready(
 
 impl Conn {
     /// Connects, logs in and asks for the connection's number.
-    pub fn open(endpoint: &Endpoint, place: &Place) -> Result<Self> {
+    pub fn open(endpoint: &Endpoint, place: &NodeAddr) -> Result<Self> {
         let stream = Stream::connect(place).map_err(|e| unreachable_store(place, &e))?;
         let mut conn = Self {
             stream,
@@ -141,9 +141,9 @@ impl Conn {
         Ok(conn)
     }
 
-    fn greet(&mut self, command: &Cmd, place: &Place) -> Result<Value> {
+    fn greet(&mut self, command: &Cmd, place: &NodeAddr) -> Result<Value> {
         let until = Until {
-            deadline: Some(Instant::now() + CONNECT),
+            deadline: Some(Instant::now() + CONNECT_TIMEOUT),
             ..Until::default()
         };
         self.send(&command.get_packed_command())?;
@@ -195,7 +195,7 @@ impl Conn {
 
     /// The next reply. After an end that is not a failure of the stream the same reply can be read later.
     pub fn read(&mut self, until: Until<'_>) -> std::result::Result<Value, Ended> {
-        let mut reader = Patient {
+        let mut reader = InterruptibleReader {
             stream: &mut self.stream,
             until,
             ended: None,
@@ -216,7 +216,7 @@ fn is_no_reply(e: &io::Error) -> bool {
         .is_some_and(|e| e.kind() == redis::ErrorKind::Parse)
 }
 
-fn unreachable_store(place: &Place, e: &io::Error) -> Error {
+fn unreachable_store(place: &NodeAddr, e: &io::Error) -> Error {
     Error::Unreachable(format!(
         "cannot reach the store at {place} ({VARIABLE}): {e}"
     ))

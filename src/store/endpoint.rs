@@ -20,30 +20,30 @@ const FORMS: &str = "redis://[user:password@]host:port/db, rediss://… (TLS), r
                      redis+cluster://host:port[,host:port] or rediss+cluster://…";
 
 /// How long an unreachable store is tried.
-pub const CONNECT: Duration = Duration::from_secs(4);
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 
 #[derive(Clone)]
-pub enum Place {
+pub enum NodeAddr {
     Unix(PathBuf),
     Tcp { host: String, port: u16, tls: bool },
 }
 
 #[derive(Clone)]
 pub struct Endpoint {
-    pub first: Vec<Place>,
+    pub first: Vec<NodeAddr>,
     pub user: Option<String>,
     pub password: Option<String>,
     pub db: i64,
     pub cluster: bool,
 }
 
-impl Place {
+impl NodeAddr {
     pub const fn is_tls(&self) -> bool {
         matches!(self, Self::Tcp { tls: true, .. })
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for NodeAddr {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "{}", path.display()),
@@ -96,12 +96,12 @@ impl Endpoint {
                 .into_connection_info()
                 .map_err(|e| wrong(e.detail().unwrap_or("it does not parse")))?;
             let place = match info.addr() {
-                ConnectionAddr::Tcp(host, port) => Place::Tcp {
+                ConnectionAddr::Tcp(host, port) => NodeAddr::Tcp {
                     host: host.clone(),
                     port: *port,
                     tls,
                 },
-                ConnectionAddr::Unix(path) => Place::Unix(path.clone()),
+                ConnectionAddr::Unix(path) => NodeAddr::Unix(path.clone()),
                 _ => return Err(wrong("address")),
             };
             let redis = info.redis_settings();
@@ -123,9 +123,9 @@ impl Endpoint {
     }
 
     /// The place of another node of the same cluster.
-    pub fn node(&self, host: &str, port: u16) -> Place {
-        let tls = matches!(self.first[0], Place::Tcp { tls: true, .. });
-        Place::Tcp {
+    pub fn node(&self, host: &str, port: u16) -> NodeAddr {
+        let tls = matches!(self.first[0], NodeAddr::Tcp { tls: true, .. });
+        NodeAddr::Tcp {
             host: host.to_owned(),
             port,
             tls,
@@ -141,14 +141,14 @@ pub enum Stream {
 
 impl Stream {
     /// A connected, non-blocking stream.
-    pub fn connect(place: &Place) -> io::Result<Self> {
+    pub fn connect(place: &NodeAddr) -> io::Result<Self> {
         let stream = match place {
-            Place::Unix(path) => Self::Unix(UnixStream::connect(path)?),
-            Place::Tcp { host, port, tls } => {
+            NodeAddr::Unix(path) => Self::Unix(UnixStream::connect(path)?),
+            NodeAddr::Tcp { host, port, tls } => {
                 let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
                 let mut found = None;
                 for address in (host.as_str(), *port).to_socket_addrs()? {
-                    match TcpStream::connect_timeout(&address, CONNECT / 2) {
+                    match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT / 2) {
                         Ok(s) => {
                             found = Some(s);
                             break;
@@ -214,7 +214,7 @@ fn secure(host: &str, tcp: TcpStream) -> io::Result<StreamOwned<ClientConnection
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
     let session = ClientConnection::new(Arc::new(tls_config()?), name).map_err(io::Error::other)?;
     let mut stream = StreamOwned::new(session, tcp);
-    stream.sock.set_read_timeout(Some(CONNECT))?;
+    stream.sock.set_read_timeout(Some(CONNECT_TIMEOUT))?;
     while stream.conn.is_handshaking() {
         stream
             .conn

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::locked::Locked;
-use crate::store::endpoint::{Endpoint, Place, VARIABLE};
+use crate::store::endpoint::{Endpoint, NodeAddr, VARIABLE};
 
 /// From when on an outage is told.
 const TOLD_AFTER: Duration = Duration::from_secs(5);
 
 /// How long a private store, which has no leases, may be silent.
-const PRIVATE: Duration = Duration::from_secs(30);
+const PRIVATE_STORE_LIMIT: Duration = Duration::from_secs(30);
 
 pub struct Health {
     session: String,
@@ -46,7 +46,7 @@ impl Health {
     pub fn new(session: &str, endpoint: &Endpoint, ttl: u64, is_teller: bool) -> Self {
         let place = &endpoint.first[0];
         let socket = match place {
-            Place::Unix(path) if ttl == 0 => Some(path.clone()),
+            NodeAddr::Unix(path) if ttl == 0 => Some(path.clone()),
             _ => None,
         };
         Self {
@@ -56,7 +56,7 @@ impl Health {
             limit: if ttl > 0 {
                 Duration::from_millis(ttl)
             } else {
-                PRIVATE
+                PRIVATE_STORE_LIMIT
             },
             is_teller,
             closed: AtomicBool::new(false),

@@ -4,7 +4,7 @@
 //!
 //! | key               | what                                                                              |
 //! |-------------------|-----------------------------------------------------------------------------------|
-//! | `smp:{S.T}ID`     | hash: `ttl`; `n0 n1` holders of each end; `hE:HOLDER`; `cCALLER` the caller's last command and its answer; `f` there is a map; then by kind: `v` value of a semaphore, `z` count of a gate, `count broken` of a barrier, `bound b0 b1` of a pipe (bytes it may hold, and holds for each end) and `T:CALLER` where a thread works on a task, `version G:I` of a region, `record claim exit` of a job |
+//! | `smp:{S.T}ID`     | hash: `ttl`; `n0 n1` holders of each end; `hE:HOLDER`; `cCALLER` the caller's last command and its answer; `f` there is a map; then by kind: `v` value of a semaphore, `z` count of a latch, `count broken` of a barrier, `bound b0 b1` of a pipe (bytes it may hold, and holds for each end) and `T:CALLER` where a thread works on a task, `version G:I` of a region, `record claim exit` of a job |
 //! | `..:q0 ..:q1`     | list: items for end 0 and for end 1 of a pipe (`q0` of a barrier: parties whose action runs) |
 //! | `..:I:CALLER`     | list: items taken by this thread and not yet acknowledged, then an anchor           |
 //! | `..:w`            | list: waiters, the longest first                                                    |
@@ -12,7 +12,7 @@
 //! | `..:m`            | hash: the region versions that a release left                                       |
 //! | `..:G:I`          | string: one granule of a region or one piece of a big message                       |
 //! | `..:held`         | set: (of a process) the objects it holds                                            |
-//! | `..:lease`        | string: (of a keeper of remote workers) there while it lives                         |
+//! | `..:lease`        | string: (of a supervisor of remote workers) there while it lives                         |
 //!
 //! Fixed objects of a session: `s` the session itself (`pids` the last process id given to a remote worker, `N:NAME` the region and size of named shared memory), `index` all objects of the session (an outside store only),
 //! `pN` a process and its list of events, `jN` a job.
@@ -56,7 +56,7 @@ pub fn held(object: &str) -> String {
     format!("{object}:held")
 }
 
-/// There while a keeper of remote workers lives.
+/// There while a supervisor of remote workers lives.
 pub fn lease(process: &str) -> String {
     format!("{process}:lease")
 }

@@ -13,7 +13,7 @@ use crate::store::request::{Request, checked};
 pub struct Repeat<'a> {
     first: &'a Request,
     again: Option<Request>,
-    patience: Patience<'a>,
+    backoff: Backoff<'a>,
 }
 
 impl<'a> Repeat<'a> {
@@ -21,7 +21,7 @@ impl<'a> Repeat<'a> {
         Self {
             first,
             again: None,
-            patience: Patience::new(health),
+            backoff: Backoff::new(health),
         }
     }
 
@@ -46,21 +46,21 @@ impl<'a> Repeat<'a> {
             .err()
             .map(|e| e.to_string())
             .unwrap_or_default();
-        self.patience.after(Error::Store(text))
+        self.backoff.after(Error::Store(text))
     }
 
     pub fn after(&mut self, e: Error) -> Result<()> {
-        self.patience.after(e)
+        self.backoff.after(e)
     }
 }
 
 /// The pauses between the tries of one command.
-pub struct Patience<'a> {
+pub struct Backoff<'a> {
     health: &'a Health,
     pause: Duration,
 }
 
-impl<'a> Patience<'a> {
+impl<'a> Backoff<'a> {
     pub const fn new(health: &'a Health) -> Self {
         Self {
             health,

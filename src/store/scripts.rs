@@ -36,7 +36,7 @@ scripts! {
     CREATE "object/create" NOTE "object/note" ATTACH "object/attach" DETACH "object/detach" REAP "object/reap" RENEW "object/renew" DROP "object/drop"
     SEM_ACQUIRE "lock/acquire" SEM_RELEASE "lock/release" CANCEL "lock/cancel"
     COND_WAIT "lock/condition_wait" NOTIFY "lock/notify"
-    GATE_CHANGE "latch/change" GATE_WAIT "latch/wait"
+    LATCH_CHANGE "latch/change" LATCH_WAIT "latch/wait"
     BARRIER_WAIT "barrier/wait" BARRIER_END "barrier/end" BARRIER_CANCEL "barrier/cancel"
     SEND "pipe/send" ROOM "pipe/room" TAKE_OPEN "pipe/take_open" TAKE_NOW "pipe/take_now" TAKE_MANY "pipe/take_many" TAKE_BACK "pipe/take_back" TAKE_DONE "pipe/take_done" TASK_TAKEN "pipe/task_taken" LENGTH "pipe/length"
     PUBLISH "memory/publish" FETCH "memory/fetch" NAME "memory/name"

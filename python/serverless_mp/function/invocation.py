@@ -1,6 +1,6 @@
-"""The Lambda function: its handler has a keeper run the jobs of an event, in processes of their own.
+"""The Lambda function: its handler has a supervisor run the jobs of an event, in processes of their own.
 
-Nothing of a program ever runs in the handler's process, and the warm parent that its workers are forked from has no code
+Nothing of a program ever runs in the handler's process, and the zygote that its workers are forked from has no code
 of a program either: a warm environment carries nothing from one process to the next but the cache of read-only content.
 """
 
@@ -35,20 +35,20 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 def _run(event: dict[str, Any], left: float) -> dict[str, Any]:
     report, theirs = os.pipe()
-    wanted = {"keeper": True, "event": event, "deadline": time.monotonic() + left, "streams": [1, 2]}
+    wanted = {"supervisor": True, "event": event, "deadline": time.monotonic() + left, "streams": [1, 2]}
     with open(report, "rb") as answer:
         try:
             # Both streams are the log: in some runtimes standard output is not ours to write to.
-            _, word = launcher.request(launcher.launch_environment() | wanted, [2, 2, theirs])
+            _, exited = launcher.request(launcher.launch_environment() | wanted, [2, 2, theirs])
         finally:
             os.close(theirs)
-        with word:
+        with exited:
             text = answer.read()
-            code = word.recv(4)
+            code = exited.recv(4)
     if not text:
-        # Whatever it had begun ends with the warm parent; the next invocation gets a new one.
+        # Whatever it had begun ends with the zygote; the next invocation gets a new one.
         launcher.stop()
-        message = f"the keeper of the workers ended with {int.from_bytes(code, 'little', signed=True)}"
+        message = f"the supervisor of the workers ended with {int.from_bytes(code, 'little', signed=True)}"
         raise RuntimeError(message)
     return json.loads(text)
 

@@ -23,22 +23,22 @@ _LAST_ANSWERS = 2.0
 
 _LOOPBACK = ("localhost", "127.", "::1", "[::1]")
 
-_fleet: tuple[int, Any, dict[str, Any]] | None = None
+_invoker: tuple[int, Any, dict[str, Any]] | None = None
 _launched = 0
 
 
-def fleet() -> Any:
+def invoker() -> Any:
     """The function's launcher. Raises ValueError or RuntimeError, which say what to do, before anything is launched."""
-    global _fleet  # noqa: PLW0603 - one per process
-    if _fleet is None or _fleet[0] != os.getpid():
+    global _invoker  # noqa: PLW0603 - one per process
+    if _invoker is None or _invoker[0] != os.getpid():
         found = _core.Lambda(config.function(), config.packing(), config.start_timeout())
         _check_store(found.endpoint)
         description = json.loads(found.describe())
         _check_function(description)
-        _fleet = (os.getpid(), found, description)
+        _invoker = (os.getpid(), found, description)
         session.report_with(report)
         pids.forward_interrupts()
-    return _fleet[1]
+    return _invoker[1]
 
 
 def launched(job: Any) -> None:
@@ -77,9 +77,9 @@ def _check_function(description: dict[str, Any]) -> None:
 
 def report() -> None:
     """One line on standard error at the end of a run: what it took, and what that costs about."""
-    if _fleet is None or _fleet[0] != os.getpid() or not _launched or not config.bill():
+    if _invoker is None or _invoker[0] != os.getpid() or not _launched or not config.bill():
         return
-    _, found, description = _fleet
+    _, found, description = _invoker
     last = time.monotonic() + _LAST_ANSWERS
     while (figures := found.figures())[2] and time.monotonic() < last:
         time.sleep(0.01)

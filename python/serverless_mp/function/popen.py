@@ -27,7 +27,7 @@ class Popen(popen.Popen):
         raise ValueError(message)
 
     def _launcher(self) -> Any:
-        return launcher.fleet()
+        return launcher.invoker()
 
     def _launch(self, process_obj: Any) -> None:
         super()._launch(process_obj)

@@ -1,6 +1,6 @@
-"""The keeper: in a function, one for each invocation, beside the workers that the invocation runs.
+"""The supervisor: in a function, one for each invocation, beside the workers that the invocation runs.
 
-It is forked from the environment's warm parent as they are, and has their session, so that nothing depends on what the program
+It is forked from the environment's zygote as they are, and has their session, so that nothing depends on what the program
 does in them: it renews the lease that says they live, brings their output line by line to the program, hands them the
 program's signals, ends them at the time limit, and says how those went that could not say it themselves.
 """
@@ -41,7 +41,13 @@ def main(event: dict[str, Any], deadline: float, report: int) -> int:
     answer: dict[str, Any]
     try:
         _core.join_session(
-            event["session"], bytes.fromhex(event["key"]), event["url"], event["ttl"], number, event["parent"], is_keeper=True
+            event["session"],
+            bytes.fromhex(event["key"]),
+            event["url"],
+            event["ttl"],
+            number,
+            event["parent"],
+            is_supervisor=True,
         )
     except OSError as e:
         answer = {
@@ -49,22 +55,22 @@ def main(event: dict[str, Any], deadline: float, report: int) -> int:
             "(`serverless-mp deploy --subnets --security-groups`) and let its security group in"
         }
     else:
-        keeper = Keeper(event, number, deadline)
-        keeper.run()
+        supervisor = Supervisor(event, number, deadline)
+        supervisor.run()
         _core.leave_session()
-        answer = {"taken": keeper.taken}
+        answer = {"taken": supervisor.taken}
     answer["milliseconds"] = round((time.monotonic() - begun) * 1000)
     os.write(report, json.dumps(answer).encode())
     return 0
 
 
 class Worker:
-    """One worker, seen from its keeper."""
+    """One worker, seen from its supervisor."""
 
     def __init__(
-        self, job: dict[str, Any], pid: int, word: socket.socket, control: socket.socket, streams: dict[int, int]
+        self, job: dict[str, Any], pid: int, report: socket.socket, control: socket.socket, streams: dict[int, int]
     ) -> None:
-        self.job, self.pid, self.word, self.control = job, pid, word, control
+        self.job, self.pid, self.report, self.control = job, pid, report, control
         # Descriptor to read from: the stream that it is.
         self.streams = streams
         self.pending = dict.fromkeys(streams, b"")
@@ -73,7 +79,7 @@ class Worker:
         self.at_limit = False
 
 
-class Keeper:
+class Supervisor:
     """The loop."""
 
     def __init__(self, event: dict[str, Any], number: str, deadline: float) -> None:
@@ -124,19 +130,19 @@ class Keeper:
             "retires_at": self.retires_at,
         }
         request = launcher.launch_environment() | {"event": event, "streams": [1, 2], "line_buffered": True}
-        pid, word = launcher.request(request, [pipes[1][1], pipes[2][1], self.alive, theirs.fileno()])
+        pid, report = launcher.request(request, [pipes[1][1], pipes[2][1], self.alive, theirs.fileno()])
         theirs.close()
         streams = {}
         for stream, (reader, writer) in pipes.items():
             os.close(writer)
             os.set_blocking(reader, False)
             streams[reader] = stream
-        worker = Worker(job, pid, word, control, streams)
+        worker = Worker(job, pid, report, control, streams)
         self.workers[job["job"]] = worker
         for fd in streams:
             self.selector.register(fd, selectors.EVENT_READ, (worker, self._read))
         self.selector.register(control, selectors.EVENT_READ, (worker, self._hear))
-        self.selector.register(word, selectors.EVENT_READ, (worker, self._ended))
+        self.selector.register(report, selectors.EVENT_READ, (worker, self._ended))
 
     def _hear(self, worker: Worker, _: int) -> None:
         """A worker's own words: `f` its output must be out before its exit record, `x` that is there, `t` it was not needed."""
@@ -157,7 +163,7 @@ class Keeper:
             self.taken.append(worker.job["job"])
 
     def _ended(self, worker: Worker, _: int) -> None:
-        code = worker.word.recv(_INT.size)
+        code = worker.report.recv(_INT.size)
         with contextlib.suppress(OSError):
             os.killpg(worker.pid, signal.SIGKILL)  # what it has left behind in this environment
         if worker.control in self.selector.get_map():
@@ -172,13 +178,13 @@ class Keeper:
                 number, message = _TIME_LIMIT, self._about_limit()
             if self.has_parent:
                 _core.send_death(self.event["parent"], worker.job["job"], number, self.claimant, message)
-        sources: list[Any] = [worker.word, worker.control, *worker.streams]
+        sources: list[Any] = [worker.report, worker.control, *worker.streams]
         for fileobj in sources:
             if fileobj in self.selector.get_map():
                 self.selector.unregister(fileobj)
         for fd in worker.streams:
             os.close(fd)
-        worker.word.close()
+        worker.report.close()
         worker.control.close()
         del self.workers[worker.job["job"]]
 

@@ -28,7 +28,7 @@ _path: str | None = None
 
 
 def ensure() -> str:
-    """The path of the socket; starts the warm parent where there is none yet."""
+    """The path of the socket; starts the zygote where there is none yet."""
     global _zygote, _path  # noqa: PLW0603 - one per process
     with _lock:
         if _path is None or not _is_there(_path):
@@ -39,7 +39,7 @@ def ensure() -> str:
 
 
 def _is_there(path: str) -> bool:
-    """Whether the warm parent still listens. Of one that this process has started its end is known."""
+    """Whether the zygote still listens. Of one that this process has started its end is known."""
     return os.path.exists(path) and (_zygote is None or _zygote[0].poll() is None)
 
 
@@ -72,7 +72,7 @@ def launch_environment() -> dict[str, Any]:
 
 
 def _after_fork() -> None:
-    """In a child of the program's own `fork()`, which uses the same warm parent as long as it is there."""
+    """In a child of the program's own `fork()`, which uses the same zygote as long as it is there."""
     global _lock, _zygote  # noqa: PLW0603 - one per process
     _lock = threading.Lock()
     if _zygote is not None:
@@ -81,7 +81,7 @@ def _after_fork() -> None:
 
 
 def use(path: str) -> None:
-    """A worker starts its own processes from the warm parent that it came from."""
+    """A worker starts its own processes from the zygote that it came from."""
     global _path  # noqa: PLW0603 - one per process
     _path = path
 
@@ -133,7 +133,7 @@ def _takes_names(name: str, module: Any) -> bool:
 
 
 def stop(*, wait: bool = True) -> None:
-    """Ends the warm parent and its workers, and waits for its end; where other processes use it, only lets it go."""
+    """Ends the zygote and its workers, and waits for its end; where other processes use it, only lets it go."""
     global _zygote, _path
     if _zygote is not None:
         (process, alive), _zygote, _path = _zygote, None, None

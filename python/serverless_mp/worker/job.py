@@ -64,7 +64,7 @@ def _open(record: bytes, is_remote: bool) -> IO[bytes]:
 
 
 def _take_remote_part(event: dict[str, Any], descriptors: list[int]) -> socket.socket:
-    """On another machine: the process id that the program knows it by, its time, and the way to its keeper."""
+    """On another machine: the process id that the program knows it by, its time, and the way to its supervisor."""
     deadline.set_retirement(event["retires_at"])
     pids.take(event["pid"])
     return socket.socket(fileno=descriptors.pop(0))

@@ -61,8 +61,8 @@ class Zygote:
     def __init__(self, listener: socket.socket, alive: int, path: str, modules: list[str]) -> None:
         self.listener, self.alive, self.path, self.modules = listener, alive, path, modules
         self.children: dict[int, socket.socket] = {}
-        self.bell, self.bell_w = os.pipe()
-        for fd in (self.bell, self.bell_w):
+        self.wake_pipe, self.wake_writer = os.pipe()
+        for fd in (self.wake_pipe, self.wake_writer):
             os.set_blocking(fd, False)
 
     def serve(self) -> None:
@@ -70,9 +70,9 @@ class Zygote:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(self.bell_w, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self.wake_writer, warn_on_full_buffer=False)
         with selectors.DefaultSelector() as selector:
-            for fd in (self.listener, self.alive, self.bell):
+            for fd in (self.listener, self.alive, self.wake_pipe):
                 selector.register(fd, selectors.EVENT_READ)
             while True:
                 ready = {key.fd for key, _ in selector.select(0 if self.modules else None)}
@@ -80,9 +80,9 @@ class Zygote:
                     self.load_one()
                 if self.alive in ready:
                     break
-                if self.bell in ready:
+                if self.wake_pipe in ready:
                     with contextlib.suppress(BlockingIOError):
-                        os.read(self.bell, 4096)
+                        os.read(self.wake_pipe, 4096)
                     self.reap()
                 if self.listener.fileno() in ready:
                     self.accept()
@@ -162,12 +162,12 @@ class Zygote:
             _core.die_with_parent()
             for other in (self.listener, connection, *self.children.values()):
                 other.close()
-            for fd in (self.alive, self.bell, self.bell_w):
+            for fd in (self.alive, self.wake_pipe, self.wake_writer):
                 os.close(fd)
             _take_surroundings(request, fds)
             launcher.use(self.path)
             streams = len(request["streams"])
-            if request.get("keeper"):
+            if request.get("supervisor"):
                 from serverless_mp.function import supervisor  # noqa: PLC0415 - in a function only
 
                 code = supervisor.main(request["event"], request["deadline"], fds[streams])

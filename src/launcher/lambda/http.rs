@@ -24,7 +24,7 @@ use crate::store::endpoint::tls_config;
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 const PROBE: Duration = Duration::from_secs(15);
 const PROBES: u32 = 4;
-const CONNECT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
 struct KeptAlive(Client<HttpsConnector<HttpConnector>, SdkBody>);
@@ -40,7 +40,7 @@ pub fn client() -> io::Result<SharedHttpClient> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(CONNECT));
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
     tcp.set_keepalive(Some(KEEP_ALIVE));
     tcp.set_keepalive_interval(Some(PROBE));
     tcp.set_keepalive_retries(Some(PROBES));

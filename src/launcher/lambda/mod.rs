@@ -4,12 +4,12 @@
 //! connections. The event names the session, its store and key, and the jobs; code and arguments are in the store.
 //!
 //! A process ends by its exit record, by the error of the very request that claimed it, or by the end of its
-//! keeper's lease. A connection that breaks is none of these. What was claimed by nobody is invoked again: whoever
+//! supervisor's lease. A connection that breaks is none of these. What was claimed by nobody is invoked again: whoever
 //! comes second finds the job taken. So the SDK's own retries and time-outs, which know nothing of this, are off.
 
-mod answers;
 mod http;
-mod standing;
+mod job_state;
+mod response;
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,20 +35,20 @@ use crate::protocol::ExitReport;
 use crate::random;
 use crate::session::jobs::Job;
 use crate::store::threads;
-use answers::{Answer, End};
-use standing::Standing;
+use job_state::JobState;
+use response::{End, Response};
 
 /// How long an invocation waits for one more process to share it.
-const LINGER: Duration = Duration::from_millis(50);
+const BATCH_WINDOW: Duration = Duration::from_millis(50);
 /// Between two tries, doubled each time up to the second; jittered.
-const PAUSE: Duration = Duration::from_millis(100);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Between two looks at a lease.
-const LOOK: Duration = Duration::from_secs(1);
+const LEASE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// What a synchronous Invoke carries: 6 MB (Lambda quotas).
 const MOST_PAYLOAD: usize = 6 * 1024 * 1024;
 
-pub struct Fleet {
+pub struct Invoker {
     function: String,
     pub endpoint: Option<String>,
     client: Client,
@@ -57,8 +57,8 @@ pub struct Fleet {
     /// Processes that share an invocation.
     packing: usize,
     /// How long a process may wait to be begun.
-    patience: Duration,
-    boarding: Mutex<Boarding>,
+    start_timeout: Duration,
+    batch: Mutex<Batch>,
     pub invocations: AtomicU64,
     pub milliseconds: AtomicU64,
     /// Invocations that have not been answered.
@@ -67,29 +67,29 @@ pub struct Fleet {
 
 /// Those that wait for the next invocation.
 #[derive(Default)]
-struct Boarding {
-    seats: Vec<Seat>,
+struct Batch {
+    pending: Vec<Pending>,
     /// How many have ever come.
     count: u64,
 }
 
 /// A process and where its end is told.
-struct Seat {
+struct Pending {
     job: Arc<Job>,
     pid: i32,
-    word: OwnedFd,
+    report: OwnedFd,
 }
 
-impl Seat {
+impl Pending {
     fn say(&self, end: &End) {
         // The watcher may be gone with its session.
-        let _ = write(&self.word, &ExitReport::encode(end.code, &end.message));
+        let _ = write(&self.report, &ExitReport::encode(end.code, &end.message));
     }
 }
 
-impl Fleet {
+impl Invoker {
     /// Reads AWS' own configuration: environment, profiles, the roles of containers and instances.
-    pub fn new(function: String, packing: usize, patience: Duration) -> Result<Self> {
+    pub fn new(function: String, packing: usize, start_timeout: Duration) -> Result<Self> {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         builder
             .worker_threads(2)
@@ -124,8 +124,8 @@ impl Fleet {
             client: Client::new(&config),
             runtime,
             packing,
-            patience,
-            boarding: Mutex::default(),
+            start_timeout,
+            batch: Mutex::default(),
             invocations: AtomicU64::new(0),
             milliseconds: AtomicU64::new(0),
             open: AtomicU64::new(0),
@@ -141,7 +141,7 @@ impl Fleet {
         let found = self
             .runtime
             .block_on(request.send())
-            .map_err(|e| Error::State(answers::explain(&self.function, &e).message))?;
+            .map_err(|e| Error::State(response::explain(&self.function, &e).message))?;
         let environment = found.environment().and_then(|e| e.variables());
         Ok(json!({
             "memory": found.memory_size(),
@@ -158,65 +158,66 @@ impl Fleet {
     /// Has a process begun; returns at once.
     pub fn launch(self: &Arc<Self>, p: &'static Process, job: &Arc<Job>) -> Result<Launched> {
         let pid = p.next_pid()?;
-        let (read, word) = pipe2(OFlag::O_CLOEXEC)?;
+        let (read, report) = pipe2(OFlag::O_CLOEXEC)?;
         let job = job.clone();
-        let mut boarding = self.boarding.locked();
-        boarding.seats.push(Seat { job, pid, word });
-        boarding.count += 1;
-        if boarding.seats.len() >= self.packing {
-            let seats = std::mem::take(&mut boarding.seats);
-            self.runtime.spawn(self.clone().fly(p, seats));
+        let mut batch = self.batch.locked();
+        batch.pending.push(Pending { job, pid, report });
+        batch.count += 1;
+        if batch.pending.len() >= self.packing {
+            let pending = std::mem::take(&mut batch.pending);
+            self.runtime.spawn(self.clone().run(p, pending));
         } else {
-            self.runtime.spawn(self.clone().linger(p, boarding.count));
+            self.runtime
+                .spawn(self.clone().wait_for_batch(p, batch.count));
         }
-        Ok(Launched { pid, word: read })
+        Ok(Launched { pid, report: read })
     }
 
     /// Leaves without waiting for a full house when nobody else has come.
-    async fn linger(self: Arc<Self>, p: &'static Process, count: u64) {
-        tokio::time::sleep(LINGER).await;
-        let seats = {
-            let mut boarding = self.boarding.locked();
-            if boarding.count != count {
+    async fn wait_for_batch(self: Arc<Self>, p: &'static Process, count: u64) {
+        tokio::time::sleep(BATCH_WINDOW).await;
+        let pending = {
+            let mut batch = self.batch.locked();
+            if batch.count != count {
                 return;
             }
-            std::mem::take(&mut boarding.seats)
+            std::mem::take(&mut batch.pending)
         };
-        self.fly(p, seats).await;
+        self.run(p, pending).await;
     }
 
     /// Invokes until every process has been begun by some worker, or cannot be.
-    async fn fly(self: Arc<Self>, p: &'static Process, mut seats: Vec<Seat>) {
+    async fn run(self: Arc<Self>, p: &'static Process, mut pending: Vec<Pending>) {
         let begun = Instant::now();
-        let mut pause = PAUSE;
+        let mut pause = FIRST_PAUSE;
         loop {
             // Not those that were ended before they began.
-            seats.retain(|seat| !seat.job.has_ended());
-            if seats.is_empty() || !p.is_current() {
+            pending.retain(|one| !one.job.has_ended());
+            if pending.is_empty() || !p.is_current() {
                 return;
             }
             let attempt = random::id().unwrap_or_default();
-            let (after, why) = match self.invoke(p, &seats, &attempt).await {
-                Answer::Report(taken) => {
-                    let (elsewhere, here): (Vec<_>, Vec<_>) = seats
+            let (after, why) = match self.invoke(p, &pending, &attempt).await {
+                Response::Report(taken) => {
+                    let (elsewhere, here): (Vec<_>, Vec<_>) = pending
                         .into_iter()
-                        .partition(|seat| taken.contains(&seat.job.number));
-                    self.sort_out(p, elsewhere, &attempt, None).await;
+                        .partition(|one| taken.contains(&one.job.number));
+                    self.settle(p, elsewhere, &attempt, None).await;
                     return self.check_begun(p, here).await;
                 }
-                Answer::Ended(end) => {
-                    self.sort_out(p, seats, &attempt, Some(&end)).await;
+                Response::Ended(end) => {
+                    self.settle(p, pending, &attempt, Some(&end)).await;
                     return;
                 }
-                Answer::Doubtful(why) => {
-                    seats = self.sort_out(p, seats, &attempt, None).await;
+                Response::Doubtful(why) => {
+                    pending = self.settle(p, pending, &attempt, None).await;
                     (None, why)
                 }
-                Answer::NotNow(after, why) => (after, why),
+                Response::NotNow(after, why) => (after, why),
             };
-            if begun.elapsed() > self.patience {
-                let end = answers::gave_up(&self.function, self.patience, &why);
-                self.sort_out(p, seats, &attempt, Some(&end)).await;
+            if begun.elapsed() > self.start_timeout {
+                let end = response::gave_up(&self.function, self.start_timeout, &why);
+                self.settle(p, pending, &attempt, Some(&end)).await;
                 return;
             }
             tokio::time::sleep(jittered(pause, after)).await;
@@ -224,10 +225,10 @@ impl Fleet {
         }
     }
 
-    async fn invoke(&self, p: &Process, seats: &[Seat], attempt: &str) -> Answer {
-        let event = event(p, seats, attempt);
+    async fn invoke(&self, p: &Process, pending: &[Pending], attempt: &str) -> Response {
+        let event = event(p, pending, attempt);
         if event.len() > MOST_PAYLOAD {
-            return Answer::Ended(answers::too_large(event.len(), MOST_PAYLOAD));
+            return Response::Ended(response::too_large(event.len(), MOST_PAYLOAD));
         }
         self.invocations.fetch_add(1, Ordering::Relaxed);
         self.open.fetch_add(1, Ordering::Relaxed);
@@ -240,9 +241,9 @@ impl Fleet {
         let (answer, milliseconds) = match request.send().await {
             Ok(output) => {
                 let payload = output.payload().map_or(&[][..], AsRef::as_ref);
-                answers::read(&self.function, output.function_error(), payload)
+                response::read(&self.function, output.function_error(), payload)
             }
-            Err(e) => (answers::refused(&self.function, &e), Some(0)),
+            Err(e) => (response::refused(&self.function, &e), Some(0)),
         };
         let elapsed = || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.milliseconds
@@ -252,59 +253,59 @@ impl Fleet {
     }
 
     /// What an answer means for each process. Returns those that nobody has claimed, unless it ends them.
-    async fn sort_out(
+    async fn settle(
         self: &Arc<Self>,
         p: &'static Process,
-        seats: Vec<Seat>,
+        pending: Vec<Pending>,
         attempt: &str,
         end: Option<&End>,
-    ) -> Vec<Seat> {
+    ) -> Vec<Pending> {
         let mut unclaimed = Vec::new();
-        for seat in seats {
-            match standing::of(p, &seat.job).await {
-                Standing::Over => {}
-                Standing::Unclaimed => match end {
-                    Some(end) => seat.say(end),
-                    None => unclaimed.push(seat),
+        for one in pending {
+            match job_state::of(p, &one.job).await {
+                JobState::Over => {}
+                JobState::Unclaimed => match end {
+                    Some(end) => one.say(end),
+                    None => unclaimed.push(one),
                 },
-                Standing::Claimed { by, .. } => match end {
-                    Some(end) if by == attempt => seat.say(end),
-                    _ => drop(self.runtime.spawn(self.clone().follow(p, seat))),
+                JobState::Claimed { by, .. } => match end {
+                    Some(end) if by == attempt => one.say(end),
+                    _ => drop(self.runtime.spawn(self.clone().follow(p, one))),
                 },
             }
         }
         unclaimed
     }
 
-    /// What became of these their keeper has told before it answered; unless it never began them.
-    async fn check_begun(&self, p: &'static Process, seats: Vec<Seat>) {
-        for seat in seats {
-            if matches!(standing::of(p, &seat.job).await, Standing::Unclaimed) {
-                seat.say(&answers::not_begun(&self.function));
+    /// What became of these their supervisor has told before it answered; unless it never began them.
+    async fn check_begun(&self, p: &'static Process, pending: Vec<Pending>) {
+        for one in pending {
+            if matches!(job_state::of(p, &one.job).await, JobState::Unclaimed) {
+                one.say(&response::not_begun(&self.function));
             }
         }
     }
 
     /// Without a connection: until the exit record is there, or the lease has ended.
-    async fn follow(self: Arc<Self>, p: &'static Process, seat: Seat) {
+    async fn follow(self: Arc<Self>, p: &'static Process, one: Pending) {
         while p.is_current() {
-            match standing::of(p, &seat.job).await {
-                Standing::Over => return,
-                Standing::Claimed { alive: false, .. } => {
-                    return seat.say(&answers::vanished(&self.function));
+            match job_state::of(p, &one.job).await {
+                JobState::Over => return,
+                JobState::Claimed { alive: false, .. } => {
+                    return one.say(&response::vanished(&self.function));
                 }
-                _ => tokio::time::sleep(LOOK).await,
+                _ => tokio::time::sleep(LEASE_CHECK_INTERVAL).await,
             }
         }
     }
 }
 
 /// All that a function is told.
-fn event(p: &Process, seats: &[Seat], attempt: &str) -> Vec<u8> {
+fn event(p: &Process, pending: &[Pending], attempt: &str) -> Vec<u8> {
     let s = &p.session;
-    let jobs: Vec<_> = seats
+    let jobs: Vec<_> = pending
         .iter()
-        .map(|seat| json!({"job": seat.job.number, "process": seat.job.process, "pid": seat.pid, "attempts": seat.job.attempts}))
+        .map(|one| json!({"job": one.job.number, "process": one.job.process, "pid": one.pid, "attempts": one.job.attempts}))
         .collect();
     json!({"serverless_mp": {
         "session": s.id, "key": hex::encode(&s.key), "url": s.url, "ttl": s.ttl, "parent": p.number, "attempt": attempt, "jobs": jobs,

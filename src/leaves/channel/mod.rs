@@ -13,11 +13,11 @@ use redis::Value;
 use crate::error::{Error, Result, log};
 use crate::leaves::aio;
 use crate::locked::Locked;
-use crate::objects::handle::{Held, now};
+use crate::objects::handle::{Handle, current_process};
 use crate::objects::length;
 use crate::objects::pipe::{Item, PipeEnd};
 use crate::objects::process::{self, Process};
-use crate::objects::readiness::Bell;
+use crate::objects::readiness::ReadinessFd;
 use crate::objects::wait;
 use crate::store::client::Args;
 use crate::store::conn::Until;
@@ -29,34 +29,34 @@ const MANY: usize = 256;
 pub struct Channel {
     origin: &'static Process,
     pipe: PipeEnd,
-    held: Mutex<Option<Held>>,
+    handle: Mutex<Option<Handle>>,
     /// Bytes sent without waiting since there was room.
-    unasked: AtomicUsize,
-    bell: Mutex<Option<Bell>>,
+    bytes_since_check: AtomicUsize,
+    readiness: Mutex<Option<ReadinessFd>>,
 }
 
 impl Channel {
-    fn with(held: Held, id: String, end: u8) -> Self {
-        let origin = held.process;
+    fn with(handle: Handle, id: String, end: u8) -> Self {
+        let origin = handle.process;
         Self {
             origin,
             pipe: PipeEnd::new(id, end),
-            held: Mutex::new(Some(held)),
-            unasked: AtomicUsize::new(0),
-            bell: Mutex::default(),
+            handle: Mutex::new(Some(handle)),
+            bytes_since_check: AtomicUsize::new(0),
+            readiness: Mutex::default(),
         }
     }
 
     fn open(id: String, end: u8) -> Result<Self> {
-        Ok(Self::with(Held::hold(id.clone(), end)?, id, end))
+        Ok(Self::with(Handle::attach(id.clone(), end)?, id, end))
     }
 
-    fn now(&self) -> Result<&'static Process> {
-        now(self.origin)
+    fn current_process(&self) -> Result<&'static Process> {
+        current_process(self.origin)
     }
 
     fn check_open(&self) -> Result<()> {
-        if self.held.locked().is_none() {
+        if self.handle.locked().is_none() {
             return Err(Error::State("the channel is closed".into()));
         }
         Ok(())
@@ -71,65 +71,70 @@ impl Channel {
         hold: bool,
     ) -> Result<Item> {
         self.check_open()?;
-        let p = self.now()?;
+        let p = self.current_process()?;
         self.pipe.take(p, block, deadline, wake, hold, || {
-            if let Some(bell) = self.bell.locked().as_ref() {
-                bell.taken();
+            if let Some(readiness) = self.readiness.locked().as_ref() {
+                readiness.taken();
             }
         })
     }
 
     /// How many items wait, and whether the end of file stands behind them.
     fn length(&self) -> Result<(i64, bool)> {
-        self.pipe.length(self.now()?)
+        self.pipe.length(self.current_process()?)
     }
 
     /// Whether there is something to take, the end of file included.
     fn ready(&self, until: Until<'_>, block: bool) -> Result<bool> {
         self.check_open()?;
         if block {
-            return self.pipe.wait(self.now()?, until);
+            return self.pipe.wait(self.current_process()?, until);
         }
-        let rings = self.rings();
+        let signals = self.signals();
         let ready = self.pipe.is_at_end() || self.length().map(|(n, eof)| n > 0 || eof)?;
-        self.seen(ready, rings);
+        self.seen(ready, signals);
         Ok(ready)
     }
 
-    /// How often the bell was rung, if there is one.
-    fn rings(&self) -> u64 {
-        let bell = self.bell.locked();
-        bell.as_ref().map_or(0, Bell::rings)
+    /// How often the descriptor was signalled, if there is one.
+    fn signals(&self) -> u64 {
+        let readiness = self.readiness.locked();
+        readiness.as_ref().map_or(0, ReadinessFd::signals)
     }
 
-    /// Tells the bell what was seen since it had been rung so often.
-    fn seen(&self, ready: bool, rings: u64) {
-        if let Some(bell) = self.bell.locked().as_ref() {
-            bell.seen(ready, rings);
+    /// Tells the descriptor what was seen since it had been signalled so often.
+    fn seen(&self, ready: bool, signals: u64) {
+        if let Some(readiness) = self.readiness.locked().as_ref() {
+            readiness.seen(ready, signals);
         }
     }
 
-    /// Of this end's bell, which is made when it is first asked for.
+    /// This end's descriptor, which is made when it is first asked for.
     fn descriptor(&self) -> Result<i32> {
-        let mut bell = self.bell.locked();
-        match bell.as_ref() {
-            Some(bell) if bell.is_current() => Ok(bell.fd()),
+        let mut readiness = self.readiness.locked();
+        match readiness.as_ref() {
+            Some(readiness) if readiness.is_current() => Ok(readiness.fd()),
             _ => {
                 let new = {
-                    let p = self.now()?;
-                    Bell::new(&p.bells, &p.client, self.pipe.id.clone(), self.pipe.end)?
+                    let p = self.current_process()?;
+                    ReadinessFd::new(
+                        &p.readiness_fds,
+                        &p.client,
+                        self.pipe.id.clone(),
+                        self.pipe.end,
+                    )?
                 };
-                Ok(bell.insert(new).fd())
+                Ok(readiness.insert(new).fd())
             }
         }
     }
 
     fn shut(&self) {
-        if let Ok(p) = self.now() {
-            p.doubt(&self.pipe.id); // this thread need not remember it any more
+        if let Ok(p) = self.current_process() {
+            p.invalidate_in_flight(&self.pipe.id); // this thread need not remember it any more
         }
-        self.held.locked().take();
-        self.bell.locked().take();
+        self.handle.locked().take();
+        self.readiness.locked().take();
     }
 }
 
@@ -139,10 +144,10 @@ fn descriptors(channels: &[&Channel]) -> Result<Vec<i32>> {
     let mut fds = Vec::with_capacity(channels.len());
     for channel in channels {
         channel.check_open()?;
-        channel.now()?;
+        channel.current_process()?;
         fds.push(channel.descriptor()?);
     }
-    let rings: Vec<u64> = channels.iter().map(|channel| channel.rings()).collect();
+    let signals: Vec<u64> = channels.iter().map(|channel| channel.signals()).collect();
     let each: Vec<_> = channels
         .iter()
         .map(|channel| {
@@ -153,9 +158,9 @@ fn descriptors(channels: &[&Channel]) -> Result<Vec<i32>> {
         })
         .collect();
     let replies = p.call_each(&scripts::LENGTH, &each)?;
-    for ((channel, rings), reply) in channels.iter().zip(rings).zip(&replies) {
+    for ((channel, signals), reply) in channels.iter().zip(signals).zip(&replies) {
         let (n, eof) = length::read(reply);
-        channel.seen(n > 0 || eof || channel.pipe.is_at_end(), rings);
+        channel.seen(n > 0 || eof || channel.pipe.is_at_end(), signals);
     }
     Ok(fds)
 }
@@ -174,7 +179,7 @@ impl Channel {
             let p = process::current()?;
             let id = p.new_object(None);
             p.create(&id, 2, &[b"bound", bound.to_string().as_bytes()])?;
-            let end = |end| Self::with(Held::created(p, id.clone(), end), id.clone(), end);
+            let end = |end| Self::with(Handle::created(p, id.clone(), end), id.clone(), end);
             Ok::<_, Error>((end(0), end(1)))
         })?)
     }
@@ -197,7 +202,7 @@ impl Channel {
 
     /// Waits while the pipe is full. `post` and `post_task` do not: who sends much by them calls this first.
     fn wait_for_room(&self, py: Python<'_>) -> PyResult<()> {
-        Ok(py.detach(|| self.room())?)
+        Ok(py.detach(|| self.wait_until_there_is_capacity())?)
     }
 
     /// Sends messages, in order, without waiting.
@@ -236,7 +241,7 @@ impl Channel {
     /// Each with the exit code of its last worker where it is a task that was begun too often.
     fn recv_many<'py>(&self, py: Python<'py>) -> PyResult<Vec<(Bound<'py, PyBytes>, Option<i32>)>> {
         let items = py.detach(|| {
-            let p = self.now()?;
+            let p = self.current_process()?;
             let mut items = vec![self.take(true, None, Until::default(), false)?];
             let args = [self.pipe.end.to_string(), MANY.to_string()];
             let more = p.call(
@@ -309,15 +314,18 @@ impl Channel {
     }
 
     /// Keeps this end alive for a handle on its way in a message, in the name of `holder`.
-    fn lend(&self, py: Python<'_>, holder: &str) -> PyResult<()> {
-        Ok(py.detach(|| self.now()?.hold_as(&self.pipe.id, self.pipe.end, holder))?)
+    fn transfer_ref(&self, py: Python<'_>, holder: &str) -> PyResult<()> {
+        Ok(py.detach(|| {
+            self.current_process()?
+                .acquire_ref_as(&self.pipe.id, self.pipe.end, holder)
+        })?)
     }
 
-    /// The handle has arrived: this end is held by itself.
-    fn arrived(&self, py: Python<'_>, holder: &str) -> PyResult<()> {
+    /// The handle has arrived: this end holds itself.
+    fn accept_ref(&self, py: Python<'_>, holder: &str) -> PyResult<()> {
         Ok(py.detach(|| {
-            self.now()?
-                .drop_hold_of(&self.pipe.id, self.pipe.end, holder)
+            self.current_process()?
+                .release_ref_of(&self.pipe.id, self.pipe.end, holder)
         })?)
     }
 }

@@ -16,13 +16,13 @@ use crate::store::conn::Until;
 use crate::store::scripts;
 
 /// Who sends without waiting asks for room after so many bytes: by so much it may exceed a pipe's bound.
-const UNASKED: usize = 1 << 20;
+const CHECK_EVERY: usize = 1 << 20;
 
 impl Channel {
     /// Sends messages, in order; if it waits for the store's answer, it waits for room as well.
     pub fn send(&self, payloads: &[&[u8]], task: bool, result: bool, wait: bool) -> Result<()> {
         self.check_open()?;
-        let (p, to) = (self.now()?, 1 - self.pipe.end);
+        let (p, to) = (self.current_process()?, 1 - self.pipe.end);
         let items = payloads
             .iter()
             .map(|payload| payload::pack(p, &self.pipe.id, pipe::kind(to), task, payload))
@@ -47,7 +47,7 @@ impl Channel {
             .filter_map(|item| item.blob.as_deref())
             .peekable();
         if !wait {
-            self.unasked.fetch_add(weight, Ordering::AcqRel);
+            self.bytes_since_check.fetch_add(weight, Ordering::AcqRel);
             if blobs.peek().is_none() {
                 return p.post(&scripts::SEND, &self.pipe.id, &Args(&args));
             }
@@ -69,7 +69,7 @@ impl Channel {
     fn ask_to_send(&self, args: &[&[u8]]) -> Result<()> {
         loop {
             let reply = self
-                .now()?
+                .current_process()?
                 .ask(&scripts::SEND, &self.pipe.id, &Args(args))?;
             let waiter = match Reply::decode(&reply)? {
                 Reply::Wait(waiter) => waiter,
@@ -79,39 +79,39 @@ impl Channel {
             // A question weighs less than the messages.
             let mut waiter = Some(waiter.to_owned());
             while let Some(w) = waiter {
-                self.wait_in_line(&w)?;
-                waiter = self.look_for_room()?;
+                self.wait_for_capacity(&w)?;
+                waiter = self.check_capacity()?;
             }
         }
     }
 
     /// For who sends without waiting: waits now and then, until there is room for more.
-    pub fn room(&self) -> Result<()> {
-        if self.unasked.load(Ordering::Acquire) < UNASKED {
+    pub fn wait_until_there_is_capacity(&self) -> Result<()> {
+        if self.bytes_since_check.load(Ordering::Acquire) < CHECK_EVERY {
             return Ok(());
         }
-        self.unasked.store(0, Ordering::Release);
-        while let Some(waiter) = self.look_for_room()? {
-            self.wait_in_line(&waiter)?;
+        self.bytes_since_check.store(0, Ordering::Release);
+        while let Some(waiter) = self.check_capacity()? {
+            self.wait_for_capacity(&waiter)?;
         }
         Ok(())
     }
 
     /// None where there is room; else the waiter that now stands in line for it.
-    fn look_for_room(&self) -> Result<Option<String>> {
+    fn check_capacity(&self) -> Result<Option<String>> {
         let to = (1 - self.pipe.end).to_string();
-        let reply = self
-            .now()?
-            .ask(&scripts::ROOM, &self.pipe.id, &Args(&[to.as_bytes()]))?;
+        let reply =
+            self.current_process()?
+                .ask(&scripts::ROOM, &self.pipe.id, &Args(&[to.as_bytes()]))?;
         Ok(match Reply::decode(&reply)? {
             Reply::Wait(waiter) => Some(waiter.to_owned()),
             _ => None,
         })
     }
 
-    fn wait_in_line(&self, waiter: &str) -> Result<()> {
+    fn wait_for_capacity(&self, waiter: &str) -> Result<()> {
         match wait::token(
-            self.now()?,
+            self.current_process()?,
             &self.pipe.id,
             waiter,
             Until::default(),

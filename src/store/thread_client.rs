@@ -13,10 +13,10 @@ use redis::{Value, cmd};
 
 use crate::error::{Error, Result};
 use crate::store::conn::{Conn, Ended, TICK, Until};
-use crate::store::endpoint::{CONNECT, Place};
+use crate::store::endpoint::{CONNECT_TIMEOUT, NodeAddr};
 use crate::store::posted::Posted;
 use crate::store::request::{Request, checked, error_code};
-use crate::store::retry::{Patience, Repeat};
+use crate::store::retry::{Backoff, Repeat};
 use crate::store::scripts::Script;
 use crate::store::shared::Shared;
 
@@ -25,10 +25,10 @@ const UNREAD: usize = 256;
 const UNREAD_BYTES: usize = 4 << 20;
 
 /// How long a reply may take before signals are looked at, and before the store counts as silent.
-const PROMPT: Duration = Duration::from_millis(900);
+const PROMPT_REPLY: Duration = Duration::from_millis(900);
 
 #[derive(Default)]
-struct Lane {
+struct NodePipeline {
     conn: Option<Conn>,
     /// The number of a connection that broke.
     lost: Option<i64>,
@@ -37,14 +37,14 @@ struct Lane {
     bytes: usize,
 }
 
-pub struct Link {
+pub struct ThreadClient {
     /// `process.thread`: whose commands the scripts tell apart.
     pub caller: String,
-    lanes: HashMap<String, Lane>,
+    pipelines: HashMap<String, NodePipeline>,
     /// How far its commands have come: other threads look at it.
     pub posted: Arc<Posted>,
     /// The pipes that have an in-flight list of this link.
-    taking: HashSet<String>,
+    consumed: HashSet<String>,
     /// The first error of a posted command that was not raised yet.
     deferred: Option<Error>,
 }
@@ -64,24 +64,24 @@ enum Failure {
     Fatal(Error),
 }
 
-impl Link {
+impl ThreadClient {
     pub fn new(caller: String) -> Self {
         Self {
             caller,
-            lanes: HashMap::new(),
+            pipelines: HashMap::new(),
             posted: Arc::default(),
-            taking: HashSet::new(),
+            consumed: HashSet::new(),
             deferred: None,
         }
     }
 
     /// Whether this link has taken from a pipe before; from now on it has.
-    pub fn takes_from(&mut self, object: &str) -> bool {
-        self.taking.contains(object) || !self.taking.insert(object.to_owned())
+    pub fn register_consumer(&mut self, object: &str) -> bool {
+        self.consumed.contains(object) || !self.consumed.insert(object.to_owned())
     }
 
-    pub fn doubt(&mut self, object: &str) {
-        self.taking.remove(object);
+    pub fn invalidate_in_flight(&mut self, object: &str) {
+        self.consumed.remove(object);
     }
 
     /// The error of a command that was posted before: raised before anything else is done, so that the effect of
@@ -174,12 +174,12 @@ impl Link {
         self.settle_elsewhere(shared, &request.keys[0])?;
         let place = shared.cluster.route(&request.keys[0]);
         let packed = request.pack(&self.caller);
-        let lane = self.lanes.entry(place.to_string()).or_default();
-        lane.bytes += request.size();
-        lane.unread.push_back(request);
+        let pipeline = self.pipelines.entry(place.to_string()).or_default();
+        pipeline.bytes += request.size();
+        pipeline.unread.push_back(request);
         self.posted.add();
         shared.unread.fetch_add(1, Ordering::AcqRel);
-        let sent = match &mut lane.conn {
+        let sent = match &mut pipeline.conn {
             Some(conn) => {
                 shared.cluster.count(|c| &c.commands, 1);
                 shared.cluster.count(|c| &c.bytes, packed.len());
@@ -192,11 +192,14 @@ impl Link {
                 connected => connected.is_ok(),
             },
         };
-        let lane = self.lanes.get_mut(&place.to_string()).expect("made above");
+        let pipeline = self
+            .pipelines
+            .get_mut(&place.to_string())
+            .expect("made above");
         if !sent {
-            lane.conn = None;
+            pipeline.conn = None;
         }
-        if !sent || lane.unread.len() > UNREAD || lane.bytes > UNREAD_BYTES {
+        if !sent || pipeline.unread.len() > UNREAD || pipeline.bytes > UNREAD_BYTES {
             return self.settle(shared);
         }
         Ok(())
@@ -211,30 +214,32 @@ impl Link {
     /// The same for another thread, whom the errors of this one do not concern.
     pub fn settle_for_others(&mut self, shared: &Shared) -> Result<()> {
         let names: Vec<String> = self
-            .lanes
+            .pipelines
             .iter()
             .filter(|(_, l)| !l.unread.is_empty())
             .map(|(n, _)| n.clone())
             .collect();
         for name in names {
             shared.cluster.count(|c| &c.round_trips, 1);
-            let mut patience = Patience::new(&shared.health);
+            let mut backoff = Backoff::new(&shared.health);
             loop {
-                let place = shared.cluster.route(&self.lanes[&name].unread[0].keys[0]);
+                let place = shared
+                    .cluster
+                    .route(&self.pipelines[&name].unread[0].keys[0]);
                 let result = if place.to_string() == name {
                     self.connect(shared, &place)
                         .map_err(Failure::Stream)
                         .and_then(|()| self.read_unread(shared, &name))
                 } else {
                     // The slot has moved since.
-                    self.repost(shared, &name);
+                    self.resend(shared, &name);
                     break;
                 };
                 match result {
                     Ok(()) => break,
                     Err(Failure::Stream(e)) => {
                         self.drop_conn(&name);
-                        patience.after(e)?;
+                        backoff.after(e)?;
                     }
                     Err(Failure::Fatal(e)) => return Err(e),
                 }
@@ -245,10 +250,10 @@ impl Link {
 
     /// There is no order between the nodes of a cluster: what was posted to others comes before what is sent to this one.
     fn settle_elsewhere(&mut self, shared: &Shared, key: &str) -> Result<()> {
-        let is_elsewhere = self.lanes.len() > 1 && self.posted.is_unread() && {
+        let is_elsewhere = self.pipelines.len() > 1 && self.posted.is_unread() && {
             let name = shared.cluster.route(key).to_string();
-            let mut lanes = self.lanes.iter();
-            lanes.any(|(n, lane)| *n != name && !lane.unread.is_empty())
+            let mut pipelines = self.pipelines.iter();
+            pipelines.any(|(n, pipeline)| *n != name && !pipeline.unread.is_empty())
         };
         if is_elsewhere {
             self.settle(shared)
@@ -269,7 +274,7 @@ impl Link {
         let name = place.to_string();
         if let Err(e) = self.connect(shared, &place) {
             self.drop_conn(&name);
-            Patience::new(&shared.health).after(e)?;
+            Backoff::new(&shared.health).after(e)?;
             return Ok(Outcome::Again);
         }
         let packed = request.pack(&self.caller);
@@ -311,11 +316,11 @@ impl Link {
         let id = conn.id;
         let ask = cmd("CLIENT").arg("UNBLOCK").arg(id).get_packed_command();
         let told = Conn::open(&shared.cluster.endpoint, &place).is_ok_and(|mut other| {
-            other.send(&ask).is_ok() && matches!(other.read(soon()), Ok(Value::Int(_)))
+            other.send(&ask).is_ok() && matches!(other.read(until_prompt()), Ok(Value::Int(_)))
         });
         let conn = self.conn(&name);
         if let Ok(value) = if told {
-            conn.read(soon())
+            conn.read(until_prompt())
         } else {
             Err(Ended::Deadline)
         } {
@@ -369,15 +374,15 @@ impl Link {
         // A reply that is on its way is waited for: without it nobody would know whether the lock was taken. Only
         // where the store is silent does a signal's handler come first.
         let short = Until {
-            deadline: Some(Instant::now() + PROMPT),
-            deaf: true,
+            deadline: Some(Instant::now() + PROMPT_REPLY),
+            defer_signals: true,
             ..Until::default()
         };
         let result = match conn.read(short) {
             Err(Ended::Deadline) => {
-                let look = || shared.health.silent();
+                let on_tick = || shared.health.silent();
                 conn.read(Until {
-                    look: Some(&look),
+                    on_tick: Some(&on_tick),
                     ..Until::default()
                 })
             }
@@ -396,11 +401,14 @@ impl Link {
     /// Reads what stands before the reply that the caller wants.
     fn read_unread(&mut self, shared: &Shared, name: &str) -> std::result::Result<(), Failure> {
         let mut again = Vec::new();
-        while !self.lanes[name].unread.is_empty() {
+        while !self.pipelines[name].unread.is_empty() {
             let value = self.read(shared, name)?;
-            let lane = self.lanes.get_mut(name).expect("it has unread commands");
-            let request = lane.unread.pop_front().expect("not empty");
-            lane.bytes -= request.size();
+            let pipeline = self
+                .pipelines
+                .get_mut(name)
+                .expect("it has unread commands");
+            let request = pipeline.unread.pop_front().expect("not empty");
+            pipeline.bytes -= request.size();
             self.posted.were_read(1);
             shared.unread.fetch_sub(1, Ordering::AcqRel);
             match error_code(&value) {
@@ -430,10 +438,10 @@ impl Link {
     }
 
     /// Posted commands whose node no longer serves their slot.
-    fn repost(&mut self, shared: &Shared, name: &str) {
-        let lane = self.lanes.remove(name).unwrap_or_default();
-        let n = lane.unread.len();
-        for request in lane.unread {
+    fn resend(&mut self, shared: &Shared, name: &str) {
+        let pipeline = self.pipelines.remove(name).unwrap_or_default();
+        let n = pipeline.unread.len();
+        for request in pipeline.unread {
             if let Err(e) = self.call(shared, &request) {
                 self.deferred.get_or_insert(e);
             }
@@ -443,14 +451,14 @@ impl Link {
     }
 
     /// A connection to the node; a new one is sent everything that was unread on the old one.
-    fn connect(&mut self, shared: &Shared, place: &Place) -> Result<()> {
+    fn connect(&mut self, shared: &Shared, place: &NodeAddr) -> Result<()> {
         let name = place.to_string();
-        let lane = self.lanes.entry(name).or_default();
-        if lane.conn.is_some() {
+        let pipeline = self.pipelines.entry(name).or_default();
+        if pipeline.conn.is_some() {
             return Ok(());
         }
         let mut conn = Conn::open(&shared.cluster.endpoint, place)?;
-        if let Some(old) = lane.lost {
+        if let Some(old) = pipeline.lost {
             // A wait that the server still believes in would take an item for nobody.
             conn.send(
                 &cmd("CLIENT")
@@ -459,16 +467,16 @@ impl Link {
                     .arg(old)
                     .get_packed_command(),
             )?;
-            conn.read(soon())
+            conn.read(until_prompt())
                 .map_err(|_| Error::Unreachable("the store does not answer".into()))?;
-            lane.lost = None;
+            pipeline.lost = None;
         }
-        for request in &lane.unread {
+        for request in &pipeline.unread {
             let packed = request.pack(&self.caller);
             shared.cluster.count(|c| &c.commands, 1);
             conn.send(&packed)?;
         }
-        lane.conn = Some(conn);
+        pipeline.conn = Some(conn);
         Ok(())
     }
 
@@ -481,16 +489,17 @@ impl Link {
         load(&mut conn, &[script])
     }
 
-    /// The connection of a lane that is known to have one.
+    /// The connection of a pipeline that is known to have one.
     fn conn(&mut self, name: &str) -> &mut Conn {
-        let lane = self.lanes.get_mut(name);
-        lane.and_then(|l| l.conn.as_mut())
+        let pipeline = self.pipelines.get_mut(name);
+        pipeline
+            .and_then(|l| l.conn.as_mut())
             .expect("connected before")
     }
 
     fn drop_conn(&mut self, name: &str) {
-        if let Some(lane) = self.lanes.get_mut(name) {
-            lane.lost = lane.conn.take().map(|c| c.id).or(lane.lost);
+        if let Some(pipeline) = self.pipelines.get_mut(name) {
+            pipeline.lost = pipeline.conn.take().map(|c| c.id).or(pipeline.lost);
         }
     }
 }
@@ -506,7 +515,7 @@ pub fn load(conn: &mut Conn, scripts: &[&Script]) -> Result<()> {
         )?;
     }
     for _ in scripts {
-        match conn.read(soon()) {
+        match conn.read(until_prompt()) {
             Ok(value) => drop(checked(value)?),
             Err(_) => return Err(Error::Unreachable("the store does not answer".into())),
         }
@@ -515,10 +524,10 @@ pub fn load(conn: &mut Conn, scripts: &[&Script]) -> Result<()> {
 }
 
 /// For a reply that comes at once and must not be missed, whatever signal arrives.
-fn soon() -> Until<'static> {
+fn until_prompt() -> Until<'static> {
     Until {
-        deadline: Some(Instant::now() + CONNECT),
-        deaf: true,
+        deadline: Some(Instant::now() + CONNECT_TIMEOUT),
+        defer_signals: true,
         ..Until::default()
     }
 }

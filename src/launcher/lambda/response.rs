@@ -1,4 +1,4 @@
-//! What Lambda's answers mean for a process: how it ended, or whether to try again. The words say what to do.
+//! What Lambda's responses mean for a process: how it ended, or whether to try again. The words say what to do.
 //!
 //! Exit codes are those of sysexits.h where one fits, 124 as of timeout(1), 255 where nothing is known, and a negative
 //! signal as everywhere.
@@ -27,8 +27,8 @@ pub struct End {
     pub message: String,
 }
 
-pub enum Answer {
-    /// The keeper's report: which jobs others had taken. The rest have ended, and said so in the store.
+pub enum Response {
+    /// The supervisor's report: which jobs others had taken. The rest have ended, and said so in the store.
     Report(Vec<String>),
     /// The invocation ended badly, and its processes with it.
     Ended(End),
@@ -63,13 +63,13 @@ pub fn not_begun(function: &str) -> End {
     )
 }
 
-pub fn gave_up(function: &str, patience: Duration, why: &str) -> End {
+pub fn gave_up(function: &str, start_timeout: Duration, why: &str) -> End {
     end(
         UNAVAILABLE,
         format!(
             "function {function} could not be invoked for {} s: {why}; raise the concurrency of the function or the \
              account, start fewer processes (SERVERLESS_MP_WORKERS), or wait longer (SERVERLESS_MP_START_TIMEOUT)",
-            patience.as_secs()
+            start_timeout.as_secs()
         ),
     )
 }
@@ -83,17 +83,17 @@ pub fn too_large(size: usize, most: usize) -> End {
     )
 }
 
-/// Of a 200: the keeper's report, or how the function failed; and the time it took, where it says so.
-pub fn read(function: &str, error: Option<&str>, payload: &[u8]) -> (Answer, Option<u64>) {
+/// Of a 200: the supervisor's report, or how the function failed; and the time it took, where it says so.
+pub fn read(function: &str, error: Option<&str>, payload: &[u8]) -> (Response, Option<u64>) {
     let body: Value = serde_json::from_slice(payload).unwrap_or_default();
     if error.is_some() {
-        return (Answer::Ended(failed(function, &body, payload)), None);
+        return (Response::Ended(failed(function, &body, payload)), None);
     }
     let report = &body["serverless_mp"];
     let milliseconds = report["milliseconds"].as_u64();
     if let Some(why) = report["refused"].as_str() {
         return (
-            Answer::Ended(end(UNAVAILABLE, format!("function {function}: {why}"))),
+            Response::Ended(end(UNAVAILABLE, format!("function {function}: {why}"))),
             milliseconds,
         );
     }
@@ -102,10 +102,10 @@ pub fn read(function: &str, error: Option<&str>, payload: &[u8]) -> (Answer, Opt
             "function {function} does not run our handler: it answered {:.200}; deploy it with `serverless-mp deploy`",
             String::from_utf8_lossy(payload)
         );
-        return (Answer::Ended(end(MISCONFIGURED, why)), milliseconds);
+        return (Response::Ended(end(MISCONFIGURED, why)), milliseconds);
     };
     let taken = taken.iter().filter_map(Value::as_str).map(str::to_owned);
-    (Answer::Report(taken.collect()), milliseconds)
+    (Response::Report(taken.collect()), milliseconds)
 }
 
 /// `FunctionError`: by the type where AWS gives one, else by the words.
@@ -158,24 +158,24 @@ fn failed(function: &str, body: &Value, payload: &[u8]) -> End {
 }
 
 /// Of anything but a 200.
-pub fn refused<E>(function: &str, error: &SdkError<E, HttpResponse>) -> Answer
+pub fn refused<E>(function: &str, error: &SdkError<E, HttpResponse>) -> Response
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     match error {
         SdkError::ServiceError(_) | SdkError::ResponseError(_) => {}
         SdkError::DispatchFailure(failure) if failure.is_io() => {
-            return Answer::Doubtful(format!("the connection to Lambda broke: {}", words(error)));
+            return Response::Doubtful(format!("the connection to Lambda broke: {}", words(error)));
         }
         SdkError::DispatchFailure(failure)
             if failure.as_other() == Some(ErrorKind::TransientError) =>
         {
-            return Answer::NotNow(
+            return Response::NotNow(
                 None,
                 format!("Lambda's endpoint does not answer: {}", words(error)),
             );
         }
-        _ => return Answer::Ended(explain(function, error)),
+        _ => return Response::Ended(explain(function, error)),
     }
     let raw = error.raw_response();
     let status = raw.map_or(0, |r| r.status().as_u16());
@@ -186,10 +186,10 @@ where
     let why = format!("{status} {}", said(error));
     match status {
         // Too many; or the function is being updated, or wakes.
-        408 | 409 | 429 => Answer::NotNow(after, why),
+        408 | 409 | 429 => Response::NotNow(after, why),
         // The function may have been begun all the same; or its answer broke off.
-        0..400 | 500.. => Answer::Doubtful(why),
-        _ => Answer::Ended(explain(function, error)),
+        0..400 | 500.. => Response::Doubtful(why),
+        _ => Response::Ended(explain(function, error)),
     }
 }
 
