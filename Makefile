@@ -8,7 +8,7 @@ SOURCES = $(shell find src python -name '*.rs' -o -name '*.lua' -o -name '*.pyi'
 TESTS ?=
 FAST = tests/test_process.py tests/test_queues.py tests/test_synchronize.py tests/test_pool.py
 
-.PHONY: help build check demo test test-core test-apps test-stores conformance conformance-lambda lint lint-deny lint-pyright bench wheel clean
+.PHONY: help build check docs demo test test-core test-apps test-stores conformance conformance-lambda lint lint-deny lint-pyright bench wheel clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 24
@@ -55,6 +55,9 @@ check: $(VENV)/.built $(VENV)/.group-lint $(VENV)/.group-test test-core  ## what
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m pytest -q $(FAST) $(TESTS)
+
+docs: $(VENV)/.built $(VENV)/.group-docs  ## the documentation as a site, in docs/_build
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -b html docs docs/_build
 
 demo: $(VENV)/.built $(VENV)/.group-demo  ## scikit-learn and pandarallel, as they are and then on our workers
 	$(BIN)/python examples/demo/run.py

@@ -23,12 +23,17 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", required=True)
     _add_run(commands)
+    commands.add_parser("settings", help="the environment variables that are read, and what they are now")
     from .deploy import parsers  # noqa: PLC0415 - not needed to import this module
 
     parsers.add(commands)
     options = parser.parse_args(argv)
     if options.command == "run":
         _run(parser, options)
+    elif options.command == "settings":
+        from .command import settings  # noqa: PLC0415 - not needed to run a program
+
+        sys.exit(settings.show())
     else:
         _call_account(options)
 
@@ -61,10 +66,10 @@ def _add_run(commands: Any) -> None:
 
 def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     settings = {
-        config.LAUNCHER: options.on,
-        config.FUNCTION: options.function,
-        config.WORKERS: options.workers,
-        report.VARIABLE: options.summary and os.path.abspath(options.summary),
+        config.launcher.name: options.on,
+        config.function.name: options.function,
+        config.workers.name: options.workers,
+        config.summary.name: options.summary and os.path.abspath(options.summary),
     }
     os.environ.update({name: value for name, value in settings.items() if value})
 

@@ -1,118 +1,142 @@
-"""The settings, all from environment variables; each is read where it is used, so that a program can set it first."""
+"""The settings: environment variables, each read where it is used, so that a program can set it first.
+
+`SETTINGS` is the one table of them. It gives the values, the checks, the text of `serverless-mp settings` and the page of the
+documentation.
+"""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from . import _core
 
-URL = "SERVERLESS_MP_REDIS_URL"
-WORKERS = "SERVERLESS_MP_WORKERS"
-LEASE = "SERVERLESS_MP_LEASE"
-ATTEMPTS = "SERVERLESS_MP_TASK_ATTEMPTS"
-LARGE = "SERVERLESS_MP_LARGE_ARGUMENT"
-LAUNCHER = "SERVERLESS_MP_LAUNCHER"
-FUNCTION = "SERVERLESS_MP_FUNCTION"
-PACKING = "SERVERLESS_MP_PROCESSES_PER_FUNCTION"
-BUCKET = "SERVERLESS_MP_BUCKET"
-S3_ARGUMENT = "SERVERLESS_MP_S3_ARGUMENT"
-PIPE_SIZE = "SERVERLESS_MP_PIPE_SIZE"
-START_TIMEOUT = "SERVERLESS_MP_START_TIMEOUT"
-BILL = "SERVERLESS_MP_BILL"
-OWN_PACKAGES = "SERVERLESS_MP_OWN_PACKAGES"
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
+T = TypeVar("T")
+
+_PREFIX = "SERVERLESS_MP_"
+# What others set: what a deployment leaves in its function, tests.
+_OTHERS = (f"{_PREFIX}DEPLOYED", f"{_PREFIX}TEST_")
 LAUNCHERS = ("local", "lambda")
-
-
 # The store notes the count in one digit.
 _MOST_ATTEMPTS = 9
 # Beyond these a number is a mistake: processes, seconds (a month), bytes.
 _MOST_PROCESSES, _MOST_SECONDS, _MOST_BYTES = 100_000, 30 * 86400, 1 << 40
-_PREFIX = "SERVERLESS_MP_"
-# What others set: the summary's file, what a deployment leaves in its function, tests.
-_OTHERS = (f"{_PREFIX}SUMMARY", f"{_PREFIX}DEPLOYED", f"{_PREFIX}TEST_")
 
 
-def redis_url() -> str | None:
-    """The store to use, or None for a private one. Raises ValueError for a URL that is of no valid form."""
-    url = os.environ.get(URL) or None
-    if url is not None:
-        _core.check_url(url)
-    return url
+@dataclass(frozen=True)
+class Setting(Generic[T]):
+    """One setting; calling it gives its value.
+
+    `default` is the value where the variable is unset or empty, `shown` is how a text names it. `parse` takes the variable's
+    name and text, and raises ValueError for what cannot be used.
+    """
+
+    name: str
+    parse: Callable[[str, str], T]
+    default: Callable[[], T]
+    shown: str
+    text: str
+
+    def __call__(self) -> T:
+        """Its value. Raises ValueError, which names the variable and what it may be."""
+        text = os.environ.get(self.name)
+        return self.parse(self.name, text) if text else self.default()
 
 
-def workers() -> int:
-    """How many workers `cpu_count()` promises: the setting, else the processors of this machine."""
-    return _positive(WORKERS, os.cpu_count() or 1, _MOST_PROCESSES)
+def _number(suffix: str, default: int | Callable[[], int], most: int, text: str, shown: str = "") -> Setting[int]:
+    """A whole number from 1 on."""
+    shown = shown or str(default)
+
+    def parse(name: str, value: str) -> int:
+        if not value.isascii() or not value.isdecimal() or len(value) > len(str(most)) or not 1 <= int(value) <= most:
+            message = f"{name} is {value[:50]!r}; it must be a whole number from 1 to {most} (or unset: {shown})"
+            raise ValueError(message)
+        return int(value)
+
+    return Setting(_PREFIX + suffix, parse, default if callable(default) else lambda: default, shown, text)
 
 
-def lease() -> int:
-    """Seconds that the keys of a session in an outside store outlive their owner."""
-    return _positive(LEASE, 30, _MOST_SECONDS)
+def _choice(suffix: str, choices: tuple[str, ...], text: str) -> Setting[str]:
+    """One of some words; the first is the default."""
+
+    def parse(name: str, value: str) -> str:
+        if value not in choices:
+            message = f"{name} is {value!r}; it must be one of {', '.join(choices)} (or unset: {choices[0]})"
+            raise ValueError(message)
+        return value
+
+    return Setting(_PREFIX + suffix, parse, lambda: choices[0], choices[0], text)
 
 
-def attempts() -> int:
-    """How often a pool's task is begun when its worker dies."""
-    return _positive(ATTEMPTS, 2, _MOST_ATTEMPTS)
+def _text(suffix: str, default: T, text: str) -> Setting[str | T]:
+    return Setting(_PREFIX + suffix, lambda _, value: value, lambda: default, str(default or "none"), text)
 
 
-def large_argument() -> int:
-    """Bytes from which on a buffer in a joblib task, or an argument of remote processes, travels once for all."""
-    return _positive(LARGE, 1 << 16, _MOST_BYTES)
+def _address(_: str, value: str) -> str:
+    _core.check_url(value)
+    return value
 
 
-def launcher() -> str:
-    """Where processes run: "local" or "lambda"."""
-    name = os.environ.get(LAUNCHER) or "local"
-    if name not in LAUNCHERS:
-        message = f"{LAUNCHER} is {name!r}; it must be one of {', '.join(LAUNCHERS)} (or unset: local)"
-        raise ValueError(message)
-    return name
+def _names(_: str, value: str) -> list[str]:
+    return [name.strip() for name in value.split(",") if name.strip()]
 
 
-def function() -> str:
-    """The Lambda function that workers are invocations of: a name or an ARN."""
-    return os.environ.get(FUNCTION) or "serverless-mp"
+redis_url: Setting[str | None] = Setting(
+    f"{_PREFIX}REDIS_URL",
+    _address,
+    lambda: None,
+    "a private store",
+    "The store: `redis://[user:password@]host:port/db`, `rediss://` (TLS; `SSL_CERT_FILE` names other root certificates), "
+    "`redis+unix:///path?pass=…`, `redis+cluster://host:port[,host:port]` or `rediss+cluster://`. Redis 7.0 or newer, Valkey "
+    "7.2 or newer, with `maxmemory-policy noeviction`.",
+)
+workers = _number(
+    "WORKERS",
+    lambda: os.cpu_count() or 1,
+    _MOST_PROCESSES,
+    "The number of workers that `cpu_count()` promises: a pool's default size (`run --workers` sets it).",
+    "the processors",
+)
+lease = _number("LEASE", 30, _MOST_SECONDS, "Seconds that the keys in an outside store outlive a killed program.")
+attempts = _number("TASK_ATTEMPTS", 2, _MOST_ATTEMPTS, "How often a pool's task is begun when its worker dies.")
+pipe_size = _number(
+    "PIPE_SIZE", 16 << 20, _MOST_BYTES, "Bytes, about, that a pipe or queue holds for one end before its senders wait."
+)
+large_argument = _number(
+    "LARGE_ARGUMENT",
+    1 << 16,
+    _MOST_BYTES,
+    "Bytes from which on a buffer in a joblib task, or an argument of a remote process, is stored once for all.",
+)
+own_packages: Setting[list[str]] = Setting(
+    f"{_PREFIX}OWN_PACKAGES",
+    _names,
+    list,
+    "none",
+    "Installed packages, with commas between, that are the program's own: their code and all of their state travel.",
+)
+summary = _text("SUMMARY", None, "A file for the summary of the run, as JSON (`run --summary` sets it).")
+launcher = _choice(
+    "LAUNCHER", LAUNCHERS, "Where processes run: on this machine, or as invocations of a function (`run --on` sets it)."
+)
+function = _text("FUNCTION", "serverless-mp", "The function: its name or ARN (`run --function` sets it).")
+packing = _number("PROCESSES_PER_FUNCTION", 1, _MOST_PROCESSES, "How many processes share an invocation.")
+start_timeout = _number(
+    "START_TIMEOUT", 300, _MOST_SECONDS, "Seconds that a process waits for an invocation while Lambda has none to give."
+)
+bucket = _text("BUCKET", None, "An S3 bucket for very large arguments.")
+s3_argument = _number("S3_ARGUMENT", 64 << 20, _MOST_BYTES, "Bytes from which on an argument travels through the bucket.")
+bill = _choice("BILL", ("on", "off"), "Whether a run on Lambda ends with a line on standard error that says what it cost.")
 
-
-def packing() -> int:
-    """How many processes share an invocation."""
-    return _positive(PACKING, 1, _MOST_PROCESSES)
-
-
-def start_timeout() -> int:
-    """Seconds that a process waits for an invocation while Lambda has none to give."""
-    return _positive(START_TIMEOUT, 300, _MOST_SECONDS)
-
-
-def bill() -> bool:
-    """Whether a run ends with a line on standard error that says what it cost."""
-    value = os.environ.get(BILL, "on")
-    if value not in {"on", "off"}:
-        message = f"{BILL} is {value!r}: must be on or off"
-        raise ValueError(message)
-    return value == "on"
-
-
-def pipe_size() -> int:
-    """Bytes that a pipe or queue holds for one end, about, before its senders wait."""
-    return _positive(PIPE_SIZE, 16 << 20, _MOST_BYTES)
-
-
-def own_packages() -> list[str]:
-    """Installed packages that are the program's own all the same: their state and their code travel."""
-    return [name.strip() for name in os.environ.get(OWN_PACKAGES, "").split(",") if name.strip()]
-
-
-def bucket() -> str | None:
-    """The S3 bucket for very large arguments, if there is one."""
-    return os.environ.get(BUCKET) or None
-
-
-def s3_argument() -> int:
-    """Bytes from which on an argument of remote processes goes through the bucket."""
-    return _positive(S3_ARGUMENT, 64 << 20, _MOST_BYTES)
+SETTINGS: tuple[Setting[Any], ...] = (
+    *(redis_url, workers, lease, attempts, pipe_size, large_argument, own_packages, summary),
+    *(launcher, function, packing, start_timeout, bucket, s3_argument, bill),
+)
 
 
 def place(url: str) -> str:
@@ -123,37 +147,21 @@ def place(url: str) -> str:
 
 def check() -> None:
     """Raises ValueError for a setting that cannot be used."""
-    for setting in (
-        redis_url,
-        workers,
-        lease,
-        attempts,
-        large_argument,
-        launcher,
-        packing,
-        start_timeout,
-        bill,
-        pipe_size,
-        s3_argument,
-    ):
+    for setting in SETTINGS:
         setting()
-
-
-def _positive(name: str, default: int, most: int) -> int:
-    text = os.environ.get(name, "")
-    if not text:
-        return default
-    if not text.isascii() or not text.isdecimal() or len(text) > len(str(most)) or not 1 <= int(text) <= most:
-        message = f"{name} is {text[:50]!r}; it must be a whole number from 1 to {most} (or unset: {default})"
-        raise ValueError(message)
-    return int(text)
 
 
 def unknown() -> list[str]:
     """Variables that look like settings and are none, each with what may have been meant."""
     import difflib  # noqa: PLC0415 - rarely needed
 
-    known = {value for value in globals().values() if isinstance(value, str) and value.startswith(_PREFIX) and value != _PREFIX}
+    known = [setting.name for setting in SETTINGS]
     found = [name for name in os.environ if name.startswith(_PREFIX) and name not in known and not name.startswith(_OTHERS)]
     close = {name: difflib.get_close_matches(name, known, 1) for name in found}
     return [f"{name} is no setting" + (f": {close[name][0]} is" if close[name] else "") for name in found]
+
+
+def as_markdown() -> str:
+    """The table as a page of the documentation shows it."""
+    rows = [f"| `{setting.name}` | {setting.shown} | {setting.text} |" for setting in SETTINGS]
+    return "\n".join(["| variable | default | |", "|---|---|---|", *rows, ""])

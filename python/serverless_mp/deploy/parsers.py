@@ -59,5 +59,5 @@ def add(commands: Any) -> None:
 
 def _add_function(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--function", default=config.function(), help=f"its name (default: {config.FUNCTION}, else serverless-mp)"
+        "--function", default=config.function(), help=f"its name (default: {config.function.name}, else serverless-mp)"
     )

@@ -84,7 +84,7 @@ def _compare(there: dict[str, Any]) -> list[tuple[bool, str]]:
 
 def _stores(url: str | None, there: dict[str, Any]) -> list[tuple[bool, str]]:
     if url is None:
-        return [(False, f"store: {config.URL} is not set; functions need one that they reach")]
+        return [(False, f"store: {config.redis_url.name} is not set; functions need one that they reach")]
     checks = []
     try:
         _core.open_session(url, config.lease() * 1000)

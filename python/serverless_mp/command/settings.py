@@ -1,0 +1,30 @@
+"""`serverless-mp settings`: the environment variables that are read, what they are now, and what they may be."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+
+from serverless_mp import config
+
+_WIDTH = 100
+
+
+def show() -> int:
+    """Prints the table; the exit status: 1 where a variable cannot be used."""
+    is_good = True
+    for setting in config.SETTINGS:
+        value = os.environ.get(setting.name)
+        state = "" if not value else f", now {config.place(value) if setting is config.redis_url else value}"
+        sys.stdout.write(f"{setting.name} (default: {setting.shown}{state})\n")
+        sys.stdout.write(textwrap.indent(textwrap.fill(setting.text, _WIDTH), "    ") + "\n")
+        try:
+            setting()
+        except ValueError as e:
+            is_good = False
+            sys.stdout.write(f"    {e}\n")
+    for problem in config.unknown():
+        is_good = False
+        sys.stdout.write(f"{problem}\n")
+    return 0 if is_good else 1
