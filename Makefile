@@ -8,7 +8,7 @@ SOURCES = $(shell find src python -name '*.rs' -o -name '*.lua' -o -name '*.pyi'
 TESTS ?=
 FAST = tests/test_process.py tests/test_queues.py tests/test_synchronize.py tests/test_pool.py
 
-.PHONY: help build check docs demo test test-core test-apps test-stores conformance conformance-lambda lint lint-deny lint-pyright bench wheel clean
+.PHONY: help build check docs fuzz demo test test-core test-apps test-stores conformance conformance-lambda lint lint-deny lint-pyright bench wheel clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 24
@@ -64,6 +64,20 @@ demo: $(VENV)/.built $(VENV)/.group-demo  ## scikit-learn and pandarallel, as th
 
 test-core:  ## unit and property tests of the core, which builds without Python for them
 	cargo test --quiet --no-default-features --lib
+
+# Seconds for each target.
+FUZZ_TIME ?= 60
+
+fuzz:  ## each fuzz target for FUZZ_TIME seconds; without a nightly toolchain they only run as property tests (make test-core)
+	@if ! cargo +nightly --version >/dev/null 2>&1; then \
+	    echo "no nightly toolchain (rustup toolchain install nightly): the targets run as property tests"; \
+	    cargo test --quiet --no-default-features --lib fuzz; \
+	else \
+	    cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz; \
+	    for target in protocol sealed opened address; do \
+	        cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_TIME) -max_len=512 || exit 1; \
+	    done; \
+	fi
 
 test: test-core $(VENV)/.built $(VENV)/.wheel $(VENV)/.group-test $(VENV)/.group-demo $(VENV)/.apps $(VENV)-emulator/.built  ## all tests on the private store, then CPython's own suite
 	$(BIN)/python -m pytest tests --ignore tests/aws $(TESTS)

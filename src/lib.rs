@@ -11,12 +11,15 @@
 #[cfg(feature = "python")]
 mod api;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod hex;
 #[cfg(feature = "python")]
 mod launcher;
 #[cfg(feature = "python")]
 mod leaves;
 mod locked;
+mod logging;
 mod objects;
 mod protocol;
 mod random;

@@ -132,10 +132,15 @@ start_timeout = _number(
 bucket = _text("BUCKET", None, "An S3 bucket for very large arguments.")
 s3_argument = _number("S3_ARGUMENT", 64 << 20, _MOST_BYTES, "Bytes from which on an argument travels through the bucket.")
 bill = _choice("BILL", ("on", "off"), "Whether a run on Lambda ends with a line on standard error that says what it cost.")
+log = _choice(
+    "LOG",
+    ("off", "error", "info", "debug"),
+    "What the core tells on standard error: connections, retries, waits above 1 s, claims, ends.",
+)
 
 SETTINGS: tuple[Setting[Any], ...] = (
     *(redis_url, workers, lease, attempts, pipe_size, large_argument, own_packages, summary),
-    *(launcher, function, packing, start_timeout, bucket, s3_argument, bill),
+    *(launcher, function, packing, start_timeout, bucket, s3_argument, bill, log),
 )
 
 

@@ -1,5 +1,7 @@
 //! `_core.Job`: one process, from its record in the store to its exit code.
 
+#![allow(unsafe_code, reason = "descriptors that Python owns")]
+
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -242,6 +244,7 @@ impl Job {
                 Value::BulkString(reply) if reply == b"taken" => Ok(None),
                 Value::BulkString(item) => {
                     let record = payload::unpack(p, &job, RECORD, &Payload::decode(&item)?)?;
+                    tracing::info!(job = number, claimant, "claimed");
                     p.memory.acquire(p, &record.map)?;
                     if let Some(blob) = record.blob {
                         p.post(&scripts::DROP, &blob, &Args(&[]))?;
@@ -274,6 +277,7 @@ impl Job {
             let p = process::current()?;
             let map = p.memory.publish(p)?;
             p.release_all_refs(code, attempts)?;
+            tracing::info!(job = number, code, "finished");
             let record = ExitRecord { code, map: &map };
             p.post(
                 &scripts::FINISH,

@@ -1,5 +1,7 @@
 //! `_core.Region`: a span of shared memory, attached, with a real buffer under it.
 
+#![allow(unsafe_code, reason = "the buffer protocol")]
+
 use std::ffi::c_int;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

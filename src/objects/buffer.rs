@@ -1,5 +1,7 @@
 //! A span of memory that the program reads and writes while we compare and refresh it.
 
+#![allow(unsafe_code, reason = "the memory is shared with the program")]
+
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 
 use crate::error::{Error, Result};

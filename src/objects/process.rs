@@ -2,12 +2,15 @@
 //!
 //! Nothing of it crosses a `fork()` of the program: the child gets a state of its own with a number of its own.
 
+#![allow(unsafe_code, reason = "as the client")]
+
 use std::ops::Deref;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::error::{Error, Result};
 use crate::locked::Locked;
+use crate::logging;
 use crate::objects::readiness::ReadinessFds;
 use crate::objects::versions::Memory;
 use crate::random;
@@ -52,8 +55,14 @@ pub fn is_open() -> bool {
 
 /// Opens a session or joins one; in a process that has none.
 pub fn enter(session: Session, number: Option<String>) -> Result<&'static Process> {
+    logging::begin();
     let process = Process::new(session, number)?;
     process.shared.cluster.refresh()?;
+    tracing::info!(
+        session = process.session.id,
+        process = process.number,
+        "entered"
+    );
     Ok(process.make_current())
 }
 
@@ -62,6 +71,7 @@ pub fn leave() {
     let p = CURRENT.swap(std::ptr::null_mut(), Ordering::AcqRel);
     // SAFETY: as in `current`; the state stays, since handles and threads may still refer to it.
     if let Some(p) = unsafe { p.as_ref() } {
+        tracing::info!(session = p.session.id, process = p.number, "left");
         p.close();
     }
 }

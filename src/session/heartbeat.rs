@@ -1,5 +1,7 @@
 //! What keeps a session alive, and notices that it is gone.
 
+#![allow(unsafe_code, reason = "a worker whose session is lost ends at once")]
+
 use std::time::Duration;
 
 use redis::Value;

@@ -5,6 +5,8 @@
 //! other waits for the launchers' words. A process that ended without an exit record ended badly, and its holds are
 //! cleared away here. Either closes the sentinel.
 
+#![allow(unsafe_code, reason = "as the client")]
+
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -112,6 +114,7 @@ impl Job {
     }
 
     pub fn complete(&self, p: &Process, code: i32, map: &str) -> Result<()> {
+        tracing::info!(job = self.number, code, "ended");
         self.attached(p)?;
         p.post(&scripts::DROP, &keys::job(&self.number), &Args(&[]))?;
         p.post(&scripts::DROP, &keys::process(&self.process), &Args(&[]))?;

@@ -3,15 +3,22 @@
 //! Nothing of a client crosses a `fork()` of the program: what the child inherited is left as it is, neither closed nor
 //! deleted.
 
+#![allow(
+    unsafe_code,
+    reason = "the client of a process is never freed, and found by a pointer that a fork can reset"
+)]
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, TryLockError};
+use std::time::Instant;
 
 use redis::Value;
 
 use crate::error::{Error, Result};
 use crate::locked::Locked;
+use crate::logging;
 use crate::store::cluster::Cluster;
 use crate::store::conn::Until;
 use crate::store::endpoint::Endpoint;
@@ -249,7 +256,12 @@ impl Client {
             on_tick: Some(&on_tick),
             ..until
         };
-        self.with_link(|link| link.block(&self.shared, &request, until))
+        let began = Instant::now();
+        let outcome = self.with_link(|link| link.block(&self.shared, &request, until));
+        if began.elapsed() > logging::LONG_WAIT {
+            tracing::info!(key = request.keys[0], waited = ?began.elapsed(), "a long wait has ended");
+        }
+        outcome
     }
 
     /// Reads the replies of everything that any thread has posted, and raises the error of what this one has.

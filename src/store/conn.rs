@@ -138,6 +138,7 @@ impl Conn {
         if let Value::Int(id) = conn.greet(cmd("CLIENT").arg("ID"), place)? {
             conn.id = id;
         }
+        tracing::debug!(%place, connection = conn.id, "connected");
         Ok(conn)
     }
 

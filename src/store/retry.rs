@@ -79,6 +79,7 @@ impl<'a> Backoff<'a> {
                 _ => lost,
             });
         }
+        tracing::info!(error = %e, pause = ?self.pause, "the store does not answer; it is tried again");
         crate::signals::check()?;
         std::thread::sleep(self.pause);
         self.pause = (self.pause * 2).min(TICK);

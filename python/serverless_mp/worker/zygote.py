@@ -87,9 +87,10 @@ class Zygote:
                 if self.listener.fileno() in ready:
                     self.accept()
         self.listener.close()
-        for pid in self.children:
+        for pid, connection in self.children.items():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+            connection.close()
 
     def load_one(self) -> None:
         """While there is nothing else to do: one more module of the standard library that workers will want."""

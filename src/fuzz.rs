@@ -1,0 +1,97 @@
+//! What reads bytes that other processes have written, each for a fuzzer and for the property tests below: nothing may panic,
+//! and what was understood means the same when it is written again.
+
+use crate::objects::item;
+use crate::protocol::{Arrival, Command, Event, ExitRecord, ExitReport, Item, Payload, Reply};
+use crate::store::endpoint::Endpoint;
+use crate::store::seal::Seal;
+
+const NUMBER: &str = "0123456789abcdef";
+
+/// All that crosses between processes.
+pub fn protocol(bytes: &[u8]) {
+    let _ = (Item::decode(bytes), ExitReport::decode(bytes));
+    if let Ok(event) = Event::decode(bytes) {
+        assert_eq!(Event::decode(&event.encode()).expect("it is one"), event);
+    }
+    if let Ok(command) = Command::decode(bytes) {
+        assert_eq!(
+            Command::decode(&command.encode()).expect("it is one"),
+            command
+        );
+    }
+    let text = String::from_utf8_lossy(bytes);
+    let _ = (Reply::decode(&text), Arrival::decode(&text));
+    if let Ok(record) = ExitRecord::decode(&text) {
+        assert_eq!(
+            ExitRecord::decode(&record.encode()).expect("it is one"),
+            record
+        );
+    }
+}
+
+/// A payload that nobody of the session has sealed, whole and as an item.
+pub fn sealed(bytes: &[u8]) {
+    let seal = Seal::new("session", b"key", NUMBER);
+    assert!(seal.open("object", "kind", bytes).is_err());
+    if let Ok(payload) = Payload::decode(bytes) {
+        assert!(item::decode(&seal, "object", "kind", &payload).is_err());
+    }
+}
+
+/// What is inside of a seal, from a process of the session.
+pub fn opened(bytes: &[u8]) {
+    let seal = Seal::new("session", b"key", NUMBER);
+    let mut sealed = Vec::new();
+    seal.close("object", "kind", &[bytes], &mut sealed);
+    let payload = Payload {
+        is_task: false,
+        is_blob: false,
+        begun: 0,
+        weight: bytes.len(),
+        sealed: &sealed,
+    };
+    if let Ok(opened) = item::decode(&seal, "object", "kind", &payload) {
+        assert!(opened.content.len() <= bytes.len());
+    }
+}
+
+/// The address of a store.
+pub fn address(bytes: &[u8]) {
+    if let Ok(url) = std::str::from_utf8(bytes)
+        && let Ok(endpoint) = Endpoint::parse(url)
+    {
+        assert!(!endpoint.first.is_empty());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    /// Bytes that are more often near to what is understood.
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            any::<Vec<u8>>(),
+            "[IPBQEDaxodse][0-9]{1,4} [ -~]{0,30}".prop_map(String::into_bytes),
+            "(redis|rediss|valkey|redis\\+unix|redis\\+cluster)://[ -~]{0,30}"
+                .prop_map(String::into_bytes),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn protocol(bytes in bytes()) { super::protocol(&bytes); }
+
+        #[test]
+        fn sealed(bytes in bytes()) { super::sealed(&bytes); }
+
+        #[test]
+        fn opened(bytes in bytes()) { super::opened(&bytes); }
+
+        #[test]
+        fn address(bytes in bytes()) { super::address(&bytes); }
+    }
+}

@@ -1,0 +1,28 @@
+//! What the core tells of itself on standard error, if `SERVERLESS_MP_LOG` asks for it: connections, retries, long waits,
+//! claims and ends. Without the variable a line costs one look at a number.
+
+use std::str::FromStr;
+use std::sync::Once;
+use std::time::Duration;
+
+use tracing::Level;
+
+const VARIABLE: &str = "SERVERLESS_MP_LOG";
+/// A wait that took longer is told.
+pub const LONG_WAIT: Duration = Duration::from_secs(1);
+
+/// Begins it, once in a process: with its session.
+pub fn begin() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let wanted = std::env::var(VARIABLE).unwrap_or_default();
+        if let Ok(level) = Level::from_str(&wanted) {
+            // It fails where there is one already, which is as good.
+            let _ = tracing_subscriber::fmt()
+                .with_max_level(level)
+                .with_writer(std::io::stderr)
+                .with_ansi(false)
+                .try_init();
+        }
+    });
+}
