@@ -254,8 +254,8 @@ class Job:
 class Lambda:
     """The AWS Lambda function whose invocations are workers."""
 
-    def __new__(cls, function: str, packing: int, patience: int) -> Self:
-        """A name or an ARN; `packing` processes share an invocation; one waits for `patience` seconds to be begun.
+    def __new__(cls, function: str, packing: int, start_timeout: int) -> Self:
+        """A name or an ARN; `packing` processes share an invocation; one waits for `start_timeout` seconds to be begun.
 
         Reads AWS' own configuration. ValueError without a region.
         """
