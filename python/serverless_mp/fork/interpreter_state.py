@@ -1,7 +1,6 @@
-"""What a forked process inherits beside modules and memory: how the interpreter and the standard library were set.
+"""What a forked process inherits beside modules and memory: how the interpreter was set, and all other settings' door.
 
-Of what programs set before they fork: logging, filters of warnings, replaced standard streams, handlers of signals, the
-precision of decimals, numpy's random numbers, limits and hooks. (`random` seeds itself anew in a forked process, here, too.)
+Of the interpreter: replaced standard streams, handlers of signals, limits, hooks, finders, what is to be called around forks.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ import warnings
 from multiprocessing import util
 from typing import TYPE_CHECKING, Any
 
-from serverless_mp.program import IN_SYS_AT_FIRST, import_hooks, modules, registrations, tools
+from serverless_mp.program import IN_SYS_AT_FIRST, modules, registrations, tools
 
-from . import c_objects
+from . import library_state, standard_library_state
 from .missing import Missing
 
 if TYPE_CHECKING:
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 _STREAMS = ("stdout", "stderr")
 _CLOSED = "closed"
 _OF_SYS = ("tracebacklimit", "ps1", "ps2", "breakpointhook", "dont_write_bytecode")
-_OF_LOGGING = {50: "CRITICAL", 40: "ERROR", 30: "WARNING", 20: "INFO", 10: "DEBUG", 0: "NOTSET"}
-_OF_DIALECT = ("delimiter", "quotechar", "escapechar", "doublequote", "skipinitialspace", "lineterminator", "quoting", "strict")
 _HOOKS = (
     (sys, "excepthook", "__excepthook__"),
     (sys, "unraisablehook", "__unraisablehook__"),
@@ -61,74 +58,6 @@ def take(name: str, value: Any) -> None:
         (_BEFORE.get(name) or _SETTINGS[name])[1](value)
 
 
-def _get_logging() -> Any:
-    import logging  # noqa: PLC0415 - loaded already
-
-    usual, manager = (logging.Logger, logging.RootLogger), logging.Logger.manager
-    loggers = [logging.root, *(one for one in list(manager.loggerDict.values()) if isinstance(one, logging.Logger))]
-    return (
-        manager.disable,
-        logging.raiseExceptions,
-        [
-            (one, type(one), one.level, _without_tools(one.handlers), one.filters, one.propagate, one.disabled)
-            for one in loggers
-            if type(one) not in usual
-            or one.handlers
-            or one.filters
-            or one.level != logging.NOTSET
-            or one.disabled
-            or not one.propagate
-        ],
-    )
-
-
-def _without_tools(handlers: list[Any]) -> list[Any]:
-    return [one for one in handlers if not tools.is_of_tool(one) and not tools.is_of_tool(getattr(one, "stream", None))]
-
-
-def _set_logging(value: Any) -> None:
-    import logging  # noqa: PLC0415 - only where the program has it
-
-    disable, logging.raiseExceptions, loggers = value
-    logging.disable(disable)
-    for logger, kind, level, handlers, filters, propagate, disabled in loggers:
-        if type(logger) is not kind and not isinstance(kind, Missing):
-            logger.__class__ = kind
-        logger.setLevel(level)
-        logger.handlers[:] = [one for one in handlers if not isinstance(one, Missing)]
-        logger.filters[:] = filters
-        logger.propagate, logger.disabled = propagate, disabled
-
-
-def _get_log_classes() -> Any:
-    import logging  # noqa: PLC0415 - loaded already
-
-    levels = {level: name for level, name in logging._levelToName.items() if _OF_LOGGING.get(level) != name}
-    found = (logging.getLoggerClass(), logging.getLogRecordFactory(), levels)
-    return found if found[:2] != (logging.Logger, logging.LogRecord) or levels else None
-
-
-def _set_log_classes(value: Any) -> None:
-    import logging  # noqa: PLC0415 - only where the program has it
-
-    kind, factory, levels = value
-    if not isinstance(kind, Missing):
-        logging.setLoggerClass(kind)
-    if not isinstance(factory, Missing):
-        logging.setLogRecordFactory(factory)
-    for level, name in levels.items():
-        logging.addLevelName(level, name)
-
-
-def _get_warnings() -> Any:
-    return [one for one in warnings.filters if not tools.is_of_tool(one[2])]
-
-
-def _set_warnings(value: Any) -> None:
-    warnings.filters[:] = value  # type: ignore[index]
-    warnings._filters_mutated()  # type: ignore[attr-defined]
-
-
 def _get_encodings() -> Any:
     found = {name: getattr(sys, f"__{name}__") for name in _STREAMS}
     return {
@@ -156,49 +85,6 @@ def _set_own(value: dict[str, Any]) -> None:
     for name, one in value.items():
         if not isinstance(one, Missing):
             setattr(sys, name, one)
-
-
-def _get_dialects() -> Any:
-    csv: Any = sys.modules["_csv"]
-    module: Any = sys.modules.get("csv")
-    usual = {} if module is None else {"excel": module.excel, "excel-tab": module.excel_tab, "unix": module.unix_dialect}
-    known = {name: _parts(csv.get_dialect(name)) for name in csv.list_dialects()}
-    return known if known != {name: _parts(csv.Dialect(one)) for name, one in usual.items()} else None
-
-
-def _parts(dialect: Any) -> dict[str, Any]:
-    return {part: getattr(dialect, part) for part in _OF_DIALECT}
-
-
-def _set_dialects(value: dict[str, dict[str, Any]]) -> None:
-    import csv  # noqa: PLC0415 - only where the program has it
-
-    for name in csv.list_dialects():
-        csv.unregister_dialect(name)
-    for name, parts in value.items():
-        csv.register_dialect(name, **parts)
-
-
-def _get_faults() -> Any:
-    return sys.modules["faulthandler"].is_enabled() or None
-
-
-def _set_faults(_: bool) -> None:
-    import faulthandler  # noqa: PLC0415 - only where the program has it
-
-    faulthandler.enable()
-
-
-def _get_policy() -> Any:
-    policy = sys.modules["asyncio.events"]._event_loop_policy
-    return policy if type(policy).__module__.partition(".")[0] != "asyncio" else None
-
-
-def _set_policy(value: Any) -> None:
-    if value is not None:
-        import asyncio  # noqa: PLC0415 - only where the program has it
-
-        asyncio.set_event_loop_policy(value)
 
 
 def _get_streams() -> Any:
@@ -244,40 +130,6 @@ def _late(missing: Any) -> Callable[[int, Any], Any]:
         return missing(number, frame)
 
     return handler
-
-
-def _get_decimal() -> Any:
-    import decimal  # noqa: PLC0415 - loaded already
-
-    return decimal.getcontext(), decimal.DefaultContext
-
-
-def _set_decimal(value: Any) -> None:
-    import decimal  # noqa: PLC0415 - only where the program has it
-
-    current, default = value
-    decimal.setcontext(current)
-    for part in ("prec", "rounding", "Emin", "Emax", "capitals", "clamp"):
-        setattr(decimal.DefaultContext, part, getattr(default, part))
-    decimal.DefaultContext.traps.update(default.traps)
-
-
-def _get_numpy() -> Any:
-    return sys.modules["numpy.random"].get_state()
-
-
-def _set_numpy(value: Any) -> None:
-    import_hooks.when_imported("numpy.random", lambda module: module.set_state(value))  # type: ignore[attr-defined]
-
-
-def _get_timeout() -> Any:
-    return sys.modules["socket"].getdefaulttimeout()
-
-
-def _set_timeout(value: float) -> None:
-    import socket  # noqa: PLC0415 - loaded already
-
-    socket.setdefaulttimeout(value)
 
 
 def _get_limit() -> Any:
@@ -371,94 +223,6 @@ def _set_numbers(value: tuple[float, int | None]) -> None:
         sys.set_int_max_str_digits(digits)
 
 
-def _get_locale() -> Any:
-    import locale  # noqa: PLC0415 - loaded already
-
-    return locale.setlocale(locale.LC_ALL)
-
-
-def _set_locale(value: str) -> None:
-    import locale  # noqa: PLC0415 - only where the program has it
-
-    locale.setlocale(locale.LC_ALL, value)
-
-
-def _get_field_limit() -> Any:
-    return sys.modules["_csv"].field_size_limit()
-
-
-def _set_field_limit(value: int) -> None:
-    import csv  # noqa: PLC0415 - only where the program has it
-
-    csv.field_size_limit(value)
-
-
-def _get_print_options() -> Any:
-    numpy: Any = sys.modules["numpy"]
-    return numpy.get_printoptions(), numpy.geterr(), numpy.geterrcall()
-
-
-def _set_print_options(value: Any) -> None:
-    printed, errors, call = value
-
-    def apply(module: Any) -> None:
-        module.set_printoptions(**{key: option for key, option in printed.items() if key != "override_repr"})
-        module.seterr(**errors)
-        if not isinstance(call, Missing):
-            module.seterrcall(call)
-
-    import_hooks.when_imported("numpy", apply)
-
-
-def _get_torch() -> Any:
-    torch: Any = sys.modules["torch"]
-    return torch.get_rng_state(), torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
-
-
-def _set_torch(value: Any) -> None:
-    state, threads, kind, is_grad_enabled = value
-
-    def apply(torch: Any) -> None:
-        torch.set_rng_state(state)
-        torch.set_num_threads(threads)
-        torch.set_default_dtype(kind)
-        torch.set_grad_enabled(is_grad_enabled)
-
-    import_hooks.when_imported("torch", apply)
-
-
-def _get_django() -> Any:
-    settings = sys.modules["django.conf"].settings
-    if not settings.configured:
-        return None
-    # What is not as the settings' module says: set since, or given to `configure()`.
-    wrapped = object.__getattribute__(settings, "__dict__")["_wrapped"]
-    has_module = type(wrapped).__name__ == "Settings"
-    said = vars(sys.modules[wrapped.SETTINGS_MODULE]) if has_module else {}
-    given = {name: value for name, value in vars(wrapped).items() if name.isupper() and name != "SETTINGS_MODULE"}
-    usual = vars(sys.modules["django.conf"].global_settings)
-    changed = {name: value for name, value in given.items() if said.get(name, usual.get(name)) is not value}
-    apps = sys.modules.get("django.apps")
-    return has_module, changed, apps is not None and apps.apps.ready
-
-
-def _set_django(value: tuple[bool, dict[str, Any], bool]) -> None:
-    import django  # type: ignore[import-not-found]  # noqa: PLC0415 - only where the program has it
-    from django.conf import settings  # type: ignore[import-not-found]  # noqa: PLC0415 - the same
-
-    has_module, changed, is_ready = value
-    if not has_module:
-        settings.configure(**changed)
-    if is_ready:
-        django.setup()
-    for name, one in changed.items() if has_module else ():
-        setattr(settings, name, one)
-
-
-def _set_libraries(_: Any) -> None:
-    """Each was found and filled when it was read."""
-
-
 def _get_after_fork() -> Any:
     """What `multiprocessing.util` is to call in a process that forks, and with what. A library's import registers its own."""
     return [(obj, call) for (_, _, call), obj in sorted(_registry.items(), key=_by_number) if _is_of_program(obj, call)]
@@ -506,31 +270,17 @@ _SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], None], str | None]
     "encodings": (_get_encodings, _set_encodings, None),
     "streams": (_get_streams, _set_streams, None),
     "sys": (_get_own, _set_own, None),
-    "dialects": (_get_dialects, _set_dialects, "_csv"),
-    "faulthandler": (_get_faults, _set_faults, "faulthandler"),
-    "asyncio": (_get_policy, _set_policy, "asyncio.events"),
-    "logging": (_get_logging, _set_logging, "logging"),
-    "warnings": (_get_warnings, _set_warnings, "warnings"),
+    **standard_library_state.SETTINGS,
     "hooks": (_get_hooks, _set_hooks, None),
-    "decimal": (_get_decimal, _set_decimal, "decimal"),
-    "numpy.random": (_get_numpy, _set_numpy, "numpy.random"),
-    "socket": (_get_timeout, _set_timeout, "socket"),
     "recursion": (_get_limit, sys.setrecursionlimit, None),
     "given to sys": (_get_given, _set_given, None),
     "finders": (_get_finders, _set_finders, None),
     "traces": (_get_traces, _set_traces, None),
     "gc": (_get_gc, _set_gc, None),
     "numbers": (_get_numbers, _set_numbers, None),
-    "locale": (_get_locale, _set_locale, "locale"),
-    "csv": (_get_field_limit, _set_field_limit, "_csv"),
-    "numpy": (_get_print_options, _set_print_options, "numpy"),
-    "torch": (_get_torch, _set_torch, "torch"),
-    "libraries of C": (c_objects.libraries, _set_libraries, None),
+    **library_state.SETTINGS,
     "registrations": (registrations.found, registrations.take, None),
     "after fork": (_get_after_fork, _set_after_fork, None),
 }
-# Those that come before anything is imported: modules of a Django project can only be imported where that is set up.
-_BEFORE: dict[str, tuple[Callable[[], Any], Callable[[Any], None], str]] = {
-    "log classes": (_get_log_classes, _set_log_classes, "logging"),
-    "django": (_get_django, _set_django, "django.conf"),
-}
+# Those that come before anything is imported.
+_BEFORE = standard_library_state.BEFORE | library_state.BEFORE

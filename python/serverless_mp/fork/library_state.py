@@ -1,0 +1,101 @@
+"""How a program has set libraries that keep their state in C, or in ways of their own."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from serverless_mp.program import import_hooks
+
+from . import c_objects
+from .missing import Missing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def _get_numpy() -> Any:
+    return sys.modules["numpy.random"].get_state()
+
+
+def _set_numpy(value: Any) -> None:
+    import_hooks.when_imported("numpy.random", lambda module: module.set_state(value))  # type: ignore[attr-defined]
+
+
+def _get_print_options() -> Any:
+    numpy: Any = sys.modules["numpy"]
+    return numpy.get_printoptions(), numpy.geterr(), numpy.geterrcall()
+
+
+def _set_print_options(value: Any) -> None:
+    printed, errors, call = value
+
+    def apply(module: Any) -> None:
+        module.set_printoptions(**{key: option for key, option in printed.items() if key != "override_repr"})
+        module.seterr(**errors)
+        if not isinstance(call, Missing):
+            module.seterrcall(call)
+
+    import_hooks.when_imported("numpy", apply)
+
+
+def _get_torch() -> Any:
+    torch: Any = sys.modules["torch"]
+    return torch.get_rng_state(), torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
+
+
+def _set_torch(value: Any) -> None:
+    state, threads, kind, is_grad_enabled = value
+
+    def apply(torch: Any) -> None:
+        torch.set_rng_state(state)
+        torch.set_num_threads(threads)
+        torch.set_default_dtype(kind)
+        torch.set_grad_enabled(is_grad_enabled)
+
+    import_hooks.when_imported("torch", apply)
+
+
+def _get_django() -> Any:
+    settings = sys.modules["django.conf"].settings
+    if not settings.configured:
+        return None
+    # What is not as the settings' module says: set since, or given to `configure()`.
+    wrapped = object.__getattribute__(settings, "__dict__")["_wrapped"]
+    has_module = type(wrapped).__name__ == "Settings"
+    said = vars(sys.modules[wrapped.SETTINGS_MODULE]) if has_module else {}
+    given = {name: value for name, value in vars(wrapped).items() if name.isupper() and name != "SETTINGS_MODULE"}
+    usual = vars(sys.modules["django.conf"].global_settings)
+    changed = {name: value for name, value in given.items() if said.get(name, usual.get(name)) is not value}
+    apps = sys.modules.get("django.apps")
+    return has_module, changed, apps is not None and apps.apps.ready
+
+
+def _set_django(value: tuple[bool, dict[str, Any], bool]) -> None:
+    import django  # type: ignore[import-not-found]  # noqa: PLC0415 - only where the program has it
+    from django.conf import settings  # type: ignore[import-not-found]  # noqa: PLC0415 - the same
+
+    has_module, changed, is_ready = value
+    if not has_module:
+        settings.configure(**changed)
+    if is_ready:
+        django.setup()
+    for name, one in changed.items() if has_module else ():
+        setattr(settings, name, one)
+
+
+def _set_libraries(_: Any) -> None:
+    """Each was found and filled when it was read."""
+
+
+# Of each: how it is read and how it is set, and the module without which it is as ever.
+SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], None], str]] = {
+    "numpy.random": (_get_numpy, _set_numpy, "numpy.random"),
+    "numpy": (_get_print_options, _set_print_options, "numpy"),
+    "torch": (_get_torch, _set_torch, "torch"),
+    "libraries of C": (c_objects.libraries, _set_libraries, "ctypes"),
+}
+# Modules of a Django project can only be imported where that is set up.
+BEFORE: dict[str, tuple[Callable[[], Any], Callable[[Any], None], str]] = {
+    "django": (_get_django, _set_django, "django.conf"),
+}

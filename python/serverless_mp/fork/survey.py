@@ -1,0 +1,181 @@
+"""What a program is at this moment: its modules, the places in them, and what of installed modules differs."""
+
+from __future__ import annotations
+
+import abc
+import functools
+import io
+import os
+import sys
+import types
+from functools import partial  # by its name: a program may put a mock in its place
+from typing import Any
+
+from serverless_mp.program import BEGUN, modules, tools
+
+from . import baseline, classes, objects, places
+from . import globals as names_in_code
+from .caches import Cached
+from .globals import is_a
+from .pickler import OBJECT, TYPE
+
+# These are the worker's own.
+NOT_CONTENT = {"__builtins__", "__spec__", "__loader__", "__cached__", "__warningregistry__"}
+_FUNCTIONS = (types.FunctionType, Cached)
+_INSIDE = ((places.CELL,), (places.ATTRIBUTES,), (places.BASE,))
+
+
+class Program:
+    """The modules of the program at this moment, and the places in them."""
+
+    def __init__(self) -> None:
+        own = modules.own_modules()
+        self.main = sys.modules["__main__"]
+        self.made = {name: module for name, module in own.items() if _must_be_made(name, module)}
+        self.imported = {name: module for name, module in own.items() if name not in self.made}
+        self.by_value = frozenset(["__main__", *self.made])
+        self.installed: list[tuple[str, places.Path, Any]] = []
+        self.removed: list[tuple[str, places.Path]] = []
+        # Persistent ids, by id. What a library owns it owns wherever a module of the program has it, too.
+        self.owned: dict[int, Any] = baseline.of_others()
+        for name, record in baseline.records(baseline.list_modules()).items():
+            self.owned.update(record.owned)
+            for path, value in record.different().items():
+                self.installed.append((name, path, value))
+                if is_a(value, _FUNCTIONS):
+                    self.owned.setdefault(~id(value), (name, path))
+            self.removed += [(name, tuple(path.split("."))) for path in record.removed]
+        # Of each imported module: the names in it and in its classes, with the shape of what its import made; and its places.
+        self.names: list[tuple[str, places.Path, dict[str, Any]]] = []
+        self.places: list[tuple[str, places.Path, Any]] = []
+        for name, module in self.imported.items():
+            self._look_at(name, module)
+        self.wanted = _wanted(self.main)
+        self.used = _used([self.main, *own.values()])
+
+    def values(self) -> list[Any]:
+        """Everything that may be written."""
+        made = [value for module in self.made.values() for value in vars(module).values()]
+        return [*self.wanted.values(), *made, *(value for _, _, value in [*self.places, *self.installed])]
+
+    def _look_at(self, name: str, module: Any) -> None:
+        if not is_a(module, types.ModuleType):
+            self._own(name, (), module)
+            self.places.append((name, (), module))
+            return
+        is_made_by = partial(_is_made_by, getattr(module, "__file__", None))
+        travelling = set()
+        for path, value in places.places_of(module, is_made_by=is_made_by):
+            self._own(name, path, value)
+            if path[-2:-1] in _INSIDE and is_a(value, (types.FunctionType, type)):
+                continue  # it comes with what holds it
+            self.places.append((name, path, value))
+            travelling.add(path)
+        for above, space in places.spaces_of(module):
+            shapes = {key: None if (*above, key) in travelling else places.shape(part) for key, part in list(space.items())}
+            self.names.append((name, above, {key: shapes[key] for key in shapes.keys() - places._OF_IMPORT}))
+            if sys.modules.get(vars(module).get("__name__", "")) is not module:
+                # What it defines is not found under the module's name.
+                defined = {key: part for key, part in list(space.items()) if is_a(part, (type, types.FunctionType))}
+                for key, part in defined.items():
+                    path = (*above, key)
+                    if path not in travelling and places.home(part) == (module.__name__, ".".join(path)):
+                        self.owned.setdefault(id(part), (TYPE, name, path))
+
+    def _own(self, module: str, path: places.Path, value: Any) -> None:
+        kind = type(value)
+        if path and path[-1] == places.ATTRIBUTES:
+            return  # a part of what the object has
+        for step, part in places.parts_of(value):
+            if part is not None:
+                self.owned.setdefault(~id(part), (module, (*path, step)))
+        if is_a(value, _FUNCTIONS):
+            self.owned.setdefault(~id(value), (module, path))
+        elif path[-2:-1] == (places.BASE,):
+            self.owned.setdefault(id(value), (TYPE, module, path))
+        elif objects.is_refilled(value):
+            if "<locals>" in kind.__qualname__:
+                self.owned.setdefault(id(kind), (TYPE, module, (*path, places.TYPE)))
+            self.owned.setdefault(id(value), (OBJECT, module, path, kind))
+
+
+def _must_be_made(name: str, module: Any) -> bool:
+    """Whether a worker cannot import it, or is not to."""
+    if not is_a(module, types.ModuleType):
+        return False
+    file = getattr(module, "__file__", None)
+    if modules.is_being_imported(module) or modules.starts_processes(name):
+        return True
+    if file is None:
+        return "__path__" not in vars(module)
+    return not _exists(file) or _has_changed(module)
+
+
+def _has_changed(module: Any) -> bool:
+    """Whether its source is another one than that which was imported: its byte code notes the size and time of it.
+
+    Without byte code, any that was written since the program began may be.
+    """
+    cached, file = str(getattr(module, "__cached__", "")), str(module.__file__)
+    try:
+        now = os.stat(file)
+    except (OSError, ValueError):  # in an archive
+        return False
+    try:
+        with io.open(cached, "rb") as f:  # noqa: UP020 - the program may have replaced the other
+            head = f.read(16)
+    except (OSError, TypeError, ValueError):
+        return now.st_mtime > BEGUN
+    flags, time, size = (int.from_bytes(head[place : place + 4], "little") for place in (4, 8, 12))
+    return flags == 0 and (time != int(now.st_mtime) & 0xFFFFFFFF or size != now.st_size & 0xFFFFFFFF)
+
+
+def _exists(file: str) -> bool:
+    """A file, or a member of an archive."""
+    while file and not os.path.exists(file):
+        file, _, member = file.rpartition(os.sep)
+        if not member or os.path.isdir(file):
+            return False
+    return bool(file)
+
+
+def _is_made_by(file: str | None, function: types.FunctionType) -> bool:
+    """Whether a statement of the module's file is this function's, and no decorator has put another one in its place."""
+    code = function.__code__
+    return code.co_qualname == function.__qualname__ and (file is None or _same_file(code.co_filename, file))
+
+
+@functools.cache
+def _same_file(one: str, other: str) -> bool:
+    return one == other or os.path.realpath(one) == os.path.realpath(other)
+
+
+def _wanted(main: Any) -> dict[str, Any]:
+    space = list(vars(main).items())
+    return {name: value for name, value in space if name not in NOT_CONTENT and not tools.is_of_tool(value)}
+
+
+def _used(own: list[Any]) -> names_in_code.Names:
+    """What functions of the program name, and the classes that are defined anew when they are."""
+    found = [names_in_code.named(vars(module)) for module in own if is_a(module, types.ModuleType)]
+    space = vars(sys.modules["__main__"])
+    statements = [classes.statement(value) for value in list(space.values()) if isinstance(value, type)]
+    found += [names_in_code.names(code) for code in statements if code is not None]
+    return names_in_code.Names(
+        frozenset[str]().union(*(m.globals for m in found)),
+        frozenset[str]().union(*(m.globals | m.all for m in found)),
+    )
+
+
+def registered(program: Program) -> list[tuple[type, list[type]]]:
+    """Classes that the program has registered with abstract ones, its own or others'."""
+    own = {*program.imported, *program.made, "__main__"}
+    found = []
+    for module in [one for one in list(sys.modules.values()) if is_a(one, types.ModuleType)]:
+        for value in list(vars(module).values()):
+            if is_a(value, abc.ABCMeta) and value.__module__ == module.__name__ and value.__module__ != "__main__":
+                others = [one for reference in abc._get_dump(value)[0] if (one := reference()) is not None]  # type: ignore[attr-defined]
+                mine = [one for one in others if one.__module__ in own or value.__module__ in own]
+                if mine:
+                    found.append((value, mine))
+    return found
