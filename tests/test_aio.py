@@ -126,22 +126,22 @@ def test_what_is_not_ours(smp):
 
 
 def test_after_a_fork_of_the_program(smp):
-    async def wait():
-        return await asyncio.wait_for(aio.get(queue), 30)
-
-    queue = smp.SimpleQueue()
-    queue.put(1)
-    other = smp.SimpleQueue()
+    """Waits for queues work in the child; those for locks need a runtime, which is the parent's."""
+    queue, lock = smp.SimpleQueue(), smp.Lock()
+    lock.acquire()
     with pytest.raises(TimeoutError):  # the runtime is there now
-        asyncio.run(asyncio.wait_for(aio.get(other), 0.01))
+        asyncio.run(asyncio.wait_for(aio.acquire(lock), 0.01))
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
-            asyncio.run(asyncio.wait_for(aio.get(other), 10))
+            assert asyncio.run(asyncio.wait_for(aio.get(queue), 30)) == 1
+            asyncio.run(asyncio.wait_for(aio.acquire(lock), 10))
         except RuntimeError as e:
             code = 0 if "do not work in a child of os.fork()" in str(e) else 2
         finally:
             os._exit(code)
+    queue.put(1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    assert asyncio.run(wait()) == 1
+    lock.release()
+    assert asyncio.run(asyncio.wait_for(aio.acquire(lock), 30))

@@ -168,8 +168,6 @@ class Channel:
         """
     def poll(self, timeout: float | None = ...) -> bool:
         """Whether there is something to take, the end of file included: one round trip."""
-    def readable(self) -> Awaitable[bool]:
-        """For asyncio: waits until there is something to take, the end of file included. Nothing is taken."""
     def __len__(self) -> int:
         """How many messages can be taken."""
     @staticmethod
@@ -234,8 +232,6 @@ class Job:
     def has_ended(self) -> bool: ...
     def exitcode(self) -> int | None:
         """None while it runs; negative for a signal. No round trip."""
-    def ended(self) -> Awaitable[None]:
-        """For asyncio: waits until it has ended."""
     def wait(self, timeout: float | None = None) -> int | None:
         """Waits for the end; None when the time was over."""
     def signal(self, number: int) -> None:

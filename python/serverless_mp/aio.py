@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import weakref
 from queue import Empty
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ __all__ = ["acquire", "get", "join", "locked"]
 
 
 async def get(queue: Any) -> Any:
-    """The next item of a Queue, JoinableQueue or SimpleQueue, as its `get()`. One round trip is made in the loop itself."""
+    """The next item of a Queue, JoinableQueue or SimpleQueue, as its `get()`. Two round trips are made in the loop itself."""
     if not isinstance(queue, (queues.Queue, queues.SimpleQueue)):
         raise _not_ours(queue, "queue")
     async with _turn(queue):
@@ -36,7 +37,7 @@ async def get(queue: Any) -> Any:
                     return queue.get(block=False)
             elif (data := queue._reader._handle.recv(block=False)) is not None:
                 return reduction.loads(data)
-            await queue._reader._handle.readable()
+            await _readable(queue._reader._handle.fileno())
 
 
 def _turn(queue: Any) -> asyncio.Lock:
@@ -50,8 +51,25 @@ async def join(process: Any) -> None:
     if getattr(process, "_popen", None) is not None:
         if not isinstance(process._popen, Popen):
             raise _not_ours(process, "process")
-        await process._popen._job.ended()
+        await _readable(process.sentinel)
     process.join()  # which also says what cannot be joined
+
+
+async def _readable(fd: int) -> None:
+    """Until a descriptor is readable. The program may wait for the same one in its loop: this is a copy."""
+    loop, own = asyncio.get_running_loop(), os.dup(fd)
+    waiting = loop.create_future()
+
+    def wake() -> None:
+        if not waiting.done():
+            waiting.set_result(None)
+
+    loop.add_reader(own, wake)
+    try:
+        await waiting
+    finally:
+        loop.remove_reader(own)
+        os.close(own)
 
 
 async def acquire(lock: Any) -> bool:

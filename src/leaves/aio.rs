@@ -50,7 +50,7 @@ fn check_runtime() -> Result<()> {
         return Ok(());
     }
     Err(Error::State(
-        "waits for asyncio do not work in a child of os.fork() whose parent has used them; start a process instead".into(),
+        "waits for locks in asyncio do not work in a child of os.fork() whose parent has used them; start a process instead".into(),
     ))
 }
 

@@ -15,7 +15,6 @@ use redis::Value;
 
 use crate::error::{Error, Result};
 use crate::launcher::{Launched, Launcher};
-use crate::leaves::aio;
 use crate::leaves::function::Lambda;
 use crate::objects::mailbox;
 use crate::objects::payload;
@@ -206,14 +205,6 @@ impl Job {
             self.until_ended(&wait::by(wait::deadline(timeout)?))?;
             self.code()
         })?)
-    }
-
-    /// For asyncio: an awaitable of its end.
-    fn ended(slf: Bound<'_, Self>) -> PyResult<Bound<'_, PyAny>> {
-        let (py, job) = (slf.py(), slf.unbind());
-        aio::awaitable(py, move |given_up| {
-            job.get().until_ended(&aio::until(given_up))
-        })
     }
 
     /// Ends a remote process, or has its supervisor send it another signal.

@@ -19,6 +19,9 @@ from typing import Any
 
 from serverless_mp import _core, config
 from serverless_mp.local import launcher
+from serverless_mp.local.launch import Launch, Remote
+
+from .control import EXITED, FLUSH, FLUSHED, NOT_NEEDED
 
 # Kept from an invocation's time for the end: SIGKILL, the exit record, the answer.
 _RESERVE = 2.0
@@ -123,13 +126,18 @@ class Supervisor:
     def _start(self, job: dict[str, Any]) -> None:
         pipes = {1: os.pipe(), _ERROR: os.pipe()}
         control, theirs = socket.socketpair()
-        event = {key: self.event[key] for key in ("session", "url", "ttl", "parent")} | job
-        event |= {
-            "key": bytes.fromhex(self.event["key"]),
-            "claimant": self.claimant,
-            "retires_at": self.retires_at,
-        }
-        request = launcher.launch_environment() | {"event": event, "streams": [1, 2], "line_buffered": True}
+        launch = Launch(
+            session=self.event["session"],
+            key=bytes.fromhex(self.event["key"]),
+            url=self.event["url"],
+            ttl=self.event["ttl"],
+            parent=self.event["parent"],
+            process=job["process"],
+            job=job["job"],
+            attempts=job["attempts"],
+            remote=Remote(self.claimant, self.retires_at, job["pid"]),
+        )
+        request = launcher.launch_environment() | {"launch": launch, "streams": [1, 2], "line_buffered": True}
         pid, report = launcher.request(request, [pipes[1][1], pipes[2][1], self.alive, theirs.fileno()])
         theirs.close()
         streams = {}
@@ -145,21 +153,21 @@ class Supervisor:
         self.selector.register(report, selectors.EVENT_READ, (worker, self._ended))
 
     def _hear(self, worker: Worker, _: int) -> None:
-        """A worker's own words: `f` its output must be out before its exit record, `x` that is there, `t` it was not needed."""
+        """What a worker says of itself."""
         try:
             words = worker.control.recv(16)
         except ConnectionError:  # it was killed before it had read our answer
             words = b""
         if not words:
             self.selector.unregister(worker.control)
-        if b"f" in words:
+        if FLUSH in words:
             self._drain(worker)
             _core.settle()
             with contextlib.suppress(OSError):
-                worker.control.sendall(b"k")
-        if b"x" in words or b"t" in words:
+                worker.control.sendall(FLUSHED)
+        if EXITED in words or NOT_NEEDED in words:
             worker.has_spoken = True
-        if b"t" in words:
+        if NOT_NEEDED in words:
             self.taken.append(worker.job["job"])
 
     def _ended(self, worker: Worker, _: int) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from serverless_mp import _core, config
 from serverless_mp.function import deadline
 from serverless_mp.program import cache, import_hooks
+from serverless_mp.store import session
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -106,7 +107,7 @@ class _Stored:
         if key not in self._hashed:
             data = array.tobytes("A")
             # With this process' number: two that store the same at once must not write into one another's.
-            name = f"h{hashlib.blake2b(data, digest_size=16).hexdigest()}-{_core.session_info()[4]}"
+            name = f"h{hashlib.blake2b(data, digest_size=16).hexdigest()}-{session.info().process}"
             if name not in self._names:
                 _core.put_blob(name, data)
                 self._names.add(name)

@@ -24,6 +24,7 @@ from serverless_mp.program import main_module, modules, registrations
 from serverless_mp.store import report, session
 
 from . import launcher
+from .launch import Launch
 
 _alive: tuple[int, int, int] | None = None
 
@@ -89,11 +90,22 @@ class Popen:
 
     def _event(self, number: str, process: str, environment: dict[str, str]) -> tuple[bytes, list[int]]:
         """What the zygote is told, and the descriptors that go with it."""
+        here = session.info()
         streams = [fd for fd in (0, 1, 2) if _is_open(fd)]
         # A worker of this machine shares the tracker of a program that has one, as CPython's children do.
         tracker = [fd for fd in [resource_tracker._resource_tracker._fd] if fd is not None]  # type: ignore[attr-defined]
         request = {
-            "event": _launch_event(number, process) | {"tracker": bool(tracker)},
+            "launch": Launch(
+                session=here.session,
+                key=here.key,
+                url=here.url,
+                ttl=here.ttl,
+                parent=here.process,
+                process=process,
+                job=number,
+                attempts=config.attempts(),
+                has_tracker=bool(tracker),
+            ),
             "streams": streams,
             "environment": environment,
             "directory": posix.getcwd(),
@@ -205,21 +217,6 @@ def _capture(process_obj: Any, buffer: Any) -> None:
         capture.dump(process_obj, buffer)
     finally:
         registrations.call("after_in_parent")
-
-
-def _launch_event(number: str, process: str) -> dict[str, Any]:
-    """All that a worker is told by its launcher."""
-    name, key, url, ttl, parent = _core.session_info()
-    return {
-        "session": name,
-        "key": key,
-        "url": url,
-        "ttl": ttl,
-        "parent": parent,
-        "process": process,
-        "job": number,
-        "attempts": config.attempts(),
-    }
 
 
 def _explain(error: BaseException, process_obj: Any) -> None:

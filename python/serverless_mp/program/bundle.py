@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serverless_mp import _core
+from serverless_mp.store import session
 
 from . import cache, modules
 
@@ -107,12 +108,12 @@ def current() -> Bundle:
     if _inherited is not None:
         return _inherited[0]
     # What was imported since may belong to the program, too.
-    key = (_core.session_info()[0], len(sys.modules))
+    key = (session.info().session, len(sys.modules))
     if _made is None or _made[0] != key:
         trees = _trees()
         roots = sorted(trees)
         payload = _pack(roots, trees)
-        name = f"code{hashlib.sha256(payload).hexdigest()[:32]}-{_core.session_info()[4]}"
+        name = f"code{hashlib.sha256(payload).hexdigest()[:32]}-{session.info().process}"
         _core.put_blob(name, payload)
         _made = (key, Bundle(name, roots))
     return _made[1]

@@ -18,6 +18,7 @@ from pickle import dumps, loads
 from typing import Any, NamedTuple
 
 from serverless_mp import _core, config
+from serverless_mp.store import session
 
 from . import cache
 
@@ -144,13 +145,13 @@ def _store(view: memoryview) -> Piece:
 
 
 def _put(digest: str, view: memoryview) -> Piece:
-    session, _, _, _, process = _core.session_info()
+    here = session.info()
     bucket = config.bucket()
     if bucket is None or view.nbytes < config.s3_argument():
-        blob = f"{digest}-{process}"
+        blob = f"{digest}-{here.process}"
         _core.put_blob(blob, bytes(view))
         return Piece(digest, blob)
-    key = f"serverless-mp/arguments/{session}/{digest}"
+    key = f"serverless-mp/arguments/{here.session}/{digest}"
     _s3().put_object(Bucket=bucket, Key=key, Body=bytes(view))
     return Piece(digest, None, key)
 

@@ -15,7 +15,7 @@ import sys
 import threading
 from multiprocessing import util
 from tempfile import gettempdir, mkdtemp  # by their names: the program may have put a mock in their places
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from serverless_mp import _core, config
 
@@ -47,6 +47,22 @@ def ensure() -> None:
     with _lock:
         if not _core.is_open():
             _open()
+
+
+class Info(NamedTuple):
+    """What names this process and its session."""
+
+    session: str
+    key: bytes
+    url: str
+    # Time to live of the session's keys, in ms; 0: no limit.
+    ttl: int
+    process: str
+
+
+def info() -> Info:
+    """Of the session that is open. Raises RuntimeError where there is none."""
+    return Info(*_core.session_info())
 
 
 def try_store() -> None:

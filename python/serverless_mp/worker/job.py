@@ -10,29 +10,33 @@ import socket
 import sys
 from io import BytesIO  # by its name: a program may put a mock in its place
 from multiprocessing import context, forkserver, process, resource_tracker, spawn, util
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from serverless_mp import _core
 from serverless_mp.function import deadline, pids
+from serverless_mp.function.control import EXITED, FLUSH, NOT_NEEDED
 from serverless_mp.program import main_module
 from serverless_mp.store import report
 
+if TYPE_CHECKING:
+    from serverless_mp.local.launch import Launch, Remote
 
-def run(event: dict[str, Any], parent_sentinel: int | None, descriptors: list[int]) -> int:
-    """Runs the job that the event names; its exit code. A job that another worker has taken is left to it."""
-    control = _take_remote_part(event, descriptors) if "claimant" in event else None
-    if event.get("tracker"):
+
+def run(launch: Launch, parent_sentinel: int | None, descriptors: list[int]) -> int:
+    """Runs the job that it names; its exit code. A job that another worker has taken is left to it."""
+    control = None if launch.remote is None else _take_remote_part(launch.remote, descriptors)
+    if launch.has_tracker:
         resource_tracker._resource_tracker._fd = descriptors.pop(0)  # type: ignore[attr-defined]
     forkserver._forkserver._inherited_fds = descriptors  # type: ignore[attr-defined]
-    _core.join_session(event["session"], event["key"], event["url"], event["ttl"], event["process"], event["parent"])
-    record = _core.Job.claim(event["job"], event.get("claimant", event["process"]))
+    _core.join_session(launch.session, launch.key, launch.url, launch.ttl, launch.process, launch.parent)
+    record = _core.Job.claim(launch.job, launch.process if launch.remote is None else launch.remote.claimant)
     if record is None:
         if control is not None:
-            control.sendall(b"t")
+            control.sendall(NOT_NEEDED)
         return 0
     _begin_exit_handlers()
     try:
-        process_obj = _prepare(_open(record, control is not None), event)
+        process_obj = _prepare(_open(record, control is not None), launch)
     except Exception as e:  # noqa: BLE001 - the program's own code is imported here
         _tell(e)
         code = 1
@@ -46,12 +50,12 @@ def run(event: dict[str, Any], parent_sentinel: int | None, descriptors: list[in
     if control is not None:
         # What it has printed comes before the news of its end.
         with contextlib.suppress(OSError):
-            control.sendall(b"f")
+            control.sendall(FLUSH)
             control.recv(1)
     with contextlib.suppress(OSError):
-        _core.Job.finish(event["job"], event["parent"], code, event["attempts"])
+        _core.Job.finish(launch.job, launch.parent, code, launch.attempts)
         if control is not None:
-            control.sendall(b"x")
+            control.sendall(EXITED)
     return code
 
 
@@ -63,10 +67,10 @@ def _open(record: bytes, is_remote: bool) -> IO[bytes]:
     return large_arguments.reader(record)
 
 
-def _take_remote_part(event: dict[str, Any], descriptors: list[int]) -> socket.socket:
+def _take_remote_part(remote: Remote, descriptors: list[int]) -> socket.socket:
     """On another machine: the process id that the program knows it by, its time, and the way to its supervisor."""
-    deadline.set_retirement(event["retires_at"])
-    pids.take(event["pid"])
+    deadline.set_retirement(remote.retires_at)
+    pids.take(remote.pid)
     return socket.socket(fileno=descriptors.pop(0))
 
 
@@ -90,7 +94,7 @@ def _run_exit_handlers(method: str) -> None:
         util._flush_std_streams()  # type: ignore[attr-defined]
 
 
-def _prepare(record: IO[bytes], event: dict[str, Any]) -> Any:
+def _prepare(record: IO[bytes], launch: Launch) -> Any:
     """The process object, with the program's modules around it."""
     me = process.current_process()
     me._inheriting = True  # type: ignore[attr-defined]
@@ -113,7 +117,7 @@ def _prepare(record: IO[bytes], event: dict[str, Any]) -> Any:
             process_obj = pickle.load(record)  # noqa: S301 - its seal was checked
     finally:
         del me._inheriting  # type: ignore[attr-defined]
-    _core.Job.attached(event["job"], event["parent"])
+    _core.Job.attached(launch.job, launch.parent)
     return process_obj
 
 

@@ -173,7 +173,7 @@ class Zygote:
 
                 code = supervisor.main(request["event"], request["deadline"], fds[streams])
             else:
-                code = job.run(request["event"], fds[streams], fds[streams + 1 :])
+                code = job.run(request["launch"], fds[streams], fds[streams + 1 :])
         except BaseException:  # noqa: BLE001 - nothing may return into the loop of the parent
             sys.excepthook(*sys.exc_info())
         finally:

@@ -11,7 +11,6 @@ use pyo3::types::PyBytes;
 use redis::Value;
 
 use crate::error::{Error, Result, log};
-use crate::leaves::aio;
 use crate::locked::Locked;
 use crate::objects::handle::{Handle, current_process};
 use crate::objects::length;
@@ -277,14 +276,6 @@ impl Channel {
     fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let block = timeout.is_none_or(|t| t > 0.0);
         Ok(py.detach(|| self.ready(wait::by(wait::deadline(timeout)?), block))?)
-    }
-
-    /// For asyncio: an awaitable of the moment when there is something to take, the end of file included.
-    fn readable(slf: Bound<'_, Self>) -> PyResult<Bound<'_, PyAny>> {
-        let (py, channel) = (slf.py(), slf.unbind());
-        aio::awaitable(py, move |given_up| {
-            channel.get().ready(aio::until(given_up), true)
-        })
     }
 
     /// How many messages can be taken.

@@ -1,0 +1,37 @@
+"""What a worker is told when it is launched, by the zygote's request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Remote:
+    """What only a worker in a function has."""
+
+    # Whose claim of the job it is: the invocation's attempt and its supervisor.
+    claimant: str
+    # By the clock of `time.monotonic`: from then on it begins nothing new.
+    retires_at: float
+    # The id by which the program knows the process.
+    pid: int
+
+
+@dataclass(frozen=True)
+class Launch:
+    """The session to join, and the job to run in it."""
+
+    session: str
+    key: bytes
+    url: str
+    # Time to live of the session's keys, in ms; 0: no limit.
+    ttl: int
+    # The number of the process that launches it, and the one that it is to have.
+    parent: str
+    process: str
+    job: str
+    # How often a pool's task is begun.
+    attempts: int
+    # Whether the descriptors begin with that of CPython's resource tracker.
+    has_tracker: bool = False
+    remote: Remote | None = None
