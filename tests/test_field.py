@@ -18,6 +18,7 @@ WHOLE_LINE = "import multiprocessing as mp\n"
 CASES = [
     "blocked_signal.py",
     "fork_attributes.py",
+    "fork_c_layouts.py",
     "fork_c_library.py",
     "fork_caches.py",
     "fork_ctypes/main.py",

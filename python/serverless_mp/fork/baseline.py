@@ -7,8 +7,8 @@ and bounded. What was found is kept on disk for these files of these modules.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
-import ctypes
 import enum
 import hashlib
 import importlib
@@ -17,7 +17,11 @@ import operator
 import os
 import sys
 import types
-from functools import partial  # by its name: a program may put a mock in its place
+from array import array  # this and those below by their names: a program may put mocks in their places
+from collections import deque
+from ctypes import CDLL, LibraryLoader
+from functools import partial
+from itertools import chain, count
 from multiprocessing import spawn, util
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired
@@ -26,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 from serverless_mp import installed
 from serverless_mp.program import cache, modules, tools
 
-from . import objects, places
+from . import c_objects, c_types, objects, places
 from .globals import attributes, is_a
 from .pickler import OBJECT
 
@@ -47,10 +51,12 @@ _LEFT_OUT = tools.NAMES | frozenset(
     ]
 )
 # Of these nothing is the program's.
-_OF_PROCESSES = tools.NAMES | {"__main__", "__mp_main__", "concurrent", "ctypes", "encodings", "multiprocessing", "sys"}
+_OF_PROCESSES = tools.NAMES | {"__main__", "__mp_main__", "encodings", "multiprocessing", "sys"}
 # Of the standard library only public places count, and these registries.
 _REGISTRIES = {
     "builtins": {"_"},
+    "copy": {"_copy_dispatch", "_deepcopy_dispatch"},
+    "http.cookies": {"Morsel._flags", "Morsel._reserved"},
     "gettext": {"_translations", "_localedirs", "_current_domain"},
     "json": {"_default_encoder", "_default_decoder"},
     "locale": {"_override_localeconv"},
@@ -137,7 +143,8 @@ def _is_left_out(module: str, dotted: str, value: Any) -> bool:
 def _is_public(module: str, path: places.Path, value: Any) -> bool:
     """Of the standard library what is private is its own affair; but a function may stand in for one."""
     if any(part.startswith("_") for part in path) and module.partition(".")[0] in sys.stdlib_module_names:
-        return ".".join(path) in _REGISTRIES.get(module, ()) or is_a(value, types.FunctionType)
+        is_limit = len(path) == 1 and path[0].isupper() and type(value) in _ATOMS  # such as http.client._MAXHEADERS
+        return is_limit or ".".join(path) in _REGISTRIES.get(module, ()) or is_a(value, types.FunctionType)
     return True
 
 
@@ -152,8 +159,8 @@ class Digest:
 
     def __init__(self, value: Any) -> None:
         self._left = _NODES
-        # Each with its parts at that moment.
-        self._containers: list[tuple[Any, Any]] = []
+        # Each with how its parts are read, and those of that moment.
+        self._containers: list[tuple[Any, Callable[[Any], list[Any]], list[Any]]] = []
         text = repr(self._shape(value, _DEPTH))
         self.value = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
@@ -163,17 +170,22 @@ class Digest:
 
     def still_holds(self) -> bool:
         """Whether all containers have the very parts that they had."""
-        for container, parts in self._containers:
-            if is_a(container, set):
-                if not set.__eq__(container, parts):
+        for container, read, parts in self._containers:
+            if read is _keys_and_values:
+                now = chain(dict.keys(container), dict.values(container))
+                if 2 * len(container) != len(parts) or not all(map(operator.is_, parts, now)):
                     return False
-                continue
-            items = dict.values(container) if is_a(container, dict) else list.__iter__(container)
-            if len(container) != len(parts) or not all(map(operator.is_, items, parts)):
+            elif not _same(parts, read(container), by=_is_as):
                 return False
         return True
 
-    def _shape(self, value: Any, depth: int) -> Any:  # noqa: C901, PLR0911 - a case for each kind
+    def _watch(self, container: Any, read: Callable[[Any], list[Any]]) -> list[Any]:
+        """Its parts, which are to be looked at again."""
+        parts = read(container)
+        self._containers.append((container, read, parts))
+        return parts
+
+    def _shape(self, value: Any, depth: int) -> Any:  # noqa: C901, PLR0911, PLR0912 - a case for each kind
         kind = type(value)
         self._left -= 1
         places.Counter.visited += 1
@@ -182,7 +194,10 @@ class Digest:
             return (len(value), hashlib.blake2b(_raw(value)).digest()) if is_long else value
         if kind is types.FunctionType:
             code = value.__code__
-            return "function", code.co_filename, code.co_firstlineno, code.co_qualname
+            place = "function", code.co_filename, code.co_firstlineno, code.co_qualname
+            if depth == 0 or value.__closure__ is None or depth == _DEPTH:  # one that stands at a place has places of its own
+                return place
+            return *place, *(self._shape(part, depth - 1) for part in self._watch(value, _variables))
         if issubclass(kind, type):
             return "class", *places.home(value)
         if kind is types.ModuleType:
@@ -194,36 +209,76 @@ class Digest:
             return "member", *places.home(kind), value._name_
         if depth == 0 or self._left <= 0:
             return kind.__module__, kind.__qualname__
-        if issubclass(kind, (staticmethod, classmethod, types.MethodType)):
+        if issubclass(kind, types.MethodType):
+            return kind.__name__, self._shape(value.__func__, depth - 1), self._shape(value.__self__, depth - 1)
+        if issubclass(kind, (staticmethod, classmethod)):
             return kind.__name__, self._shape(value.__func__, depth - 1)
         if issubclass(kind, property):
             return kind.__name__, *(self._shape(part, depth - 1) for part in (value.fget, value.fset, value.fdel))
         if issubclass(kind, partial):
             return kind.__name__, *(self._shape(part, depth - 1) for part in (value.func, value.args, value.keywords))
+        if c_objects.parts_of(value) is not None:
+            parts = self._watch(value, c_objects.parts_of)  # type: ignore[arg-type] # they are some
+            return kind.__name__, *(self._shape(part, depth - 1) for part in parts)
         return kind.__module__, kind.__qualname__, self._items(value, kind, depth - 1), self._attributes(value, depth - 1)
 
-    def _items(self, value: Any, kind: type, depth: int) -> list[Any]:
+    def _items(self, value: Any, kind: type, depth: int) -> list[Any]:  # noqa: PLR0911 - a case for each kind
         if issubclass(kind, dict):
-            self._containers.append((value, list(dict.values(value))))
+            self._watch(value, _keys_and_values)
             pairs = list(dict.items(value))[: self._left]
             return [len(value), *sorted((repr(self._shape(key, depth)), repr(self._shape(item, depth))) for key, item in pairs)]
-        if issubclass(kind, (list, tuple)):
-            items = list(kind.__iter__(value)) if kind in (list, tuple) else list(value)
-            if issubclass(kind, list):
-                self._containers.append((value, items))
+        if issubclass(kind, (list, deque)):
+            items = self._watch(value, _items_of)
             return [len(items), *(self._shape(item, depth) for item in items[: self._left])]
+        if issubclass(kind, tuple):
+            return [len(value), *(self._shape(item, depth) for item in list(value)[: self._left])]
         if issubclass(kind, (set, frozenset)):
             if issubclass(kind, set):
-                self._containers.append((value, set(value)))
+                self._watch(value, _as_set)
             return sorted(repr(self._shape(item, depth)) for item in list(value)[: self._left])
+        if issubclass(kind, (bytearray, array, c_types.DATA)):
+            return [hashlib.blake2b(part).digest() for part in self._watch(value, _content)]
+        if issubclass(kind, count):
+            return self._watch(value, _text)
         return []
 
     def _attributes(self, value: Any, depth: int) -> list[Any]:
-        kept = attributes(value)
+        kept = vars(value) if issubclass(type(value), _thread._local) else attributes(value)
+        slots = self._watch(value, objects.slots_of) if objects.has_slots(type(value)) else []
         if not kept:
-            return []
-        self._containers.append((kept, list(kept.values())))
-        return sorted((repr(name), repr(self._shape(item, depth))) for name, item in kept.items())
+            return [self._shape(part, depth) for part in slots]
+        self._watch(kept, _keys_and_values)
+        shapes = sorted((repr(name), repr(self._shape(item, depth))) for name, item in kept.items())
+        return [*shapes, *(self._shape(part, depth) for part in slots)]
+
+
+def _keys_and_values(container: Any) -> list[Any]:
+    return [*dict.keys(container), *dict.values(container)]
+
+
+def _items_of(container: Any) -> list[Any]:
+    return [*(list if is_a(container, list) else deque).__iter__(container)]
+
+
+def _as_set(container: Any) -> list[Any]:
+    return [frozenset(container)]
+
+
+def _content(value: Any) -> list[Any]:
+    return [bytes(value)]
+
+
+def _text(value: Any) -> list[Any]:
+    return [repr(value)]
+
+
+def _variables(function: Any) -> list[Any]:
+    return [content for _, content in places.variables_of(function)]
+
+
+def _is_as(before: Any, now: Any) -> bool:
+    """Whether a part is the very one, or one of the same value that was made for this look."""
+    return before is now or (type(before) in (bytes, str, frozenset) and before == now)
 
 
 class _Digests(dict[int, Digest]):
@@ -308,7 +363,7 @@ class _Record(_Seen):
                 self._fixed[path] = (value, made.value)
             if objects.is_refilled(value):
                 self.owned.setdefault(id(value), (OBJECT, name, path, type(value)))
-        self.removed = [path for path in base if path not in here and _has_owner(name, path)]
+        self.removed = [path for path in base if path not in here and _has_owner(name, path, base)]
         self.compare_with(base)
 
     def compare_with(self, base: dict[str, bytes]) -> None:
@@ -336,19 +391,23 @@ class _Record(_Seen):
         return self._base.get(".".join(path), b"") not in (_VOLATILE, made)
 
 
-def _has_owner(module: str, dotted: str) -> bool:
-    """Whether the module, or the class of this place, still stands where it was made: nothing else is in its place."""
-    above = dotted.rpartition(".")[0]
-    if not above:
-        return True
+def _has_owner(module: str, dotted: str, base: dict[str, bytes]) -> bool:
+    """Whether what this place is in still stands where it was made: the module, a class, or a function."""
+    *above, step = dotted.split(".")
+    inside = next((number for number, one in enumerate([*above, step]) if one.startswith("<")), None)
     with contextlib.suppress(LookupError, AttributeError, ValueError, TypeError):
-        owner = objects.find(module, tuple(above.split(".")))
-        return is_a(owner, type) and places.home(owner) == (module, above)
+        if inside is not None:
+            # Not a variable that is empty now. And of another function than there was, nothing.
+            function = objects.find(module, tuple([*above, step][:inside]))
+            known = base.get(".".join([*above, step][:inside]))
+            return above[-1] != places.CELL and Digest(function).value == known
+        owner = objects.find(module, tuple(above)) if above else None
+        return not above or (is_a(owner, type) and places.home(owner) == (module, ".".join(above)))
     return False
 
 
 # Not to be found at a place; or with what the program sets in them.
-_NO_OBJECTS = (type, types.FunctionType, types.ModuleType, enum.Enum, ctypes.CDLL, ctypes.LibraryLoader)
+_NO_OBJECTS = (type, types.FunctionType, types.ModuleType, enum.Enum, CDLL, LibraryLoader)
 
 
 def of_others() -> dict[int, Any]:
@@ -365,8 +424,8 @@ def of_others() -> dict[int, Any]:
 _VOLATILE = b"?"
 
 
-def _same(before: list[Any], now: Any) -> bool:
-    return len(before) == len(now) and all(map(operator.is_, before, now))
+def _same(before: list[Any], now: Any, by: Callable[[Any, Any], bool] = operator.is_) -> bool:
+    return len(before) == len(now) and all(map(by, before, now))
 
 
 _records: dict[str, _Record] = {}

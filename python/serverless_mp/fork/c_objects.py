@@ -7,17 +7,24 @@ function of a library is looked up again, by its name. All other pointers cannot
 from __future__ import annotations
 
 import _ctypes
+import contextlib
 import ctypes
 import gc
+import operator
 from multiprocessing.sharedctypes import reduce_ctype  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING, Any
 
 from . import c_types
 from .globals import attributes, is_a
+from .objects import fill, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# By their names: a program may put mocks in their places.
+_LIBRARY, _LOADER, _FUNCTION, _POINTER = ctypes.CDLL, ctypes.LibraryLoader, ctypes._CFuncPtr, ctypes._Pointer  # type: ignore[attr-defined]
+# Under which name ctypes keeps the memory that an object lies in.
+_BUFFER = "ffffffff"
 _ARE_TEXT = (ctypes.c_char_p, ctypes.c_wchar_p, ctypes.py_object)
 _OF_CTYPES = ("pythonapi", "cdll", "pydll")
 _OF_LIBRARY = ("_handle", "_name", "_FuncPtr", "_dlltype")
@@ -25,27 +32,40 @@ _IF_LOADED = 4  # RTLD_NOLOAD
 _NOT_HERE = "it has an address of this process"
 
 
-def reduce(obj: Any) -> Any:  # noqa: PLR0911 - a case for each kind
+def reduce(obj: Any) -> Any:  # noqa: C901, PLR0911 - a case for each kind
     """How one is written; None for anything else."""
-    if is_a(obj, ctypes.CDLL):
+    if is_a(obj, _LIBRARY):
         return _reduce_library(obj)
-    if type(obj) is ctypes.LibraryLoader:
+    if type(obj) is _LOADER:
         return _reduce_loader(obj)
     if not is_a(obj, c_types.DATA):
         return None
     if "_wrapper" in attributes(obj):
         return reduce_ctype(obj)
-    if is_a(obj, ctypes._CFuncPtr):  # type: ignore[attr-defined]
+    if is_a(obj, _FUNCTION):
         return _reduce_function(obj)
-    if is_a(obj, (ctypes._Pointer, ctypes.c_void_p)):
+    if is_a(obj, (_POINTER, ctypes.c_void_p)):
         return _reduce_pointer(obj)
     if is_a(obj, _ARE_TEXT):
-        return _make_text, (type(obj), obj.value), attributes(obj), None, None, _set
+        return _make_text, (type(obj), obj.value), state_of(obj, type(obj)), None, None, fill
+    if is_a(obj._b_base_, _POINTER):
+        offset = ctypes.addressof(obj) - ctypes.addressof(obj._b_base_.contents)
+        return operator.getitem, (obj._b_base_, offset // ctypes.sizeof(obj)), state_of(obj, type(obj)), None, None, fill
     owner, at = _owner(obj)
     if owner is not None:
-        return _make_over, (type(obj), owner, ctypes.addressof(obj) - at), attributes(obj), None, None, _set
-    obj.__reduce__()  # of one with pointers inside it raises
-    return _make, (type(obj), ctypes.string_at(ctypes.addressof(obj), ctypes.sizeof(obj))), attributes(obj), None, None, _set
+        return _make_over, (type(obj), owner, ctypes.addressof(obj) - at), state_of(obj, type(obj)), None, None, fill
+    if not obj._b_needsfree_:  # it lies in a library
+        raise ValueError(_NOT_HERE)
+    with contextlib.suppress(AttributeError):  # it has no attributes
+        obj.__reduce__()  # of one with pointers inside it raises
+    return (
+        _make,
+        (type(obj), ctypes.string_at(ctypes.addressof(obj), ctypes.sizeof(obj))),
+        state_of(obj, type(obj)),
+        None,
+        None,
+        fill,
+    )
 
 
 def _new(kind: Any) -> Any:
@@ -77,8 +97,9 @@ def _owner(obj: Any) -> tuple[Any, int]:
     """Whose memory it lies in, where that is another object's, and the address of that."""
     if obj._b_base_ is not None:
         return obj._b_base_, ctypes.addressof(obj._b_base_)
-    if is_a(obj._objects, memoryview) and not obj._objects.readonly:
-        return obj._objects.obj, ctypes.addressof(ctypes.c_char.from_buffer(obj._objects.obj))
+    kept = obj._objects.get(_BUFFER) if is_a(obj._objects, dict) else obj._objects
+    if is_a(kept, memoryview) and not kept.readonly:
+        return kept.obj, ctypes.addressof(ctypes.c_char.from_buffer(kept.obj))
     return None, 0
 
 
@@ -89,11 +110,11 @@ def _make_over(kind: Any, owner: Any, offset: int) -> Any:
 def _reduce_pointer(pointer: Any) -> Any:
     address = ctypes.cast(pointer, ctypes.c_void_p).value
     if not address:
-        return _new, (type(pointer),), attributes(pointer), None, None, _set
+        return _new, (type(pointer),), state_of(pointer, type(pointer)), None, None, fill
     for kept in _kept_for(pointer._objects):
         start = ctypes.addressof(kept)
         if start <= address < start + max(ctypes.sizeof(kept), 1):
-            return _make_pointer, (type(pointer), kept, address - start), attributes(pointer), None, None, _set
+            return _make_pointer, (type(pointer), kept, address - start), state_of(pointer, type(pointer)), None, None, fill
     raise ValueError(_NOT_HERE)
 
 
@@ -118,7 +139,7 @@ def _reduce_function(function: Any) -> Any:
     kept = attributes(function)
     library: Any = function._objects.get("0") if is_a(function._objects, dict) else None
     how = {name: value for name in ("restype", "argtypes", "errcheck") if (value := getattr(function, name)) is not None}
-    if is_a(library, ctypes.CDLL) and "__name__" in kept and type(function) is library._FuncPtr:
+    if is_a(library, _LIBRARY) and "__name__" in kept and type(function) is library._FuncPtr:
         is_kept = attributes(library).get(kept["__name__"]) is function
         return _find_function, (library, kept["__name__"], is_kept), (how, kept), None, None, _set_function
     if not function:
@@ -127,7 +148,15 @@ def _reduce_function(function: Any) -> Any:
     called = [one for one in gc.get_referents(function) if callable(one) and not any(one is other for other in not_it)]
     if len(called) != 1:
         raise ValueError(_NOT_HERE)
-    return type(function), (called[0],), kept, None, None, _set
+    return type(function), (called[0],), (how, kept), None, None, _set_function
+
+
+def parts_of(obj: Any) -> list[Any] | None:
+    """What a program can set in a library or in a function of C; None for anything else."""
+    if is_a(obj, _LIBRARY):
+        kept = _set_in(obj)
+        return [*kept, *kept.values()]
+    return [obj.restype, obj.argtypes, obj.errcheck] if is_a(obj, _FUNCTION) else None
 
 
 def _find_function(library: Any, name: str, is_kept: bool) -> Any:
@@ -149,7 +178,7 @@ def libraries() -> list[Any] | None:
 def _reduce_loader(loader: Any) -> Any:
     """With the libraries that were loaded by it."""
     name = next((name for name in _OF_CTYPES if getattr(ctypes, name) is loader), None)
-    made = (getattr, (ctypes, name)) if name else (ctypes.LibraryLoader, (loader._dlltype,))
+    made = (getattr, (ctypes, name)) if name else (_LOADER, (loader._dlltype,))
     return *made, _set_in(loader), None, None, _set
 
 
@@ -178,5 +207,5 @@ def _check_name(name: Any, handle: int) -> None:
 
 def _load_library(kind: Any, name: Any, use_errno: bool) -> Any:
     library = object.__new__(kind)
-    ctypes.CDLL.__init__(library, name, use_errno=use_errno)
+    _LIBRARY.__init__(library, name, use_errno=use_errno)
     return library

@@ -9,10 +9,10 @@ from __future__ import annotations
 import ctypes
 import operator
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Container, Iterator
 
 # What each object of C is one of.
 DATA: Any = ctypes._SimpleCData.__base__
@@ -31,6 +31,13 @@ _DEFINITION = frozenset(
     f"_{name}_" for name in ("type", "length", "flags", "argtypes", "restype", "pack", "anonymous", "align", "layout")
 )
 Layout = list[tuple[type, Any]]
+
+
+class _Later(NamedTuple):
+    """A type that is made later: what makes it, and from what."""
+
+    make: Callable[..., Any]
+    arguments: tuple[Any, ...]
 
 
 def definition_of(cls: Any) -> frozenset[str]:
@@ -95,7 +102,7 @@ def _function_type(result: Any, arguments: tuple[Any, ...], flags: int) -> Any:
     return ctypes.CFUNCTYPE(result, *arguments, use_errno=use_errno, use_last_error=use_last_error)
 
 
-def layouts(cls: Any) -> Layout:
+def layouts(cls: Any) -> Layouts:
     """The fields of a structure, and of all that know it while it knows them: in the order in which they are to be set."""
     parts = {one: list(_parts_of(one)) for one in _reached(cls, lambda one: [part for part, _ in _parts_of(one)])}
     known_by: dict[Any, list[Any]] = {one: [] for one in parts}
@@ -114,7 +121,29 @@ def layouts(cls: Any) -> Layout:
 
     for one in circle:
         put(one)
-    return [(one, vars(one)[_FIELDS]) for one in ordered if _FIELDS in vars(one)]
+    laid_out = [one for one in ordered if _FIELDS in vars(one)]
+    return Layouts(
+        [(one, [(name, _described(kind, circle), *width) for name, kind, *width in vars(one)[_FIELDS]]) for one in laid_out]
+    )
+
+
+def _described(cls: Any, circle: Container[Any]) -> Any:
+    """A type of a field; of one that is made of types of the circle how it is made, once these have their fields."""
+    if cls not in circle or _FIELDS in vars(cls):
+        return cls
+    if issubclass(cls, ctypes.Array):
+        return _Later(operator.mul, (_described(cls._type_, circle), cls._length_))
+    if issubclass(cls, ctypes._Pointer):
+        return _Later(ctypes.POINTER, (_described(cls._type_, circle),))
+    parts = vars(cls)
+    arguments = tuple(_described(part, circle) for part in parts.get("_argtypes_") or ())
+    return _Later(_function_type, (_described(parts.get("_restype_"), circle), arguments, parts["_flags_"]))
+
+
+def _made(kind: Any) -> Any:
+    if isinstance(kind, _Later):
+        return kind.make(*map(_made, kind.arguments))
+    return tuple(map(_made, kind)) if isinstance(kind, tuple) else kind
 
 
 def _reached(start: Any, steps: Callable[[Any], list[Any]]) -> dict[Any, None]:
@@ -143,9 +172,19 @@ def _parts_of(cls: Any) -> Iterator[tuple[Any, bool]]:
             yield part, issubclass(cls, ctypes.Array)
 
 
-def lay_out(parts: Layout) -> None:
+class Layouts:
+    """The fields of some structures, which are set where this is read: before any object of theirs is."""
+
+    def __init__(self, parts: Layout) -> None:
+        self._parts = parts
+
+    def __reduce__(self) -> Any:
+        return _lay_out, (self._parts,)
+
+
+def _lay_out(parts: Layout) -> None:
     """Sets the fields of those that have none yet."""
     for cls, fields in parts:
         if _FIELDS not in vars(cls):
             kind = type(ctypes.Structure if issubclass(cls, ctypes.Structure) else ctypes.Union)
-            kind.__setattr__(cls, _FIELDS, fields)
+            kind.__setattr__(cls, _FIELDS, [(name, _made(described), *width) for name, described, *width in fields])

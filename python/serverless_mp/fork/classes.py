@@ -182,9 +182,9 @@ def reduce_class(cls: type) -> Any:
     at_once |= {name: space[name] if _is_alone(space[name]) else _not_yet for name in ("__eq__", "__hash__") if name in space}
     by_being_made = _BY_BEING_MADE | c_types.made_of(cls)
     state = {name: part for name, part in space.items() if at_once.get(name) is not part and name not in by_being_made}
-    layouts = c_types.layouts(cls) if issubclass(cls, c_types.DATA) else []
+    layouts = c_types.layouts(cls) if issubclass(cls, c_types.DATA) else None
     registered = [found for one in abc._get_dump(cls)[0] if (found := one())] if "_abc_impl" in space else []  # type: ignore[attr-defined]
-    return _make_class, (type(cls), cls.__name__, cls.__bases__, at_once), (state, registered, layouts), None, None, _fill_class
+    return _make_class, (type(cls), cls.__name__, cls.__bases__, at_once), (layouts, state, registered), None, None, _fill_class
 
 
 def _is_alone(part: Any) -> bool:
@@ -221,6 +221,16 @@ def _make_class(meta: Any, name: str, bases: tuple[type, ...], space: dict[str, 
         return cls
 
 
+def set_attribute(cls: Any, name: str, value: Any) -> None:
+    """Without the code of its metaclass."""
+    _maker(type(cls)).__setattr__(cls, name, value)
+
+
+def delete_attribute(cls: Any, name: str) -> None:
+    """The same."""
+    _maker(type(cls)).__delattr__(cls, name)
+
+
 def _maker(meta: Any) -> Any:
     """The first of its metaclasses that is made in C."""
     return next(base for base in meta.__mro__ if base in {type, abc.ABCMeta} or base.__module__ == "_ctypes")
@@ -246,10 +256,8 @@ def _fill_enum(cls: Any, content: tuple[Any, dict[str, dict[str, Any]]]) -> None
         vars(cls._member_map_[name]).update(attributes)
 
 
-def _fill_class(cls: type, content: tuple[dict[str, Any], list[type], c_types.Layout]) -> None:
-    state, registered, layouts = content
-    c_types.lay_out(layouts)
-    set_attribute = _maker(type(cls)).__setattr__
+def _fill_class(cls: type, content: tuple[None, dict[str, Any], list[type]]) -> None:
+    _, state, registered = content
     for name, value in state.items():
         set_attribute(cls, name, value)
     for other in registered:

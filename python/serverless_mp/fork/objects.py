@@ -21,7 +21,7 @@ from typing import Any
 
 from serverless_mp.program import modules
 
-from . import places
+from . import classes, places
 from .globals import attributes, is_a
 from .reducers import REDUCERS
 
@@ -132,13 +132,24 @@ def _slots(kind: type) -> list[tuple[int, str]]:
     return [
         (number, name)
         for number, base in enumerate(kind.__mro__)
-        if base.__flags__ & _HEAP
+        if base.__flags__ & _HEAP and base.__module__ != "_ctypes"
         for name, part in vars(base).items()
         if type(part) is types.MemberDescriptorType
     ]
 
 
-def _state(obj: Any, kind: type) -> tuple[Any, list[tuple[int, str, Any]]]:
+def has_slots(kind: type) -> bool:
+    """Whether its statement, or that of a base, has given places to its objects."""
+    return bool(kind.__flags__ & _HEAP and _slots(kind))
+
+
+def slots_of(obj: Any) -> list[Any]:
+    """What stands in those that are set."""
+    return [value for _, _, value in state_of(obj, type(obj))[1]]
+
+
+def state_of(obj: Any, kind: type) -> tuple[Any, list[tuple[int, str, Any]]]:
+    """Its attributes and slots, for `fill`."""
     slots = []
     for number, name in _slots(kind):
         try:
@@ -161,7 +172,7 @@ def fill(obj: Any, state: tuple[Any, list[tuple[int, str, Any]]]) -> None:
 
 
 def _reduce_plain(obj: Any, kind: type) -> Any:
-    return make, (kind,), _state(obj, kind), None, None, fill
+    return make, (kind,), state_of(obj, kind), None, None, fill
 
 
 def _reduce_local(obj: Any, kind: type) -> Any:
@@ -174,14 +185,14 @@ def _fill_local(obj: Any, kept: dict[str, Any]) -> None:
 
 
 def _reduce_made(obj: Any, kind: type) -> Any:
-    return kind.__new__, (kind,), _state(obj, kind), None, None, fill
+    return kind.__new__, (kind,), state_of(obj, kind), None, None, fill
 
 
 def _reduce_thread(obj: Any, kind: type) -> Any:
     """Of the threads of a process that forks only one goes on: in the other process that is its main thread."""
     if obj is threading.current_thread():
         return threading.main_thread, ()
-    kept, slots = _state(obj, kind)
+    kept, slots = state_of(obj, kind)
     ended = {"_is_stopped": True, "_tstate_lock": None, "_handle": None} if obj.ident is not None else {}
     return make, (kind,), (kept | {name: ended[name] for name in ended if name in kept}, slots), None, None, fill
 
@@ -206,7 +217,7 @@ def is_refilled(value: Any) -> bool:
 
 def whole(value: Any) -> tuple[Any, Any]:
     """Its items and its attributes, for `refill_whole`."""
-    return content_of(value), _state(value, type(value))
+    return content_of(value), state_of(value, type(value))
 
 
 def refill_whole(own: Any, content: tuple[Any, Any]) -> None:
@@ -263,7 +274,7 @@ def _reduce_container(obj: Any, kind: type) -> Any:
     return (
         _make_container,
         (kind, _maxlen(obj)),
-        (content_of(obj), _state(obj, kind)),
+        (content_of(obj), state_of(obj, kind)),
         None,
         None,
         _fill_container,
@@ -287,7 +298,7 @@ def _fill_container(obj: Any, state: Any) -> None:
 def _reduce_extended(obj: Any, kind: type) -> Any:
     """As its base says, which may know nothing of attributes."""
     reduced = obj.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
-    own = _state(obj, kind)
+    own = state_of(obj, kind)
     if is_a(reduced, str) or not any(own) or any(part is not None for part in reduced[2:3]):
         return reduced
     return *reduced[:2], own, *(reduced[3:5] or (None, None)), fill
@@ -295,7 +306,7 @@ def _reduce_extended(obj: Any, kind: type) -> Any:
 
 def _reduce_value(obj: Any, kind: type) -> Any:
     base: Any = next(base for base in _VALUES if issubclass(kind, base))
-    return _make_value, (base, kind, _plain(base, obj)), _state(obj, kind), None, None, fill
+    return _make_value, (base, kind, _plain(base, obj)), state_of(obj, kind), None, None, fill
 
 
 def _plain(base: Any, obj: Any) -> Any:
@@ -316,7 +327,7 @@ def _reduce_exception(obj: Any, kind: type) -> Any:
         made: Any = (_make_exception, (kind, BaseException.args.__get__(obj)))  # type: ignore[attr-defined]
     else:
         made = obj.__reduce__()[:2]
-    return *made, (_state(obj, kind), linked), None, None, _fill_exception
+    return *made, (state_of(obj, kind), linked), None, None, _fill_exception
 
 
 def _make_exception(kind: type, arguments: tuple[Any, ...]) -> Any:
@@ -402,7 +413,7 @@ def put(module: str, path: places.Path, value: Any) -> None:
         owner[step] = value
     elif is_a(owner, type):
         _originals.setdefault((module, path), vars(owner).get(step))
-        type.__setattr__(owner, step, value)
+        classes.set_attribute(owner, step, value)
     else:
         _originals.setdefault((module, path), vars(owner).get(step))
         vars(owner)[step] = value
@@ -411,10 +422,14 @@ def put(module: str, path: places.Path, value: Any) -> None:
 def remove(module: str, path: places.Path) -> None:
     """Takes a name away that the program no longer has."""
     owner = find(module, path[:-1])
-    if path[-1] in vars(owner):
+    if path[-1] in _FUNCTION_PARTS:
+        setattr(owner, _FUNCTION_PARTS[path[-1]], None)
+    elif is_a(owner, dict):
+        owner.pop(path[-1], None)
+    elif path[-1] in vars(owner):
         _originals.setdefault((module, path), vars(owner)[path[-1]])
         if is_a(owner, type):
-            type.__delattr__(owner, path[-1])
+            classes.delete_attribute(owner, path[-1])
         else:
             del vars(owner)[path[-1]]
 

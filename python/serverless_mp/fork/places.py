@@ -68,6 +68,7 @@ _OF_ENUM |= {"_all_bits_", "_boundary_", "_flag_mask_", "_inverted_", "_singles_
 # Of the attributes of enumerations' members, and of functions, what their definition sets.
 OF_DEFINITION = frozenset({"_value_", "_name_", "__objclass__", "_sort_order_", "_inverted_", "__wrapped__"})
 _CODE = (types.FunctionType, types.BuiltinFunctionType, type, types.ModuleType)
+_CACHED: Any = functools._lru_cache_wrapper
 _WEAK = (weakref.WeakKeyDictionary, weakref.WeakValueDictionary, weakref.WeakSet)
 # Steps of a path: decorators seldom stand higher, and functions may know one another.
 _DEEPEST = 10
@@ -153,8 +154,12 @@ def functions_within(module: str, path: Path, value: Any) -> Iterator[tuple[Path
             seen.add(id(function))
             yield inside, function
             if function.__closure__ and len(inside) < _DEEPEST:
-                held = [(name, part) for name, part in _variables_of(function) if is_a(part, types.FunctionType)]
-                ahead += [((*inside, CELL, name), part) for name, part in held if "<locals>" in part.__qualname__]
+                held = [(name, part) for name, part in variables_of(function) if is_a(part, types.FunctionType)]
+                ahead += [
+                    ((*inside, CELL, name), part)
+                    for name, part in held
+                    if "<locals>" in part.__qualname__ or home(part)[0] == module
+                ]
 
 
 def _functions_of(path: Path, value: Any) -> Iterator[tuple[Path, types.FunctionType]]:
@@ -162,6 +167,8 @@ def _functions_of(path: Path, value: Any) -> Iterator[tuple[Path, types.Function
         yield path, value
     elif is_a(value, functools.singledispatchmethod):
         yield (*path, "dispatcher"), value.dispatcher
+    elif type(value) is _CACHED and is_a(value.__wrapped__, types.FunctionType):
+        yield (*path, "__wrapped__"), value.__wrapped__
     for step, part in parts_of(value):
         if is_a(part, types.FunctionType):
             yield (*path, step), part
@@ -207,22 +214,32 @@ def _places_of_class(
             attribute in members
             or attribute in _OF_ENUM
             or attribute in of_statement
-            or (is_of_others and attribute.startswith("__") and attribute.endswith("__"))
+            or (
+                is_of_others
+                and attribute.startswith("__")
+                and attribute.endswith("__")
+                and not _may_be_patched(value, is_made_by)
+            )
         ):
             continue
         yield from _places(module, (*path, attribute), value, is_made_by)
 
 
+def _may_be_patched(value: Any, is_made_by: Callable[[Any], bool] | None) -> bool:
+    """In a library's class: what stands, or may stand, in the place of a method."""
+    return is_made_by is None and (value is None or callable(value) or type(value) in (str, int, float, bool))
+
+
 def _places_kept_by(path: Path, function: types.FunctionType) -> Iterator[tuple[Path, Any]]:
-    """What a library's function keeps, but for other functions and classes."""
+    """What a library's function keeps."""
     for step, value in ((DEFAULTS, function.__defaults__), (KWDEFAULTS, function.__kwdefaults__)):
         if value:
             yield (*path, step), value
     for key, value in list(vars(function).items()):
         if not (key.startswith("__") or is_a(value, (*_CODE, types.MappingProxyType))):
             yield (*path, ATTRIBUTES, key), value
-    for name, value in _variables_of(function):
-        if name != "__class__" and not is_a(value, (*_CODE, *_WEAK)):
+    for name, value in variables_of(function):
+        if name != "__class__" and not is_a(value, (types.ModuleType, *_WEAK)):
             yield (*path, CELL, name), value
 
 
@@ -232,11 +249,11 @@ def kept_by(function: types.FunctionType) -> list[Any]:
     if function.__kwdefaults__:
         kept += function.__kwdefaults__.values()
     if function.__closure__:
-        kept += [value for _, value in _variables_of(function)]
+        kept += [value for _, value in variables_of(function)]
     return kept
 
 
-def _variables_of(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+def variables_of(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
     """The content of each of its cells that is filled."""
     for name, cell in cells_of(function):
         with contextlib.suppress(ValueError):
@@ -258,7 +275,7 @@ def _places_of_function(
         for key, value in attributes.items():
             if is_a(value, types.FunctionType) and "<locals>" in value.__qualname__:
                 yield (*path, ATTRIBUTES, key), value
-    for name, content in _variables_of(function):
+    for name, content in variables_of(function):
         inner = (*path, CELL, name)
         if is_a(content, types.FunctionType) and len(inner) <= _DEEPEST:
             # What a decorator has wrapped, or a function beside this one.

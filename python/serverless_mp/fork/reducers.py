@@ -315,11 +315,18 @@ def _remake_map_view(is_map: bool, *parts: Any) -> Any:
 
 def _reduce_memoryview(view: memoryview) -> Any:
     """One over something that can be written to stays one; of anything else its content is enough."""
+    if isinstance(view.obj, _CTYPES) and view.nbytes == ctypes.sizeof(view.obj) and not view.readonly:
+        return _remake_view_of_c, (view.obj, view.format)
     if view.readonly or not isinstance(view.obj, (_core.Region, bytearray, stdlib_array.array)) or not view.c_contiguous:
         return _BY_BYTES(view)
     with view.cast("B") as plain, memoryview(view.obj) as whole:
         start = ctypes.addressof(ctypes.c_char.from_buffer(plain)) - ctypes.addressof(ctypes.c_char.from_buffer(whole))
         return _remake_memoryview, (view.obj, start, view.nbytes, view.format, view.shape)
+
+
+def _remake_view_of_c(owner: Any, form: str) -> memoryview:
+    view = memoryview(owner)
+    return view if view.format == form else view.cast(form)  # type: ignore[call-overload,no-any-return]
 
 
 def _remake_memoryview(owner: Any, start: int, size: int, form: str, shape: tuple[int, ...]) -> memoryview:
