@@ -1,0 +1,61 @@
+"""The core's files: each uses what stands below it, and none of them are in a circle."""
+
+import graphlib
+import re
+from pathlib import Path
+
+SOURCE = Path(__file__).parent.parent / "src"
+# From above. What stands beside another one may use it.
+LAYERS = [
+    {"api"},
+    {"leaves"},
+    {"launcher"},
+    {"session"},
+    {"fuzz"},
+    {"objects"},
+    {"store"},
+    {"protocol", "signals"},
+    {"error", "hex", "random", "locked", "logging"},
+]
+PATH = re.compile(r"\bcrate::((?:\w+::)*)(\{[^}]*\}|\w+)")
+
+
+def modules():
+    found = {}
+    for file in SOURCE.rglob("*.rs"):
+        parts = file.relative_to(SOURCE).with_suffix("").parts
+        name = "::".join(parts[:-1] if parts[-1] == "mod" else parts)
+        if name != "lib":
+            found[name] = re.sub(r"//[^\n]*", "", file.read_text()).split("#[cfg(test)]")[0]
+    return found
+
+
+def used_by(name, text, known):
+    found = set()
+    for above, last in PATH.findall(text):
+        for one in last.strip("{}").split(","):
+            path = (above + one.strip().split(" ")[0].split("::")[0]).split("::")
+            while path and "::".join(path) not in known:
+                path.pop()
+            found.add("::".join(path))
+    return found - {name, ""} - {"leaves", "objects", "session", "store", "api"}
+
+
+def test_no_circles():
+    found = modules()
+    graph = {name: used_by(name, text, found) for name, text in found.items()}
+    assert len(graph["leaves::semlock"]) > 3  # it does find what is used
+    order = list(graphlib.TopologicalSorter(graph).static_order())  # CycleError names a circle
+    assert set(found) <= set(order)
+
+
+def test_layers():
+    found = modules()
+    floor = {name: number for number, names in enumerate(LAYERS) for name in names}
+    wrong = [
+        f"{name} uses {used}"
+        for name, text in found.items()
+        for used in used_by(name, text, found)
+        if floor[name.split("::")[0]] > floor[used.split("::")[0]]
+    ]
+    assert wrong == []
