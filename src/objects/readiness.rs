@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, Weak};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::unistd::{pipe, read, write};
+use nix::unistd::{pipe2, read, write};
 use redis::Value;
 
 use crate::error::Result;
@@ -78,9 +78,9 @@ impl ReadinessFd {
         id: String,
         end: u8,
     ) -> Result<Self> {
-        let (read, write) = pipe()?;
+        let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
         fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        let (stop, stop_write) = pipe()?;
+        let (stop, stop_write) = pipe2(OFlag::O_CLOEXEC)?;
         let shared = Arc::new(Shared {
             id,
             end,

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::{pipe, read, write};
+use nix::unistd::{pipe2, read, write};
 
 use crate::error::{Error, Result};
 use crate::locked::Locked;
@@ -170,7 +170,7 @@ impl Jobs {
             return Ok(());
         }
         let events = Mailbox::open(self.process)?;
-        let (wake, wake_pipe) = pipe()?;
+        let (wake, wake_pipe) = pipe2(OFlag::O_CLOEXEC)?;
         fcntl(&wake, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         *self.wake_pipe.locked() = Some(wake_pipe);
         threads::spawn("serverless_mp-events", STACK, move || {

@@ -10,7 +10,6 @@ import _ctypes
 import contextlib
 import ctypes
 import gc
-import operator
 from multiprocessing.sharedctypes import reduce_ctype  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING, Any
 
@@ -47,25 +46,27 @@ def reduce(obj: Any) -> Any:  # noqa: C901, PLR0911 - a case for each kind
     if is_a(obj, (_POINTER, ctypes.c_void_p)):
         return _reduce_pointer(obj)
     if is_a(obj, _ARE_TEXT):
-        return _make_text, (type(obj), obj.value), state_of(obj, type(obj)), None, None, fill
+        return _made_by(obj, _make_text, obj.value)
     if is_a(obj._b_base_, _POINTER):
         offset = ctypes.addressof(obj) - ctypes.addressof(obj._b_base_.contents)
-        return operator.getitem, (obj._b_base_, offset // ctypes.sizeof(obj)), state_of(obj, type(obj)), None, None, fill
+        return _made_by(obj, _element, obj._b_base_, offset // ctypes.sizeof(obj))
     owner, at = _owner(obj)
     if owner is not None:
-        return _make_over, (type(obj), owner, ctypes.addressof(obj) - at), state_of(obj, type(obj)), None, None, fill
+        return _made_by(obj, _make_over, owner, ctypes.addressof(obj) - at)
     if not obj._b_needsfree_:  # it lies in a library
         raise ValueError(_NOT_HERE)
     with contextlib.suppress(AttributeError):  # it has no attributes
         obj.__reduce__()  # of one with pointers inside it raises
-    return (
-        _make,
-        (type(obj), ctypes.string_at(ctypes.addressof(obj), ctypes.sizeof(obj))),
-        state_of(obj, type(obj)),
-        None,
-        None,
-        fill,
-    )
+    return _made_by(obj, _make, ctypes.string_at(ctypes.addressof(obj), ctypes.sizeof(obj)))
+
+
+def _made_by(obj: Any, make: Any, *arguments: Any) -> Any:
+    """By `make`, from its type and these; then with its attributes and slots."""
+    return make, (type(obj), *arguments), state_of(obj, type(obj)), None, None, fill
+
+
+def _element(_: Any, pointer: Any, number: int) -> Any:
+    return pointer[number]
 
 
 def _new(kind: Any) -> Any:
@@ -110,11 +111,11 @@ def _make_over(kind: Any, owner: Any, offset: int) -> Any:
 def _reduce_pointer(pointer: Any) -> Any:
     address = ctypes.cast(pointer, ctypes.c_void_p).value
     if not address:
-        return _new, (type(pointer),), state_of(pointer, type(pointer)), None, None, fill
+        return _made_by(pointer, _new)
     for kept in _kept_for(pointer._objects):
         start = ctypes.addressof(kept)
         if start <= address < start + max(ctypes.sizeof(kept), 1):
-            return _make_pointer, (type(pointer), kept, address - start), state_of(pointer, type(pointer)), None, None, fill
+            return _made_by(pointer, _make_pointer, kept, address - start)
     raise ValueError(_NOT_HERE)
 
 
