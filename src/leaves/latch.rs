@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::objects::handle::Handle;
-use crate::objects::wait::{self, Waited};
+use crate::objects::wait;
 use crate::protocol::Reply;
 use crate::store::client::Args;
 use crate::store::scripts;
@@ -40,21 +40,10 @@ impl CountDownLatch {
             &self.handle.id,
             &Args(&[if block { b"1" } else { b"0" }]),
         )?;
-        let token = match Reply::decode(&reply)? {
-            Reply::Wait(waiter) => {
-                match wait::token(
-                    p,
-                    &self.handle.id,
-                    waiter,
-                    wait::by(deadline),
-                    &wait::FOR_NEWS,
-                )? {
-                    Waited::Token(token) => token,
-                    Waited::Timeout => return Ok(false),
-                    Waited::Stopped(e) => return Err(e),
-                }
-            }
-            _ => reply,
+        let until = wait::by(deadline);
+        let token = wait::reply_or_token(p, &self.handle.id, reply, until, &wait::FOR_NEWS)?;
+        let Some(token) = token else {
+            return Ok(false);
         };
         match Reply::decode(&token)? {
             Reply::Ok(map) => p.memory.acquire(p, map).map(|()| true),

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use crate::error::{Error, Result};
 use crate::leaves::aio;
 use crate::objects::handle::Handle;
-use crate::objects::wait::{self, Waited};
+use crate::objects::wait;
 use crate::protocol::Reply;
 use crate::signals;
 use crate::store::client::Args;
@@ -51,15 +51,9 @@ impl SemLock {
             &self.handle.id,
             &Args(&[if block { b"1" } else { b"0" }]),
         )?;
-        let token = match Reply::decode(&reply)? {
-            Reply::Wait(waiter) => {
-                match wait::token(p, &self.handle.id, waiter, until, &wait::FOR_UNIT)? {
-                    Waited::Token(token) => token,
-                    Waited::Timeout => return Ok(false),
-                    Waited::Stopped(e) => return Err(e),
-                }
-            }
-            _ => reply,
+        let token = wait::reply_or_token(p, &self.handle.id, reply, until, &wait::FOR_UNIT)?;
+        let Some(token) = token else {
+            return Ok(false);
         };
         let Reply::Ok(map) = Reply::decode(&token)? else {
             return Ok(false);

@@ -90,6 +90,24 @@ pub const fn waking(until: Until<'_>) -> Until<'_> {
     }
 }
 
+/// A script's reply; where it says that a token will come, that token. None when the time is over first.
+pub fn reply_or_token(
+    client: &Client,
+    object: &str,
+    reply: String,
+    until: Until<'_>,
+    kind: &'static WaitKind,
+) -> Result<Option<String>> {
+    match Reply::decode(&reply)? {
+        Reply::Wait(waiter) => match token(client, object, waiter, until, kind)? {
+            Waited::Token(token) => Ok(Some(token)),
+            Waited::Timeout => Ok(None),
+            Waited::Stopped(e) => Err(e),
+        },
+        _ => Ok(Some(reply)),
+    }
+}
+
 /// Waits for the token of a waiter that a script has put into a queue.
 pub fn token(
     client: &Client,

@@ -31,7 +31,7 @@ from serverless_mp import installed
 from serverless_mp.program import cache, modules, tools
 
 from . import c_objects, c_types, objects, places
-from .globals import attributes, is_a
+from .globals import attributes, contents, is_a
 from .pickler import OBJECT
 
 if TYPE_CHECKING:
@@ -69,10 +69,8 @@ _REGISTRIES = {
 }
 # Told by other means (`interpreter_state`), or the process' own.
 _NAMES_LEFT_OUT = {
-    "botocore": {
-        "_xform_cache",
-        "xform_name.<defaults>",
-    },  # of names; where processes are launched on AWS, it is our launcher that fills it
+    # Of names; where processes are launched on AWS, it is our launcher that fills it.
+    "botocore": {"_xform_cache", "xform_name.<defaults>"},
     "builtins": {"__build_class__"},
     "logging": {"root", "lastResort", "raiseExceptions", "Logger.manager", "Logger.root"},
     "os": {"environb"},
@@ -273,7 +271,7 @@ def _text(value: Any) -> list[Any]:
 
 
 def _variables(function: Any) -> list[Any]:
-    return [content for _, content in places.variables_of(function)]
+    return [*contents(function.__closure__ or ())]
 
 
 def _is_as(before: Any, now: Any) -> bool:
@@ -393,15 +391,15 @@ class _Record(_Seen):
 
 def _has_owner(module: str, dotted: str, base: dict[str, bytes]) -> bool:
     """Whether what this place is in still stands where it was made: the module, a class, or a function."""
-    *above, step = dotted.split(".")
-    inside = next((number for number, one in enumerate([*above, step]) if one.startswith("<")), None)
+    steps = tuple(dotted.split("."))
+    above = steps[:-1]
+    inside = next((number for number, step in enumerate(steps) if step.startswith("<")), None)
     with contextlib.suppress(LookupError, AttributeError, ValueError, TypeError):
         if inside is not None:
             # Not a variable that is empty now. And of another function than there was, nothing.
-            function = objects.find(module, tuple([*above, step][:inside]))
-            known = base.get(".".join([*above, step][:inside]))
-            return above[-1] != places.CELL and Digest(function).value == known
-        owner = objects.find(module, tuple(above)) if above else None
+            function = steps[:inside]
+            return above[-1] != places.CELL and Digest(objects.find(module, function)).value == base.get(".".join(function))
+        owner = objects.find(module, above) if above else None
         return not above or (is_a(owner, type) and places.home(owner) == (module, ".".join(above)))
     return False
 
@@ -519,7 +517,7 @@ def tell(prepare: Callable[[], None], names: list[str]) -> None:
 def _key(names: list[str]) -> str:
     """Of these modules in this interpreter: their files, and when they were written; and so of what makes the digests."""
     parts = [sys.version, sys.executable]
-    for name in [*names, __name__, places.__name__]:
+    for name in [*names, __name__, *(one.__name__ for one in (places, objects, c_objects, c_types))]:
         file = getattr(sys.modules[name], "__file__", None)
         time = os.stat(file).st_mtime_ns if file and os.path.exists(file) else 0
         parts.append(f"{name} {file} {time}")

@@ -14,7 +14,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from . import c_types, classes
-from .globals import is_a
+from .globals import contents, is_a
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -249,7 +249,7 @@ def kept_by(function: types.FunctionType) -> list[Any]:
     if function.__kwdefaults__:
         kept += function.__kwdefaults__.values()
     if function.__closure__:
-        kept += [value for _, value in variables_of(function)]
+        kept += contents(function.__closure__)
     return kept
 
 
