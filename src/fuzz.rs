@@ -6,7 +6,7 @@ use crate::protocol::{Arrival, Command, Event, ExitRecord, ExitReport, Item, Pay
 use crate::store::endpoint::Endpoint;
 use crate::store::seal::Seal;
 
-const NUMBER: &str = "0123456789abcdef";
+const PROCESS: &str = "0123456789abcdef";
 
 /// All that crosses between processes.
 pub fn protocol(bytes: &[u8]) {
@@ -32,7 +32,7 @@ pub fn protocol(bytes: &[u8]) {
 
 /// A payload that nobody of the session has sealed, whole and as an item.
 pub fn sealed(bytes: &[u8]) {
-    let seal = Seal::new("session", b"key", NUMBER);
+    let seal = Seal::new("session", b"key", PROCESS);
     assert!(seal.open("object", "kind", bytes).is_err());
     if let Ok(payload) = Payload::decode(bytes) {
         assert!(item::decode(&seal, "object", "kind", &payload).is_err());
@@ -41,14 +41,14 @@ pub fn sealed(bytes: &[u8]) {
 
 /// What is inside of a seal, from a process of the session.
 pub fn opened(bytes: &[u8]) {
-    let seal = Seal::new("session", b"key", NUMBER);
+    let seal = Seal::new("session", b"key", PROCESS);
     let mut sealed = Vec::new();
     seal.close("object", "kind", &[bytes], &mut sealed);
     let payload = Payload {
         is_task: false,
         is_blob: false,
         begun: 0,
-        weight: bytes.len(),
+        size: bytes.len(),
         sealed: &sealed,
     };
     if let Ok(opened) = item::decode(&seal, "object", "kind", &payload) {

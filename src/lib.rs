@@ -39,7 +39,7 @@ mod _core {
     #[pymodule_export]
     use crate::api::session::{
         after_fork, check_url, close_session, counters, die_with_parent, is_lost, is_open,
-        join_session, leave_session, new_number, open_session, session_info, settle, try_store,
+        join_session, leave_session, new_id, open_session, session_info, settle, try_store,
     };
     #[pymodule_export]
     use crate::leaves::barrier::Barrier;
@@ -57,6 +57,8 @@ mod _core {
     use crate::leaves::region::Region;
     #[pymodule_export]
     use crate::leaves::semlock::{Acquired, SemLock};
+    #[pymodule_export]
+    use crate::leaves::task_queue::TaskQueue;
     use crate::session::heartbeat;
 
     /// Exit code of a worker whose session was lost.

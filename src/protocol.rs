@@ -36,7 +36,7 @@ fn name(word: &[u8]) -> Option<&str> {
 /// A payload in a pipe or in a job's record.
 ///
 /// A letter: `I` a message, `P` a task that must be acknowledged by its result; `B` and `Q` are the same with the payload in a
-/// blob of its own. A digit: how often the task was begun. The weight in bytes, a space, the sealed part.
+/// blob of its own. A digit: how often the task was begun. The size in bytes, a space, the sealed part.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub struct Payload<'a> {
     pub is_task: bool,
@@ -44,26 +44,26 @@ pub struct Payload<'a> {
     pub is_blob: bool,
     pub begun: u8,
     /// What it counts against a pipe's bound.
-    pub weight: usize,
+    pub size: usize,
     pub sealed: &'a [u8],
 }
 
 impl<'a> Payload<'a> {
     /// What stands before the sealed part.
-    pub fn head(is_task: bool, is_blob: bool, weight: usize) -> String {
+    pub fn head(is_task: bool, is_blob: bool, size: usize) -> String {
         let letter = match (is_blob, is_task) {
             (false, false) => 'I',
             (false, true) => 'P',
             (true, false) => 'B',
             (true, true) => 'Q',
         };
-        format!("{letter}0{weight} ")
+        format!("{letter}0{size} ")
     }
 
     pub fn decode(item: &'a [u8]) -> Result<Self> {
         let refused = || malformed("item", item);
         let (head, sealed) = split_word(item);
-        let [letter, begun, weight @ ..] = head else {
+        let [letter, begun, size @ ..] = head else {
             return Err(refused());
         };
         let (is_blob, is_task) = match letter {
@@ -80,7 +80,7 @@ impl<'a> Payload<'a> {
             is_task,
             is_blob,
             begun: begun - b'0',
-            weight: parse(weight).ok_or_else(refused)?,
+            size: parse(size).ok_or_else(refused)?,
             sealed,
         })
     }
@@ -204,25 +204,25 @@ impl<'a> Event<'a> {
     }
 }
 
-/// What a worker leaves at its end: `CODE MAP`.
+/// What a worker leaves at its end: `CODE VERSIONS`.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub struct ExitRecord<'a> {
     pub code: i32,
     /// The versions of regions that it had written or seen.
-    pub map: &'a str,
+    pub versions: &'a str,
 }
 
 impl<'a> ExitRecord<'a> {
     pub fn encode(&self) -> String {
-        format!("{} {}", self.code, self.map)
+        format!("{} {}", self.code, self.versions)
     }
 
     pub fn decode(record: &'a str) -> Result<Self> {
-        let (code, map) = record.split_once(' ').unwrap_or((record, ""));
+        let (code, versions) = record.split_once(' ').unwrap_or((record, ""));
         let code = code
             .parse()
             .map_err(|_| malformed("exit record", record.as_bytes()))?;
-        Ok(Self { code, map })
+        Ok(Self { code, versions })
     }
 }
 
@@ -232,7 +232,7 @@ impl<'a> ExitRecord<'a> {
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub enum Command<'a> {
     /// `s JOB SIGNAL`: a signal for a worker.
-    Signal { job: &'a str, number: i32 },
+    Signal { job: &'a str, signum: i32 },
     /// `e`: the parent of the workers has ended.
     ParentEnded,
 }
@@ -240,7 +240,7 @@ pub enum Command<'a> {
 impl<'a> Command<'a> {
     pub fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Signal { job, number } => format!("s {job} {number}").into_bytes(),
+            Self::Signal { job, signum } => format!("s {job} {signum}").into_bytes(),
             Self::ParentEnded => b"e".to_vec(),
         }
     }
@@ -253,10 +253,10 @@ impl<'a> Command<'a> {
         match split_word(command) {
             (b"e", []) => Some(Self::ParentEnded),
             (b"s", rest) => {
-                let (job, number) = split_word(rest);
+                let (job, signum) = split_word(rest);
                 Some(Self::Signal {
                     job: name(job)?,
-                    number: parse(number)?,
+                    signum: parse(signum)?,
                 })
             }
             _ => None,
@@ -269,7 +269,7 @@ impl<'a> Command<'a> {
 /// What a script on a lock, a latch, a condition or a pipe replies, and what a token says that wakes a waiter.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub enum Reply<'a> {
-    /// `ok MAP`: done; with what is visible from now on.
+    /// `ok VERSIONS`: done; with what is visible from now on.
     Ok(&'a str),
     /// `wait WAITER`: a token will come.
     Wait(&'a str),
@@ -290,7 +290,7 @@ impl<'a> Reply<'a> {
     pub fn decode(reply: &'a str) -> Result<Self> {
         let (word, rest) = reply.split_once(' ').unwrap_or((reply, ""));
         match (word, rest) {
-            ("ok", map) => Ok(Self::Ok(map)),
+            ("ok", versions) => Ok(Self::Ok(versions)),
             ("wait", waiter) if !waiter.is_empty() => Ok(Self::Wait(waiter)),
             ("no", "") => Ok(Self::No),
             ("over", "") => Ok(Self::Over),
@@ -306,7 +306,7 @@ impl<'a> Reply<'a> {
 /// What a party's arrival at a barrier gives: its index, and how it goes on.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub enum Arrival<'a> {
-    /// `ok INDEX MAP`: it was the last one.
+    /// `ok INDEX VERSIONS`: it was the last one.
     Passed(usize, &'a str),
     /// `act INDEX`: it was the last one, and is to run the action.
     Act(usize),
@@ -374,7 +374,7 @@ mod tests {
             is_task: true,
             is_blob: false,
             begun: 1,
-            weight: 260,
+            size: 260,
             sealed: b"a b",
         };
         assert_eq!(Item::decode(b"P1260 a b").unwrap(), Item::Payload(task));
@@ -409,15 +409,18 @@ mod tests {
     fn replies_are_told_apart() {
         assert_eq!(Reply::decode("ok").unwrap(), Reply::Ok(""));
         assert_eq!(Reply::decode("ok a:1 b:2").unwrap(), Reply::Ok("a:1 b:2"));
-        assert_eq!(Reply::decode("wait p.1:7").unwrap(), Reply::Wait("p.1:7"));
+        assert_eq!(
+            Reply::decode("wait process.1:7").unwrap(),
+            Reply::Wait("process.1:7")
+        );
         assert_eq!(
             Arrival::decode("ok 2 a:1").unwrap(),
             Arrival::Passed(2, "a:1")
         );
         assert_eq!(Arrival::decode("act 2").unwrap(), Arrival::Act(2));
         assert_eq!(
-            Arrival::decode("wait 0 p.1:7").unwrap(),
-            Arrival::Wait(0, "p.1:7")
+            Arrival::decode("wait 0 process.1:7").unwrap(),
+            Arrival::Wait(0, "process.1:7")
         );
         for reply in ["", "okay", "wait", "wait ", "no more", "7"] {
             assert!(Reply::decode(reply).is_err(), "{reply:?}");
@@ -455,18 +458,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_payload_comes_back(is_task: bool, is_blob: bool, weight: usize, sealed: Vec<u8>) {
-            let bytes = [Payload::head(is_task, is_blob, weight).as_bytes(), &sealed].concat();
-            let payload = Payload { is_task, is_blob, begun: 0, weight, sealed: &sealed };
+        fn a_payload_comes_back(is_task: bool, is_blob: bool, size: usize, sealed: Vec<u8>) {
+            let bytes = [Payload::head(is_task, is_blob, size).as_bytes(), &sealed].concat();
+            let payload = Payload { is_task, is_blob, begun: 0, size, sealed: &sealed };
             prop_assert_eq!(Item::decode(&bytes).unwrap(), Item::Payload(payload));
         }
 
         #[test]
         fn an_event_comes_back(job in "[0-9a-f]{1,16}", code: i32, is_error: bool, bytes: Vec<u8>,
-                               claimant in "[0-9a-f:]{1,20}|-", message in ".*", map in "[a-z:0-9 ]*") {
+                               claimant in "[0-9a-f:]{1,20}|-", message in ".*", versions in "[a-z:0-9 ]*") {
             for event in [
                 Event::Attached { job: &job },
-                Event::Exited { job: &job, record: ExitRecord { code, map: &map } },
+                Event::Exited { job: &job, record: ExitRecord { code, versions: &versions } },
                 Event::Output { job: &job, is_error, bytes: &bytes },
                 Event::Died { job: &job, code, claimant: &claimant, message },
             ] {
@@ -476,8 +479,8 @@ mod tests {
         }
 
         #[test]
-        fn a_command_comes_back(job in "[0-9a-f]{1,16}", number: i32) {
-            for command in [Command::Signal { job: &job, number }, Command::ParentEnded] {
+        fn a_command_comes_back(job in "[0-9a-f]{1,16}", signum: i32) {
+            for command in [Command::Signal { job: &job, signum }, Command::ParentEnded] {
                 let bytes = command.encode();
                 prop_assert_eq!(Command::decode(&bytes).unwrap(), command);
             }

@@ -198,10 +198,10 @@ def length(argument):
 
 
 @private
-def test_the_weight_of_tasks_whose_workers_died_is_counted_once(smp):
+def test_the_size_of_tasks_whose_workers_died_is_counted_once(smp):
     client = store_of(smp)
     with smp.Pool(2) as pool:
-        pipe = f"*{pool._inqueue._channel.id}*"
+        pipe = f"*{pool._inqueue._queue.id}*"
         for size in (100, 2 << 20):
             with pytest.raises(multiprocessing.ProcessError):
                 pool.apply(die, (bytes(size),))

@@ -22,6 +22,7 @@ __all__ = [
     "Lambda",
     "Region",
     "SemLock",
+    "TaskQueue",
     "after_fork",
     "bind_name",
     "check_url",
@@ -35,7 +36,7 @@ __all__ = [
     "is_open",
     "join_session",
     "leave_session",
-    "new_number",
+    "new_id",
     "open_session",
     "put_blob",
     "read_command",
@@ -142,6 +143,12 @@ class Channel:
 
     def __new__(cls, id: str, end: int) -> Channel: ...
     @staticmethod
+    def of_process(process: str, end: int) -> Channel:
+        """An end of the pipe of events that each process of the session has; the process reads from end 0."""
+    @staticmethod
+    def of_session(end: int) -> Channel:
+        """An end of the pipe that the session itself has; its owner reads from end 0."""
+    @staticmethod
     def pair(bound: int) -> tuple[Channel, Channel]:
         """Both ends of a new pipe. `bound`: about how many bytes it holds for each end before a sender waits."""
     @property
@@ -151,21 +158,13 @@ class Channel:
     def send(self, payload: bytes) -> None:
         """Sends a message and waits until the store has it: one round trip, if there is room."""
 
-    def wait_for_room(self) -> None:
-        """Waits while the pipe is full; asks the store once per MiB that was posted. `post` and `post_task` never wait."""
+    def wait_for_capacity(self) -> None:
+        """Waits while the pipe is full; asks the store once per MiB that was posted. `post` never waits."""
 
-    def post(self, payloads: list[bytes]) -> None:
-        """Sends messages, in order, without waiting."""
-    def post_task(self, payload: bytes) -> None:
-        """Sends a message that must be acknowledged by its result, without waiting."""
-    def post_result(self, payload: bytes) -> None:
-        """Sends the result of the task that this thread took last, without waiting."""
-    def recv(self, block: bool = True, timeout: float | None = None, hold: bool = False) -> bytes | None:
-        """The next message: one round trip. None when there is none in time. `hold` leaves a task unacknowledged."""
-    def recv_many(self) -> list[tuple[bytes, int | None]]:
-        """For an end with one reader: waits for a message and takes up to 256 more that are there. With each the exit code
-        of its last worker, where it is a task that was begun as often as it may be.
-        """
+    def post(self, payload: bytes) -> None:
+        """Sends a message without waiting."""
+    def recv(self, block: bool = True, timeout: float | None = None) -> bytes | None:
+        """The next message: one round trip. None when there is none in time."""
     def poll(self, timeout: float | None = ...) -> bool:
         """Whether there is something to take, the end of file included: one round trip."""
     def __len__(self) -> int:
@@ -173,13 +172,46 @@ class Channel:
     @staticmethod
     def filenos(channels: list[Channel]) -> list[int]:
         """Of each its `fileno()`: in one round trip, in a cluster in one for each."""
-    def fileno(self) -> int:
-        """A file descriptor that is readable while there is something to take. It costs a thread and a connection."""
+    def fileno(self, *, look: bool = True) -> int:
+        """A file descriptor that is readable while there is something to take. It costs a thread and a connection. Without
+        `look` it may only become readable in a moment, and there is no round trip.
+        """
     def close(self) -> None: ...
     def transfer_ref(self, holder: str) -> None:
         """Keeps this end alive for a handle on its way in a message."""
     def accept_ref(self, holder: str) -> None:
         """That handle is here."""
+
+@final
+class TaskQueue:
+    """One side of a pool's queue: its tasks, and their results. The pool has one reader of results. Raises as Channel.
+
+    A task is acknowledged by its result: one whose worker dies before is given to another worker, as often as it may be.
+    """
+
+    def __new__(cls, id: str) -> TaskQueue:
+        """The workers' side of one that there is."""
+    @staticmethod
+    def pair(bound: int) -> tuple[TaskQueue, TaskQueue]:
+        """The pool's side of a new one, and the workers'. `bound`: about how many bytes of tasks it holds before `put_task`
+        waits.
+        """
+    @property
+    def id(self) -> str: ...
+    def put_task(self, payload: bytes) -> None:
+        """Sends a task. Waits only while the queue is full."""
+    def get_task(self, timeout: float | None = None) -> bytes | None:
+        """The next task, in work until this thread puts its result: one round trip. None when there is none in time."""
+    def discard_task(self) -> bool:
+        """On the workers' side: takes a task that nobody is to do any more. False: there is none."""
+    def put_result(self, payload: bytes) -> None:
+        """Sends the result of the task that this thread got last, without waiting."""
+    def get_results(self) -> list[tuple[bytes, int | None]]:
+        """Waits for a result and takes up to 256 more that are there. With a task that was begun as often as it may be, in
+        place of its result, the exit code of its last worker.
+        """
+    def post(self, payload: bytes) -> None:
+        """Sends what is neither task nor result to the other side, without waiting."""
 
 @final
 class Region:
@@ -208,8 +240,8 @@ class Job:
 
     @staticmethod
     def start(
-        number: str,
-        process: str,
+        job: str,
+        worker: str,
         record: bytes,
         event: bytes,
         launcher: str | Lambda,
@@ -218,7 +250,8 @@ class Job:
         descriptors: list[int],
         attempts: int,
     ) -> Job:
-        """Writes the record and launches a worker for it: of the zygote whose socket this is, or in the function.
+        """Writes the record and launches a worker for it: of the zygote whose socket this is, or in the function. `job` and
+        `worker` are new ids, of the job and of the worker's process.
         `holds` are ends of objects that the record refers to, held here until the child has attached; `event` and
         `descriptors` go to a worker of this machine.
         """
@@ -234,16 +267,16 @@ class Job:
         """None while it runs; negative for a signal. No round trip."""
     def wait(self, timeout: float | None = None) -> int | None:
         """Waits for the end; None when the time was over."""
-    def signal(self, number: int) -> None:
+    def signal(self, signum: int) -> None:
         """Has a remote process sent a signal; SIGINT, SIGTERM and SIGKILL end one that no worker has begun."""
     @staticmethod
-    def claim(number: str, claimant: str) -> bytes | None:
+    def claim(id: str, claimant: str) -> bytes | None:
         """In the worker: takes the job's record, once. None: another worker has it, or it was ended before it began."""
     @staticmethod
-    def attached(number: str, parent: str) -> None:
+    def attached(id: str, parent: str) -> None:
         """In the worker: it holds by itself what its record referred to."""
     @staticmethod
-    def finish(number: str, parent: str, code: int, attempts: int) -> None:
+    def finish(id: str, parent: str, code: int, attempts: int) -> None:
         """In the worker: writes the exit record, after everything else that it had to say."""
 
 @final
@@ -298,13 +331,13 @@ def send_death(parent: str, job: str, code: int, claimant: str, message: str) ->
     """Tells it that a job died without a word of its own. `claimant`: the attempt that had it; `message`: for the user."""
 
 def read_command(command: bytes) -> tuple[str, int] | None:
-    """A command for the supervisor of remote workers: a job and the number of a signal for it; None: their parent has ended.
+    """A command for the supervisor of remote workers: a job and a signal for it; None: their parent has ended.
 
     Raises RuntimeError for anything else.
     """
 
 def session_info() -> tuple[str, bytes, str, int, str]:
-    """Name, key, URL, ttl, and the number of this process."""
+    """Name, key, URL, ttl, and the id of this process."""
 
 def close_session() -> None:
     """Ends the session; in an outside store its keys go."""
@@ -318,7 +351,7 @@ def settle() -> None:
 def counters() -> dict[str, int]:
     """What this process has sent: `commands`, `bytes`, and `round_trips`, the times that a thread waited for the store."""
 
-def new_number() -> str:
+def new_id() -> str:
     """16 hexadecimal digits that nothing else in the session has."""
 
 def put_blob(name: str, payload: bytes) -> None:

@@ -27,7 +27,7 @@ __all__ = ["acquire", "get", "join", "locked"]
 
 
 async def get(queue: Any) -> Any:
-    """The next item of a Queue, JoinableQueue or SimpleQueue, as its `get()`. Two round trips are made in the loop itself."""
+    """The next item of a Queue, JoinableQueue or SimpleQueue, as its `get()`. Round trips are made in the loop itself."""
     if not isinstance(queue, (queues.Queue, queues.SimpleQueue)):
         raise _not_ours(queue, "queue")
     async with _turn(queue):
@@ -37,7 +37,7 @@ async def get(queue: Any) -> Any:
                     return queue.get(block=False)
             elif (data := queue._reader._handle.recv(block=False)) is not None:
                 return reduction.loads(data)
-            await _readable(queue._reader._handle.fileno())
+            await _readable(queue._reader._handle.fileno(look=False))
 
 
 def _turn(queue: Any) -> asyncio.Lock:

@@ -71,7 +71,7 @@ class Connection(connection.Connection):
             popen.hold(channel, channel.end)
         else:
             # In a message: the end must live until it is received.
-            lent = f"t{_core.new_number()}"
+            lent = f"t{_core.new_id()}"
             channel.transfer_ref(lent)
         return _rebuild, (channel.id, channel.end, self._readable, self._writable, lent)
 

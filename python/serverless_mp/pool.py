@@ -1,4 +1,4 @@
-"""As `multiprocessing.pool`: CPython's pool over one channel, with tasks to the workers and results back.
+"""As `multiprocessing.pool`: CPython's pool over one queue, with tasks to the workers and results back.
 
 What differs: a task is acknowledged by its result, so one whose worker dies is begun again, and fails when that kills a
 worker once more; the parent takes all results that are there at once.
@@ -44,10 +44,10 @@ _HEAD = struct.Struct("=qq")
 _NOBODY = _HEAD.pack(-1, -1)
 
 
-def _post_end(channel: Any) -> None:
+def _post_end(queue: Any) -> None:
     """Ends whoever reads next; without a store nobody does."""
     with contextlib.suppress(ConnectionError):
-        channel.post([_NOBODY])
+        queue.post(_NOBODY)
 
 
 def _fail(error: Exception) -> None:
@@ -58,17 +58,15 @@ def _fail(error: Exception) -> None:
 class _Tasks:
     """The way of the tasks: the parent puts, a worker gets."""
 
-    def __init__(self, channel: Any, workers: Any = None) -> None:
-        self._channel, self._workers = channel, workers
+    def __init__(self, queue: Any, workers: Any = None) -> None:
+        self._queue, self._workers = queue, workers
 
     def put(self, task: Any) -> None:
         """A task, or None to end one worker. Waits where too many bytes of tasks are on their way."""
         if task is None:
-            _post_end(self._channel)
+            _post_end(self._queue)
             return
-        data = _dump_task(task)
-        self._channel.wait_for_room()
-        self._channel.post_task(data)
+        self._queue.put_task(_dump_task(task))
 
     def get(self) -> Any:
         """In a worker: the next task, which stays noted as in work until its result is sent. None, as from the parent, to end
@@ -77,10 +75,7 @@ class _Tasks:
         while True:
             working_time = deadline.working_time()
             try:
-                if working_time is None:
-                    data = self._channel.recv(hold=True)
-                else:
-                    data = self._channel.recv(timeout=working_time, hold=True) if working_time > 0 else None
+                data = None if working_time is not None and working_time <= 0 else self._queue.get_task(working_time)
             except ValueError:  # no task of ours: it was refused, and that is noted
                 continue
             if data is None or data == _NOBODY:
@@ -94,7 +89,7 @@ class _Tasks:
                 return job, i, _fail, (e,), {}
 
     def __reduce__(self) -> Any:
-        return _rebuild, (type(self), *_hold(self._channel))
+        return _rebuild, (type(self), _hold(self._queue))
 
 
 def _dump_task(task: Any) -> bytes:
@@ -141,13 +136,13 @@ class _Results:
         except Exception as e:
             reduction.explain_first(e, [("the result of the task", outcome[1])])
             raise
-        self._workers.post_result(_HEAD.pack(job, i) + data)
+        self._workers.put_result(_HEAD.pack(job, i) + data)
 
     def get(self) -> Any:
         """The next result. A task that killed its workers is one, too."""
         while not self._taken:
             try:
-                self._taken.extend(self._parent.recv_many())
+                self._taken.extend(self._parent.get_results())
             except ValueError:  # no result of ours: it was refused, and that is noted
                 continue
             except Exception as e:
@@ -171,17 +166,17 @@ class _Results:
             return job, i, (False, e)
 
     def __reduce__(self) -> Any:
-        return _rebuild, (type(self), *_hold(self._workers))
+        return _rebuild, (type(self), _hold(self._workers))
 
 
-def _hold(channel: Any) -> tuple[str]:
+def _hold(queue: Any) -> str:
     # Always the workers' end, whichever the parent keeps.
-    pickling_guard.check(channel, fork=False).hold(channel, 1)
-    return (channel.id,)
+    pickling_guard.check(queue, fork=False).hold(queue, 1)
+    return queue.id
 
 
 def _rebuild(kind: Any, ident: str) -> Any:
-    return kind(_core.Channel(ident, 1))
+    return kind(_core.TaskQueue(ident))
 
 
 # CPython's own, which `install()` hides.
@@ -208,7 +203,7 @@ class Pool(pool.Pool):
 
     def _setup_queues(self) -> None:
         session.ensure()
-        parent, workers = _core.Channel.pair(config.pipe_size())
+        parent, workers = _core.TaskQueue.pair(config.pipe_size())
         self._inqueue = _Tasks(parent, workers)
         self._outqueue = _Results(workers, parent)
         self._outqueue.tell_pool = functools.partial(_wake, weakref.ref(self))
@@ -268,11 +263,11 @@ class Pool(pool.Pool):
 
     @staticmethod
     def _help_stuff_finish(inqueue: Any, task_handler: Any, size: int) -> None:
-        """Takes what stands in the way of a task handler that waits for room."""
+        """Takes what stands in the way of a task handler that waits for capacity."""
         if not isinstance(inqueue, _Tasks):  # a subclass has queues of its own
             return _base_help(inqueue, task_handler, size)
         with contextlib.suppress(ConnectionError):  # without a store there is no way, and nothing waits
-            while task_handler.is_alive() and inqueue._workers.recv(block=False) is not None:
+            while task_handler.is_alive() and inqueue._workers.discard_task():
                 pass
         return None
 

@@ -1,7 +1,7 @@
 """As `multiprocessing.queues`: CPython's queues over a channel.
 
 What differs: a take from a channel is one step, so there are no locks of readers and writers; a bounded queue counts its
-room in a semaphore as in CPython, an unbounded one in nothing; `qsize`, `empty` and `full` count what this process has put
+capacity in a semaphore as in CPython, an unbounded one in nothing; `qsize`, `empty` and `full` count what this process has put
 and its feeder has not sent.
 """
 
@@ -23,8 +23,8 @@ from .synchronize import SEM_VALUE_MAX, BoundedSemaphore
 __all__ = ["JoinableQueue", "Queue", "SimpleQueue"]
 
 
-class _Room:
-    """The room in a queue, and how many items its feeder has still to send."""
+class _Capacity:
+    """The capacity left in a queue, and how many items its feeder has still to send."""
 
     def __init__(self, semaphore: Any) -> None:
         self.semaphore = semaphore
@@ -33,7 +33,7 @@ class _Room:
         self.lock = threading.Lock()
 
     def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
-        """Room for one item, and one more to send."""
+        """Takes capacity for one item, which is to be sent."""
         if self.semaphore is not None and not self.semaphore.acquire(block, timeout):
             return False
         with self.lock:
@@ -52,7 +52,7 @@ class _Room:
             self.semaphore._semlock.post()
 
     def __reduce__(self) -> Any:
-        return _Room, (self.semaphore,)
+        return _Capacity, (self.semaphore,)
 
 
 class _NoLock(contextlib.nullcontext[None]):
@@ -83,7 +83,7 @@ class Queue(queues.Queue):
         self._writer = writer
         self._rlock = self._wlock = _NoLock()
         self._opid = os.getpid()
-        self._sem = _Room(semaphore)
+        self._sem = _Capacity(semaphore)
         self._reset()
 
     def __getstate__(self) -> Any:
@@ -95,13 +95,13 @@ class Queue(queues.Queue):
 
     def _reset(self, after_fork: bool = False) -> None:
         super()._reset(after_fork)
-        channel, room = self._writer._handle, self._sem
+        channel, capacity = self._writer._handle, self._sem
 
         def send_bytes(data: Any) -> None:
-            channel.wait_for_room()
-            with room.lock:
-                channel.post([bytes(data)])
-                room.unsent -= 1
+            channel.wait_for_capacity()
+            with capacity.lock:
+                channel.post(bytes(data))
+                capacity.unsent -= 1
 
         self._send_bytes = send_bytes
         self._recv = self._reader._handle.recv
@@ -135,7 +135,7 @@ class Queue(queues.Queue):
 
 
 class JoinableQueue(Queue):
-    """CPython's joinable queue; its unfinished tasks are a gate."""
+    """CPython's joinable queue; its unfinished tasks are a latch."""
 
     def __init__(self, maxsize: int = 0, *, ctx: Any = None) -> None:
         super().__init__(maxsize, ctx=ctx)

@@ -4,7 +4,6 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::objects::{blob, process};
-use crate::store::client::Args;
 use crate::store::scripts;
 
 /// Stores bytes, once.
@@ -15,7 +14,7 @@ pub fn put_blob(py: Python<'_>, name: &str, payload: &[u8]) -> PyResult<()> {
 
 #[pyfunction]
 pub fn drop_blob(py: Python<'_>, name: &str) -> PyResult<()> {
-    Ok(py.detach(|| process::current()?.post(&scripts::DROP, name, &Args(&[])))?)
+    Ok(py.detach(|| process::current()?.script(&scripts::DROP, name).post())?)
 }
 
 #[pyfunction]

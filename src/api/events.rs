@@ -41,11 +41,11 @@ pub fn send_death(
     Ok(py.detach(|| mailbox::send(process::current()?, parent, &event.encode(), true))?)
 }
 
-/// A command of the parent: the job and the number of a signal for it; None: the parent has ended.
+/// A command of the parent: the job and the signum of a signal for it; None: the parent has ended.
 #[pyfunction]
 pub fn read_command(command: &[u8]) -> PyResult<Option<(String, i32)>> {
     Ok(match Command::decode(command)? {
-        Command::Signal { job, number } => Some((job.to_owned(), number)),
+        Command::Signal { job, signum } => Some((job.to_owned(), signum)),
         Command::ParentEnded => None,
     })
 }

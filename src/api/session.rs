@@ -82,17 +82,17 @@ pub fn leave_session(py: Python<'_>) -> PyResult<()> {
     Ok(py.detach(open::leave)?)
 }
 
-/// What a worker needs to join: session, key, url, ttl, and this process' number as its parent.
+/// What a worker needs to join: session, key, url, ttl, and this process' id as its parent.
 #[pyfunction]
 pub fn session_info(py: Python<'_>) -> PyResult<(String, Bound<'_, PyBytes>, String, u64, String)> {
-    let p = process::current()?;
-    let s = &p.session;
+    let process = process::current()?;
+    let s = &process.session;
     Ok((
         s.id.clone(),
         PyBytes::new(py, &s.key),
         s.url.clone(),
         s.ttl,
-        p.number.clone(),
+        process.id.clone(),
     ))
 }
 
@@ -123,9 +123,9 @@ pub fn counters() -> PyResult<HashMap<&'static str, u64>> {
     ]))
 }
 
-/// A number that nothing else in the session has: 16 hexadecimal digits.
+/// An id that nothing else in the session has: 16 hexadecimal digits.
 #[pyfunction]
-pub fn new_number() -> PyResult<String> {
+pub fn new_id() -> PyResult<String> {
     Ok(random::id()?)
 }
 

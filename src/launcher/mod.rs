@@ -27,14 +27,14 @@ impl Launcher {
     /// Has a worker started. `event` and `descriptors` are for a worker on this machine.
     pub fn launch(
         &self,
-        p: &'static Process,
+        process: &'static Process,
         job: &Arc<Job>,
         event: &[u8],
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<Launched> {
         match self {
             Self::Local { path } => local::launch(path, event, descriptors),
-            Self::Lambda(invoker) => invoker.launch(p, job),
+            Self::Lambda(invoker) => invoker.launch(process, job),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::objects::handle::Handle;
 use crate::objects::wait::{self, Waited};
 use crate::protocol::{Arrival, Reply};
-use crate::store::client::Args;
+use crate::store::keys;
 use crate::store::request::text;
 use crate::store::scripts;
 
@@ -20,25 +20,26 @@ pub struct Barrier {
 impl Barrier {
     /// Arrives. The index and how it went: "ok", "act" (the caller is to run the action), "broken".
     fn arrive(&self, action: bool, timeout: Option<f64>) -> Result<(usize, &'static str)> {
-        let p = self.handle.current_process()?;
-        let map = p.memory.publish(p)?;
-        let parties = self.parties.to_string();
-        let flag: &[u8] = if action { b"1" } else { b"0" };
+        let process = self.handle.current_process()?;
+        let versions = process.memory.publish(process)?;
         let deadline = wait::sem_deadline(timeout)?;
-        let reply = p.ask(
-            &scripts::BARRIER_WAIT,
-            &self.handle.id,
-            &Args(&[parties.as_bytes(), flag, map.as_bytes()]),
-        )?;
+        let script = process.script(&scripts::BARRIER_WAIT, &self.handle.id);
+        let reply = script.arg(self.parties).arg(action).arg(versions).text()?;
         match Arrival::decode(&reply)? {
-            Arrival::Passed(index, map) => p.memory.acquire(p, map).map(|()| (index, "ok")),
+            Arrival::Passed(index, versions) => process
+                .memory
+                .acquire(process, versions)
+                .map(|()| (index, "ok")),
             Arrival::Act(index) => Ok((index, "act")),
             Arrival::Broken => Ok((0, "broken")),
             Arrival::Wait(index, waiter) => {
                 let until = wait::by(deadline);
-                match wait::token(p, &self.handle.id, waiter, until, &wait::FOR_PARTIES)? {
+                match wait::token(process, &self.handle.id, waiter, until, &wait::FOR_PARTIES)? {
                     Waited::Token(token) => match Reply::decode(&token)? {
-                        Reply::Ok(map) => p.memory.acquire(p, map).map(|()| (index, "ok")),
+                        Reply::Ok(versions) => process
+                            .memory
+                            .acquire(process, versions)
+                            .map(|()| (index, "ok")),
                         _ => Ok((index, "broken")),
                     },
                     Waited::Timeout => Ok((index, "broken")),
@@ -49,14 +50,10 @@ impl Barrier {
     }
 
     fn finish(&self, how: &str) -> Result<()> {
-        let p = self.handle.current_process()?;
-        let map = p.memory.publish(p)?;
-        p.ask(
-            &scripts::BARRIER_END,
-            &self.handle.id,
-            &Args(&[how.as_bytes(), map.as_bytes()]),
-        )
-        .map(|_| ())
+        let process = self.handle.current_process()?;
+        let versions = process.memory.publish(process)?;
+        let script = process.script(&scripts::BARRIER_END, &self.handle.id);
+        script.arg(how).arg(versions).call().map(drop)
     }
 }
 
@@ -65,7 +62,8 @@ impl Barrier {
     #[new]
     #[pyo3(signature = (parties, *, id=None))]
     fn new(py: Python<'_>, parties: usize, id: Option<String>) -> PyResult<Self> {
-        let handle = py.detach(|| Handle::new(id, None, &[b"count", b"0", b"broken", b"0"]))?;
+        let handle =
+            py.detach(|| Handle::new(id, None, &[(keys::ARRIVED, 0), (keys::BROKEN, 0)]))?;
         Ok(Self { handle, parties })
     }
 
@@ -91,12 +89,10 @@ impl Barrier {
 
     /// How many parties wait, and whether the barrier is broken.
     fn state(&self, py: Python<'_>) -> PyResult<(usize, bool)> {
-        let p = self.handle.current_process()?;
+        let process = self.handle.current_process()?;
         let reply = py.detach(|| {
-            p.plain(
-                p.key(&self.handle.id),
-                &Args(&[b"HMGET", b"count", b"broken"]),
-            )
+            let question = process.plain("HMGET", process.key(&self.handle.id));
+            question.arg(keys::ARRIVED).arg(keys::BROKEN).call()
         })?;
         let Value::Array(fields) = reply else {
             return Err(Error::Lost("a barrier".into()).into());

@@ -7,9 +7,8 @@ use crate::leaves::semlock::SemLock;
 use crate::objects::handle::Handle;
 use crate::objects::wait::{self, Waited};
 use crate::protocol::Reply;
-use crate::store::client::Args;
 use crate::store::conn::Until;
-use crate::store::request::text;
+use crate::store::keys;
 use crate::store::scripts;
 
 #[pyclass(frozen, module = "serverless_mp._core")]
@@ -19,15 +18,13 @@ pub struct Condition {
 
 impl Condition {
     fn wait_for_token(&self, lock: &SemLock, timeout: Option<f64>) -> Result<bool> {
-        let p = self.handle.current_process()?;
+        let process = self.handle.current_process()?;
         let deadline = wait::sem_deadline(timeout)?;
-        let map = p.memory.publish(p)?;
+        let versions = process.memory.publish(process)?;
         let count = lock.set_aside();
-        let maximum = lock.maxvalue.to_string();
-        let keys = vec![p.key(&self.handle.id), p.key(&lock.handle.id)];
-        let args = Args(&[maximum.as_bytes(), map.as_bytes()]);
-        let reply = p.call_with(&scripts::COND_WAIT, keys, &args);
-        let reply = reply.map(|value| text(&value));
+        let script = process.script(&scripts::COND_WAIT, &self.handle.id);
+        let script = script.key(process.key(&lock.handle.id));
+        let reply = script.arg(lock.maxvalue).arg(versions).text();
         let waiter = match reply.as_deref().map(Reply::decode) {
             Ok(Ok(Reply::Wait(waiter))) => waiter,
             // Its caller holds the lock as before.
@@ -41,7 +38,7 @@ impl Condition {
             }
         };
         let ended = wait::token(
-            p,
+            process,
             &self.handle.id,
             waiter,
             wait::by(deadline),
@@ -64,14 +61,9 @@ impl Condition {
     }
 
     fn wake(&self, n: usize) -> Result<()> {
-        self.handle
-            .current_process()?
-            .ask(
-                &scripts::NOTIFY,
-                &self.handle.id,
-                &Args(&[n.to_string().as_bytes()]),
-            )
-            .map(|_| ())
+        let process = self.handle.current_process()?;
+        let script = process.script(&scripts::NOTIFY, &self.handle.id);
+        script.arg(n).call().map(drop)
     }
 }
 
@@ -100,9 +92,9 @@ impl Condition {
 
     /// How many wait.
     fn waiting(&self, py: Python<'_>) -> PyResult<usize> {
-        let p = self.handle.current_process()?;
-        let reply =
-            py.detach(|| p.plain(format!("{}:w", p.key(&self.handle.id)), &Args(&[b"LLEN"])))?;
-        Ok(text(&reply).parse().unwrap_or(0))
+        let process = self.handle.current_process()?;
+        let waiters = keys::waiters(&process.key(&self.handle.id));
+        let length = py.detach(|| process.plain("LLEN", waiters).text())?;
+        Ok(length.parse().unwrap_or(0))
     }
 }

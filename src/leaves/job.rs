@@ -22,10 +22,8 @@ use crate::objects::process::{self, Process};
 use crate::objects::wait;
 use crate::protocol::{Command, Event, ExitRecord, Payload};
 use crate::session::jobs;
-use crate::store::client::Args;
 use crate::store::conn::{Ended, Until, ready};
 use crate::store::keys;
-use crate::store::request::text;
 use crate::store::scripts;
 
 /// What seals of records and events vouch for.
@@ -44,18 +42,18 @@ pub struct Job {
     state: Arc<jobs::Job>,
     sentinel: OwnedFd,
     launcher: &'static str,
-    /// Whether the map of its end was applied here.
+    /// Whether the versions of its end were applied here.
     joined: AtomicBool,
 }
 
 impl Job {
     /// What the end of the process released becomes visible with the first look at its exit code.
     fn code(&self) -> Result<Option<i32>> {
-        let Some((code, map)) = self.state.exit() else {
+        let Some((code, versions)) = self.state.exit() else {
             return Ok(None);
         };
         if !self.joined.swap(true, Ordering::AcqRel) && self.process.is_current() {
-            self.process.memory.acquire(self.process, &map)?;
+            self.process.memory.acquire(self.process, &versions)?;
         }
         Ok(Some(code))
     }
@@ -70,27 +68,28 @@ impl Job {
         }
     }
 
-    fn send_signal(&self, number: i32) -> Result<()> {
-        let p = self.process;
+    fn send_signal(&self, signum: i32) -> Result<()> {
+        let process = self.process;
         if self.state.has_ended() {
             return Ok(());
         }
-        let job = keys::job(&self.state.number);
-        if [nix::libc::SIGKILL, nix::libc::SIGTERM, nix::libc::SIGINT].contains(&number) {
+        let job = keys::job(&self.state.id);
+        if [nix::libc::SIGKILL, nix::libc::SIGTERM, nix::libc::SIGINT].contains(&signum) {
             // Where no worker has it yet, none will.
-            let reply = p.call(&scripts::CLAIM, &job, &Args(&[b"cancelled:"]))?;
-            if text(&reply) != "taken" {
-                return self.state.complete(p, -number, "");
+            let script = process.script(&scripts::CLAIM, &job);
+            if script.arg("cancelled:").text()? != "taken" {
+                return self.state.complete(process, -signum, "");
             }
         }
-        let claim = text(&p.plain(p.key(&job), &Args(&[b"HGET", b"claim"]))?);
+        let question = process.plain("HGET", process.key(&job));
+        let claim = question.arg(keys::CLAIM).text()?;
         match claim.split_once(':') {
             Some((_, supervisor)) if !supervisor.is_empty() => {
-                let job = &self.state.number;
+                let job = &self.state.id;
                 mailbox::send(
-                    p,
+                    process,
                     supervisor,
-                    &Command::Signal { job, number }.encode(),
+                    &Command::Signal { job, signum }.encode(),
                     true,
                 )
             }
@@ -99,30 +98,30 @@ impl Job {
     }
 }
 
-fn write_record(p: &Process, number: &str, child: &str, content: &[u8]) -> Result<()> {
-    let job = keys::job(number);
-    p.create(&keys::process(child), 0, &[b"n0", b"1", b"n1", b"1"])?;
-    let record = payload::pack(p, &job, RECORD, false, content)?;
-    p.create(&job, 0, &[b"record", &record.item])?;
-    p.settle()
+fn write_record(process: &Process, id: &str, worker: &str, content: &[u8]) -> Result<()> {
+    let job = keys::job(id);
+    mailbox::create(process, &keys::process(worker))?;
+    let record = payload::pack(process, &job, RECORD, false, content)?;
+    process.create(&job, 0, &[(keys::RECORD, record.item)])?;
+    process.settle()
 }
 
 #[pymethods]
 impl Job {
     /// Writes the record and launches a worker for it: of the zygote at a path, or an invocation.
     ///
-    /// `number` and `process` name the job and its worker's process in the session. `holds` are the ends of objects
+    /// `job` and `worker` are the ids of the job and of its process in the session. `holds` are the ends of objects
     /// that the record refers to: held here until the child has attached. `descriptors` go to a local worker.
     #[staticmethod]
-    #[pyo3(signature = (number, process, record, event, launcher, *, holds, descriptors, attempts))]
+    #[pyo3(signature = (job, worker, record, event, launcher, *, holds, descriptors, attempts))]
     #[allow(
         clippy::too_many_arguments,
         reason = "one call from one place, all by keyword or in the order of its text"
     )]
     fn start(
         py: Python<'_>,
-        number: String,
-        process: String,
+        job: String,
+        worker: String,
         record: &[u8],
         event: &[u8],
         launcher: Choice<'_>,
@@ -135,13 +134,13 @@ impl Job {
             Choice::Lambda(lambda) => Launcher::Lambda(lambda.get().invoker.clone()),
         };
         Ok(py.detach(|| {
-            let p = process::current()?;
-            let table = jobs::of(p);
+            let process = process::current()?;
+            let table = jobs::of(process);
             table.begin()?;
             for (object, end) in &holds {
-                p.acquire_ref(object, *end)?;
+                process.acquire_ref(object, *end)?;
             }
-            write_record(p, &number, &process, record)?;
+            write_record(process, &job, &worker, record)?;
             // SAFETY: the caller keeps them open during the call.
             let descriptors: Vec<BorrowedFd<'_>> = descriptors
                 .iter()
@@ -149,8 +148,8 @@ impl Job {
                 .collect();
             let (sentinel, write) = pipe2(OFlag::O_CLOEXEC)?;
             let state = Arc::new(jobs::Job::new(
-                number,
-                process,
+                job,
+                worker,
                 attempts,
                 launcher.is_remote(),
                 write,
@@ -158,7 +157,7 @@ impl Job {
             ));
             // Before it is launched, so that no event of it is missed.
             table.enter(&state);
-            match launcher.launch(p, &state, event, &descriptors) {
+            match launcher.launch(process, &state, event, &descriptors) {
                 Ok(Launched { pid, report }) => table.watch(&state, pid, report),
                 Err(e) => {
                     table.give_up(&state);
@@ -166,7 +165,7 @@ impl Job {
                 }
             }
             Ok::<_, Error>(Self {
-                process: p,
+                process,
                 state,
                 sentinel,
                 launcher: launcher.name(),
@@ -208,8 +207,8 @@ impl Job {
     }
 
     /// Ends a remote process, or has its supervisor send it another signal.
-    fn signal(&self, py: Python<'_>, number: i32) -> PyResult<()> {
-        Ok(py.detach(|| match self.send_signal(number) {
+    fn signal(&self, py: Python<'_>, signum: i32) -> PyResult<()> {
+        Ok(py.detach(|| match self.send_signal(signum) {
             // It has just ended, and was cleared away.
             Err(Error::Lost(_)) => Ok(()),
             result => result,
@@ -220,66 +219,57 @@ impl Job {
     #[staticmethod]
     fn claim<'py>(
         py: Python<'py>,
-        number: &str,
+        id: &str,
         claimant: &str,
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let payload = py.detach(|| {
-            let p = process::current()?;
-            let job = keys::job(number);
-            let claimed = p.call(&scripts::CLAIM, &job, &Args(&[claimant.as_bytes()]));
-            match claimed.or_else(|e| match e {
+            let process = process::current()?;
+            let job = keys::job(id);
+            let script = process.script(&scripts::CLAIM, &job);
+            match script.arg(claimant).call().or_else(|e| match e {
                 // Ended before it began, and cleared away.
                 Error::Lost(_) => Ok(Value::BulkString(b"taken".to_vec())),
                 e => Err(e),
             })? {
                 Value::BulkString(reply) if reply == b"taken" => Ok(None),
                 Value::BulkString(item) => {
-                    let record = payload::unpack(p, &job, RECORD, &Payload::decode(&item)?)?;
-                    tracing::info!(job = number, claimant, "claimed");
-                    p.memory.acquire(p, &record.map)?;
+                    let record = payload::unpack(process, &job, RECORD, &Payload::decode(&item)?)?;
+                    tracing::info!(job = id, claimant, "claimed");
+                    process.memory.acquire(process, &record.versions)?;
                     if let Some(blob) = record.blob {
-                        p.post(&scripts::DROP, &blob, &Args(&[]))?;
+                        process.script(&scripts::DROP, &blob).post()?;
                     }
                     Ok(Some(record.payload))
                 }
-                _ => Err(Error::Lost(format!("the record of job {number}"))),
+                _ => Err(Error::Lost(format!("the record of job {id}"))),
             }
         })?;
-        Ok(payload.map(|p| PyBytes::new(py, &p)))
+        Ok(payload.map(|payload| PyBytes::new(py, &payload)))
     }
 
     /// In the worker: it holds by itself what its record referred to.
     #[staticmethod]
-    fn attached(py: Python<'_>, number: &str, parent: &str) -> PyResult<()> {
-        let event = Event::Attached { job: number }.encode();
+    fn attached(py: Python<'_>, id: &str, parent: &str) -> PyResult<()> {
+        let event = Event::Attached { job: id }.encode();
         Ok(py.detach(|| mailbox::send(process::current()?, parent, &event, false))?)
     }
 
     /// In the worker: writes the exit record, after everything else that this process had to say.
     #[staticmethod]
-    fn finish(
-        py: Python<'_>,
-        number: &str,
-        parent: &str,
-        code: i32,
-        attempts: u32,
-    ) -> PyResult<()> {
+    fn finish(py: Python<'_>, id: &str, parent: &str, code: i32, attempts: u32) -> PyResult<()> {
         Ok(py.detach(|| {
-            let p = process::current()?;
-            let map = p.memory.publish(p)?;
-            p.release_all_refs(code, attempts)?;
-            tracing::info!(job = number, code, "finished");
-            let record = ExitRecord { code, map: &map };
-            p.post(
-                &scripts::FINISH,
-                &keys::job(number),
-                &Args(&[record.encode().as_bytes()]),
-            )?;
-            let event = Event::Exited {
-                job: number,
-                record,
+            let process = process::current()?;
+            let versions = process.memory.publish(process)?;
+            process.release_all_refs(code, attempts)?;
+            tracing::info!(job = id, code, "finished");
+            let record = ExitRecord {
+                code,
+                versions: &versions,
             };
-            mailbox::send(p, parent, &event.encode(), true)
+            let script = process.script(&scripts::FINISH, &keys::job(id));
+            script.arg(record.encode()).post()?;
+            let event = Event::Exited { job: id, record };
+            mailbox::send(process, parent, &event.encode(), true)
         })?)
     }
 }

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::objects::handle::Handle;
 use crate::objects::wait;
 use crate::protocol::Reply;
-use crate::store::client::Args;
+use crate::store::keys;
 use crate::store::scripts;
 
 #[pyclass(frozen, module = "serverless_mp._core")]
@@ -18,35 +18,31 @@ pub struct CountDownLatch {
 
 impl CountDownLatch {
     fn change(&self, how: &str, amount: i64, wait: bool) -> Result<()> {
-        let p = self.handle.current_process()?;
-        let map = p.memory.publish(p)?;
-        let amount = amount.to_string();
-        let args = Args(&[how.as_bytes(), amount.as_bytes(), map.as_bytes()]);
+        let process = self.handle.current_process()?;
+        let versions = process.memory.publish(process)?;
+        let script = process.script(&scripts::LATCH_CHANGE, &self.handle.id);
+        let script = script.arg(how).arg(amount).arg(versions);
         if !wait {
-            return p.post(&scripts::LATCH_CHANGE, &self.handle.id, &args);
+            return script.post();
         }
-        let reply = p.ask(&scripts::LATCH_CHANGE, &self.handle.id, &args)?;
-        match Reply::decode(&reply)? {
+        match Reply::decode(&script.text()?)? {
             Reply::Under => Err(Error::Value("the count would be less than zero".into())),
             _ => Ok(()),
         }
     }
 
     fn pass(&self, block: bool, timeout: Option<f64>) -> Result<bool> {
-        let p = self.handle.current_process()?;
+        let process = self.handle.current_process()?;
         let deadline = wait::sem_deadline(timeout)?;
-        let reply = p.ask(
-            &scripts::LATCH_WAIT,
-            &self.handle.id,
-            &Args(&[if block { b"1" } else { b"0" }]),
-        )?;
+        let script = process.script(&scripts::LATCH_WAIT, &self.handle.id);
+        let reply = script.arg(block).text()?;
         let until = wait::by(deadline);
-        let token = wait::reply_or_token(p, &self.handle.id, reply, until, &wait::FOR_NEWS)?;
+        let token = wait::reply_or_token(process, &self.handle.id, reply, until, &wait::FOR_NEWS)?;
         let Some(token) = token else {
             return Ok(false);
         };
         match Reply::decode(&token)? {
-            Reply::Ok(map) => p.memory.acquire(p, map).map(|()| true),
+            Reply::Ok(versions) => process.memory.acquire(process, versions).map(|()| true),
             _ => Ok(false),
         }
     }
@@ -57,7 +53,7 @@ impl CountDownLatch {
     #[new]
     #[pyo3(signature = (count, *, id=None))]
     fn new(py: Python<'_>, count: i64, id: Option<String>) -> PyResult<Self> {
-        let handle = py.detach(|| Handle::new(id, None, &[b"z", count.to_string().as_bytes()]))?;
+        let handle = py.detach(|| Handle::new(id, None, &[(keys::COUNT, count)]))?;
         Ok(Self { handle })
     }
 

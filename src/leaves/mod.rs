@@ -10,3 +10,4 @@ pub mod latch;
 pub mod region;
 pub mod semlock;
 pub mod shm_name;
+pub mod task_queue;

@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 use crate::error::Error;
 use crate::objects::handle::Handle;
 use crate::objects::versions::SharedRegion;
+use crate::store::keys;
 
 #[pyclass(frozen, module = "serverless_mp._core")]
 pub struct Region {
@@ -33,9 +34,9 @@ impl Region {
             ));
         }
         Ok(py.detach(|| {
-            let handle = Handle::new(id, None, &[b"version", b"0"])?;
-            let p = handle.process;
-            let shared = p.memory.attach(&p.client, &handle.id, size)?;
+            let handle = Handle::new(id, None, &[(keys::VERSION, 0)])?;
+            let process = handle.process;
+            let shared = process.memory.attach(&process.client, &handle.id, size)?;
             Ok::<_, Error>(Self {
                 shared,
                 handle,

@@ -12,8 +12,8 @@ use crate::objects::handle::Handle;
 use crate::objects::wait;
 use crate::protocol::Reply;
 use crate::signals;
-use crate::store::client::Args;
 use crate::store::conn::Until;
+use crate::store::keys;
 use crate::store::scripts;
 
 pub const RECURSIVE_MUTEX: i32 = 0;
@@ -45,20 +45,17 @@ impl SemLock {
 
     /// Takes one unit; false if the time is over first.
     pub fn take(&self, block: bool, until: Until<'_>) -> Result<bool> {
-        let p = self.handle.current_process()?;
-        let reply = p.ask(
-            &scripts::SEM_ACQUIRE,
-            &self.handle.id,
-            &Args(&[if block { b"1" } else { b"0" }]),
-        )?;
-        let token = wait::reply_or_token(p, &self.handle.id, reply, until, &wait::FOR_UNIT)?;
+        let process = self.handle.current_process()?;
+        let script = process.script(&scripts::SEM_ACQUIRE, &self.handle.id);
+        let reply = script.arg(block).text()?;
+        let token = wait::reply_or_token(process, &self.handle.id, reply, until, &wait::FOR_UNIT)?;
         let Some(token) = token else {
             return Ok(false);
         };
-        let Reply::Ok(map) = Reply::decode(&token)? else {
+        let Reply::Ok(versions) = Reply::decode(&token)? else {
             return Ok(false);
         };
-        if let Err(e) = p.memory.acquire(p, map) {
+        if let Err(e) = process.memory.acquire(process, versions) {
             // Its caller does not have it.
             self.give(false)?;
             return Err(e);
@@ -69,16 +66,15 @@ impl SemLock {
     }
 
     /// One unit back. Without waiting where this process holds one: the count cannot then exceed the maximum.
-    fn give(&self, handle: bool) -> Result<()> {
-        let p = self.handle.current_process()?;
-        let map = p.memory.publish(p)?;
-        let maximum = self.maxvalue.to_string();
-        let args = Args(&[maximum.as_bytes(), map.as_bytes()]);
-        if handle {
-            return p.post(&scripts::SEM_RELEASE, &self.handle.id, &args);
+    fn give(&self, is_held: bool) -> Result<()> {
+        let process = self.handle.current_process()?;
+        let versions = process.memory.publish(process)?;
+        let script = process.script(&scripts::SEM_RELEASE, &self.handle.id);
+        let script = script.arg(self.maxvalue).arg(versions);
+        if is_held {
+            return script.post();
         }
-        let reply = p.ask(&scripts::SEM_RELEASE, &self.handle.id, &args)?;
-        match Reply::decode(&reply)? {
+        match Reply::decode(&script.text()?)? {
             Reply::Over => Err(Error::Value(
                 "semaphore or lock released too many times".into(),
             )),
@@ -107,9 +103,10 @@ impl SemLock {
     }
 
     fn value(&self) -> Result<i64> {
-        let p = self.handle.current_process()?;
-        let value = p.plain(p.key(&self.handle.id), &Args(&[b"HGET", b"v"]))?;
-        crate::store::request::text(&value)
+        let process = self.handle.current_process()?;
+        let question = process.plain("HGET", process.key(&self.handle.id));
+        let value = question.arg(keys::VALUE).text()?;
+        value
             .parse()
             .map_err(|_| Error::Lost(format!("semaphore {}", self.handle.id)))
     }
@@ -127,8 +124,8 @@ impl SemLock {
             }
         }
         // Counted down first: another thread of this process may take it the moment it is given back.
-        let handle = self.count.fetch_sub(1, Ordering::AcqRel) > 0;
-        let result = self.give(handle);
+        let is_held = self.count.fetch_sub(1, Ordering::AcqRel) > 0;
+        let result = self.give(is_held);
         if result.is_err() {
             self.count.fetch_add(1, Ordering::AcqRel);
         }
@@ -157,8 +154,7 @@ impl SemLock {
             ))
             .into());
         }
-        let handle = py
-            .detach(|| Handle::new(id, beside.as_deref(), &[b"v", value.to_string().as_bytes()]))?;
+        let handle = py.detach(|| Handle::new(id, beside.as_deref(), &[(keys::VALUE, value)]))?;
         Ok(Self {
             handle,
             kind,

@@ -1,106 +1,138 @@
--- Stands before every script.
--- KEYS[1] the object's metadata hash; ARGV[1] the caller (process.thread); ARGV[2] the number of its command.
--- Every other key of the object is KEYS[1] plus a suffix: one hash tag, so one slot of a cluster.
-local M, CALLER, NUMBER = KEYS[1], ARGV[1], ARGV[2]
+-- Stands before every script, behind the names of keys and fields.
+-- KEYS[1] the object's hash; ARGV[1] the caller (process.thread); ARGV[2] the seq of its command.
+-- Every other key of the object begins with KEYS[1]: one hash tag, so one slot of a cluster.
+local OBJECT, CALLER, SEQ = KEYS[1], ARGV[1], ARGV[2]
 local call = redis.call
-local TTL = '0'
+local ttl = '0'
 
 -- Reads fields of the object, which stand from [3] on. The second value is set when there is nothing left to do: the
 -- object is gone, or this very command ran before (its reply was lost on the way) and is answered as it was then.
 local function open(...)
-  local f = call('HMGET', M, 'ttl', 'c' .. CALLER, ...)
-  if not f[1] then return f, redis.error_reply('SMPLOST ' .. M) end
-  TTL = f[1]
-  if f[2] then
-    local number, answer = string.match(f[2], '^(%d+) (.*)$')
-    if tonumber(number) >= tonumber(NUMBER) then return f, answer end
+  local fields = call('HMGET', OBJECT, TTL, ANSWER .. CALLER, ...)
+  if not fields[1] then return fields, redis.error_reply('SMPLOST ' .. OBJECT) end
+  ttl = fields[1]
+  if fields[2] then
+    local seq, text = string.match(fields[2], '^(%d+) (.*)$')
+    if tonumber(seq) >= tonumber(SEQ) then return fields, text end
   end
-  return f
+  return fields
 end
 
 -- Remembers the answer to this command, for a repetition of it.
 local function answer(text)
-  call('HSET', M, 'c' .. CALLER, NUMBER .. ' ' .. text)
+  call('HSET', OBJECT, ANSWER .. CALLER, SEQ .. ' ' .. text)
   return text
 end
 
 -- In a store of others every key has a time to live, which the session's owner renews.
 local function keep(key)
-  if TTL ~= '0' then call('PEXPIRE', key, TTL) end
+  if ttl ~= '0' then call('PEXPIRE', key, ttl) end
 end
 
--- Region versions left with an object: 'region:version region:version ...', merged by the greater version.
-local function merge(map, at)
-  if map == '' then return end
-  local key = (at or M) .. ':m'
-  for region, version in string.gmatch(map, '(%S+):(%d+)') do
+-- What follows a prefix in a text; nil where the text does not begin with it.
+local function after(prefix, text)
+  if string.sub(text, 1, #prefix) == prefix then return string.sub(text, #prefix + 1) end
+end
+
+-- Versions of regions, 'region:version region:version ...', left with an object; of each the greater one stays.
+local function leave_versions(versions, at)
+  if versions == '' then return end
+  local key = (at or OBJECT) .. VERSIONS
+  for region, version in string.gmatch(versions, '(%S+):(%d+)') do
     local old = call('HGET', key, region)
     if not old or tonumber(old) < tonumber(version) then call('HSET', key, region, version) end
   end
-  call('HSET', at or M, 'f', 1)
+  call('HSET', at or OBJECT, HAS_VERSIONS, 1)
   keep(key)
 end
 
-local function map(at)
-  if not call('HGET', at or M, 'f') then return '' end
-  local t, out = call('HGETALL', (at or M) .. ':m'), {}
-  for i = 1, #t, 2 do out[#out + 1] = t[i] .. ':' .. t[i + 1] end
+-- Those that were left with it.
+local function versions(at)
+  if not call('HGET', at or OBJECT, HAS_VERSIONS) then return '' end
+  local pairs, out = call('HGETALL', (at or OBJECT) .. VERSIONS), {}
+  for i = 1, #pairs, 2 do out[#out + 1] = pairs[i] .. ':' .. pairs[i + 1] end
   return table.concat(out, ' ')
 end
 
 -- Wakes one waiter. The token stays until the waiter has acknowledged it.
 local function wake(waiter, token, at)
-  local key = (at or M) .. ':k:' .. waiter
+  local key = (at or OBJECT) .. TOKEN .. waiter
   call('RPUSH', key, token)
-  call('HSET', at or M, 'g:' .. waiter, 1)
+  call('HSET', at or OBJECT, GRANTED .. waiter, 1)
   keep(key)
 end
 
-local function wait_in(list)
-  call('RPUSH', M .. list, CALLER .. ':' .. NUMBER)
-  keep(M .. list)
-  return answer('wait ' .. CALLER .. ':' .. NUMBER)
+-- Wakes all waiters of a list.
+local function wake_all(list, token)
+  for _, waiter in ipairs(call('LRANGE', OBJECT .. list, 0, -1)) do wake(waiter, token) end
+  call('DEL', OBJECT .. list)
 end
 
--- Whoever waits for room in a pipe looks again.
-local function wake_senders()
-  for _, waiter in ipairs(call('LRANGE', M .. ':w', 0, -1)) do wake(waiter, 'look') end
-  call('DEL', M .. ':w')
+-- The caller waits from now on. Returns its name as a waiter.
+local function join_waiters()
+  local waiter = CALLER .. ':' .. SEQ
+  call('RPUSH', OBJECT .. WAITERS, waiter)
+  keep(OBJECT .. WAITERS)
+  return waiter
+end
+
+-- The same, as an answer.
+local function wait()
+  return answer('wait ' .. join_waiters())
+end
+
+-- Takes back the token of a waiter; nil where none has come.
+local function revoke(waiter)
+  local key = OBJECT .. TOKEN .. waiter
+  local token = call('LINDEX', key, 0)
+  call('DEL', key)
+  call('HDEL', OBJECT, GRANTED .. waiter)
+  return token
 end
 
 -- An empty pipe takes anything: nobody would wake who waits for it.
-local function is_full(to, weight, bound)
-  return bound and tonumber(weight or '0') >= tonumber(bound) and call('EXISTS', M .. ':q' .. to) == 1
+local function is_full(to, fill, bound)
+  return bound and tonumber(fill or '0') >= tonumber(bound) and call('EXISTS', OBJECT .. ITEMS .. to) == 1
 end
 
--- So much was taken from one end of a pipe and has arrived. A pipe without a bound counts nothing.
-local function taken(from, weight, bound)
+-- So many bytes were taken from one end of a pipe and have arrived. A pipe without a bound counts nothing.
+-- Senders who wait for capacity look again.
+local function taken(from, size, bound)
   if not bound then return end
-  local left = call('HINCRBY', M, 'b' .. from, 0 - tonumber(weight)) -- not '-0', which is no number to Redis
-  if left < 0 then call('HSET', M, 'b' .. from, 0) end
-  if call('EXISTS', M .. ':w') == 1 and (left < tonumber(bound) / 2 or call('EXISTS', M .. ':q' .. from) == 0) then
-    wake_senders()
+  local left = call('HINCRBY', OBJECT, FILL .. from, 0 - tonumber(size)) -- not '-0', which is no number to Redis
+  if left < 0 then call('HSET', OBJECT, FILL .. from, 0) end
+  if call('EXISTS', OBJECT .. WAITERS) == 1
+    and (left < tonumber(bound) / 2 or call('EXISTS', OBJECT .. ITEMS .. from) == 0)
+  then
+    wake_all(WAITERS, 'look')
   end
 end
 
--- One unit back to a semaphore: to the longest waiter, else to the count. False: it was full.
+-- One unit back to a semaphore: to the longest waiter, else to the value. False: it was full.
 local function release(maximum, at)
-  at = at or M
-  local value = tonumber(call('HGET', at, 'v'))
+  at = at or OBJECT
+  local value = tonumber(call('HGET', at, VALUE))
   if value >= tonumber(maximum) then return false end
-  local waiter = call('LPOP', at .. ':w')
-  if waiter then wake(waiter, 'ok ' .. map(at), at) else call('HSET', at, 'v', value + 1) end
+  local waiter = call('LPOP', at .. WAITERS)
+  if waiter then wake(waiter, 'ok ' .. versions(at), at) else call('HSET', at, VALUE, value + 1) end
   return true
 end
 
--- Everything of the object.
-local function drop()
-  for _, f in ipairs(call('HKEYS', M)) do
-    local c = string.sub(f, 1, 2)
-    if c == 'I:' or c == 'G:' then call('UNLINK', M .. ':' .. f)
-    elseif c == 'g:' then call('UNLINK', M .. ':k:' .. string.sub(f, 3)) end
+-- Calls something with each key of the object, but for its hash.
+local function each_key(visit)
+  for _, field in ipairs(call('HKEYS', OBJECT)) do
+    local caller, granule, waiter = after(TAKES, field), after(GRANULE_VERSION, field), after(GRANTED, field)
+    if caller then visit(OBJECT .. IN_FLIGHT .. caller)
+    elseif granule then visit(OBJECT .. GRANULE .. granule)
+    elseif waiter then visit(OBJECT .. TOKEN .. waiter) end
   end
-  call('UNLINK', M .. ':q0', M .. ':q1', M .. ':w', M .. ':m', M .. ':held', M)
+  for _, suffix in ipairs({ITEMS .. 0, ITEMS .. 1, WAITERS, ACTING, VERSIONS, HELD}) do visit(OBJECT .. suffix) end
+end
+
+-- Deletes everything of the object.
+local function drop()
+  each_key(function(key) call('UNLINK', key) end)
+  call('UNLINK', OBJECT)
 end
 
 -- One holder less of some ends, all in one step. The last one of an end of a pipe gives its peer the end of file;
@@ -108,17 +140,17 @@ end
 local function leave(holder, ends)
   local left = {}
   for _, e in ipairs(ends) do
-    if call('HDEL', M, 'h' .. e .. ':' .. holder) == 1 and call('HINCRBY', M, 'n' .. e, -1) <= 0 then
+    if call('HDEL', OBJECT, HOLDER .. e .. ':' .. holder) == 1 and call('HINCRBY', OBJECT, HOLDERS .. e, -1) <= 0 then
       left[#left + 1] = 1 - tonumber(e)
     end
   end
-  local n = call('HMGET', M, 'n0', 'n1')
-  if #left > 0 and tonumber(n[1] or '0') <= 0 and tonumber(n[2] or '0') <= 0 then return drop() end
+  local holders = call('HMGET', OBJECT, HOLDERS .. 0, HOLDERS .. 1)
+  if #left > 0 and tonumber(holders[1] or '0') <= 0 and tonumber(holders[2] or '0') <= 0 then return drop() end
   for _, other in ipairs(left) do
-    if tonumber(n[other + 1] or '0') > 0 then
-      call('RPUSH', M .. ':q' .. other, 'E')
-      keep(M .. ':q' .. other)
-      if call('HEXISTS', M, 'bound') == 1 then wake_senders() end
+    if tonumber(holders[other + 1] or '0') > 0 then
+      call('RPUSH', OBJECT .. ITEMS .. other, 'E')
+      keep(OBJECT .. ITEMS .. other)
+      if call('HEXISTS', OBJECT, BOUND) == 1 then wake_all(WAITERS, 'look') end
     end
   end
 end

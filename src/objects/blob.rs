@@ -3,8 +3,8 @@
 use redis::Value;
 
 use crate::error::{Error, Result};
-use crate::store::client::{Args, Client};
-use crate::store::request::text;
+use crate::store::client::Client;
+use crate::store::keys;
 use crate::store::scripts;
 
 const PIECE: usize = 1 << 20;
@@ -22,50 +22,30 @@ pub fn put(client: &Client, payload: &[u8]) -> Result<String> {
 pub fn put_as(client: &Client, blob: &str, payload: &[u8]) -> Result<()> {
     let mut sealed = Vec::with_capacity(payload.len() + 64);
     client.seal.close(blob, "blob", &[payload], &mut sealed);
-    client.create(
-        blob,
-        0,
-        &[
-            b"version",
-            b"0",
-            b"size",
-            sealed.len().to_string().as_bytes(),
-        ],
-    )?;
-    let piece = PIECE.to_string();
+    client.create(blob, 0, &[(keys::VERSION, 0), (keys::SIZE, sealed.len())])?;
     for (n, span) in sealed.chunks(PIECE).enumerate() {
-        let offset = (n * PIECE).to_string();
-        client.post(
-            &scripts::PUBLISH,
-            blob,
-            &Args(&[piece.as_bytes(), offset.as_bytes(), span]),
-        )?;
+        let publish = client.script(&scripts::PUBLISH, blob);
+        publish.arg(PIECE).arg(n * PIECE).arg(span).post()?;
     }
     client.settle()
 }
 
 /// Fetches them.
 pub fn get(client: &Client, blob: &str) -> Result<Vec<u8>> {
-    let size = client.plain(client.key(blob), &Args(&[b"HGET", b"size"]))?;
-    let size: usize = text(&size)
+    let size = client.plain("HGET", client.key(blob)).arg(keys::SIZE);
+    let size: usize = size
+        .text()?
         .parse()
         .map_err(|_| Error::Lost(format!("the big message {blob}")))?;
-    let pieces = size.div_ceil(PIECE).to_string();
+    let pieces = size.div_ceil(PIECE);
     let mut sealed = Vec::with_capacity(size);
     let mut next = 0;
     while next >= 0 {
-        let args = [
-            "0".to_owned(),
-            pieces.clone(),
-            next.to_string(),
-            AT_ONCE.to_string(),
-        ];
-        let reply = client.call(
-            &scripts::FETCH,
-            blob,
-            &Args(&args.each_ref().map(String::as_bytes)),
-        )?;
-        let Value::Array(rows) = reply else { break };
+        let fetch = client.script(&scripts::FETCH, blob);
+        let fetch = fetch.arg(0).arg(pieces).arg(next).arg(AT_ONCE);
+        let Value::Array(rows) = fetch.call()? else {
+            break;
+        };
         let [_, Value::Int(more), rest @ ..] = rows.as_slice() else {
             break;
         };

@@ -24,7 +24,7 @@ pub fn current_process(origin: &'static Process) -> Result<&'static Process> {
 
 impl Handle {
     /// A new object of one end, or one more handle on a known one.
-    pub fn new(id: Option<String>, beside: Option<&str>, fields: &[&[u8]]) -> Result<Self> {
+    pub fn new(id: Option<String>, beside: Option<&str>, fields: &[(&str, i64)]) -> Result<Self> {
         let Some(id) = id else {
             let process = process::current()?;
             let id = process.new_object(beside);

@@ -1,10 +1,10 @@
-//! The sealed part of an item: the sender's map of versions, and the payload or the name of the blob that has it.
+//! The sealed part of an item: the sender's versions, and the payload or the name of the blob that has it.
 
 use crate::error::{Error, Result};
 use crate::protocol::Payload;
 use crate::store::seal::Seal;
 
-/// What an item weighs in the store beside its payload, in bytes.
+/// What an item takes in the store beside its payload, in bytes.
 const OVERHEAD: usize = 256;
 
 /// Where the payload is.
@@ -16,33 +16,33 @@ pub enum Content<'a> {
 
 /// An item that was opened.
 pub struct Opened {
-    pub map: String,
+    pub versions: String,
     pub content: Vec<u8>,
 }
 
 /// What a payload of so many bytes counts against a pipe's bound.
-pub const fn weight(payload: usize) -> usize {
+pub const fn size(payload: usize) -> usize {
     payload + OVERHEAD
 }
 
-/// Seals a payload for an object, with a map. `is_task` if it must be acknowledged by its result.
+/// Seals a payload for an object, with versions. `is_task` if it must be acknowledged by its result.
 pub fn encode(
     seal: &Seal,
     object: &str,
     kind: &str,
     is_task: bool,
-    map: &str,
+    versions: &str,
     content: &Content<'_>,
 ) -> Result<Vec<u8>> {
-    let length =
-        u32::try_from(map.len()).map_err(|_| Error::State("too many shared regions".into()))?;
-    let plain_head = [&length.to_be_bytes(), map.as_bytes()].concat();
+    let length = u32::try_from(versions.len())
+        .map_err(|_| Error::State("too many shared regions".into()))?;
+    let plain_head = [&length.to_be_bytes(), versions.as_bytes()].concat();
     let (is_blob, content, size) = match content {
         Content::Inline(payload) => (false, *payload, payload.len()),
         Content::Blob(name, size) => (true, name.as_bytes(), *size),
     };
     let mut bytes = Vec::with_capacity(content.len() + plain_head.len() + 64);
-    bytes.extend_from_slice(Payload::head(is_task, is_blob, weight(size)).as_bytes());
+    bytes.extend_from_slice(Payload::head(is_task, is_blob, self::size(size)).as_bytes());
     seal.close(object, kind, &[&plain_head, content], &mut bytes);
     Ok(bytes)
 }
@@ -57,9 +57,9 @@ pub fn decode(seal: &Seal, object: &str, kind: &str, payload: &Payload<'_>) -> R
     let plain = seal.open(object, kind, payload.sealed)?;
     let (length, rest) = plain.split_first_chunk().ok_or_else(refused)?;
     let length = u32::from_be_bytes(*length) as usize;
-    let (map, content) = rest.split_at_checked(length).ok_or_else(refused)?;
+    let (versions, content) = rest.split_at_checked(length).ok_or_else(refused)?;
     Ok(Opened {
-        map: String::from_utf8_lossy(map).into_owned(),
+        versions: String::from_utf8_lossy(versions).into_owned(),
         content: content.to_vec(),
     })
 }
@@ -72,17 +72,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_item_comes_back(is_task: bool, map in "[a-z:0-9 ]*", payload: Vec<u8>, blob in prop::option::of("[a-f0-9-]{1,30}")) {
+        fn an_item_comes_back(is_task: bool, versions in "[a-z:0-9 ]*", payload: Vec<u8>, blob in prop::option::of("[a-f0-9-]{1,30}")) {
             let seal = Seal::new("s", b"key", "0123456789abcdef");
             let content = match &blob {
                 Some(name) => Content::Blob(name, payload.len()),
                 None => Content::Inline(&payload),
             };
-            let bytes = encode(&seal, "o", "to 0", is_task, &map, &content).unwrap();
+            let bytes = encode(&seal, "o", "to 0", is_task, &versions, &content).unwrap();
             let Item::Payload(found) = Item::decode(&bytes).unwrap() else { panic!("another kind of item") };
-            prop_assert_eq!((found.is_task, found.is_blob, found.weight), (is_task, blob.is_some(), weight(payload.len())));
+            prop_assert_eq!((found.is_task, found.is_blob, found.size), (is_task, blob.is_some(), self::size(payload.len())));
             let opened = decode(&seal, "o", "to 0", &found).unwrap();
-            prop_assert_eq!(opened.map, map);
+            prop_assert_eq!(opened.versions, versions);
             prop_assert_eq!(opened.content, blob.map_or(payload, String::into_bytes));
             prop_assert!(decode(&seal, "o", "to 1", &found).is_err());
         }

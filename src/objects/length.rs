@@ -3,13 +3,18 @@
 use redis::Value;
 
 use crate::error::Result;
-use crate::store::client::{Args, Client};
+use crate::store::client::Client;
+use crate::store::command::Cmd;
 use crate::store::scripts;
 
 /// How many items wait for an end, and whether the end of file stands behind them.
 pub fn ask(client: &Client, id: &str, end: u8) -> Result<(i64, bool)> {
-    let reply = client.call(&scripts::LENGTH, id, &Args(&[end.to_string().as_bytes()]))?;
-    Ok(read(&reply))
+    question(client, id, end).call().map(|reply| read(&reply))
+}
+
+/// The question, to be asked with others.
+pub fn question<'c>(client: &'c Client, id: &str, end: u8) -> Cmd<'c> {
+    client.script(&scripts::LENGTH, id).arg(end)
 }
 
 /// What the reply says.

@@ -3,23 +3,29 @@
 use crate::error::Result;
 use crate::objects::handle::Handle;
 use crate::objects::payload;
-use crate::objects::pipe::{self, Item, PipeEnd};
+use crate::objects::pipe::{self, Acknowledged, Item, PipeEnd, Wait};
 use crate::objects::process::Process;
-use crate::store::client::Args;
-use crate::store::conn::Until;
 use crate::store::keys;
 use crate::store::scripts;
 
+/// Makes the pipe of an object that is there for one. Its ends count as held as long as the object is there.
+pub fn create(process: &Process, object: &str) -> Result<()> {
+    let holders = [0, 1].map(|end| format!("{}{end}", keys::HOLDERS));
+    process.create(
+        object,
+        0,
+        &holders.each_ref().map(|field| (field.as_str(), 1)),
+    )
+}
+
 /// Sends one to another process: its parent, or a supervisor.
-pub fn send(p: &Process, to: &str, event: &[u8], wait: bool) -> Result<()> {
+pub fn send(process: &Process, to: &str, event: &[u8], wait: bool) -> Result<()> {
     let object = keys::process(to);
-    let packed = payload::pack(p, &object, pipe::kind(0), false, event)?;
-    p.post(
-        &scripts::SEND,
-        &object,
-        &Args(&[b"0", b"0", b"0", b"0", &packed.item]),
-    )?;
-    if wait { p.settle() } else { Ok(()) }
+    let packed = payload::pack(process, &object, pipe::kind(0), false, event)?;
+    // Neither a result, nor does it wait for capacity or count against it.
+    let send = process.script(&scripts::SEND, &object).arg(0);
+    send.arg(false).arg(false).arg(0).arg(packed.item).post()?;
+    if wait { process.settle() } else { Ok(()) }
 }
 
 /// Those of this process.
@@ -30,8 +36,8 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    pub fn open(p: &Process) -> Result<Self> {
-        let id = keys::process(&p.number);
+    pub fn open(process: &Process) -> Result<Self> {
+        let id = keys::process(&process.id);
         Ok(Self {
             _held: Handle::attach(id.clone(), 0)?,
             pipe: PipeEnd::new(id, 0),
@@ -39,12 +45,10 @@ impl Mailbox {
     }
 
     /// The next event.
-    pub fn next(&self, p: &Process) -> Result<Vec<u8>> {
+    pub fn next(&self, process: &Process) -> Result<Vec<u8>> {
         loop {
-            if let Item::Message(message) =
-                self.pipe
-                    .take(p, true, None, Until::default(), false, || {})?
-            {
+            let (wait, acknowledged) = (Wait::Until(None), Acknowledged::ByTaking);
+            if let Item::Message(message) = self.pipe.take(process, wait, acknowledged, || {})? {
                 return Ok(message.payload);
             }
         }

@@ -18,16 +18,22 @@ pub struct Packed {
 
 /// What is received.
 pub struct Message {
-    pub map: String,
+    pub versions: String,
     pub payload: Vec<u8>,
     /// The object that the payload came from, to be deleted when the message is acknowledged.
     pub blob: Option<String>,
 }
 
-pub fn pack(p: &Process, object: &str, kind: &str, task: bool, payload: &[u8]) -> Result<Packed> {
-    let map = p.memory.publish(p)?;
+pub fn pack(
+    process: &Process,
+    object: &str,
+    kind: &str,
+    task: bool,
+    payload: &[u8],
+) -> Result<Packed> {
+    let versions = process.memory.publish(process)?;
     let blob = if payload.len() > INLINE {
-        Some(blob::put(p, payload)?)
+        Some(blob::put(process, payload)?)
     } else {
         None
     };
@@ -35,25 +41,30 @@ pub fn pack(p: &Process, object: &str, kind: &str, task: bool, payload: &[u8]) -
         Content::Blob(name, payload.len())
     });
     Ok(Packed {
-        item: item::encode(&p.seal, object, kind, task, &map, &content)?,
+        item: item::encode(&process.seal, object, kind, task, &versions, &content)?,
         blob,
     })
 }
 
-/// Opens an item and fetches what is not in it. The map is not applied yet.
-pub fn unpack(p: &Process, object: &str, kind: &str, payload: &Payload<'_>) -> Result<Message> {
-    let opened = item::decode(&p.seal, object, kind, payload)?;
+/// Opens an item and fetches what is not in it. The versions are not applied yet.
+pub fn unpack(
+    process: &Process,
+    object: &str,
+    kind: &str,
+    payload: &Payload<'_>,
+) -> Result<Message> {
+    let opened = item::decode(&process.seal, object, kind, payload)?;
     if !payload.is_blob {
         return Ok(Message {
-            map: opened.map,
+            versions: opened.versions,
             payload: opened.content,
             blob: None,
         });
     }
     let blob = String::from_utf8_lossy(&opened.content).into_owned();
     Ok(Message {
-        map: opened.map,
-        payload: blob::get(p, &blob)?,
+        versions: opened.versions,
+        payload: blob::get(process, &blob)?,
         blob: Some(blob),
     })
 }

@@ -1,6 +1,6 @@
 //! What this OS process has of a session: its client, the memory that it has seen, the descriptors that tell.
 //!
-//! Nothing of it crosses a `fork()` of the program: the child gets a state of its own with a number of its own.
+//! Nothing of it crosses a `fork()` of the program: the child gets a state of its own with an id of its own.
 
 #![allow(unsafe_code, reason = "as the client")]
 
@@ -14,9 +14,8 @@ use crate::logging;
 use crate::objects::readiness::ReadinessFds;
 use crate::objects::versions::Memory;
 use crate::random;
-use crate::store::client::{self, Args, Client, Session};
+use crate::store::client::{self, Client, Session};
 use crate::store::keys;
-use crate::store::request::text;
 
 /// Linux gives no process a greater id than 2^22.
 const FIRST_PID: i32 = (1 << 22) + 1;
@@ -44,9 +43,10 @@ static CURRENT: AtomicPtr<Process> = AtomicPtr::new(std::ptr::null_mut());
 
 /// The session of this process.
 pub fn current() -> Result<&'static Process> {
-    let p = CURRENT.load(Ordering::Acquire);
+    let process = CURRENT.load(Ordering::Acquire);
     // SAFETY: a state is made by `Box::leak` and never freed.
-    unsafe { p.as_ref() }.ok_or_else(|| Error::State("no session is open in this process".into()))
+    unsafe { process.as_ref() }
+        .ok_or_else(|| Error::State("no session is open in this process".into()))
 }
 
 pub fn is_open() -> bool {
@@ -54,13 +54,13 @@ pub fn is_open() -> bool {
 }
 
 /// Opens a session or joins one; in a process that has none.
-pub fn enter(session: Session, number: Option<String>) -> Result<&'static Process> {
+pub fn enter(session: Session, id: Option<String>) -> Result<&'static Process> {
     logging::begin();
-    let process = Process::new(session, number)?;
+    let process = Process::new(session, id)?;
     process.shared.cluster.refresh()?;
     tracing::info!(
         session = process.session.id,
-        process = process.number,
+        process = process.id,
         "entered"
     );
     Ok(process.make_current())
@@ -68,21 +68,21 @@ pub fn enter(session: Session, number: Option<String>) -> Result<&'static Proces
 
 /// Ends this process' part of the session.
 pub fn leave() {
-    let p = CURRENT.swap(std::ptr::null_mut(), Ordering::AcqRel);
+    let process = CURRENT.swap(std::ptr::null_mut(), Ordering::AcqRel);
     // SAFETY: as in `current`; the state stays, since handles and threads may still refer to it.
-    if let Some(p) = unsafe { p.as_ref() } {
-        tracing::info!(session = p.session.id, process = p.number, "left");
-        p.close();
+    if let Some(process) = unsafe { process.as_ref() } {
+        tracing::info!(session = process.session.id, process = process.id, "left");
+        process.close();
     }
 }
 
 /// In a child of the program's own `fork()`: a state of its own, of the same session. `begin` is done before its first
 /// command.
 pub fn after_fork(begin: fn() -> Result<()>) {
-    let p = CURRENT.swap(std::ptr::null_mut(), Ordering::AcqRel);
+    let process = CURRENT.swap(std::ptr::null_mut(), Ordering::AcqRel);
     client::forget_after_fork();
     // SAFETY: as in `current`. No lock of the old state is touched: another thread may have held it.
-    let Some(old) = (unsafe { p.as_ref() }) else {
+    let Some(old) = (unsafe { process.as_ref() }) else {
         return;
     };
     let session = Session {
@@ -96,10 +96,10 @@ pub fn after_fork(begin: fn() -> Result<()>) {
 }
 
 impl Process {
-    fn new(session: Session, number: Option<String>) -> Result<Self> {
-        let number = number.map_or_else(random::id, Ok)?;
+    fn new(session: Session, id: Option<String>) -> Result<Self> {
+        let id = id.map_or_else(random::id, Ok)?;
         Ok(Self {
-            client: Client::new(session, number)?,
+            client: Client::new(session, id)?,
             memory: Memory::default(),
             readiness_fds: ReadinessFds::default(),
             pids: Mutex::default(),
@@ -117,12 +117,9 @@ impl Process {
     pub fn next_pid(&self) -> Result<i32> {
         let mut pids = self.pids.locked();
         if pids.0 == pids.1 {
-            let step = PIDS.to_string();
-            let last = self.plain(
-                self.key(keys::SESSION),
-                &Args(&[b"HINCRBY", b"pids", step.as_bytes()]),
-            )?;
-            let last: i32 = text(&last)
+            let count = self.plain("HINCRBY", self.key(keys::SESSION));
+            let last = count.arg(keys::PIDS).arg(PIDS).text()?;
+            let last: i32 = last
                 .parse()
                 .map_err(|_| Error::Lost("the session".into()))?;
             *pids = (FIRST_PID + last - PIDS, FIRST_PID + last);

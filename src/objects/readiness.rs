@@ -13,7 +13,7 @@ use redis::Value;
 use crate::error::Result;
 use crate::locked::Locked;
 use crate::objects::length;
-use crate::store::client::{Args, Client};
+use crate::store::client::Client;
 use crate::store::conn::Until;
 use crate::store::keys;
 use crate::store::thread_client::Outcome;
@@ -212,12 +212,8 @@ impl Shared {
                 wake_fd: Some(self.stop.as_fd()),
                 ..Until::default()
             };
-            let outcome = client.block(
-                vec![key.clone(), key.clone()],
-                &Args(&[b"BLMOVE", b"LEFT", b"LEFT", b"0"]),
-                until,
-            );
-            match outcome {
+            let peek = client.take_head(key.clone(), key.clone(), None);
+            match peek.block(until) {
                 Ok(Outcome::Again | Outcome::Reply(Value::Nil)) => {}
                 Ok(Outcome::Reply(_)) => {
                     self.signal_if(epoch);

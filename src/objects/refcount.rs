@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
-use redis::Value;
+use redis::{ToRedisArgs, Value};
 
 use crate::error::Result;
 use crate::locked::Locked;
-use crate::store::client::{Args, Client};
+use crate::store::client::Client;
 use crate::store::keys;
 use crate::store::request::text;
 use crate::store::scripts;
@@ -20,21 +20,27 @@ impl Client {
             Some(other) => format!(
                 "{}/{}-{n}",
                 other.split('/').next().unwrap_or(other),
-                self.number
+                self.id
             ),
-            None => format!("{}-{n}", self.number),
+            None => format!("{}-{n}", self.id),
         }
     }
 
     /// Makes an object, held by this process at each of its ends. Nothing is waited for.
-    pub fn create(&self, object: &str, ends: u8, fields: &[&[u8]]) -> Result<()> {
-        let (ttl, ends_text) = (self.session.ttl.to_string(), ends.to_string());
-        let mut args: Vec<&[u8]> =
-            vec![ttl.as_bytes(), self.number.as_bytes(), ends_text.as_bytes()];
-        args.extend_from_slice(fields);
-        self.post(&scripts::CREATE, object, &Args(&args))?;
+    pub fn create<V: ToRedisArgs>(
+        &self,
+        object: &str,
+        ends: u8,
+        fields: &[(&str, V)],
+    ) -> Result<()> {
+        let create = self.script(&scripts::CREATE, object);
+        let create = create.arg(self.session.ttl).arg(&self.id).arg(ends);
+        let with_fields = fields.iter().fold(create, |create, (field, value)| {
+            create.arg(field).arg(value)
+        });
+        with_fields.post()?;
         if self.session.ttl > 0 {
-            self.post(&scripts::NOTE, keys::INDEX, &Args(&[object.as_bytes()]))?;
+            self.note(keys::INDEX, object)?;
         }
         if ends > 0 {
             self.note_held(object)?;
@@ -57,24 +63,18 @@ impl Client {
             }
         }
         self.note_held(object)?;
-        self.acquire_ref_as(object, end, &self.number)
+        self.acquire_ref_as(object, end, &self.id)
     }
 
     /// A hold in the name of something else than a process: of a handle on its way in a message.
     pub fn acquire_ref_as(&self, object: &str, end: u8, holder: &str) -> Result<()> {
-        self.post(
-            &scripts::ATTACH,
-            object,
-            &Args(&[holder.as_bytes(), end.to_string().as_bytes()]),
-        )
+        let attach = self.script(&scripts::ATTACH, object);
+        attach.arg(holder).arg(end).post()
     }
 
     pub fn release_ref_of(&self, object: &str, end: u8, holder: &str) -> Result<()> {
-        self.post(
-            &scripts::DETACH,
-            object,
-            &Args(&[holder.as_bytes(), end.to_string().as_bytes()]),
-        )
+        let detach = self.script(&scripts::DETACH, object);
+        detach.arg(holder).arg(end).post()
     }
 
     /// One handle less.
@@ -91,7 +91,7 @@ impl Client {
             }
             handles.remove(&key);
         }
-        self.release_ref_of(object, end, &self.number)
+        self.release_ref_of(object, end, &self.id)
     }
 
     /// The index by which an ended process' holds are found.
@@ -99,11 +99,12 @@ impl Client {
         if self.session.parent.is_none() {
             return Ok(()); // nobody looks after it: with the owner ends the session
         }
-        self.post(
-            &scripts::NOTE,
-            &keys::process(&self.number),
-            &Args(&[object.as_bytes()]),
-        )
+        self.note(&keys::process(&self.id), object)
+    }
+
+    /// Notes an object in an index.
+    fn note(&self, index: &str, object: &str) -> Result<()> {
+        self.script(&scripts::NOTE, index).arg(object).post()
     }
 
     /// Everything that this process still holds, before its exit record: as if it had died, since threads of it may
@@ -114,41 +115,27 @@ impl Client {
             handles.drain().map(|((object, _), _)| object).collect()
         };
         for object in held {
-            self.reap_object(&object, &self.number, exit_code, attempts)?;
+            self.reap_object(&object, &self.id, exit_code, attempts)?;
         }
         self.settle()
     }
 
     /// What another process, which has ended without this, still held.
-    pub fn reap(&self, number: &str, exit_code: i32, attempts: u32) -> Result<()> {
-        let process = self.key(&keys::process(number));
-        let held = self.plain(keys::held(&process), &Args(&[b"SMEMBERS"]))?;
+    pub fn reap(&self, id: &str, exit_code: i32, attempts: u32) -> Result<()> {
+        let process = self.key(&keys::process(id));
+        let held = self.plain("SMEMBERS", keys::held(&process)).call()?;
         if let Value::Array(objects) | Value::Set(objects) = held {
             for object in objects {
-                self.reap_object(&text(&object), number, exit_code, attempts)?;
+                self.reap_object(&text(&object), id, exit_code, attempts)?;
             }
         }
-        self.post(&scripts::DROP, &keys::process(number), &Args(&[]))?;
+        self.script(&scripts::DROP, &keys::process(id)).post()?;
         self.settle()
     }
 
     /// The same of one object.
-    pub fn reap_object(
-        &self,
-        object: &str,
-        number: &str,
-        exit_code: i32,
-        attempts: u32,
-    ) -> Result<()> {
-        let args = [
-            number.to_owned(),
-            exit_code.to_string(),
-            attempts.to_string(),
-        ];
-        self.post(
-            &scripts::REAP,
-            object,
-            &Args(&args.each_ref().map(String::as_bytes)),
-        )
+    pub fn reap_object(&self, object: &str, id: &str, exit_code: i32, attempts: u32) -> Result<()> {
+        let reap = self.script(&scripts::REAP, object);
+        reap.arg(id).arg(exit_code).arg(attempts).post()
     }
 }

@@ -3,8 +3,8 @@
 //! A region is a plain buffer in each process that holds it, and its content in the store. A *release* (of a lock,
 //! a message sent, a process started or ended, ...) first publishes what this process wrote: the bytes in which a
 //! buffer differs from its twin, the state last seen in the store. It then leaves, or sends along, this process'
-//! map of region versions, its own merged with all it has seen. An *acquire* (a lock taken, a message received, a
-//! process begun or joined, ...) merges the map that came with it, and fetches what is stale by that map. So what
+//! versions of regions, its own merged with all it has seen. An *acquire* (a lock taken, a message received, a
+//! process begun or joined, ...) merges the versions that came with it, and fetches what is stale by them. So what
 //! happened before a release is visible after the matching acquire, transitively. Between the two a process sees
 //! its own writes, and of others' none in particular.
 //!
@@ -20,7 +20,7 @@ use redis::Value;
 use crate::error::{Error, Result};
 use crate::locked::Locked;
 use crate::objects::buffer::Buffer;
-use crate::store::client::{self, Args, Client};
+use crate::store::client::{self, Client};
 use crate::store::scripts;
 
 /// The unit of versions and fetches.
@@ -98,7 +98,7 @@ impl Memory {
         }
     }
 
-    /// Publishes this process' writes; the map to leave with a release.
+    /// Publishes this process' writes; the versions to leave with a release.
     pub fn publish(&self, client: &Client) -> Result<String> {
         if self.count.load(Ordering::Acquire) > 0 {
             for region in self.all() {
@@ -113,15 +113,15 @@ impl Memory {
         Ok(entries.join(" "))
     }
 
-    /// Merges the map of a release and fetches what is stale by it.
-    pub fn acquire(&self, client: &Client, map: &str) -> Result<()> {
-        for entry in map.split_ascii_whitespace() {
+    /// Merges the versions of a release and fetches what is stale by them.
+    pub fn acquire(&self, client: &Client, versions: &str) -> Result<()> {
+        for entry in versions.split_ascii_whitespace() {
             let (id, version) = entry
                 .rsplit_once(':')
-                .ok_or_else(|| Error::Store("malformed version map".into()))?;
+                .ok_or_else(|| Error::Store("malformed versions".into()))?;
             self.saw(id, version.parse().unwrap_or(0));
         }
-        if self.count.load(Ordering::Acquire) == 0 || map.is_empty() {
+        if self.count.load(Ordering::Acquire) == 0 || versions.is_empty() {
             return Ok(());
         }
         for region in self.all() {
@@ -220,14 +220,11 @@ impl SharedRegion {
     }
 
     fn send(&self, client: &Client, spans: &[(usize, Vec<u8>)]) -> Result<u64> {
-        let granule = GRANULE.to_string();
-        let offsets: Vec<String> = spans.iter().map(|(offset, _)| offset.to_string()).collect();
-        let mut args: Vec<&[u8]> = vec![granule.as_bytes()];
-        for ((_, bytes), offset) in spans.iter().zip(&offsets) {
-            args.push(offset.as_bytes());
-            args.push(bytes);
-        }
-        let reply = client.ask(&scripts::PUBLISH, &self.id, &Args(&args))?;
+        let publish = client.script(&scripts::PUBLISH, &self.id).arg(GRANULE);
+        let with_spans = spans.iter().fold(publish, |publish, (offset, bytes)| {
+            publish.arg(offset).arg(bytes.as_slice())
+        });
+        let reply = with_spans.text()?;
         reply
             .parse()
             .map_err(|_| Error::Store(format!("a region's version is {reply:?}")))
@@ -245,22 +242,13 @@ impl SharedRegion {
 
     /// Fetches what is newer in the store. Nothing is published meanwhile: an older content would come over it.
     fn refresh(&self, client: &Client, twin: &mut Twin) -> Result<()> {
-        let known = twin.version.to_string();
-        let granules = self.buffer.len().div_ceil(GRANULE).to_string();
+        let granules = self.buffer.len().div_ceil(GRANULE);
+        let known = twin.version;
         let (mut next, mut first_version) = (0_i64, None);
         while next >= 0 {
-            let args = [
-                known.clone(),
-                granules.clone(),
-                next.to_string(),
-                FETCH.to_string(),
-            ];
-            let reply = client.call(
-                &scripts::FETCH,
-                &self.id,
-                &Args(&args.each_ref().map(String::as_bytes)),
-            )?;
-            let Value::Array(rows) = reply else {
+            let fetch = client.script(&scripts::FETCH, &self.id);
+            let fetch = fetch.arg(known).arg(granules).arg(next).arg(FETCH);
+            let Value::Array(rows) = fetch.call()? else {
                 return Err(Error::Store("malformed reply about a region".into()));
             };
             let [Value::Int(version), Value::Int(more), rest @ ..] = rows.as_slice() else {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::protocol::Reply;
-use crate::store::client::{Args, Client};
+use crate::store::client::Client;
 use crate::store::conn::Until;
 use crate::store::keys;
 use crate::store::request::text;
@@ -46,8 +46,8 @@ pub static FOR_PARTIES: WaitKind = WaitKind {
 
 /// Takes a waiter out of its queue: now, or when the store answers again. Until then it would be handed a token.
 fn cancel_wait(client: &Client, object: &str, waiter: &str, kind: &'static WaitKind) {
-    let args = vec![waiter.into(), kind.late.into()];
-    client.call_when_possible(kind.cancel, object.to_owned(), args);
+    let cancel = client.script(kind.cancel, object);
+    cancel.arg(waiter).arg(kind.late).when_possible();
 }
 
 /// A time-out in seconds as the moment when it is over. Negative is over now.
@@ -62,16 +62,6 @@ pub fn deadline(timeout: Option<f64>) -> Result<Option<Instant>> {
 /// The same for what is a semaphore in `CPython`, to which the system refuses it.
 pub fn sem_deadline(timeout: Option<f64>) -> Result<Option<Instant>> {
     deadline(timeout).map_err(|_| Error::Invalid("Invalid argument".into()))
-}
-
-/// The server's own time-out until a deadline: seconds, 0 for ever.
-pub fn server_timeout(deadline: Option<Instant>) -> String {
-    let left = deadline.map(|d| {
-        d.saturating_duration_since(Instant::now())
-            .as_secs_f64()
-            .max(0.001)
-    });
-    format!("{:.3}", left.unwrap_or(0.0))
 }
 
 /// As a wait that ends at a time.
@@ -121,25 +111,26 @@ pub fn token(
     let base = client.key(object);
     let key = keys::token(&base, waiter);
     loop {
-        let timeout = server_timeout(until.deadline);
         // A peek: the token stays where it is until it is acknowledged.
-        let command = Args(&[b"BLMOVE", b"LEFT", b"LEFT", timeout.as_bytes()]);
-        match client.block(vec![key.clone(), key.clone()], &command, waking(until)) {
+        let peek = client.take_head(key.clone(), key.clone(), until.deadline);
+        match peek.block(waking(until)) {
             Ok(Outcome::Again) if until.deadline.is_some_and(|d| d <= Instant::now()) => {
                 cancel_wait(client, object, waiter, kind);
                 return Ok(Waited::Timeout);
             }
             Ok(Outcome::Again) => {}
             Ok(Outcome::Reply(Value::Nil)) => {
-                let reply = client.ask(kind.cancel, object, &Args(&[waiter.as_bytes(), b""]))?;
+                let cancel = client.script(kind.cancel, object);
+                let reply = cancel.arg(waiter).arg("").text()?;
                 return Ok(match Reply::decode(&reply)? {
                     Reply::Gone => Waited::Timeout,
                     _ => Waited::Token(reply),
                 });
             }
             Ok(Outcome::Reply(value)) => {
-                client.post_plain(key, &Args(&[b"DEL"]))?;
-                client.post_plain(base, &Args(&[b"HDEL", format!("g:{waiter}").as_bytes()]))?;
+                client.plain("DEL", key).post()?;
+                let granted = format!("{}{waiter}", keys::GRANTED);
+                client.plain("HDEL", base).arg(granted).post()?;
                 return Ok(Waited::Token(text(&value)));
             }
             Ok(Outcome::Stopped(e, _)) | Err(e) => {

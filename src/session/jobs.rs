@@ -22,10 +22,8 @@ use crate::locked::Locked;
 use crate::objects::mailbox::{self, Mailbox};
 use crate::objects::process::Process;
 use crate::protocol::{self, Event, ExitRecord, ExitReport};
-use crate::store::client::Args;
 use crate::store::conn::TICK;
 use crate::store::keys;
-use crate::store::request::text;
 use crate::store::scripts;
 use crate::store::threads;
 
@@ -47,9 +45,9 @@ pub struct Jobs {
 }
 
 pub struct Job {
-    pub number: String,
-    /// The process number that its worker has in the session.
-    pub process: String,
+    pub id: String,
+    /// The id of its worker's process.
+    pub worker: String,
     /// Set once it is launched.
     pid: AtomicI32,
     /// Whether it runs on another machine. Then all news of it goes through this process' events, in their order: what
@@ -70,8 +68,8 @@ struct End {
 
 impl Job {
     pub fn new(
-        number: String,
-        process: String,
+        id: String,
+        worker: String,
         attempts: u32,
         is_remote: bool,
         sentinel: OwnedFd,
@@ -83,8 +81,8 @@ impl Job {
             exit: None,
         });
         Self {
-            number,
-            process,
+            id,
+            worker,
             pid: AtomicI32::new(0),
             is_remote,
             attempts,
@@ -100,36 +98,40 @@ impl Job {
         self.end.locked().exit.is_some()
     }
 
-    /// The exit code and the map that came with it.
+    /// The exit code and the versions that came with it.
     pub fn exit(&self) -> Option<(i32, String)> {
         self.end.locked().exit.clone()
     }
 
     /// The child holds by itself what it was given.
-    fn attached(&self, p: &Process) -> Result<()> {
+    fn attached(&self, process: &Process) -> Result<()> {
         let holds = std::mem::take(&mut self.end.locked().holds);
         holds
             .iter()
-            .try_for_each(|(object, end)| p.release_ref(object, *end))
+            .try_for_each(|(object, end)| process.release_ref(object, *end))
     }
 
-    pub fn complete(&self, p: &Process, code: i32, map: &str) -> Result<()> {
-        tracing::info!(job = self.number, code, "ended");
-        self.attached(p)?;
-        p.post(&scripts::DROP, &keys::job(&self.number), &Args(&[]))?;
-        p.post(&scripts::DROP, &keys::process(&self.process), &Args(&[]))?;
+    pub fn complete(&self, process: &Process, code: i32, versions: &str) -> Result<()> {
+        tracing::info!(job = self.id, code, "ended");
+        self.attached(process)?;
+        process
+            .script(&scripts::DROP, &keys::job(&self.id))
+            .post()?;
+        process
+            .script(&scripts::DROP, &keys::process(&self.worker))
+            .post()?;
         // Of its commands nothing is remembered any more.
-        p.reap_object(
-            &keys::process(&p.number),
-            &self.process,
+        process.reap_object(
+            &keys::process(&process.id),
+            &self.worker,
             code,
             self.attempts,
         )?;
-        p.settle()?;
-        p.readiness_fds.catch_up(p);
+        process.settle()?;
+        process.readiness_fds.catch_up(process);
         let mut end = self.end.locked();
         if end.exit.is_none() {
-            end.exit = Some((code, map.to_owned()));
+            end.exit = Some((code, versions.to_owned()));
         }
         end.sentinel = None;
         Ok(())
@@ -139,16 +141,16 @@ impl Job {
 static CURRENT: AtomicPtr<Jobs> = AtomicPtr::new(std::ptr::null_mut());
 
 /// The jobs of this process.
-pub fn of(p: &'static Process) -> &'static Jobs {
+pub fn of(process: &'static Process) -> &'static Jobs {
     let known = CURRENT.load(Ordering::Acquire);
     // SAFETY: made by `Box::leak` below and never freed.
     if let Some(jobs) = unsafe { known.as_ref() }
-        && std::ptr::eq(jobs.process, p)
+        && std::ptr::eq(jobs.process, process)
     {
         return jobs;
     }
     let new: &'static Jobs = Box::leak(Box::new(Jobs {
-        process: p,
+        process,
         started: Mutex::default(),
         table: Mutex::default(),
         reports: Mutex::default(),
@@ -158,7 +160,7 @@ pub fn of(p: &'static Process) -> &'static Jobs {
     match CURRENT.compare_exchange(known, new_ptr, Ordering::AcqRel, Ordering::Acquire) {
         Ok(_) => new,
         // Another thread was first.
-        Err(_) => of(p),
+        Err(_) => of(process),
     }
 }
 
@@ -186,7 +188,7 @@ impl Jobs {
     /// A job that is about to be launched.
     pub fn enter(&self, job: &Arc<Job>) {
         let mut table = self.table.locked();
-        table.insert(job.number.clone(), job.clone());
+        table.insert(job.id.clone(), job.clone());
     }
 
     /// Its worker was launched.
@@ -200,17 +202,17 @@ impl Jobs {
 
     /// It could not be launched: nothing of it stays.
     pub fn give_up(&self, job: &Job) {
-        self.remove(&job.number);
+        self.remove(&job.id);
         // The launcher's error is the one to be seen.
         let _ = job.complete(self.process, UNKNOWN, "");
     }
 
-    fn remove(&self, number: &str) {
-        self.table.locked().remove(number);
+    fn remove(&self, id: &str) {
+        self.table.locked().remove(id);
     }
 
-    fn get(&self, number: &str) -> Option<Arc<Job>> {
-        self.table.locked().get(number).cloned()
+    fn get(&self, id: &str) -> Option<Arc<Job>> {
+        self.table.locked().get(id).cloned()
     }
 
     /// Events of the jobs. Ends with the session.
@@ -263,9 +265,9 @@ impl Jobs {
             }
             Event::Exited { record, .. } => {
                 if job.is_remote {
-                    self.remove(&job.number);
+                    self.remove(&job.id);
                 }
-                job.complete(self.process, record.code, record.map)
+                job.complete(self.process, record.code, record.versions)
             }
         };
     }
@@ -299,44 +301,42 @@ impl Jobs {
 
     /// A launcher's report. Of a remote process it joins the queue of its events; without a code its supervisor has said it all.
     fn reported(&self, job: &Job, report: &ExitReport) {
-        let p = self.process;
+        let process = self.process;
         if !job.is_remote {
             return self.ended(job, report);
         }
         let Some(code) = report.code else { return };
         let event = Event::Died {
-            job: &job.number,
+            job: &job.id,
             code,
             claimant: protocol::LAUNCHER,
             message: report.message.clone(),
         };
-        if mailbox::send(p, &p.number, &event.encode(), true).is_err() {
+        if mailbox::send(process, &process.id, &event.encode(), true).is_err() {
             self.ended(job, report);
         }
     }
 
     /// The launcher says that the process is gone. Its exit record, written before, counts; else how it went.
     fn ended(&self, job: &Job, report: &ExitReport) {
-        let p = self.process;
-        self.remove(&job.number);
+        let process = self.process;
+        self.remove(&job.id);
         if job.has_ended() {
             return;
         }
-        let record = p
-            .plain(p.key(&keys::job(&job.number)), &Args(&[b"HGET", b"exit"]))
-            .map(|v| text(&v));
-        let record = record.unwrap_or_default();
+        let question = process.plain("HGET", process.key(&keys::job(&job.id)));
+        let record = question.arg(keys::EXIT).text().unwrap_or_default();
         let _ = if let Ok(record) = ExitRecord::decode(&record) {
-            job.complete(p, record.code, record.map)
+            job.complete(process, record.code, record.versions)
         } else {
             let code = report.code.unwrap_or(UNKNOWN);
             // What fails because the session has ended is no news.
-            if !report.message.is_empty() && p.is_current() {
+            if !report.message.is_empty() && process.is_current() {
                 let line = format!("serverless-mp: process {}: {}\n", job.pid(), report.message);
                 print(true, line.as_bytes());
             }
-            let cleared = p.reap(&job.process, code, job.attempts);
-            job.complete(p, code, "").and(cleared)
+            let cleared = process.reap(&job.worker, code, job.attempts);
+            job.complete(process, code, "").and(cleared)
         };
         // Even when the store is gone the sentinel must close.
         let mut end = job.end.locked();
@@ -354,14 +354,13 @@ fn read_report(fd: OwnedFd) -> ExitReport {
 }
 
 /// A supervisor may speak of a worker that came second; `-` is the launcher, which has looked.
-fn is_claimed_by(p: &Process, job: &Job, claimant: &str) -> bool {
-    let key = p.key(&keys::job(&job.number));
-    claimant == protocol::LAUNCHER
-        || p.plain(key, &Args(&[b"HGET", b"claim"]))
-            .map_or(true, |claim| {
-                let claim = text(&claim);
-                claim.is_empty() || claim == claimant
-            })
+fn is_claimed_by(process: &Process, job: &Job, claimant: &str) -> bool {
+    if claimant == protocol::LAUNCHER {
+        return true;
+    }
+    let question = process.plain("HGET", process.key(&keys::job(&job.id)));
+    let claim = question.arg(keys::CLAIM).text();
+    claim.map_or(true, |claim| claim.is_empty() || claim == claimant)
 }
 
 /// What a remote process printed, onto this one's own stream: as a child of this machine would have.

@@ -5,9 +5,10 @@ use std::time::Instant;
 use redis::cmd;
 
 use crate::error::{Error, Result};
+use crate::objects::mailbox;
 use crate::objects::process::{self, Process};
 use crate::session::heartbeat;
-use crate::store::client::{Args, Session};
+use crate::store::client::Session;
 use crate::store::conn::{Conn, TICK, Until};
 use crate::store::endpoint::{CONNECT_TIMEOUT, Endpoint, NodeAddr, VARIABLE};
 use crate::store::keys;
@@ -15,21 +16,18 @@ use crate::store::request::text;
 use crate::store::scripts;
 use crate::store::thread_client;
 
-/// What a process' pipe of events begins with.
-const MAILBOX: [&[u8]; 4] = [b"n0", b"1", b"n1", b"1"];
-
 /// Opens a session: its first keys, its scripts on every node, its heartbeat.
 pub fn open(session: Session) -> Result<()> {
-    let p = process::enter(session, None)?;
-    let opened = prepare(p).and_then(|()| {
-        if p.session.ttl > 0 {
-            p.create(keys::INDEX, 0, &[])?;
+    let process = process::enter(session, None)?;
+    let opened = prepare(process).and_then(|()| {
+        if process.session.ttl > 0 {
+            process.create::<&str>(keys::INDEX, 0, &[])?;
         }
         // A pipe, too: workers leave in it what the summary of a run wants to know.
-        p.create(keys::SESSION, 0, &MAILBOX)?;
-        p.create(&keys::process(&p.number), 0, &MAILBOX)?;
-        p.settle()?;
-        heartbeat::beat(p)
+        mailbox::create(process, keys::SESSION)?;
+        mailbox::create(process, &keys::process(&process.id))?;
+        process.settle()?;
+        heartbeat::beat(process)
     });
     if opened.is_err() {
         process::leave();
@@ -38,42 +36,45 @@ pub fn open(session: Session) -> Result<()> {
 }
 
 /// Joins a session as the process that its parent named.
-pub fn join(session: Session, number: String) -> Result<()> {
-    heartbeat::beat(process::enter(session, Some(number))?)
+pub fn join(session: Session, id: String) -> Result<()> {
+    heartbeat::beat(process::enter(session, Some(id))?)
 }
 
 /// Joins the session of the program whose own `fork()` has made this process, with its first command.
-fn settle_in(p: &'static Process) -> Result<()> {
-    p.create(&keys::process(&p.number), 0, &MAILBOX)?;
-    heartbeat::beat(p)
+fn settle_in(process: &'static Process) -> Result<()> {
+    mailbox::create(process, &keys::process(&process.id))?;
+    heartbeat::beat(process)
 }
 
 /// Joins a session as a supervisor of remote workers, whose own lease tells their parent that they live.
-pub fn keep(session: Session, number: String) -> Result<()> {
-    let p = process::enter(session, Some(number))?;
-    p.create(&keys::process(&p.number), 0, &MAILBOX)?;
-    p.settle()?;
-    heartbeat::hold_lease(p)?;
-    heartbeat::beat(p)
+pub fn keep(session: Session, id: String) -> Result<()> {
+    let process = process::enter(session, Some(id))?;
+    mailbox::create(process, &keys::process(&process.id))?;
+    process.settle()?;
+    heartbeat::hold_lease(process)?;
+    heartbeat::beat(process)
 }
 
 /// A supervisor that leaves: its lease ends with it.
 pub fn leave() -> Result<()> {
-    let p = process::current()?;
-    p.post(&scripts::DROP, &keys::process(&p.number), &Args(&[]))?;
-    p.post_plain(
-        keys::lease(&p.key(&keys::process(&p.number))),
-        &Args(&[b"DEL"]),
-    )?;
-    p.settle()?;
+    let process = process::current()?;
+    let object = keys::process(&process.id);
+    process.script(&scripts::DROP, &object).post()?;
+    let lease = keys::lease(&process.key(&object));
+    process.plain("DEL", lease).post()?;
+    process.settle()?;
     process::leave();
     Ok(())
 }
 
 /// Ends the session: with an outside store all its keys go.
 pub fn close() -> Result<()> {
-    let p = process::current()?;
-    let result = if p.session.ttl > 0 { sweep(p) } else { Ok(()) };
+    let process = process::current()?;
+    let result = if process.session.ttl > 0 {
+        sweep(process)
+    } else {
+        Ok(())
+    };
     process::leave();
     result
 }
@@ -84,10 +85,10 @@ pub fn after_fork() {
 }
 
 /// Every node gets the scripts, and must not throw keys away.
-fn prepare(p: &Process) -> Result<()> {
-    for place in p.shared.cluster.nodes() {
+fn prepare(process: &Process) -> Result<()> {
+    for place in process.shared.cluster.nodes() {
         let end = Instant::now() + CONNECT_TIMEOUT;
-        while let Err(e) = prepare_node(p, &place) {
+        while let Err(e) = prepare_node(process, &place) {
             if Instant::now() > end || !matches!(e, Error::Io(_) | Error::Unreachable(_)) {
                 return Err(e);
             }
@@ -98,8 +99,8 @@ fn prepare(p: &Process) -> Result<()> {
     Ok(())
 }
 
-fn prepare_node(p: &Process, place: &NodeAddr) -> Result<()> {
-    let mut conn = Conn::open(&p.shared.cluster.endpoint, place)?;
+fn prepare_node(process: &Process, place: &NodeAddr) -> Result<()> {
+    let mut conn = Conn::open(&process.shared.cluster.endpoint, place)?;
     conn.send(&cmd("INFO").arg("memory").get_packed_command())?;
     let until = Until {
         deadline: Some(Instant::now() + CONNECT_TIMEOUT),
@@ -121,15 +122,15 @@ fn prepare_node(p: &Process, place: &NodeAddr) -> Result<()> {
     thread_client::load(&mut conn, &scripts::all())
 }
 
-fn sweep(p: &Process) -> Result<()> {
-    p.settle()?;
-    for object in heartbeat::objects(p)? {
+fn sweep(process: &Process) -> Result<()> {
+    process.settle()?;
+    for object in heartbeat::objects(process)? {
         if object != keys::INDEX {
-            p.post(&scripts::DROP, &object, &Args(&[]))?;
+            process.script(&scripts::DROP, &object).post()?;
         }
     }
-    p.post(&scripts::DROP, keys::INDEX, &Args(&[]))?;
-    p.settle()
+    process.script(&scripts::DROP, keys::INDEX).post()?;
+    process.settle()
 }
 
 /// Connects to a store once, as a session would.

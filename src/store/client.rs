@@ -1,4 +1,4 @@
-//! The door to the store: scripts and commands on objects, from whichever thread. Each thread has a link of its own.
+//! What a process has of a store: its name in the session, and the links of its threads.
 //!
 //! Nothing of a client crosses a `fork()` of the program: what the child inherited is left as it is, neither closed nor
 //! deleted.
@@ -12,24 +12,19 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, TryLockError};
-use std::time::Instant;
-
-use redis::Value;
 
 use crate::error::{Error, Result};
 use crate::locked::Locked;
-use crate::logging;
 use crate::store::cluster::Cluster;
-use crate::store::conn::Until;
 use crate::store::endpoint::Endpoint;
 use crate::store::health::Health;
 use crate::store::keys;
 use crate::store::posted::Posted;
-use crate::store::request::{Request, text};
-use crate::store::scripts::{self, Script};
+use crate::store::request::Request;
+use crate::store::scripts;
 use crate::store::seal::Seal;
 use crate::store::shared::Shared;
-use crate::store::thread_client::{Outcome, ThreadClient};
+use crate::store::thread_client::ThreadClient;
 
 /// What a process must know of its session.
 #[derive(Clone)]
@@ -39,27 +34,22 @@ pub struct Session {
     pub url: String,
     /// Time to live of every key in ms; 0 in a private store, whose life is the session's.
     pub ttl: u64,
-    /// The number of the process that started this one and will clear up after it.
+    /// The id of the process that started this one and will clear up after it.
     pub parent: Option<String>,
 }
-
-/// What one call needs beside its script.
-pub struct Args<'a>(pub &'a [&'a [u8]]);
-
-/// A command for the time when the store answers again: a script, its object and its arguments.
-pub type Owed = (&'static Script, String, Vec<Vec<u8>>);
 
 pub struct Client {
     pub session: Session,
     /// Of this process in its session: 16 hex digits.
-    pub number: String,
+    pub id: String,
     pub seal: Seal,
     pub shared: Shared,
     /// How many handles of this process hold an end of an object.
     pub handles: Mutex<HashMap<(String, u8), usize>>,
     /// Objects made so far, whose names have a number.
     pub objects: AtomicU64,
-    owed: Mutex<Vec<Owed>>,
+    /// What is to be sent when the store answers again.
+    owed: Mutex<Vec<Request>>,
     threads: AtomicU32,
     /// Links in use.
     links: Mutex<Vec<Thread>>,
@@ -131,7 +121,7 @@ pub fn forget_after_fork() {
 }
 
 impl Client {
-    pub fn new(session: Session, number: String) -> Result<Self> {
+    pub fn new(session: Session, id: String) -> Result<Self> {
         let endpoint = Endpoint::parse(&session.url)?;
         let health = Health::new(
             &session.id,
@@ -140,10 +130,10 @@ impl Client {
             session.parent.is_none(),
         );
         Ok(Self {
-            seal: Seal::new(&session.id, &session.key, &number),
+            seal: Seal::new(&session.id, &session.key, &id),
             shared: Shared::new(Cluster::new(endpoint), health),
             session,
-            number,
+            id,
             handles: Mutex::default(),
             objects: AtomicU64::new(1),
             owed: Mutex::default(),
@@ -187,83 +177,6 @@ impl Client {
         keys::object(&self.session.id, object)
     }
 
-    // ---- commands --------------------------------------------------------------------------------------------
-
-    /// Runs a script on an object and waits for its reply.
-    pub fn call(&self, script: &'static Script, object: &str, args: &Args<'_>) -> Result<Value> {
-        self.call_with(script, vec![self.key(object)], args)
-    }
-
-    /// Runs a script that changes nothing on each of some objects, in one round trip where they are on one node.
-    pub fn call_each(
-        &self,
-        script: &'static Script,
-        each: &[(&str, Vec<u8>)],
-    ) -> Result<Vec<Value>> {
-        let requests: Vec<Request> = each
-            .iter()
-            .map(|(object, argument)| {
-                self.request(Some(script), vec![self.key(object)], &Args(&[argument]))
-            })
-            .collect();
-        self.with_link(|link| link.call_all(&self.shared, &requests))
-    }
-
-    /// The same with further keys of the same tag.
-    pub fn call_with(
-        &self,
-        script: &'static Script,
-        keys: Vec<String>,
-        args: &Args<'_>,
-    ) -> Result<Value> {
-        let request = self.request(Some(script), keys, args);
-        self.with_link(|link| link.call(&self.shared, &request))
-    }
-
-    /// The same, its reply as text.
-    pub fn ask(&self, script: &'static Script, object: &str, args: &Args<'_>) -> Result<String> {
-        self.call(script, object, args).map(|v| text(&v))
-    }
-
-    /// Runs a script on an object without waiting.
-    pub fn post(&self, script: &'static Script, object: &str, args: &Args<'_>) -> Result<()> {
-        let request = self.request(Some(script), vec![self.key(object)], args);
-        self.with_link(|link| link.post(&self.shared, request))
-    }
-
-    /// A plain command on a key: its name, then its arguments. Only such as may be repeated.
-    pub fn plain(&self, key: String, args: &Args<'_>) -> Result<Value> {
-        let request = self.request(None, vec![key], args);
-        self.with_link(|link| link.call(&self.shared, &request))
-    }
-
-    /// A plain question that no other thread's commands need come before.
-    pub fn peek(&self, key: String, args: &Args<'_>) -> Result<Value> {
-        let request = self.request(None, vec![key], args);
-        self.with_link_unordered(|link| link.call(&self.shared, &request))
-    }
-
-    pub fn post_plain(&self, key: String, args: &Args<'_>) -> Result<()> {
-        let request = self.request(None, vec![key], args);
-        self.with_link(|link| link.post(&self.shared, request))
-    }
-
-    /// A blocking plain command on keys of one tag.
-    pub fn block(&self, keys: Vec<String>, args: &Args<'_>, until: Until<'_>) -> Result<Outcome> {
-        let request = self.request(None, keys, args);
-        let on_tick = || self.shared.health.check();
-        let until = Until {
-            on_tick: Some(&on_tick),
-            ..until
-        };
-        let began = Instant::now();
-        let outcome = self.with_link(|link| link.block(&self.shared, &request, until));
-        if began.elapsed() > logging::LONG_WAIT {
-            tracing::info!(key = request.keys[0], waited = ?began.elapsed(), "a long wait has ended");
-        }
-        outcome
-    }
-
     /// Reads the replies of everything that any thread has posted, and raises the error of what this one has.
     pub fn settle(&self) -> Result<()> {
         if self.shared.unread.load(Ordering::Acquire) == 0 {
@@ -279,11 +192,7 @@ impl Client {
         let (caller, known) =
             self.with_link(|link| Ok((link.caller.clone(), link.register_consumer(object))))?;
         if !known {
-            self.post(
-                &scripts::TAKE_OPEN,
-                object,
-                &Args(&[end.to_string().as_bytes()]),
-            )?;
+            self.script(&scripts::TAKE_OPEN, object).arg(end).post()?;
         }
         Ok((keys::in_flight(&self.key(object), &caller), known))
     }
@@ -296,48 +205,15 @@ impl Client {
         });
     }
 
-    fn request(
-        &self,
-        script: Option<&'static Script>,
-        keys: Vec<String>,
-        args: &Args<'_>,
-    ) -> Request {
-        let args = args.0.iter().map(|a| a.to_vec()).collect();
-        Request {
-            script,
-            keys,
-            args,
-            number: self.shared.next_number(),
-        }
-    }
-
     // ---- what the store is owed ------------------------------------------------------------------------------
 
-    /// Runs a script now, or when the store answers again. Nobody waits for its reply.
-    pub fn call_when_possible(&self, script: &'static Script, object: String, args: Vec<Vec<u8>>) {
-        let is_done = !self.shared.health.is_out() && {
-            let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-            match self.call(script, &object, &Args(&args)) {
-                // An object that is gone needs nothing.
-                Ok(_) | Err(Error::Lost(_)) => true,
-                Err(_) => false,
-            }
-        };
-        if !is_done {
-            let mut owed = self.owed.locked();
-            owed.push((script, object, args));
-        }
+    /// Keeps a command for the time when the store answers again.
+    pub fn owe(&self, request: Request) {
+        self.owed.locked().push(request);
     }
 
-    /// Runs what could not be run before, if the store answers.
-    pub fn settle_owed(&self) {
-        if self.shared.health.is_out() {
-            return;
-        }
-        let owed = std::mem::take(&mut *self.owed.locked());
-        for (script, object, args) in owed {
-            self.call_when_possible(script, object, args);
-        }
+    pub fn take_owed(&self) -> Vec<Request> {
+        std::mem::take(&mut *self.owed.locked())
     }
 
     // ---- threads ---------------------------------------------------------------------------------------------
@@ -455,7 +331,7 @@ impl Client {
         let idle = self.idle.locked().pop();
         let thread = idle.unwrap_or_else(|| {
             let n = self.threads.fetch_add(1, Ordering::Relaxed);
-            let link = ThreadClient::new(format!("{}.{n}", self.number));
+            let link = ThreadClient::new(format!("{}.{n}", self.id));
             Thread {
                 posted: link.posted.clone(),
                 link: Arc::new(Mutex::new(link)),

@@ -26,7 +26,7 @@ const SPIN: Duration = Duration::from_micros(50);
 pub struct Conn {
     stream: Stream,
     parser: Parser,
-    /// The server's number of this connection: `CLIENT UNBLOCK` and `CLIENT KILL` want it.
+    /// The server's id of this connection: `CLIENT UNBLOCK` and `CLIENT KILL` want it.
     pub id: i64,
 }
 
@@ -117,7 +117,7 @@ pub fn ready(
 }
 
 impl Conn {
-    /// Connects, logs in and asks for the connection's number.
+    /// Connects, logs in and asks for the connection's id.
     pub fn open(endpoint: &Endpoint, place: &NodeAddr) -> Result<Self> {
         let stream = Stream::connect(place).map_err(|e| unreachable_store(place, &e))?;
         let mut conn = Self {

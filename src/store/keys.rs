@@ -1,23 +1,104 @@
-//! Every key of the store, on one page.
+//! Every key of the store, and every field of its hashes, on one page. The scripts have the constants by the same names.
 //!
-//! An object is a metadata hash and keys that begin with its name, all under one hash tag `{SESSION.TAG}`:
+//! An object is a metadata hash and keys that begin with its name, all under one hash tag: `smp:{SESSION.TAG}ID`. The tag is
+//! the object's own, or that of another object which it shares scripts with. So the keys of an object are in one slot of a
+//! cluster.
 //!
-//! | key               | what                                                                              |
-//! |-------------------|-----------------------------------------------------------------------------------|
-//! | `smp:{S.T}ID`     | hash: `ttl`; `n0 n1` holders of each end; `hE:HOLDER`; `cCALLER` the caller's last command and its answer; `f` there is a map; then by kind: `v` value of a semaphore, `z` count of a latch, `count broken` of a barrier, `bound b0 b1` of a pipe (bytes it may hold, and holds for each end) and `T:CALLER` where a thread works on a task, `version G:I` of a region, `record claim exit` of a job |
-//! | `..:q0 ..:q1`     | list: items for end 0 and for end 1 of a pipe (`q0` of a barrier: parties whose action runs) |
-//! | `..:I:CALLER`     | list: items taken by this thread and not yet acknowledged, then an anchor           |
-//! | `..:w`            | list: waiters, the longest first                                                    |
-//! | `..:k:WAITER`     | list: the token that wakes one waiter (`g:WAITER` in the hash until acknowledged)   |
-//! | `..:m`            | hash: the region versions that a release left                                       |
-//! | `..:G:I`          | string: one granule of a region or one piece of a big message                       |
-//! | `..:held`         | set: (of a process) the objects it holds                                            |
-//! | `..:lease`        | string: (of a supervisor of remote workers) there while it lives                         |
-//!
-//! Fixed objects of a session: `s` the session itself (`pids` the last process id given to a remote worker, `N:NAME` the region and size of named shared memory), `index` all objects of the session (an outside store only),
-//! `pN` a process and its list of events, `jN` a job.
+//! Some objects have fixed names: the session itself (its named shared memory, the last process id of a remote worker), the
+//! index of all objects of a session (an outside store only), each process (its pipe of events), each job.
 
-/// The metadata key of an object. `id` is `TAG` or `TAG/REST`: objects with one tag share a slot.
+pub const SESSION: &str = "s";
+pub const INDEX: &str = "index";
+
+pub fn process(id: &str) -> String {
+    format!("p{id}")
+}
+
+pub fn job(id: &str) -> String {
+    format!("j{id}")
+}
+
+/// Defines each name here, and all of them as text for the scripts.
+macro_rules! names {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        $($(#[$doc])* #[allow(dead_code, reason = "some are for the scripts alone")] pub const $name: &str = $text;)*
+
+        /// The same names as local constants of a script.
+        pub const FOR_SCRIPTS: &str = concat!($("local ", stringify!($name), " = '", $text, "'\n"),*);
+    };
+}
+
+names! {
+    // ---- what follows an object's name in its other keys ----
+
+    /// List: the items for one end of a pipe; the end follows.
+    ITEMS = ":q";
+    /// List: the items that a thread has taken and not acknowledged, then an anchor; the caller follows.
+    IN_FLIGHT = ":I:";
+    /// List: the waiters, the longest first.
+    WAITERS = ":w";
+    /// List: the parties of a barrier that wait while its action runs.
+    ACTING = ":a";
+    /// List: the token that wakes one waiter; the waiter follows.
+    TOKEN = ":k:";
+    /// Hash: the versions of regions that releases have left.
+    VERSIONS = ":m";
+    /// String: one granule of a region, or one piece of a blob; its index follows.
+    GRANULE = ":G:";
+    /// Set: the objects that a process holds, or that an index names.
+    HELD = ":held";
+    /// String: there while a supervisor of remote workers lives.
+    LEASE = ":lease";
+
+    // ---- fields of an object's hash ----
+
+    /// How many milliseconds its keys live without being renewed; 0 for ever.
+    TTL = "ttl";
+    /// How many holders an end has; the end follows.
+    HOLDERS = "n";
+    /// Set for each holder of an end: the end, a colon and the holder follow.
+    HOLDER = "h";
+    /// The seq of a caller's last command, and its answer; the caller follows.
+    ANSWER = "c";
+    /// Set where the object has versions.
+    HAS_VERSIONS = "f";
+    /// Set for each waiter whose token is not acknowledged; the waiter follows.
+    GRANTED = "g:";
+    /// The value of a semaphore.
+    VALUE = "v";
+    /// The count of a latch.
+    COUNT = "z";
+    /// How many parties wait at a barrier.
+    ARRIVED = "count";
+    /// Whether a barrier is broken: 0 or 1.
+    BROKEN = "broken";
+    /// How many bytes a pipe may hold for each end.
+    BOUND = "bound";
+    /// How many bytes it holds for one; the end follows.
+    FILL = "b";
+    /// The end from which a thread takes; the caller follows.
+    TAKES = "I:";
+    /// Set while a thread works on a task; the caller follows.
+    WORKS = "T:";
+    /// The version of a region.
+    VERSION = "version";
+    /// The version of a granule; its index follows.
+    GRANULE_VERSION = "G:";
+    /// How many bytes a blob has.
+    SIZE = "size";
+    /// A job's record.
+    RECORD = "record";
+    /// Who has a job: the attempt and the supervisor.
+    CLAIM = "claim";
+    /// A job's exit record.
+    EXIT = "exit";
+    /// Of the session: the last process id given to a remote worker.
+    PIDS = "pids";
+    /// Of the session: the region and the size of named shared memory; the name follows.
+    NAME = "N:";
+}
+
+/// The key of an object's hash. `id` is `TAG` or `TAG/REST`: objects with one tag share a slot.
 pub fn object(session: &str, id: &str) -> String {
     match id.split_once('/') {
         Some((tag, rest)) => format!("smp:{{{session}.{tag}}}{rest}"),
@@ -25,40 +106,28 @@ pub fn object(session: &str, id: &str) -> String {
     }
 }
 
-pub const SESSION: &str = "s";
-pub const INDEX: &str = "index";
-
-pub fn process(number: &str) -> String {
-    format!("p{number}")
-}
-
-pub fn job(number: &str) -> String {
-    format!("j{number}")
-}
-
-/// The list of items for one end of a pipe.
 pub fn items(object: &str, end: u8) -> String {
-    format!("{object}:q{end}")
+    format!("{object}{ITEMS}{end}")
 }
 
-/// What one thread has taken from a pipe and not acknowledged.
 pub fn in_flight(object: &str, caller: &str) -> String {
-    format!("{object}:I:{caller}")
+    format!("{object}{IN_FLIGHT}{caller}")
 }
 
-/// The token of one waiter.
+pub fn waiters(object: &str) -> String {
+    format!("{object}{WAITERS}")
+}
+
 pub fn token(object: &str, waiter: &str) -> String {
-    format!("{object}:k:{waiter}")
+    format!("{object}{TOKEN}{waiter}")
 }
 
-/// The objects that a process holds.
 pub fn held(object: &str) -> String {
-    format!("{object}:held")
+    format!("{object}{HELD}")
 }
 
-/// There while a supervisor of remote workers lives.
 pub fn lease(process: &str) -> String {
-    format!("{process}:lease")
+    format!("{process}{LEASE}")
 }
 
 /// The slot of a key in a cluster: of its hash tag, which all our keys have.
@@ -83,6 +152,7 @@ mod tests {
         let keys = [
             items(&lock, 0),
             in_flight(&lock, "p.1"),
+            waiters(&lock),
             token(&lock, "p.1:2"),
             held(&lock),
             lease(&lock),
@@ -99,5 +169,16 @@ mod tests {
         assert_eq!(slot("foo"), 12182);
         assert_eq!(slot("{foo}bar"), 12182);
         assert_eq!(slot("123456789"), 12739);
+    }
+
+    #[test]
+    fn scripts_spell_no_key() {
+        for script in crate::store::scripts::all() {
+            let own = script.body.replace(FOR_SCRIPTS, "");
+            for line in own.lines().filter(|line| !line.starts_with("--")) {
+                let line = line.replace("':'", "");
+                assert!(!line.contains("':"), "a key is spelled in: {line}");
+            }
+        }
     }
 }

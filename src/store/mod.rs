@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod cluster;
+pub mod command;
 pub mod conn;
 pub mod endpoint;
 pub mod health;

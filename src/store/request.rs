@@ -13,7 +13,7 @@ pub struct Request {
     /// For a plain command: its name first; then what follows its keys.
     pub args: Vec<Vec<u8>>,
     /// Of this command among all of its process: makes a repetition known to the scripts.
-    pub number: u64,
+    pub seq: u64,
 }
 
 impl Request {
@@ -24,7 +24,7 @@ impl Request {
                 .arg(self.keys.len())
                 .arg(&self.keys)
                 .arg(caller)
-                .arg(self.number);
+                .arg(self.seq);
             for a in &self.args {
                 c.arg(a.as_slice());
             }
@@ -99,29 +99,29 @@ mod tests {
 
     #[test]
     fn replies_as_text() {
-        assert_eq!(text(&Value::BulkString(b"ok map".to_vec())), "ok map");
+        assert_eq!(text(&Value::BulkString(b"ok r:1".to_vec())), "ok r:1");
         assert_eq!(text(&Value::Int(7)), "7");
         assert_eq!(text(&Value::Nil), "");
     }
 
     #[test]
-    fn a_script_is_told_its_caller_and_number() {
+    fn a_script_is_told_its_caller_and_seq() {
         let script: &'static Script = &crate::store::scripts::LENGTH;
         let request = Request {
             script: Some(script),
             keys: vec!["smp:{s.o}".into()],
             args: vec![b"0".to_vec()],
-            number: 7,
+            seq: 7,
         };
         let expected = redis::cmd("EVALSHA")
             .arg(&script.sha)
             .arg(1)
             .arg("smp:{s.o}")
-            .arg("p.1")
+            .arg("process.1")
             .arg(7)
             .arg("0")
             .get_packed_command();
-        assert_eq!(request.pack("p.1"), expected);
+        assert_eq!(request.pack("process.1"), expected);
         assert_eq!(request.size(), 1);
     }
 }

@@ -30,14 +30,14 @@ impl<'a> Repeat<'a> {
     }
 
     /// It did not run, and later ones may have: it takes its place after them.
-    pub fn renumber(&mut self, number: u64) {
+    pub fn renew_seq(&mut self, seq: u64) {
         let old = self.get();
         let (script, keys, args) = (old.script, old.keys.clone(), old.args.clone());
         self.again = Some(Request {
             script,
             keys,
             args,
-            number,
+            seq,
         });
     }
 

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use aws_lc_rs::digest;
 
 use crate::hex;
+use crate::store::keys;
 
 pub struct Script {
     pub body: String,
@@ -13,7 +14,7 @@ pub struct Script {
 
 impl Script {
     fn new(text: &str) -> Self {
-        let body = format!("{}{text}", include_str!("../lua/prelude.lua"));
+        let body = [keys::FOR_SCRIPTS, include_str!("../lua/prelude.lua"), text].concat();
         let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, body.as_bytes());
         Self {
             sha: hex::encode(hash.as_ref()),
@@ -38,7 +39,7 @@ scripts! {
     COND_WAIT "lock/condition_wait" NOTIFY "lock/notify"
     LATCH_CHANGE "latch/change" LATCH_WAIT "latch/wait"
     BARRIER_WAIT "barrier/wait" BARRIER_END "barrier/end" BARRIER_CANCEL "barrier/cancel"
-    SEND "pipe/send" ROOM "pipe/room" TAKE_OPEN "pipe/take_open" TAKE_NOW "pipe/take_now" TAKE_MANY "pipe/take_many" TAKE_BACK "pipe/take_back" TAKE_DONE "pipe/take_done" TASK_TAKEN "pipe/task_taken" LENGTH "pipe/length"
+    SEND "pipe/send" CAPACITY "pipe/capacity" TAKE_OPEN "pipe/take_open" TAKE_NOW "pipe/take_now" TAKE_MANY "pipe/take_many" TAKE_BACK "pipe/take_back" TAKE_DONE "pipe/take_done" TASK_TAKEN "pipe/task_taken" LENGTH "pipe/length"
     PUBLISH "memory/publish" FETCH "memory/fetch" NAME "memory/name"
     CLAIM "job/claim" FINISH "job/finish"
 }

@@ -1,10 +1,10 @@
 //! Payloads leave this process sealed: AES-256-GCM under a key that the store never sees.
 //!
-//! Each process seals with a key of its own, derived from the session's key and the process' number, and counts
+//! Each process seals with a key of its own, derived from the session's key and the process' id, and counts
 //! its nonces; so no nonce comes twice. The associated data name session, object and kind: a payload that was
 //! moved elsewhere does not open.
 //!
-//! Layout: sender's process number (16 hex digits), counter (8 bytes), ciphertext with tag.
+//! Layout: sender's process id (16 hex digits), counter (8 bytes), ciphertext with tag.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,20 +23,20 @@ const MOST_KEYS: usize = 1024;
 pub struct Seal {
     session: String,
     secret: hkdf::Prk,
-    number: String,
+    id: String,
     own: LessSafeKey,
     counter: AtomicU64,
     others: Mutex<HashMap<String, Arc<LessSafeKey>>>,
 }
 
 impl Seal {
-    pub fn new(session: &str, key: &[u8], number: &str) -> Self {
+    pub fn new(session: &str, key: &[u8], id: &str) -> Self {
         let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, session.as_bytes()).extract(key);
-        let own = derive(&secret, number);
+        let own = derive(&secret, id);
         Self {
             session: session.to_owned(),
             secret,
-            number: number.to_owned(),
+            id: id.to_owned(),
             own,
             counter: AtomicU64::new(0),
             others: Mutex::default(),
@@ -46,7 +46,7 @@ impl Seal {
     /// Appends the sealed payload to `out`.
     pub fn close(&self, object: &str, kind: &str, parts: &[&[u8]], out: &mut Vec<u8>) {
         let count = self.counter.fetch_add(1, Ordering::Relaxed);
-        out.extend_from_slice(self.number.as_bytes());
+        out.extend_from_slice(self.id.as_bytes());
         out.extend_from_slice(&count.to_be_bytes());
         let start = out.len();
         for part in parts {
@@ -100,8 +100,8 @@ impl Seal {
     }
 }
 
-fn derive(secret: &hkdf::Prk, number: &str) -> LessSafeKey {
-    let info = [number.as_bytes()];
+fn derive(secret: &hkdf::Prk, id: &str) -> LessSafeKey {
+    let info = [id.as_bytes()];
     let okm = secret
         .expand(&info, &AES_256_GCM)
         .expect("one key is within HKDF's limit");

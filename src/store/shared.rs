@@ -10,7 +10,7 @@ pub struct Shared {
     pub health: Health,
     /// Commands posted by any thread whose reply is unread.
     pub unread: AtomicUsize,
-    numbers: AtomicU64,
+    seqs: AtomicU64,
 }
 
 impl Shared {
@@ -19,12 +19,12 @@ impl Shared {
             cluster,
             health,
             unread: AtomicUsize::new(0),
-            numbers: AtomicU64::new(1),
+            seqs: AtomicU64::new(1),
         }
     }
 
     /// Of the next command: makes a repetition known to the scripts.
-    pub fn next_number(&self) -> u64 {
-        self.numbers.fetch_add(1, Ordering::Relaxed)
+    pub fn next_seq(&self) -> u64 {
+        self.seqs.fetch_add(1, Ordering::Relaxed)
     }
 }

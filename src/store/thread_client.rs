@@ -30,7 +30,7 @@ const PROMPT_REPLY: Duration = Duration::from_millis(900);
 #[derive(Default)]
 struct NodePipeline {
     conn: Option<Conn>,
-    /// The number of a connection that broke.
+    /// The server's id of a connection that broke.
     lost: Option<i64>,
     /// Sent, reply not read.
     unread: VecDeque<Request>,
@@ -100,7 +100,7 @@ impl ThreadClient {
                 Ok(value) => match error_code(&value) {
                     Some("NOSCRIPT") => {
                         self.load(shared, request.get())?;
-                        request.renumber(shared.next_number());
+                        request.renew_seq(shared.next_seq());
                     }
                     Some(
                         "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN",
@@ -427,7 +427,7 @@ impl ThreadClient {
                     .call(
                         shared,
                         &Request {
-                            number: shared.next_number(),
+                            seq: shared.next_seq(),
                             ..request
                         },
                     )

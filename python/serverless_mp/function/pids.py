@@ -32,7 +32,7 @@ def take(pid: int) -> None:
 
 
 def _teach_psutil(module: ModuleType) -> None:
-    """It asks the system, which knows this process by another number."""
+    """It asks the system, which knows this process by another id."""
     process: Any = vars(module)["Process"]
     init = process._init
 
@@ -54,11 +54,11 @@ def forward_interrupts() -> None:
         signal.signal(signal.SIGINT, _interrupt)
 
 
-def _interrupt(number: int, frame: Any) -> None:
+def _interrupt(signum: int, frame: Any) -> None:
     for job in list(_jobs.values()):
         with contextlib.suppress(Exception):  # the interrupt itself must come through
-            job.signal(number)
-    signal.default_int_handler(number, frame)
+            job.signal(signum)
+    signal.default_int_handler(signum, frame)
 
 
 def forget(job: Any) -> None:

@@ -33,7 +33,7 @@ class Popen(popen.Popen):
         super()._launch(process_obj)
         launcher.launched(self._job)
 
-    def _event(self, number: str, process: str, environment: dict[str, str]) -> tuple[bytes, list[int]]:  # noqa: ARG002
+    def _event(self, job: str, worker: str, environment: dict[str, str]) -> tuple[bytes, list[int]]:  # noqa: ARG002
         """The core makes the event, for all processes of an invocation."""
         return b"", []
 

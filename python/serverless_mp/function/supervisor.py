@@ -40,7 +40,7 @@ _ERROR = 2  # the descriptor
 def main(event: dict[str, Any], deadline: float, report: int) -> int:
     """Runs the jobs that the event names; writes what the function is to answer to `report`."""
     begun = time.monotonic()
-    number = _core.new_number()
+    process = _core.new_id()
     answer: dict[str, Any]
     try:
         _core.join_session(
@@ -48,7 +48,7 @@ def main(event: dict[str, Any], deadline: float, report: int) -> int:
             bytes.fromhex(event["key"]),
             event["url"],
             event["ttl"],
-            number,
+            process,
             event["parent"],
             is_supervisor=True,
         )
@@ -58,7 +58,7 @@ def main(event: dict[str, Any], deadline: float, report: int) -> int:
             "(`serverless-mp deploy --subnets --security-groups`) and let its security group in"
         }
     else:
-        supervisor = Supervisor(event, number, deadline)
+        supervisor = Supervisor(event, process, deadline)
         supervisor.run()
         _core.leave_session()
         answer = {"taken": supervisor.taken}
@@ -85,19 +85,19 @@ class Worker:
 class Supervisor:
     """The loop."""
 
-    def __init__(self, event: dict[str, Any], number: str, deadline: float) -> None:
-        self.event, self.number = event, number
+    def __init__(self, event: dict[str, Any], process: str, deadline: float) -> None:
+        self.event = event
         left = deadline - time.monotonic()
         self.limit = deadline - min(_RESERVE, left * _RESERVED_SHARE)
         self.retires_at = self.limit - (self.limit - time.monotonic()) * (1 - _WORKING_SHARE)
-        self.claimant = f"{event['attempt']}:{number}"
+        self.claimant = f"{event['attempt']}:{process}"
         self.taken: list[str] = []
         self.selector = selectors.DefaultSelector()
         self.workers: dict[str, Worker] = {}
         # Workers hold the reading end: it tells them the end of their parent, or of this process.
         self.alive, self.alive_writer = os.pipe()
         self.has_parent = True
-        self.commands = _core.Channel(f"p{number}", 0)
+        self.commands = _core.Channel.of_process(process, 0)
 
     def run(self) -> None:
         """Until all workers have ended."""
@@ -181,11 +181,11 @@ class Supervisor:
         self._drain(worker)
         if not worker.has_spoken:
             message = ""
-            number = _INT.unpack(code)[0] if code else -signal.SIGKILL
+            exit_code = _INT.unpack(code)[0] if code else -signal.SIGKILL
             if worker.at_limit:
-                number, message = _TIME_LIMIT, self._about_limit()
+                exit_code, message = _TIME_LIMIT, self._about_limit()
             if self.has_parent:
-                _core.send_death(self.event["parent"], worker.job["job"], number, self.claimant, message)
+                _core.send_death(self.event["parent"], worker.job["job"], exit_code, self.claimant, message)
         sources: list[Any] = [worker.report, worker.control, *worker.streams]
         for fileobj in sources:
             if fileobj in self.selector.get_map():
@@ -251,8 +251,8 @@ class Supervisor:
                     self.has_parent = False
                     os.close(self.alive_writer)
                 continue
-            job, number = command
+            job, signum = command
             worker = self.workers.get(job)
             if worker is not None:
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(worker.pid, number)
+                    os.kill(worker.pid, signum)

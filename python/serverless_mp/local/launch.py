@@ -26,7 +26,7 @@ class Launch:
     url: str
     # Time to live of the session's keys, in ms; 0: no limit.
     ttl: int
-    # The number of the process that launches it, and the one that it is to have.
+    # The id of the process that launches it, and the one that it is to have.
     parent: str
     process: str
     job: str

@@ -74,10 +74,10 @@ class Popen:
         environment = dict(os.environ) | getattr(process_obj, "_environment", {})
         machine = self._launcher()
         record = self._record(process_obj, environment)
-        number, process = _core.new_number(), _core.new_number()
-        event, descriptors = self._event(number, process, environment)
+        job, worker = _core.new_id(), _core.new_id()
+        event, descriptors = self._event(job, worker, environment)
         self._job = _core.Job.start(
-            number, process, record, event, machine, holds=self._holds, descriptors=descriptors, attempts=config.attempts()
+            job, worker, record, event, machine, holds=self._holds, descriptors=descriptors, attempts=config.attempts()
         )
         self._kept.clear()
         self.pid = self._job.pid
@@ -88,7 +88,7 @@ class Popen:
         """What the core starts the worker by; the first step of a launch, which may refuse it."""
         return launcher.ensure()
 
-    def _event(self, number: str, process: str, environment: dict[str, str]) -> tuple[bytes, list[int]]:
+    def _event(self, job: str, worker: str, environment: dict[str, str]) -> tuple[bytes, list[int]]:
         """What the zygote is told, and the descriptors that go with it."""
         here = session.info()
         streams = [fd for fd in (0, 1, 2) if _is_open(fd)]
@@ -101,8 +101,8 @@ class Popen:
                 url=here.url,
                 ttl=here.ttl,
                 parent=here.process,
-                process=process,
-                job=number,
+                process=worker,
+                job=job,
                 attempts=config.attempts(),
                 has_tracker=bool(tracker),
             ),
@@ -112,7 +112,7 @@ class Popen:
             "umask": _umask(),
             "group": os.getpgrp(),
             "mask": signal.pthread_sigmask(signal.SIG_BLOCK, ()),
-            "ignored": [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN],
+            "ignored": [signum for signum in signal.valid_signals() if signal.getsignal(signum) is signal.SIG_IGN],
             **_limits(),
         }
         return dumps(request), [*streams, _alive_pipe(), *tracker, *self._fds]

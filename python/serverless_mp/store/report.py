@@ -15,8 +15,6 @@ from typing import Any
 
 from serverless_mp import _core, config
 
-_SESSION = "s"  # the session's own object, which is a pipe as well
-
 _begun = time.time()
 _started: dict[int, dict[str, Any]] = {}
 
@@ -48,7 +46,7 @@ def ended(job: Any, code: int) -> None:
 def worker_ends() -> None:
     """In a worker: leaves its figures."""
     if config.summary() is not None:
-        _core.Channel(_SESSION, 1).post([json.dumps([*_started.values(), _own()]).encode()])
+        _core.Channel.of_session(1).post(json.dumps([*_started.values(), _own()]).encode())
 
 
 def write() -> None:
@@ -58,7 +56,7 @@ def write() -> None:
         return
     processes = dict(_started)
     if _core.is_open():
-        inbox = _core.Channel(_SESSION, 0)
+        inbox = _core.Channel.of_session(0)
         while (data := inbox.recv(block=False)) is not None:
             for figures in json.loads(data):
                 processes.setdefault(figures["pid"], {}).update(

@@ -155,11 +155,11 @@ class Zygote:
             from . import job  # noqa: PLC0415 - loaded already
 
             signal.set_wakeup_fd(-1)
-            for number in (signal.SIGCHLD, signal.SIGTERM):
-                signal.signal(number, signal.SIG_DFL)
+            for signum in (signal.SIGCHLD, signal.SIGTERM):
+                signal.signal(signum, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            for number in request["ignored"]:
-                signal.signal(number, signal.SIG_IGN)
+            for signum in request["ignored"]:
+                signal.signal(signum, signal.SIG_IGN)
             _core.die_with_parent()
             for other in (self.listener, connection, *self.children.values()):
                 other.close()
@@ -193,12 +193,12 @@ def _take_surroundings(request: dict[str, Any], fds: list[int]) -> None:
     if 0 not in streams:
         os.close(0)
         sys.stdin = None  # type: ignore[assignment]
-    for number, name in ((1, "stdout"), (2, "stderr")):
-        if number not in streams:
-            os.close(number)
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+        if descriptor not in streams:
+            os.close(descriptor)
             setattr(sys, name, None)
         elif (stream := getattr(sys, name)) is not None:
-            is_prompt = number == 2 or os.isatty(number) or request.get("line_buffered")  # noqa: PLR2004 - standard error
+            is_prompt = descriptor == 2 or os.isatty(descriptor) or request.get("line_buffered")  # noqa: PLR2004 - standard error
             stream.reconfigure(line_buffering=bool(is_prompt))
     os.environ.clear()
     os.environ.update(request["environment"])

@@ -7,7 +7,6 @@ use redis::Value;
 use crate::error::Result;
 use crate::objects::process::Process;
 use crate::session::jobs::Job;
-use crate::store::client::Args;
 use crate::store::keys;
 use crate::store::request::text;
 
@@ -20,25 +19,26 @@ pub enum JobState {
     Claimed { by: String, alive: bool },
 }
 
-pub async fn of(p: &'static Process, job: &Arc<Job>) -> JobState {
+pub async fn of(process: &'static Process, job: &Arc<Job>) -> JobState {
     let job = job.clone();
-    let asked = tokio::task::spawn_blocking(move || ask(p, &job)).await;
+    let asked = tokio::task::spawn_blocking(move || ask(process, &job)).await;
     match asked {
         Ok(Ok(job_state)) => job_state,
         // The store does not answer: that its session is lost is the heartbeat's to say.
         _ => JobState::Claimed {
             by: String::new(),
-            alive: p.is_current(),
+            alive: process.is_current(),
         },
     }
 }
 
-fn ask(p: &Process, job: &Job) -> Result<JobState> {
-    if job.has_ended() || !p.is_current() {
+fn ask(process: &Process, job: &Job) -> Result<JobState> {
+    if job.has_ended() || !process.is_current() {
         return Ok(JobState::Over);
     }
-    let key = p.key(&keys::job(&job.number));
-    let Value::Array(fields) = p.plain(key, &Args(&[b"HMGET", b"ttl", b"exit", b"claim"]))? else {
+    let question = process.plain("HMGET", process.key(&keys::job(&job.id)));
+    let question = question.arg(keys::TTL).arg(keys::EXIT).arg(keys::CLAIM);
+    let Value::Array(fields) = question.call()? else {
         return Ok(JobState::Over);
     };
     let [ttl, exit, claim] = fields.as_slice() else {
@@ -52,8 +52,8 @@ fn ask(p: &Process, job: &Job) -> Result<JobState> {
     }
     let claim = text(claim);
     let (by, supervisor) = claim.split_once(':').unwrap_or((&claim, ""));
-    let lease = keys::lease(&p.key(&keys::process(supervisor)));
-    let alive = p.plain(lease, &Args(&[b"EXISTS"]))? == Value::Int(1);
+    let lease = keys::lease(&process.key(&keys::process(supervisor)));
+    let alive = process.plain("EXISTS", lease).call()? == Value::Int(1);
     Ok(JobState::Claimed {
         by: by.to_owned(),
         alive,

@@ -156,8 +156,8 @@ impl Invoker {
     }
 
     /// Has a process begun; returns at once.
-    pub fn launch(self: &Arc<Self>, p: &'static Process, job: &Arc<Job>) -> Result<Launched> {
-        let pid = p.next_pid()?;
+    pub fn launch(self: &Arc<Self>, process: &'static Process, job: &Arc<Job>) -> Result<Launched> {
+        let pid = process.next_pid()?;
         let (read, report) = pipe2(OFlag::O_CLOEXEC)?;
         let job = job.clone();
         let mut batch = self.batch.locked();
@@ -165,16 +165,16 @@ impl Invoker {
         batch.count += 1;
         if batch.pending.len() >= self.packing {
             let pending = std::mem::take(&mut batch.pending);
-            self.runtime.spawn(self.clone().run(p, pending));
+            self.runtime.spawn(self.clone().run(process, pending));
         } else {
             self.runtime
-                .spawn(self.clone().wait_for_batch(p, batch.count));
+                .spawn(self.clone().wait_for_batch(process, batch.count));
         }
         Ok(Launched { pid, report: read })
     }
 
     /// Leaves without waiting for a full house when nobody else has come.
-    async fn wait_for_batch(self: Arc<Self>, p: &'static Process, count: u64) {
+    async fn wait_for_batch(self: Arc<Self>, process: &'static Process, count: u64) {
         tokio::time::sleep(BATCH_WINDOW).await;
         let pending = {
             let mut batch = self.batch.locked();
@@ -183,41 +183,41 @@ impl Invoker {
             }
             std::mem::take(&mut batch.pending)
         };
-        self.run(p, pending).await;
+        self.run(process, pending).await;
     }
 
     /// Invokes until every process has been begun by some worker, or cannot be.
-    async fn run(self: Arc<Self>, p: &'static Process, mut pending: Vec<Pending>) {
+    async fn run(self: Arc<Self>, process: &'static Process, mut pending: Vec<Pending>) {
         let begun = Instant::now();
         let mut pause = FIRST_PAUSE;
         loop {
             // Not those that were ended before they began.
             pending.retain(|one| !one.job.has_ended());
-            if pending.is_empty() || !p.is_current() {
+            if pending.is_empty() || !process.is_current() {
                 return;
             }
             let attempt = random::id().unwrap_or_default();
-            let (after, why) = match self.invoke(p, &pending, &attempt).await {
+            let (after, why) = match self.invoke(process, &pending, &attempt).await {
                 Response::Report(taken) => {
                     let (elsewhere, here): (Vec<_>, Vec<_>) = pending
                         .into_iter()
-                        .partition(|one| taken.contains(&one.job.number));
-                    self.settle(p, elsewhere, &attempt, None).await;
-                    return self.check_begun(p, here).await;
+                        .partition(|one| taken.contains(&one.job.id));
+                    self.settle(process, elsewhere, &attempt, None).await;
+                    return self.check_begun(process, here).await;
                 }
                 Response::Ended(end) => {
-                    self.settle(p, pending, &attempt, Some(&end)).await;
+                    self.settle(process, pending, &attempt, Some(&end)).await;
                     return;
                 }
                 Response::Doubtful(why) => {
-                    pending = self.settle(p, pending, &attempt, None).await;
+                    pending = self.settle(process, pending, &attempt, None).await;
                     (None, why)
                 }
                 Response::NotNow(after, why) => (after, why),
             };
             if begun.elapsed() > self.start_timeout {
                 let end = response::gave_up(&self.function, self.start_timeout, &why);
-                self.settle(p, pending, &attempt, Some(&end)).await;
+                self.settle(process, pending, &attempt, Some(&end)).await;
                 return;
             }
             tokio::time::sleep(jittered(pause, after)).await;
@@ -225,8 +225,8 @@ impl Invoker {
         }
     }
 
-    async fn invoke(&self, p: &Process, pending: &[Pending], attempt: &str) -> Response {
-        let event = event(p, pending, attempt);
+    async fn invoke(&self, process: &Process, pending: &[Pending], attempt: &str) -> Response {
+        let event = event(process, pending, attempt);
         if event.len() > MOST_PAYLOAD {
             return Response::Ended(response::too_large(event.len(), MOST_PAYLOAD));
         }
@@ -255,14 +255,14 @@ impl Invoker {
     /// What an answer means for each process. Returns those that nobody has claimed, unless it ends them.
     async fn settle(
         self: &Arc<Self>,
-        p: &'static Process,
+        process: &'static Process,
         pending: Vec<Pending>,
         attempt: &str,
         end: Option<&End>,
     ) -> Vec<Pending> {
         let mut unclaimed = Vec::new();
         for one in pending {
-            match job_state::of(p, &one.job).await {
+            match job_state::of(process, &one.job).await {
                 JobState::Over => {}
                 JobState::Unclaimed => match end {
                     Some(end) => one.say(end),
@@ -270,7 +270,7 @@ impl Invoker {
                 },
                 JobState::Claimed { by, .. } => match end {
                     Some(end) if by == attempt => one.say(end),
-                    _ => drop(self.runtime.spawn(self.clone().follow(p, one))),
+                    _ => drop(self.runtime.spawn(self.clone().follow(process, one))),
                 },
             }
         }
@@ -278,18 +278,18 @@ impl Invoker {
     }
 
     /// What became of these their supervisor has told before it answered; unless it never began them.
-    async fn check_begun(&self, p: &'static Process, pending: Vec<Pending>) {
+    async fn check_begun(&self, process: &'static Process, pending: Vec<Pending>) {
         for one in pending {
-            if matches!(job_state::of(p, &one.job).await, JobState::Unclaimed) {
+            if matches!(job_state::of(process, &one.job).await, JobState::Unclaimed) {
                 one.say(&response::not_begun(&self.function));
             }
         }
     }
 
     /// Without a connection: until the exit record is there, or the lease has ended.
-    async fn follow(self: Arc<Self>, p: &'static Process, one: Pending) {
-        while p.is_current() {
-            match job_state::of(p, &one.job).await {
+    async fn follow(self: Arc<Self>, process: &'static Process, one: Pending) {
+        while process.is_current() {
+            match job_state::of(process, &one.job).await {
                 JobState::Over => return,
                 JobState::Claimed { alive: false, .. } => {
                     return one.say(&response::vanished(&self.function));
@@ -301,14 +301,14 @@ impl Invoker {
 }
 
 /// All that a function is told.
-fn event(p: &Process, pending: &[Pending], attempt: &str) -> Vec<u8> {
-    let s = &p.session;
+fn event(process: &Process, pending: &[Pending], attempt: &str) -> Vec<u8> {
+    let s = &process.session;
     let jobs: Vec<_> = pending
         .iter()
-        .map(|one| json!({"job": one.job.number, "process": one.job.process, "pid": one.pid, "attempts": one.job.attempts}))
+        .map(|one| json!({"job": one.job.id, "process": one.job.worker, "pid": one.pid, "attempts": one.job.attempts}))
         .collect();
     json!({"serverless_mp": {
-        "session": s.id, "key": hex::encode(&s.key), "url": s.url, "ttl": s.ttl, "parent": p.number, "attempt": attempt, "jobs": jobs,
+        "session": s.id, "key": hex::encode(&s.key), "url": s.url, "ttl": s.ttl, "parent": process.id, "attempt": attempt, "jobs": jobs,
     }})
     .to_string()
     .into_bytes()

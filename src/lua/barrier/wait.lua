@@ -1,23 +1,19 @@
--- One party arrives. ARGV[3] parties, ARGV[4] '1' if the last one has an action to run, ARGV[5] map.
--- Replies 'broken', 'wait INDEX WAITER', 'act INDEX' or 'ok INDEX map'. Waiters' tokens are 'ok map' or 'broken'.
-local f, again = open('broken', 'count')
-if again then return again end
-if f[3] == '1' then return 'broken' end
-merge(ARGV[5])
-local index = tonumber(f[4])
+-- One party arrives. ARGV[3] parties, ARGV[4] '1' if the last one has an action to run, ARGV[5] versions.
+-- Replies 'broken', 'wait INDEX WAITER', 'act INDEX' or 'ok INDEX VERSIONS'. The tokens of waiters are 'ok VERSIONS' or 'broken'.
+local fields, answered = open(BROKEN, ARRIVED)
+if answered then return answered end
+if fields[3] == '1' then return 'broken' end
+leave_versions(ARGV[5])
+local index = tonumber(fields[4])
 if index + 1 < tonumber(ARGV[3]) then
-  call('HSET', M, 'count', index + 1)
-  call('RPUSH', M .. ':w', CALLER .. ':' .. NUMBER)
-  keep(M .. ':w')
-  return answer('wait ' .. index .. ' ' .. CALLER .. ':' .. NUMBER)
+  call('HSET', OBJECT, ARRIVED, index + 1)
+  return answer('wait ' .. index .. ' ' .. join_waiters())
 end
-call('HSET', M, 'count', 0)
+call('HSET', OBJECT, ARRIVED, 0)
 if ARGV[4] == '1' then
   -- The parties of this round stand aside, so that a fast one can arrive for the next.
-  if call('EXISTS', M .. ':w') == 1 then call('RENAME', M .. ':w', M .. ':q0') end
+  if call('EXISTS', OBJECT .. WAITERS) == 1 then call('RENAME', OBJECT .. WAITERS, OBJECT .. ACTING) end
   return answer('act ' .. index)
 end
-local token = 'ok ' .. map()
-for _, waiter in ipairs(call('LRANGE', M .. ':w', 0, -1)) do wake(waiter, token) end
-call('DEL', M .. ':w')
-return answer('ok ' .. index .. ' ' .. map())
+wake_all(WAITERS, 'ok ' .. versions())
+return answer('ok ' .. index .. ' ' .. versions())

@@ -1,5 +1,5 @@
--- The exit record of a job. ARGV[3] 'code map'.
-local _, again = open('ttl')
-if again then return again end
-call('HSETNX', M, 'exit', ARGV[3])
+-- The exit record of a job. ARGV[3] 'CODE VERSIONS'.
+local _, answered = open()
+if answered then return answered end
+call('HSETNX', OBJECT, EXIT, ARGV[3])
 return answer('ok')

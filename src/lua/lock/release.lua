@@ -1,13 +1,13 @@
--- One unit back. ARGV[3] the maximum, ARGV[4] the map. Replies 'ok' or 'over'.
-local f, again = open('v')
-if again then return again end
-merge(ARGV[4])
-local value = tonumber(f[3])
+-- One unit back. ARGV[3] the maximum, ARGV[4] the versions. Replies 'ok' or 'over'.
+local fields, answered = open(VALUE)
+if answered then return answered end
+leave_versions(ARGV[4])
+local value = tonumber(fields[3])
 if value >= tonumber(ARGV[3]) then return answer('over') end
-local waiter = value == 0 and call('LPOP', M .. ':w')
+local waiter = value == 0 and call('LPOP', OBJECT .. WAITERS)
 if waiter then
-  wake(waiter, 'ok ' .. map())
+  wake(waiter, 'ok ' .. versions())
   return answer('ok')
 end
-call('HSET', M, 'v', value + 1, 'c' .. CALLER, NUMBER .. ' ok')
+call('HSET', OBJECT, VALUE, value + 1, ANSWER .. CALLER, SEQ .. ' ok')
 return 'ok'

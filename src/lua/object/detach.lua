@@ -1,5 +1,5 @@
 -- One holder less. ARGV[3] holder, then the ends. An absent object has been left already.
-if call('EXISTS', M) == 0 then return 'ok' end
-TTL = call('HGET', M, 'ttl')
+ttl = call('HGET', OBJECT, TTL)
+if not ttl then return 'ok' end
 leave(ARGV[3], {unpack(ARGV, 4)})
 return 'ok'

@@ -1,6 +1,6 @@
 -- Notes an object in an index: of a session, or of what a process holds. ARGV[3] the object.
-local _, again = open('ttl')
-if type(again) == 'table' then return again end
-call('SADD', M .. ':held', ARGV[3])
-keep(M .. ':held')
+local _, answered = open()
+if type(answered) == 'table' then return answered end
+call('SADD', OBJECT .. HELD, ARGV[3])
+keep(OBJECT .. HELD)
 return 'ok'

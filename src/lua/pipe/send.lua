@@ -1,17 +1,17 @@
 -- Items for one end of a pipe. ARGV[3] that end, ARGV[4] '1' if the sender's task is acknowledged by this, ARGV[5] '1' if the
--- sender waits for room, ARGV[6] what the items weigh, then the items.
--- Replies 'ok', 'broken' where nobody holds that end, or 'wait WAITER' where there is no room.
+-- sender waits for capacity, ARGV[6] the size of the items in bytes, then the items.
+-- Replies 'ok', 'broken' where nobody holds that end, or 'wait WAITER' where the pipe is full.
 local to = ARGV[3]
-local f, again = open('n' .. to, 'b' .. to, 'bound')
-if again then return again end
-if tonumber(f[3]) <= 0 then return answer('broken') end
-if ARGV[5] == '1' and is_full(to, f[4], f[5]) then return wait_in(':w') end
-local key = M .. ':q' .. to
+local fields, answered = open(HOLDERS .. to, FILL .. to, BOUND)
+if answered then return answered end
+if tonumber(fields[3]) <= 0 then return answer('broken') end
+if ARGV[5] == '1' and is_full(to, fields[4], fields[5]) then return wait() end
+local key = OBJECT .. ITEMS .. to
 for i = 7, #ARGV do call('RPUSH', key, ARGV[i]) end
 keep(key)
-if f[5] then call('HINCRBY', M, 'b' .. to, ARGV[6]) end
+if fields[5] then call('HINCRBY', OBJECT, FILL .. to, ARGV[6]) end
 if ARGV[4] == '1' then
-  call('LTRIM', M .. ':I:' .. CALLER, -1, -1)
-  call('HDEL', M, 'T:' .. CALLER)
+  call('LTRIM', OBJECT .. IN_FLIGHT .. CALLER, -1, -1)
+  call('HDEL', OBJECT, WORKS .. CALLER)
 end
 return answer('ok')

@@ -1,9 +1,9 @@
 -- An item that was taken goes back. ARGV[3] end, ARGV[4] 'LEFT' to the head, 'RIGHT' to the tail.
-local _, again = open('ttl')
-if again then return again end
-local flying = M .. ':I:' .. CALLER
-if call('LLEN', flying) > 1 then
-  call('LMOVE', flying, M .. ':q' .. ARGV[3], 'LEFT', ARGV[4])
-  keep(M .. ':q' .. ARGV[3])
+local _, answered = open()
+if answered then return answered end
+local in_flight = OBJECT .. IN_FLIGHT .. CALLER
+if call('LLEN', in_flight) > 1 then
+  call('LMOVE', in_flight, OBJECT .. ITEMS .. ARGV[3], 'LEFT', ARGV[4])
+  keep(OBJECT .. ITEMS .. ARGV[3])
 end
 return answer('ok')

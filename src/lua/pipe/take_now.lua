@@ -1,7 +1,7 @@
 -- The next item of one end, without waiting. ARGV[3] end. An item taken before whose reply was lost comes again.
-local _, again = open('ttl')
-if again and again.err then return again end
-local flying = M .. ':I:' .. CALLER
-local item = call('LINDEX', flying, 0)
+local _, answered = open()
+if type(answered) == 'table' then return answered end
+local in_flight = OBJECT .. IN_FLIGHT .. CALLER
+local item = call('LINDEX', in_flight, 0)
 if item and item ~= 'A' then return item end
-return call('LMOVE', M .. ':q' .. ARGV[3], flying, 'LEFT', 'LEFT')
+return call('LMOVE', OBJECT .. ITEMS .. ARGV[3], in_flight, 'LEFT', 'LEFT')

@@ -1,36 +1,26 @@
 //! `_core.Channel`: one end of a pipe of messages.
-//!
-mod send;
 
 use std::sync::Mutex;
-use std::sync::atomic::AtomicUsize;
-use std::time::Instant;
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use redis::Value;
 
-use crate::error::{Error, Result, log};
+use crate::error::{Error, Result};
 use crate::locked::Locked;
 use crate::objects::handle::{Handle, current_process};
 use crate::objects::length;
-use crate::objects::pipe::{Item, PipeEnd};
+use crate::objects::pipe::{Acknowledged, Item, PipeEnd, Sent, Wait};
 use crate::objects::process::{self, Process};
 use crate::objects::readiness::ReadinessFd;
 use crate::objects::wait;
-use crate::store::client::Args;
 use crate::store::conn::Until;
-use crate::store::scripts;
+use crate::store::keys;
 
-/// Items that `recv_many` takes at once.
-const MANY: usize = 256;
 #[pyclass(frozen, module = "serverless_mp._core")]
 pub struct Channel {
     origin: &'static Process,
     pipe: PipeEnd,
     handle: Mutex<Option<Handle>>,
-    /// Bytes sent without waiting since there was room.
-    bytes_since_check: AtomicUsize,
     readiness: Mutex<Option<ReadinessFd>>,
 }
 
@@ -41,7 +31,6 @@ impl Channel {
             origin,
             pipe: PipeEnd::new(id, end),
             handle: Mutex::new(Some(handle)),
-            bytes_since_check: AtomicUsize::new(0),
             readiness: Mutex::default(),
         }
     }
@@ -61,20 +50,18 @@ impl Channel {
         Ok(())
     }
 
-    /// Takes the next item.
-    fn take(
-        &self,
-        block: bool,
-        deadline: Option<Instant>,
-        wake: Until<'_>,
-        hold: bool,
-    ) -> Result<Item> {
+    /// Takes the next message; None when there is none in time.
+    fn take(&self, wait: Wait) -> Result<Option<Vec<u8>>> {
         self.check_open()?;
-        let p = self.current_process()?;
-        self.pipe.take(p, block, deadline, wake, hold, || {
+        let process = self.current_process()?;
+        let item = self.pipe.take(process, wait, Acknowledged::ByTaking, || {
             if let Some(readiness) = self.readiness.locked().as_ref() {
                 readiness.taken();
             }
+        })?;
+        Ok(match item {
+            Item::Message(message) => Some(message.payload),
+            Item::Died(..) | Item::Nothing => None,
         })
     }
 
@@ -115,10 +102,10 @@ impl Channel {
             Some(readiness) if readiness.is_current() => Ok(readiness.fd()),
             _ => {
                 let new = {
-                    let p = self.current_process()?;
+                    let process = self.current_process()?;
                     ReadinessFd::new(
-                        &p.readiness_fds,
-                        &p.client,
+                        &process.readiness_fds,
+                        &process.client,
                         self.pipe.id.clone(),
                         self.pipe.end,
                     )?
@@ -129,8 +116,8 @@ impl Channel {
     }
 
     fn shut(&self) {
-        if let Ok(p) = self.current_process() {
-            p.invalidate_in_flight(&self.pipe.id); // this thread need not remember it any more
+        if let Ok(process) = self.current_process() {
+            self.pipe.forget_in_flight(process);
         }
         self.handle.locked().take();
         self.readiness.locked().take();
@@ -139,7 +126,7 @@ impl Channel {
 
 /// The descriptors of all of these ends, each telling what is there by now: in one round trip.
 fn descriptors(channels: &[&Channel]) -> Result<Vec<i32>> {
-    let p = process::current()?;
+    let process = process::current()?;
     let mut fds = Vec::with_capacity(channels.len());
     for channel in channels {
         channel.check_open()?;
@@ -147,16 +134,11 @@ fn descriptors(channels: &[&Channel]) -> Result<Vec<i32>> {
         fds.push(channel.descriptor()?);
     }
     let signals: Vec<u64> = channels.iter().map(|channel| channel.signals()).collect();
-    let each: Vec<_> = channels
+    let questions = channels
         .iter()
-        .map(|channel| {
-            (
-                channel.pipe.id.as_str(),
-                channel.pipe.end.to_string().into_bytes(),
-            )
-        })
+        .map(|channel| length::question(process, &channel.pipe.id, channel.pipe.end))
         .collect();
-    let replies = p.call_each(&scripts::LENGTH, &each)?;
+    let replies = process.call_all(questions)?;
     for ((channel, signals), reply) in channels.iter().zip(signals).zip(&replies) {
         let (n, eof) = length::read(reply);
         channel.seen(n > 0 || eof || channel.pipe.is_at_end(), signals);
@@ -171,14 +153,26 @@ impl Channel {
         Ok(py.detach(|| Self::open(id, end))?)
     }
 
+    /// One end of the pipe of events that a process of the session has.
+    #[staticmethod]
+    fn of_process(py: Python<'_>, process: &str, end: u8) -> PyResult<Self> {
+        Ok(py.detach(|| Self::open(keys::process(process), end))?)
+    }
+
+    /// One end of the pipe that the session itself has.
+    #[staticmethod]
+    fn of_session(py: Python<'_>, end: u8) -> PyResult<Self> {
+        Ok(py.detach(|| Self::open(keys::SESSION.into(), end))?)
+    }
+
     /// Both ends of a new pipe, which holds about so many bytes in each direction.
     #[staticmethod]
     fn pair(py: Python<'_>, bound: usize) -> PyResult<(Self, Self)> {
         Ok(py.detach(|| {
-            let p = process::current()?;
-            let id = p.new_object(None);
-            p.create(&id, 2, &[b"bound", bound.to_string().as_bytes()])?;
-            let end = |end| Self::with(Handle::created(p, id.clone(), end), id.clone(), end);
+            let process = process::current()?;
+            let id = process.new_object(None);
+            process.create(&id, 2, &[(keys::BOUND, &bound.to_string())])?;
+            let end = |end| Self::with(Handle::created(process, id.clone(), end), id.clone(), end);
             Ok::<_, Error>((end(0), end(1)))
         })?)
     }
@@ -194,82 +188,43 @@ impl Channel {
     }
 
     /// Sends one message and waits until the store has it.
-    #[pyo3(name = "send")]
-    fn py_send(&self, py: Python<'_>, payload: &[u8]) -> PyResult<()> {
-        Ok(py.detach(|| self.send(&[payload], false, false, true))?)
+    fn send(&self, py: Python<'_>, payload: &[u8]) -> PyResult<()> {
+        Ok(py.detach(|| {
+            self.check_open()?;
+            self.pipe.send(self.current_process()?, payload)
+        })?)
     }
 
-    /// Waits while the pipe is full. `post` and `post_task` do not: who sends much by them calls this first.
-    fn wait_for_room(&self, py: Python<'_>) -> PyResult<()> {
-        Ok(py.detach(|| self.wait_until_there_is_capacity())?)
+    /// Waits while the pipe is full. `post` does not: who sends much by it calls this first.
+    fn wait_for_capacity(&self, py: Python<'_>) -> PyResult<()> {
+        Ok(py.detach(|| self.pipe.wait_for_capacity(self.current_process()?))?)
     }
 
-    /// Sends messages, in order, without waiting.
-    fn post(&self, py: Python<'_>, payloads: Vec<Vec<u8>>) -> PyResult<()> {
-        let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
-        Ok(py.detach(|| self.send(&payloads, false, false, false))?)
-    }
-
-    /// Sends a task, which must be acknowledged by its result, without waiting.
-    fn post_task(&self, py: Python<'_>, payload: &[u8]) -> PyResult<()> {
-        Ok(py.detach(|| self.send(&[payload], true, false, false))?)
-    }
-
-    /// Sends the result of the task that this thread has taken last, without waiting.
-    fn post_result(&self, py: Python<'_>, payload: &[u8]) -> PyResult<()> {
-        Ok(py.detach(|| self.send(&[payload], false, true, false))?)
+    /// Sends a message without waiting.
+    fn post(&self, py: Python<'_>, payload: &[u8]) -> PyResult<()> {
+        Ok(py.detach(|| {
+            self.check_open()?;
+            self.pipe
+                .post(self.current_process()?, Sent::Message, &[payload])
+        })?)
     }
 
     /// The next message; None when the time is over.
-    #[pyo3(signature = (block=true, timeout=None, hold=false))]
+    #[pyo3(signature = (block=true, timeout=None))]
     fn recv<'py>(
         &self,
         py: Python<'py>,
         block: bool,
         timeout: Option<f64>,
-        hold: bool,
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let block = block && timeout.is_none_or(|t| t > 0.0);
-        match py.detach(|| self.take(block, wait::deadline(timeout)?, Until::default(), hold))? {
-            Item::Message(m) => Ok(Some(PyBytes::new(py, &m.payload))),
-            Item::Died(..) | Item::Nothing => Ok(None),
-        }
-    }
-
-    /// Waits for one message and takes what else is there, for an end with one reader.
-    /// Each with the exit code of its last worker where it is a task that was begun too often.
-    fn recv_many<'py>(&self, py: Python<'py>) -> PyResult<Vec<(Bound<'py, PyBytes>, Option<i32>)>> {
-        let items = py.detach(|| {
-            let p = self.current_process()?;
-            let mut items = vec![self.take(true, None, Until::default(), false)?];
-            let args = [self.pipe.end.to_string(), MANY.to_string()];
-            let more = p.call(
-                &scripts::TAKE_MANY,
-                &self.pipe.id,
-                &Args(&args.each_ref().map(String::as_bytes)),
-            )?;
-            if let Value::Array(more) = more {
-                for item in more {
-                    if let Value::BulkString(item) = item {
-                        match self.pipe.received(p, &item, false) {
-                            Ok(item) => items.push(item),
-                            // The others of the batch are good.
-                            Err(Error::Seal(text)) => log(&text),
-                            Err(e) => return Err(e),
-                        }
-                    }
-                }
-            }
-            Ok::<_, Error>(items)
-        })?;
-        Ok(items
-            .into_iter()
-            .filter_map(|item| match item {
-                Item::Message(m) => Some((PyBytes::new(py, &m.payload), None)),
-                Item::Died(code, m) => Some((PyBytes::new(py, &m.payload), Some(code))),
-                Item::Nothing => None,
+        let message = py.detach(|| {
+            self.take(if block && timeout.is_none_or(|t| t > 0.0) {
+                Wait::Until(wait::deadline(timeout)?)
+            } else {
+                Wait::No
             })
-            .collect())
+        })?;
+        Ok(message.map(|message| PyBytes::new(py, &message)))
     }
 
     #[pyo3(signature = (timeout=Some(0.0)))]
@@ -291,11 +246,15 @@ impl Channel {
         Ok(py.detach(|| descriptors(&channels))?)
     }
 
-    /// A file descriptor that is readable while there is something to take.
-    fn fileno(&self, py: Python<'_>) -> PyResult<i32> {
+    /// A file descriptor that is readable while there is something to take. Without a look at the store it becomes so.
+    #[pyo3(signature = (*, look=true))]
+    fn fileno(&self, py: Python<'_>, look: bool) -> PyResult<i32> {
         Ok(py.detach(|| {
+            self.check_open()?;
             let fd = self.descriptor()?;
-            self.ready(Until::default(), false)?;
+            if look {
+                self.ready(Until::default(), false)?;
+            }
             Ok::<_, Error>(fd)
         })?)
     }

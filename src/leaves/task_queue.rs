@@ -1,0 +1,144 @@
+//! `_core.TaskQueue`: a pool's tasks on their way to its workers, and their results on the way back.
+//!
+//! It is one pipe. End 0 is the pool's, with one reader of results; end 1 is its workers'.
+
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::error::{Error, Result, log};
+use crate::objects::handle::Handle;
+use crate::objects::pipe::{Acknowledged, Item, PipeEnd, Sent, Wait};
+use crate::objects::process;
+use crate::objects::wait;
+use crate::store::keys;
+
+const POOL: u8 = 0;
+const WORKERS: u8 = 1;
+
+/// Results that are taken at once.
+const MOST_RESULTS: usize = 256;
+
+#[pyclass(frozen, module = "serverless_mp._core")]
+pub struct TaskQueue {
+    handle: Handle,
+    pipe: PipeEnd,
+}
+
+/// A result; or a task that killed its workers, with the exit code of the last.
+type Outcome = (Vec<u8>, Option<i32>);
+
+impl TaskQueue {
+    const fn with(handle: Handle, id: String, end: u8) -> Self {
+        Self {
+            handle,
+            pipe: PipeEnd::new(id, end),
+        }
+    }
+
+    fn post_as(&self, sent: Sent, payload: &[u8]) -> Result<()> {
+        let process = self.handle.current_process()?;
+        self.pipe.post(process, sent, &[payload])
+    }
+
+    fn results(&self) -> Result<Vec<Outcome>> {
+        let process = self.handle.current_process()?;
+        let (wait, acknowledged) = (Wait::Until(None), Acknowledged::ByTaking);
+        let first = self.pipe.take(process, wait, acknowledged, || {})?;
+        let more = self.pipe.take_many(process, MOST_RESULTS)?;
+        let mut outcomes = Vec::with_capacity(1 + more.len());
+        for item in std::iter::once(Ok(first)).chain(more) {
+            match item {
+                Ok(Item::Message(message)) => outcomes.push((message.payload, None)),
+                Ok(Item::Died(code, task)) => outcomes.push((task.payload, Some(code))),
+                Ok(Item::Nothing) => {}
+                Err(Error::Seal(text)) => log(&text),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(outcomes)
+    }
+}
+
+#[pymethods]
+impl TaskQueue {
+    /// The workers' end of one that there is.
+    #[new]
+    fn new(py: Python<'_>, id: String) -> PyResult<Self> {
+        let handle = py.detach(|| Handle::attach(id.clone(), WORKERS))?;
+        Ok(Self::with(handle, id, WORKERS))
+    }
+
+    /// A new one: the pool's end and the workers'. It holds about so many bytes of tasks, and of results.
+    #[staticmethod]
+    fn pair(py: Python<'_>, bound: usize) -> PyResult<(Self, Self)> {
+        Ok(py.detach(|| {
+            let process = process::current()?;
+            let id = process.new_object(None);
+            process.create(&id, 2, &[(keys::BOUND, &bound.to_string())])?;
+            let end = |end| Self::with(Handle::created(process, id.clone(), end), id.clone(), end);
+            Ok::<_, Error>((end(POOL), end(WORKERS)))
+        })?)
+    }
+
+    #[getter]
+    fn id(&self) -> &str {
+        &self.pipe.id
+    }
+
+    /// Sends a task; waits only while too many are on their way.
+    fn put_task(&self, py: Python<'_>, payload: &[u8]) -> PyResult<()> {
+        Ok(py.detach(|| {
+            self.pipe
+                .wait_for_capacity(self.handle.current_process()?)?;
+            self.post_as(Sent::Task, payload)
+        })?)
+    }
+
+    /// The next task, in work until its result is put; None when the time is over.
+    #[pyo3(signature = (timeout=None))]
+    fn get_task<'py>(
+        &self,
+        py: Python<'py>,
+        timeout: Option<f64>,
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let item = py.detach(|| {
+            let wait = Wait::Until(wait::deadline(timeout)?);
+            let process = self.handle.current_process()?;
+            self.pipe.take(process, wait, Acknowledged::ByResult, || {})
+        })?;
+        Ok(match item {
+            Item::Message(message) => Some(PyBytes::new(py, &message.payload)),
+            Item::Died(..) | Item::Nothing => None,
+        })
+    }
+
+    /// Takes a task that nobody is to do any more; False: there is none.
+    fn discard_task(&self, py: Python<'_>) -> PyResult<bool> {
+        let item = py.detach(|| {
+            let process = self.handle.current_process()?;
+            let acknowledged = Acknowledged::ByTaking;
+            self.pipe.take(process, Wait::No, acknowledged, || {})
+        })?;
+        Ok(!matches!(item, Item::Nothing))
+    }
+
+    /// Sends the result of the task in work, without waiting.
+    fn put_result(&self, py: Python<'_>, payload: &[u8]) -> PyResult<()> {
+        Ok(py.detach(|| self.post_as(Sent::Result, payload))?)
+    }
+
+    /// Waits for a result, and takes what else is there.
+    fn get_results<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<Vec<(Bound<'py, PyBytes>, Option<i32>)>> {
+        let outcomes = py.detach(|| self.results())?;
+        let as_bytes = |(payload, code): Outcome| (PyBytes::new(py, &payload), code);
+        Ok(outcomes.into_iter().map(as_bytes).collect())
+    }
+
+    /// Sends what is neither to the other end, without waiting.
+    fn post(&self, py: Python<'_>, payload: &[u8]) -> PyResult<()> {
+        Ok(py.detach(|| self.post_as(Sent::Message, payload))?)
+    }
+}

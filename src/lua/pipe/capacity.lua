@@ -1,0 +1,6 @@
+-- Whether a pipe has capacity left for one end (ARGV[3]). Replies 'ok', also where nobody will take it, or 'wait WAITER'.
+local to = ARGV[3]
+local fields, answered = open(HOLDERS .. to, FILL .. to, BOUND)
+if answered then return answered end
+if tonumber(fields[3]) > 0 and is_full(to, fields[4], fields[5]) then return wait() end
+return answer('ok')

@@ -1,0 +1,110 @@
+//! One end of a pipe, as a process uses it: what it takes, and what it sends to the other end.
+
+mod send;
+mod take;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use redis::Value;
+
+use crate::error::Result;
+use crate::objects::length;
+use crate::objects::payload::Message;
+use crate::objects::process::Process;
+use crate::objects::wait;
+use crate::store::conn::Until;
+use crate::store::keys;
+use crate::store::thread_client::Outcome;
+
+pub struct PipeEnd {
+    pub id: String,
+    pub end: u8,
+    /// The end of file was seen: there is nothing to wait for any more.
+    eof: AtomicBool,
+    /// The blob of the task in work.
+    blob: Mutex<Option<String>>,
+    /// Bytes posted since the pipe was asked whether it is full.
+    bytes_since_check: AtomicUsize,
+}
+
+/// What one take gave.
+pub enum Item {
+    Message(Message),
+    /// A task that killed its workers: the exit code of the last, and the task.
+    Died(i32, Message),
+    Nothing,
+}
+
+/// How long a take waits for an item.
+#[derive(Clone, Copy)]
+pub enum Wait {
+    No,
+    /// Without a time: for ever.
+    Until(Option<Instant>),
+}
+
+/// What acknowledges an item.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Acknowledged {
+    ByTaking,
+    /// A task: by the message that is its result.
+    ByResult,
+}
+
+/// What is sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    Message,
+    /// Its result acknowledges it.
+    Task,
+    /// Of the task that this thread has taken last.
+    Result,
+}
+
+/// Which way an item goes: part of what its seal vouches for.
+pub const fn kind(end: u8) -> &'static str {
+    if end == 0 { "to 0" } else { "to 1" }
+}
+
+impl PipeEnd {
+    pub const fn new(id: String, end: u8) -> Self {
+        Self {
+            id,
+            end,
+            eof: AtomicBool::new(false),
+            blob: Mutex::new(None),
+            bytes_since_check: AtomicUsize::new(0),
+        }
+    }
+
+    /// Whether the end of file was seen.
+    pub fn is_at_end(&self) -> bool {
+        self.eof.load(Ordering::Acquire)
+    }
+
+    /// How many items wait, and whether the end of file stands behind them.
+    pub fn length(&self, process: &Process) -> Result<(i64, bool)> {
+        length::ask(process, &self.id, self.end)
+    }
+
+    /// Waits until there is something to take, the end of file included; false when the time is over.
+    pub fn wait(&self, process: &Process, until: Until<'_>) -> Result<bool> {
+        if self.is_at_end() {
+            return Ok(true);
+        }
+        let key = keys::items(&process.key(&self.id), self.end);
+        loop {
+            let peek = process.take_head(key.clone(), key.clone(), until.deadline);
+            match peek.block(wait::waking(until))? {
+                Outcome::Reply(Value::Nil) => {
+                    return self.length(process).map(|(n, eof)| n > 0 || eof);
+                }
+                Outcome::Reply(_) => return Ok(true),
+                Outcome::Again => {}
+                Outcome::Stopped(e, _) => return Err(e),
+            }
+        }
+    }
+}

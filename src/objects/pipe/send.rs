@@ -1,0 +1,147 @@
+//! The sending side of an end.
+//!
+//! A pipe has a bound. A sender that waits for the store's answer waits for capacity as well; one that posts asks for it now
+//! and then.
+
+use std::sync::atomic::Ordering;
+
+use super::{PipeEnd, Sent, kind};
+use crate::error::{Error, Result};
+use crate::locked::Locked;
+use crate::objects::item;
+use crate::objects::payload::{self, Packed};
+use crate::objects::process::Process;
+use crate::objects::wait::{self, Waited};
+use crate::protocol::Reply;
+use crate::store::command::Cmd;
+use crate::store::conn::Until;
+use crate::store::scripts;
+
+/// A sender that posts asks for capacity after so many bytes: by so much it may exceed a pipe's bound.
+const CHECK_EVERY: usize = 1 << 20;
+
+impl PipeEnd {
+    /// Sends one message, and waits until the store has it.
+    pub fn send(&self, process: &Process, payload: &[u8]) -> Result<()> {
+        let packed = self.pack(process, Sent::Message, payload)?;
+        let sent = self.deliver(process, &packed.item, item::size(payload.len()));
+        if let (Err(_), Some(blob)) = (&sent, &packed.blob) {
+            // Nobody will ever take what lies apart.
+            process.script(&scripts::DROP, blob).post()?;
+        }
+        sent
+    }
+
+    /// Sends an item; again whenever there may be capacity for it.
+    fn deliver(&self, process: &Process, item: &[u8], size: usize) -> Result<()> {
+        loop {
+            let script = self.script(process, Sent::Message, true, size);
+            let reply = script.arg(item).text()?;
+            match Reply::decode(&reply)? {
+                Reply::Wait(waiter) => self.wait_until_not_full(process, waiter)?,
+                Reply::Broken => return Err(Error::Broken),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Sends messages, in order, without waiting.
+    pub fn post(&self, process: &Process, sent: Sent, payloads: &[&[u8]]) -> Result<()> {
+        let packed = payloads
+            .iter()
+            .map(|payload| self.pack(process, sent, payload))
+            .collect::<Result<Vec<_>>>()?;
+        let size = payloads.iter().map(|p| item::size(p.len())).sum();
+        if sent == Sent::Result {
+            // What the task lay in is needed no more.
+            let blob = self.blob.locked().take();
+            if let Some(blob) = blob {
+                process.script(&scripts::DROP, &blob).post()?;
+            }
+        }
+        self.bytes_since_check.fetch_add(size, Ordering::AcqRel);
+        let items: Vec<&[u8]> = packed.iter().map(|packed| packed.item.as_slice()).collect();
+        let script = self.script(process, sent, false, size).arg(items);
+        let blobs: Vec<&String> = packed.iter().filter_map(|p| p.blob.as_ref()).collect();
+        if blobs.is_empty() {
+            return script.post();
+        }
+        // What lies apart goes where nobody will take it: whether that is so must be known.
+        let is_sent = script
+            .text()
+            .and_then(|reply| match Reply::decode(&reply)? {
+                Reply::Broken => Ok(false),
+                _ => Ok(true),
+            });
+        if !matches!(is_sent, Ok(true)) {
+            for blob in blobs {
+                process.script(&scripts::DROP, blob).post()?;
+            }
+        }
+        is_sent.map(drop)
+    }
+
+    /// For a sender that posts: waits now and then, until the pipe is not full.
+    pub fn wait_for_capacity(&self, process: &Process) -> Result<()> {
+        if self.bytes_since_check.load(Ordering::Acquire) < CHECK_EVERY {
+            return Ok(());
+        }
+        self.bytes_since_check.store(0, Ordering::Release);
+        match self.check_capacity(process)? {
+            Some(waiter) => self.wait_until_not_full(process, &waiter),
+            None => Ok(()),
+        }
+    }
+
+    fn pack(&self, process: &Process, sent: Sent, payload: &[u8]) -> Result<Packed> {
+        let (to, is_task) = (kind(1 - self.end), sent == Sent::Task);
+        payload::pack(process, &self.id, to, is_task, payload)
+    }
+
+    /// The script that sends, without the items.
+    fn script<'p>(
+        &self,
+        process: &'p Process,
+        sent: Sent,
+        waits_for_capacity: bool,
+        size: usize,
+    ) -> Cmd<'p> {
+        process
+            .script(&scripts::SEND, &self.id)
+            .arg(1 - self.end)
+            .arg(sent == Sent::Result)
+            .arg(waits_for_capacity)
+            .arg(size)
+    }
+
+    /// Waits as this waiter, and again while others were faster. A question costs less than the messages.
+    fn wait_until_not_full(&self, process: &Process, waiter: &str) -> Result<()> {
+        let mut waiter = waiter.to_owned();
+        loop {
+            let ended = wait::token(
+                process,
+                &self.id,
+                &waiter,
+                Until::default(),
+                &wait::FOR_NEWS,
+            )?;
+            if let Waited::Stopped(e) = ended {
+                return Err(e);
+            }
+            match self.check_capacity(process)? {
+                Some(next) => waiter = next,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// None where there is capacity; else the waiter that waits for it from now on.
+    fn check_capacity(&self, process: &Process) -> Result<Option<String>> {
+        let script = process.script(&scripts::CAPACITY, &self.id);
+        let reply = script.arg(1 - self.end).text()?;
+        Ok(match Reply::decode(&reply)? {
+            Reply::Wait(waiter) => Some(waiter.to_owned()),
+            _ => None,
+        })
+    }
+}

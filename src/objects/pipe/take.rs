@@ -1,0 +1,178 @@
+//! The taking side of an end.
+//!
+//! An item is taken by a BLMOVE into this thread's in-flight list, and acknowledged before its value reaches the
+//! program: a connection that breaks in between loses nothing, and the items of a process that dies in between go
+//! back to the head. A task is acknowledged by the message that is its result, in the same step.
+
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use redis::Value;
+
+use super::{Acknowledged, Item, PipeEnd, Wait, kind};
+use crate::error::{Error, Result};
+use crate::locked::Locked;
+use crate::objects::payload;
+use crate::objects::process::Process;
+use crate::protocol::{self, Payload};
+use crate::store::conn::Until;
+use crate::store::keys;
+use crate::store::scripts::{self, Script};
+use crate::store::thread_client::Outcome;
+
+impl PipeEnd {
+    /// Takes the next item. `seen` is called with each look that the store has answered. After an error the next take
+    /// first looks for what this one may have taken.
+    pub fn take(
+        &self,
+        process: &Process,
+        wait: Wait,
+        acknowledged: Acknowledged,
+        seen: impl Fn(),
+    ) -> Result<Item> {
+        let result = self.take_next(process, wait, acknowledged, seen);
+        if result.is_err() {
+            self.forget_in_flight(process);
+        }
+        result
+    }
+
+    fn take_next(
+        &self,
+        process: &Process,
+        wait: Wait,
+        acknowledged: Acknowledged,
+        seen: impl Fn(),
+    ) -> Result<Item> {
+        if self.is_at_end() {
+            return Err(Error::Eof);
+        }
+        let (in_flight, known) = self.in_flight(process)?;
+        let (block, deadline) = match wait {
+            Wait::No => (false, None),
+            Wait::Until(deadline) => (true, deadline),
+        };
+        let mut look = !block || !known;
+        loop {
+            let value = if look {
+                // What a lost connection may have taken comes from here, too.
+                let script = process.script(&scripts::TAKE_NOW, &self.id);
+                script.arg(self.end).call()?
+            } else {
+                let items = keys::items(&process.key(&self.id), self.end);
+                let take = process.take_head(items, in_flight.clone(), deadline);
+                match take.block(Until::default())? {
+                    Outcome::Reply(Value::Nil) => {
+                        self.length(process)?; // an absent object is an error, not an empty queue
+                        return Ok(Item::Nothing);
+                    }
+                    Outcome::Reply(value) => value,
+                    Outcome::Again => Value::Nil,
+                    Outcome::Stopped(e, value) => {
+                        if value != Value::Nil {
+                            let script = process.script(&scripts::TAKE_BACK, &self.id);
+                            script.arg(self.end).arg("LEFT").call()?;
+                        }
+                        return Err(e);
+                    }
+                }
+            };
+            seen();
+            match value {
+                Value::BulkString(item) => return self.received(process, &item, acknowledged),
+                _ if !block => return Ok(Item::Nothing),
+                _ if look && deadline.is_some_and(|d| d <= Instant::now()) => {
+                    return Ok(Item::Nothing);
+                }
+                _ => look = !look,
+            }
+        }
+    }
+
+    /// Takes up to so many items that are there, for an end with one reader whose in-flight list is known. Of each what its
+    /// taking gave: where one is refused the others are good.
+    pub fn take_many(&self, process: &Process, most: usize) -> Result<Vec<Result<Item>>> {
+        let script = process.script(&scripts::TAKE_MANY, &self.id);
+        let Value::Array(found) = script.arg(self.end).arg(most).call()? else {
+            return Ok(Vec::new());
+        };
+        let items = found.iter().filter_map(|item| match item {
+            Value::BulkString(item) => Some(self.received(process, item, Acknowledged::ByTaking)),
+            _ => None,
+        });
+        Ok(items.collect())
+    }
+
+    /// This thread's in-flight list, made ready for what it will take; and whether it is known to be empty.
+    fn in_flight(&self, process: &Process) -> Result<(String, bool)> {
+        let (caller, known) = process
+            .with_link(|link| Ok((link.caller.clone(), link.register_consumer(&self.id))))?;
+        if !known {
+            let script = process.script(&scripts::TAKE_OPEN, &self.id);
+            script.arg(self.end).post()?;
+        }
+        Ok((keys::in_flight(&process.key(&self.id), &caller), known))
+    }
+
+    /// This thread's in-flight list is to be looked at before the next take; or there will be none.
+    pub fn forget_in_flight(&self, process: &Process) {
+        let _ = process.with_link(|link| {
+            link.invalidate_in_flight(&self.id);
+            Ok(())
+        });
+    }
+
+    /// What an item means that is in the in-flight list: it is acknowledged, and its versions applied. One that is refused
+    /// is not offered again either.
+    fn received(&self, process: &Process, item: &[u8], acknowledged: Acknowledged) -> Result<Item> {
+        match protocol::Item::decode(item) {
+            Ok(protocol::Item::EndOfFile) => {
+                self.eof.store(true, Ordering::Release);
+                let script = process.script(&scripts::TAKE_BACK, &self.id);
+                script.arg(self.end).arg("RIGHT").post()?;
+                Err(Error::Eof)
+            }
+            Ok(protocol::Item::Died(code, task)) => {
+                self.count_taken(process, &scripts::TAKE_DONE, 0)?;
+                let task = payload::unpack(process, &self.id, kind(1 - self.end), &task)?;
+                Ok(Item::Died(code, task))
+            }
+            Ok(protocol::Item::Payload(payload)) => self.opened(process, &payload, acknowledged),
+            Err(_) => {
+                self.count_taken(process, &scripts::TAKE_DONE, 0)?;
+                Err(Error::Seal(format!(
+                    "payload refused: no item of object {}",
+                    self.id
+                )))
+            }
+        }
+    }
+
+    fn opened(
+        &self,
+        process: &Process,
+        payload: &Payload<'_>,
+        acknowledged: Acknowledged,
+    ) -> Result<Item> {
+        let message = payload::unpack(process, &self.id, kind(self.end), payload);
+        let blob = message.as_ref().ok().and_then(|m| m.blob.clone());
+        if acknowledged == Acknowledged::ByResult && message.is_ok() && payload.is_task {
+            *self.blob.locked() = blob;
+            self.count_taken(process, &scripts::TASK_TAKEN, payload.size)?;
+        } else {
+            self.count_taken(process, &scripts::TAKE_DONE, payload.size)?;
+            if let Some(blob) = blob {
+                process.script(&scripts::DROP, &blob).post()?;
+            }
+        }
+        let message = message?;
+        process.memory.acquire(process, &message.versions)?;
+        Ok(Item::Message(message))
+    }
+
+    /// Has what was taken from this end acknowledged, or counted as a task in work.
+    fn count_taken(&self, process: &Process, script: &'static Script, size: usize) -> Result<()> {
+        let script = process.script(script, &self.id);
+        script.arg(self.end).arg(size).post()
+    }
+}

@@ -1,0 +1,155 @@
+//! One command for the store, as its sender writes it: a script on an object, or a plain command on a key; then its
+//! arguments; then how it is sent.
+
+use std::time::Instant;
+
+use redis::{ToRedisArgs, Value};
+
+use crate::error::{Error, Result};
+use crate::logging;
+use crate::store::client::Client;
+use crate::store::conn::Until;
+use crate::store::request::{Request, text};
+use crate::store::scripts::Script;
+use crate::store::thread_client::Outcome;
+
+pub struct Cmd<'c> {
+    client: &'c Client,
+    script: Option<&'static Script>,
+    /// The first chooses the node; the others have its tag.
+    keys: Vec<String>,
+    /// Of a plain command the first is its name.
+    args: Vec<Vec<u8>>,
+}
+
+impl Client {
+    /// A script on an object.
+    pub fn script(&self, script: &'static Script, object: &str) -> Cmd<'_> {
+        Cmd {
+            client: self,
+            script: Some(script),
+            keys: vec![self.key(object)],
+            args: Vec::new(),
+        }
+    }
+
+    /// A plain command on a key. Only such as may be repeated.
+    pub fn plain(&self, name: &str, key: String) -> Cmd<'_> {
+        Cmd {
+            client: self,
+            script: None,
+            keys: vec![key],
+            args: vec![name.into()],
+        }
+    }
+
+    /// A wait for the head of one list, which goes to the tail side of another of the same tag; for a peek that is the same.
+    /// The server ends it at the time, with nil.
+    pub fn take_head(&self, from: String, to: String, deadline: Option<Instant>) -> Cmd<'_> {
+        let left = deadline.map(|d| d.saturating_duration_since(Instant::now()).as_secs_f64());
+        // 0 is for ever.
+        let timeout = left.map_or(0.0, |left| left.max(0.001));
+        let command = self.plain("BLMOVE", from).key(to);
+        command.arg("LEFT").arg("LEFT").arg(format!("{timeout:.3}"))
+    }
+
+    /// Runs scripts that change nothing, in one round trip where they go to one node.
+    pub fn call_all(&self, commands: Vec<Cmd<'_>>) -> Result<Vec<Value>> {
+        let requests: Vec<Request> = commands.into_iter().map(Cmd::into_request).collect();
+        self.with_link(|link| link.call_all(&self.shared, &requests))
+    }
+
+    /// Runs what could not be run before, if the store answers.
+    pub fn settle_owed(&self) {
+        if self.shared.health.is_out() {
+            return;
+        }
+        for request in self.take_owed() {
+            self.send_when_possible(request);
+        }
+    }
+
+    fn send_when_possible(&self, request: Request) {
+        let is_done = !self.shared.health.is_out()
+            && match self.with_link(|link| link.call(&self.shared, &request)) {
+                // An object that is gone needs nothing.
+                Ok(_) | Err(Error::Lost(_)) => true,
+                Err(_) => false,
+            };
+        if !is_done {
+            self.owe(request);
+        }
+    }
+}
+
+impl Cmd<'_> {
+    /// One key more.
+    pub fn key(mut self, key: String) -> Self {
+        self.keys.push(key);
+        self
+    }
+
+    /// One argument more, or each of a list.
+    pub fn arg(mut self, arg: impl ToRedisArgs) -> Self {
+        arg.write_redis_args(&mut self.args);
+        self
+    }
+
+    fn into_request(self) -> Request {
+        Request {
+            script: self.script,
+            keys: self.keys,
+            args: self.args,
+            seq: self.client.shared.next_seq(),
+        }
+    }
+
+    /// Waits for the reply.
+    pub fn call(self) -> Result<Value> {
+        let client = self.client;
+        let request = self.into_request();
+        client.with_link(|link| link.call(&client.shared, &request))
+    }
+
+    /// The same, the reply as text.
+    pub fn text(self) -> Result<String> {
+        self.call().map(|reply| text(&reply))
+    }
+
+    /// The same for a question that no other thread's commands need come before.
+    pub fn peek(self) -> Result<Value> {
+        let client = self.client;
+        let request = self.into_request();
+        client.with_link_unordered(|link| link.call(&client.shared, &request))
+    }
+
+    /// Returns without the reply, which is read before anything that could be observed elsewhere.
+    pub fn post(self) -> Result<()> {
+        let client = self.client;
+        let request = self.into_request();
+        client.with_link(|link| link.post(&client.shared, request))
+    }
+
+    /// Waits without end for the reply of a blocking command.
+    pub fn block(self, until: Until<'_>) -> Result<Outcome> {
+        let client = self.client;
+        let request = self.into_request();
+        let on_tick = || client.shared.health.check();
+        let until = Until {
+            on_tick: Some(&on_tick),
+            ..until
+        };
+        let began = Instant::now();
+        let outcome = client.with_link(|link| link.block(&client.shared, &request, until));
+        if began.elapsed() > logging::LONG_WAIT {
+            tracing::info!(key = request.keys[0], waited = ?began.elapsed(), "a long wait has ended");
+        }
+        outcome
+    }
+
+    /// Sends it now, or when the store answers again. Nobody waits for its reply.
+    pub fn when_possible(self) {
+        let client = self.client;
+        client.send_when_possible(self.into_request());
+    }
+}
