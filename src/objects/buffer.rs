@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "the memory is shared with the program")]
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::error::{Error, Result};
 use crate::signals;
@@ -10,13 +11,13 @@ use crate::signals;
 const PAGE: usize = 4096;
 
 /// Memory that the program reads and writes through ctypes and numpy while we compare and refresh it.
-/// Both sides go byte by byte through raw pointers: no Rust reference to it ever exists.
+/// Ours goes byte by byte, each an atomic: no other Rust reference to it ever exists.
 pub struct Buffer {
     start: *mut u8,
     length: usize,
 }
 
-// SAFETY: the memory is shared by design, with processes even; all access is through raw pointers.
+// SAFETY: the memory is shared by design; all access is through raw pointers or atomics.
 unsafe impl Send for Buffer {}
 // SAFETY: as above.
 unsafe impl Sync for Buffer {}
@@ -48,6 +49,13 @@ impl Buffer {
         self.length
     }
 
+    /// One byte, which other threads may write meanwhile.
+    const fn byte(&self, at: usize) -> &AtomicU8 {
+        debug_assert!(at < self.length);
+        // SAFETY: within the allocation, which lives as long as `self`. A byte is always aligned.
+        unsafe { AtomicU8::from_ptr(self.start.add(at)) }
+    }
+
     /// Whether the memory from `start` on equals `other`.
     pub fn equals(&self, start: usize, other: &[u8]) -> bool {
         debug_assert!(start + other.len() <= self.length);
@@ -65,8 +73,8 @@ impl Buffer {
     pub fn differences(&self, start: usize, twin: &mut [u8], spans: &mut Vec<(usize, Vec<u8>)>) {
         let mut open = false;
         for (i, old) in twin.iter_mut().enumerate() {
-            // SAFETY: within the allocation. Read once: what is sent is what the twin keeps.
-            let byte = unsafe { self.start.add(start + i).read_volatile() };
+            // Read once: what is sent is what the twin keeps.
+            let byte = self.byte(start + i).load(Ordering::Relaxed);
             if byte == *old {
                 open = false;
                 continue;
@@ -90,13 +98,13 @@ impl Buffer {
                 if new == *old {
                     continue;
                 }
-                // SAFETY: within the allocation.
-                unsafe {
-                    let at = self.start.add(start + i);
-                    if at.read_volatile() == *old {
-                        at.write_volatile(new);
-                    }
-                }
+                // What the program has written since stays.
+                let _ = self.byte(start + i).compare_exchange(
+                    *old,
+                    new,
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                );
                 *old = new;
             }
         });

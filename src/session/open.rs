@@ -102,12 +102,10 @@ fn prepare(process: &Process) -> Result<()> {
 fn prepare_node(process: &Process, place: &NodeAddr) -> Result<()> {
     let mut conn = Conn::open(&process.shared.cluster.endpoint, place)?;
     conn.send(&cmd("INFO").arg("memory").get_packed_command())?;
-    let until = Until {
-        deadline: Some(Instant::now() + CONNECT_TIMEOUT),
-        defer_signals: true,
-        ..Until::default()
-    };
-    let info = conn.read(until).map(|v| text(&v)).unwrap_or_default();
+    let info = conn
+        .read(Until::prompt())
+        .map(|v| text(&v))
+        .unwrap_or_default();
     let policy = info
         .lines()
         .find_map(|l| l.strip_prefix("maxmemory_policy:"))

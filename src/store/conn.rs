@@ -41,6 +41,17 @@ pub struct Until<'a> {
     pub defer_signals: bool,
 }
 
+impl Until<'_> {
+    /// For a reply that comes at once and must not be missed, whatever signal arrives.
+    pub fn prompt() -> Self {
+        Self {
+            deadline: Some(Instant::now() + CONNECT_TIMEOUT),
+            defer_signals: true,
+            ..Self::default()
+        }
+    }
+}
+
 /// Why a wait ended without its reply.
 pub enum Ended {
     Deadline,

@@ -4,38 +4,29 @@
 //! was read, and sent again on a new connection, after NOSCRIPT and after MOVED. `block` is a wait without end.
 //! Every script answers a repeated command as it was answered before, so sending again is safe.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+mod block;
+mod pipeline;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
 
 use redis::{Value, cmd};
 
 use crate::error::{Error, Result};
-use crate::store::conn::{Conn, Ended, TICK, Until};
-use crate::store::endpoint::{CONNECT_TIMEOUT, NodeAddr};
+use crate::store::conn::{Conn, Until};
 use crate::store::posted::Posted;
 use crate::store::request::{Request, checked, error_code};
 use crate::store::retry::{Backoff, Repeat};
 use crate::store::scripts::Script;
 use crate::store::shared::Shared;
 
+pub use block::Outcome;
+use pipeline::{Failure, NodePipeline};
+
 /// Commands that may be on their way unread before we wait for them: bounds what a reconnect repeats.
 const UNREAD: usize = 256;
 const UNREAD_BYTES: usize = 4 << 20;
-
-/// How long a reply may take before signals are looked at, and before the store counts as silent.
-const PROMPT_REPLY: Duration = Duration::from_millis(900);
-
-#[derive(Default)]
-struct NodePipeline {
-    conn: Option<Conn>,
-    /// The server's id of a connection that broke.
-    lost: Option<i64>,
-    /// Sent, reply not read.
-    unread: VecDeque<Request>,
-    bytes: usize,
-}
 
 pub struct ThreadClient {
     /// `process.thread`: whose commands the scripts tell apart.
@@ -47,21 +38,6 @@ pub struct ThreadClient {
     consumed: HashSet<String>,
     /// The first error of a posted command that was not raised yet.
     deferred: Option<Error>,
-}
-
-/// How a wait ended.
-pub enum Outcome {
-    Reply(Value),
-    /// The connection was renewed: what the lost one may have taken must be looked for first.
-    Again,
-    /// Something else than a reply ended the wait; a reply that came all the same is here.
-    Stopped(Error, Value),
-}
-
-enum Failure {
-    /// The stream, before the reply: to be sent again.
-    Stream(Error),
-    Fatal(Error),
 }
 
 impl ThreadClient {
@@ -262,89 +238,6 @@ impl ThreadClient {
         }
     }
 
-    /// A blocking command. Only its reply, or what `until` names, ends it.
-    pub fn block(
-        &mut self,
-        shared: &Shared,
-        request: &Request,
-        until: Until<'_>,
-    ) -> Result<Outcome> {
-        self.settle_elsewhere(shared, &request.keys[0])?;
-        let place = shared.cluster.route(&request.keys[0]);
-        let name = place.to_string();
-        if let Err(e) = self.connect(shared, &place) {
-            self.drop_conn(&name);
-            Backoff::new(&shared.health).after(e)?;
-            return Ok(Outcome::Again);
-        }
-        let packed = request.pack(&self.caller);
-        shared.cluster.count(|c| &c.commands, 1);
-        shared.cluster.count(|c| &c.round_trips, 1);
-        let conn = self.conn(&name);
-        if conn.send(&packed).is_err() {
-            self.drop_conn(&name);
-            return Ok(Outcome::Again);
-        }
-        match self.read_unread(shared, &name) {
-            Ok(()) => {}
-            Err(Failure::Stream(_)) => {
-                self.drop_conn(&name);
-                return Ok(Outcome::Again);
-            }
-            Err(Failure::Fatal(e)) => {
-                self.drop_conn(&name);
-                return Err(e);
-            }
-        }
-        let conn = self.conn(&name);
-        let ended = match conn.read(until) {
-            Ok(value) => {
-                shared.health.answered();
-                return Self::blocked(shared, value);
-            }
-            Err(ended) => ended,
-        };
-        let reason = match ended {
-            Ended::Failed(Error::Io(_)) => {
-                self.drop_conn(&name);
-                return Ok(Outcome::Again);
-            }
-            Ended::Failed(e) => e,
-            Ended::Woken | Ended::Deadline => Error::State("woken".into()),
-        };
-        // The server is told to end the wait, and its reply says whether an item came before it did.
-        let id = conn.id;
-        let ask = cmd("CLIENT").arg("UNBLOCK").arg(id).get_packed_command();
-        let told = Conn::open(&shared.cluster.endpoint, &place).is_ok_and(|mut other| {
-            other.send(&ask).is_ok() && matches!(other.read(until_prompt()), Ok(Value::Int(_)))
-        });
-        let conn = self.conn(&name);
-        if let Ok(value) = if told {
-            conn.read(until_prompt())
-        } else {
-            Err(Ended::Deadline)
-        } {
-            Ok(Outcome::Stopped(reason, value))
-        } else {
-            self.drop_conn(&name);
-            Ok(Outcome::Stopped(reason, Value::Nil))
-        }
-    }
-
-    fn blocked(shared: &Shared, value: Value) -> Result<Outcome> {
-        match error_code(&value) {
-            Some(
-                "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN"
-                | "UNBLOCKED",
-            ) => {
-                std::thread::sleep(TICK / 2);
-                shared.cluster.refresh()?;
-                Ok(Outcome::Again)
-            }
-            _ => checked(value).map(Outcome::Reply),
-        }
-    }
-
     fn attempt(
         &mut self,
         shared: &Shared,
@@ -369,74 +262,6 @@ impl ThreadClient {
         result
     }
 
-    fn read(&mut self, shared: &Shared, name: &str) -> std::result::Result<Value, Failure> {
-        let conn = self.conn(name);
-        // A reply that is on its way is waited for: without it nobody would know whether the lock was taken. Only
-        // where the store is silent does a signal's handler come first.
-        let short = Until {
-            deadline: Some(Instant::now() + PROMPT_REPLY),
-            defer_signals: true,
-            ..Until::default()
-        };
-        let result = match conn.read(short) {
-            Err(Ended::Deadline) => {
-                let on_tick = || shared.health.silent();
-                conn.read(Until {
-                    on_tick: Some(&on_tick),
-                    ..Until::default()
-                })
-            }
-            prompt => prompt,
-        };
-        if result.is_ok() {
-            shared.health.answered();
-        }
-        result.map_err(|ended| match ended {
-            Ended::Failed(Error::Io(e)) => Failure::Stream(Error::Io(e)),
-            Ended::Failed(e) => Failure::Fatal(e),
-            _ => Failure::Stream(Error::Unreachable("the store does not answer".into())),
-        })
-    }
-
-    /// Reads what stands before the reply that the caller wants.
-    fn read_unread(&mut self, shared: &Shared, name: &str) -> std::result::Result<(), Failure> {
-        let mut again = Vec::new();
-        while !self.pipelines[name].unread.is_empty() {
-            let value = self.read(shared, name)?;
-            let pipeline = self
-                .pipelines
-                .get_mut(name)
-                .expect("it has unread commands");
-            let request = pipeline.unread.pop_front().expect("not empty");
-            pipeline.bytes -= request.size();
-            self.posted.were_read(1);
-            shared.unread.fetch_sub(1, Ordering::AcqRel);
-            match error_code(&value) {
-                Some("NOSCRIPT" | "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN") => {
-                    again.push(request);
-                }
-                Some(_) => self.deferred = self.deferred.take().or(checked(value).err()),
-                None => {}
-            }
-        }
-        if !again.is_empty() {
-            // A link of its own: on this one the reply that the caller waits for comes next.
-            let mut other = Self::new(self.caller.clone());
-            for request in again {
-                other
-                    .call(
-                        shared,
-                        &Request {
-                            seq: shared.next_seq(),
-                            ..request
-                        },
-                    )
-                    .map_err(Failure::Fatal)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Posted commands whose node no longer serves their slot.
     fn resend(&mut self, shared: &Shared, name: &str) {
         let pipeline = self.pipelines.remove(name).unwrap_or_default();
@@ -450,36 +275,6 @@ impl ThreadClient {
         shared.unread.fetch_sub(n, Ordering::AcqRel);
     }
 
-    /// A connection to the node; a new one is sent everything that was unread on the old one.
-    fn connect(&mut self, shared: &Shared, place: &NodeAddr) -> Result<()> {
-        let name = place.to_string();
-        let pipeline = self.pipelines.entry(name).or_default();
-        if pipeline.conn.is_some() {
-            return Ok(());
-        }
-        let mut conn = Conn::open(&shared.cluster.endpoint, place)?;
-        if let Some(old) = pipeline.lost {
-            // A wait that the server still believes in would take an item for nobody.
-            conn.send(
-                &cmd("CLIENT")
-                    .arg("KILL")
-                    .arg("ID")
-                    .arg(old)
-                    .get_packed_command(),
-            )?;
-            conn.read(until_prompt())
-                .map_err(|_| Error::Unreachable("the store does not answer".into()))?;
-            pipeline.lost = None;
-        }
-        for request in &pipeline.unread {
-            let packed = request.pack(&self.caller);
-            shared.cluster.count(|c| &c.commands, 1);
-            conn.send(&packed)?;
-        }
-        pipeline.conn = Some(conn);
-        Ok(())
-    }
-
     fn load(&mut self, shared: &Shared, request: &Request) -> Result<()> {
         let Some(script) = request.script else {
             return Ok(());
@@ -487,20 +282,6 @@ impl ThreadClient {
         let place = shared.cluster.route(&request.keys[0]);
         let mut conn = Conn::open(&shared.cluster.endpoint, &place)?;
         load(&mut conn, &[script])
-    }
-
-    /// The connection of a pipeline that is known to have one.
-    fn conn(&mut self, name: &str) -> &mut Conn {
-        let pipeline = self.pipelines.get_mut(name);
-        pipeline
-            .and_then(|l| l.conn.as_mut())
-            .expect("connected before")
-    }
-
-    fn drop_conn(&mut self, name: &str) {
-        if let Some(pipeline) = self.pipelines.get_mut(name) {
-            pipeline.lost = pipeline.conn.take().map(|c| c.id).or(pipeline.lost);
-        }
     }
 }
 
@@ -515,19 +296,10 @@ pub fn load(conn: &mut Conn, scripts: &[&Script]) -> Result<()> {
         )?;
     }
     for _ in scripts {
-        match conn.read(until_prompt()) {
+        match conn.read(Until::prompt()) {
             Ok(value) => drop(checked(value)?),
             Err(_) => return Err(Error::Unreachable("the store does not answer".into())),
         }
     }
     Ok(())
-}
-
-/// For a reply that comes at once and must not be missed, whatever signal arrives.
-fn until_prompt() -> Until<'static> {
-    Until {
-        deadline: Some(Instant::now() + CONNECT_TIMEOUT),
-        defer_signals: true,
-        ..Until::default()
-    }
 }

@@ -1,0 +1,105 @@
+//! A blocking command: a wait without end, which signals, a descriptor or a time may end.
+
+use redis::{Value, cmd};
+
+use super::ThreadClient;
+use super::pipeline::Failure;
+use crate::error::{Error, Result};
+use crate::store::conn::{Conn, Ended, TICK, Until};
+use crate::store::request::{Request, checked, error_code};
+use crate::store::retry::Backoff;
+use crate::store::shared::Shared;
+
+/// How a wait ended.
+pub enum Outcome {
+    Reply(Value),
+    /// The connection was renewed: what the lost one may have taken must be looked for first.
+    Again,
+    /// Something else than a reply ended the wait; a reply that came all the same is here.
+    Stopped(Error, Value),
+}
+
+impl ThreadClient {
+    /// A blocking command. Only its reply, or what `until` names, ends it.
+    pub fn block(
+        &mut self,
+        shared: &Shared,
+        request: &Request,
+        until: Until<'_>,
+    ) -> Result<Outcome> {
+        self.settle_elsewhere(shared, &request.keys[0])?;
+        let place = shared.cluster.route(&request.keys[0]);
+        let name = place.to_string();
+        if let Err(e) = self.connect(shared, &place) {
+            self.drop_conn(&name);
+            Backoff::new(&shared.health).after(e)?;
+            return Ok(Outcome::Again);
+        }
+        let packed = request.pack(&self.caller);
+        shared.cluster.count(|c| &c.commands, 1);
+        shared.cluster.count(|c| &c.round_trips, 1);
+        let conn = self.conn(&name);
+        if conn.send(&packed).is_err() {
+            self.drop_conn(&name);
+            return Ok(Outcome::Again);
+        }
+        match self.read_unread(shared, &name) {
+            Ok(()) => {}
+            Err(Failure::Stream(_)) => {
+                self.drop_conn(&name);
+                return Ok(Outcome::Again);
+            }
+            Err(Failure::Fatal(e)) => {
+                self.drop_conn(&name);
+                return Err(e);
+            }
+        }
+        let conn = self.conn(&name);
+        let ended = match conn.read(until) {
+            Ok(value) => {
+                shared.health.answered();
+                return Self::blocked(shared, value);
+            }
+            Err(ended) => ended,
+        };
+        let reason = match ended {
+            Ended::Failed(Error::Io(_)) => {
+                self.drop_conn(&name);
+                return Ok(Outcome::Again);
+            }
+            Ended::Failed(e) => e,
+            Ended::Woken | Ended::Deadline => Error::State("woken".into()),
+        };
+        // The server is told to end the wait, and its reply says whether an item came before it did.
+        let id = conn.id;
+        let ask = cmd("CLIENT").arg("UNBLOCK").arg(id).get_packed_command();
+        let told = Conn::open(&shared.cluster.endpoint, &place).is_ok_and(|mut other| {
+            other.send(&ask).is_ok() && matches!(other.read(Until::prompt()), Ok(Value::Int(_)))
+        });
+        let conn = self.conn(&name);
+        if let Ok(value) = if told {
+            conn.read(Until::prompt())
+        } else {
+            Err(Ended::Deadline)
+        } {
+            Ok(Outcome::Stopped(reason, value))
+        } else {
+            self.drop_conn(&name);
+            Ok(Outcome::Stopped(reason, Value::Nil))
+        }
+    }
+
+    fn blocked(shared: &Shared, value: Value) -> Result<Outcome> {
+        match error_code(&value) {
+            Some(
+                "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN"
+                | "UNBLOCKED",
+            ) => {
+                std::thread::sleep(TICK / 2);
+                shared.cluster.refresh()?;
+                Ok(Outcome::Again)
+            }
+            _ => checked(value).map(Outcome::Reply),
+        }
+    }
+}
