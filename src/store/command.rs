@@ -65,7 +65,9 @@ impl Client {
             return;
         }
         for request in self.take_owed() {
-            self.send_when_possible(request);
+            // It takes its place after what was sent since: with an older seq a script would count it as repeated.
+            let seq = self.shared.next_seq();
+            self.send_when_possible(Request { seq, ..request });
         }
     }
 

@@ -20,7 +20,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serverless_mp.program import packages
+from packaging.utils import canonicalize_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,8 +36,7 @@ _FILES = Path(__file__).with_name("files")
 _MISSING = re.compile(
     r"(?:No matching distribution found for |The user requested \(constraint\) )([A-Za-z0-9._-]+?)(?:[<>=!~\s]|$)", re.MULTILINE
 )
-# What pip says of a requirement that has no wheel at all for the platform.
-_NEVER = ("serverless_mp", "serverless-mp")
+_OURS = "serverless-mp"
 
 
 class LayerError(Exception):
@@ -117,7 +116,7 @@ def _pins() -> list[str]:
     pins = []
     for distribution in importlib.metadata.distributions():
         name = distribution.metadata["Name"]
-        if packages.normal(name) != "serverless-mp" and not distribution.read_text("direct_url.json"):
+        if canonicalize_name(name) != _OURS and not distribution.read_text("direct_url.json"):
             pins.append(f"{name}=={distribution.version}")
     return sorted(set(pins))
 
@@ -125,11 +124,10 @@ def _pins() -> list[str]:
 def _install(settings: Settings, requirements: list[str], constraints: str, built: str, target: str) -> str | None:
     """Into the target; the name of a package that has no wheel, if there is one."""
     shutil.rmtree(target, ignore_errors=True)
-    number = settings.python.replace(".", "")
     command = [sys.executable, "-m", "pip", "install", "--no-compile", "--disable-pip-version-check"]
     command += ["--target", target, "--only-binary", ":all:", "--constraint", constraints, "--find-links", built]
     command += ["--python-version", settings.python, "--implementation", "cp"]
-    command += [f"--abi={abi}" for abi in (f"cp{number}", "abi3", "none")]
+    command += [f"--abi={abi}" for abi in (f"cp{settings.python.replace('.', '')}", "abi3", "none")]
     command += [f"--platform={tag}" for tag in settings.platforms()]
     done = subprocess.run([*command, *requirements], capture_output=True, text=True, check=False)  # noqa: S603 - pip
     if done.returncode == 0:
@@ -142,7 +140,7 @@ def _install(settings: Settings, requirements: list[str], constraints: str, buil
             hint = f" (the wheel must be for {settings.platforms()[0]} or older)"
         raise LayerError(f"pip could not fetch the packages{hint}:\n{done.stderr.strip()}")
     name = found.group(1)
-    if packages.normal(name) in {packages.normal(n) for n in _NEVER}:
+    if canonicalize_name(name) == _OURS:
         raise LayerError(
             f"serverless_mp {importlib.metadata.version('serverless_mp')} has no wheel for {settings.runtime} on the package "
             "index: build one (`make wheel`) and name it with --wheel"

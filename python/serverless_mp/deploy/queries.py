@@ -9,6 +9,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from packaging.utils import canonicalize_name
+
 from serverless_mp import _core, config
 from serverless_mp.program import packages
 
@@ -71,7 +73,7 @@ def doctor(options: argparse.Namespace, session: Any) -> int:
 
 
 def _compare(there: dict[str, Any]) -> list[tuple[bool, str]]:
-    here, theirs = packages.installed(), {packages.normal(name): version for name, version in there["packages"].items()}
+    here, theirs = packages.installed(), {str(canonicalize_name(name)): version for name, version in there["packages"].items()}
     python = platform.python_version()
     fits = python.split(".")[:2] == there["python"].split(".")[:2]
     checks = [(fits, f"Python {python} here, {there['python']} there")]

@@ -11,6 +11,9 @@ import zlib
 from types import ModuleType
 from typing import Any
 
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
 from . import modules
 
 # The function's environment variable in which `serverless-mp deploy` notes what it has deployed.
@@ -35,13 +38,13 @@ def check(deployed: tuple[str, dict[str, str]], function: str) -> None:
     problems = []
     if python != here:
         problems.append(f"Python is {here} here and {python} there")
-    theirs = {normal(name): version for name, version in theirs.items()}
+    theirs = {canonicalize_name(name): version for name, version in theirs.items()}
     distributions = importlib.metadata.packages_distributions()
     used = _used_by_program()
     for module in sorted({name.partition(".")[0] for name in sys.modules} & distributions.keys()):
         for distribution in distributions[module]:
             version = importlib.metadata.version(distribution)
-            other = theirs.get(normal(distribution))
+            other = theirs.get(canonicalize_name(distribution))
             if other is None and module in used:
                 problems.append(f"{distribution} is {version} here and not there")
             elif other is not None and _release(other) != _release(version):
@@ -55,14 +58,13 @@ def check(deployed: tuple[str, dict[str, str]], function: str) -> None:
         raise RuntimeError(message)
 
 
-def normal(name: str) -> str:
-    """A package's name as indexes compare it."""
-    return name.lower().replace("_", "-").replace(".", "-")
-
-
-def _release(version: str) -> list[str]:
-    """What decides whether pickles fit: the first two numbers."""
-    return version.split(".")[:2]
+def _release(version: str) -> Any:
+    """What decides whether pickles fit: the epoch and the first two numbers. A version by no rule fits only itself."""
+    try:
+        parsed = Version(version)
+    except InvalidVersion:
+        return version
+    return parsed.epoch, parsed.major, parsed.minor
 
 
 def _used_by_program() -> set[str]:
@@ -77,6 +79,6 @@ def _used_by_program() -> set[str]:
     return used
 
 
-def installed() -> dict[str, Any]:
+def installed() -> dict[str, str]:
     """What is installed here."""
-    return {normal(d.metadata["Name"]): d.version for d in importlib.metadata.distributions()}
+    return {str(canonicalize_name(d.metadata["Name"])): d.version for d in importlib.metadata.distributions()}
