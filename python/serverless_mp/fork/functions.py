@@ -12,8 +12,8 @@ import operator
 import types
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from . import access, places
 from . import globals as names_in_code
-from . import objects, places
 from .globals import is_a
 from .missing import is_better
 
@@ -105,7 +105,7 @@ def _find_or_make(*parts: Any) -> types.FunctionType:
 
 def standing_at(place: Place) -> Iterator[Any]:
     """What a worker has at a place, by its import and now."""
-    for look in (objects.original_at, objects.find):
+    for look in (access.original_at, access.find):
         with contextlib.suppress(LookupError, AttributeError, ValueError, TypeError):
             found: Any = look(*place)
             yield found.__func__ if is_a(found, (staticmethod, classmethod)) else found

@@ -1,4 +1,4 @@
-"""Objects from what they are made of, and in a worker the objects of its own modules that stand for those of the program.
+"""Objects from what they are made of.
 
 Neither side asks the program: a forked process has its objects without a constructor, a `__setstate__` or a `__setitem__` of
 the program's having run.
@@ -21,7 +21,6 @@ from typing import Any
 
 from serverless_mp.program import modules
 
-from . import classes, places
 from .globals import attributes, is_a
 from .reducers import REDUCERS
 
@@ -343,123 +342,3 @@ def _fill_exception(obj: BaseException, state: Any) -> None:
 
 # What gives an object its content, once it is made.
 FILLS: tuple[Any, ...] = (fill, _fill_container, _fill_local, _fill_exception)
-
-
-# ---- in the worker: what its own modules have ------------------------------------------------------------------
-
-
-# What the worker's modules had at places where the program had put something else.
-_originals: dict[tuple[str, places.Path], Any] = {}
-
-
-def find(module: str, path: places.Path) -> Any:
-    """What stands at a place here; LookupError where there is nothing."""
-    found: Any = _root(module, path)
-    steps = iter(path)
-    for step in steps:
-        found = _step(found, step, steps)
-    return found
-
-
-def _root(module: str, path: places.Path) -> Any:
-    if module not in sys.modules:
-        raise LookupError(module, path)
-    return sys.modules[module]
-
-
-def _step(found: Any, step: str, steps: Any) -> Any:  # noqa: PLR0911 - a case for each kind
-    if step == places.CELL:
-        return dict(places.cells_of(found))[next(steps)].cell_contents
-    if step == places.TYPE:
-        return type(found)
-    if step == places.BASE:
-        return found.__mro__[int(next(steps))]
-    if step == places.MEMBER:
-        return found._member_map_[next(steps)]
-    if step == places.ATTRIBUTES:
-        return vars(found)
-    if step in _FUNCTION_PARTS:
-        return getattr(found, _FUNCTION_PARTS[step])
-    if is_a(found, (staticmethod, classmethod, property)):
-        return getattr(found, step)
-    return found[step] if is_a(found, dict) else vars(found)[step]
-
-
-_FUNCTION_PARTS = {places.DEFAULTS: "__defaults__", places.KWDEFAULTS: "__kwdefaults__"}
-
-
-def original_at(module: str, path: places.Path) -> Any:
-    """What the worker's import had made at a place where something else stands now; None where nothing does."""
-    return _originals.get((module, path))
-
-
-def put(module: str, path: places.Path, value: Any) -> None:
-    """Sets a place. LookupError where there is none."""
-    if not path:
-        sys.modules[module] = value
-        return
-    *above, step = path
-    is_cell = len(above) > 0 and above[-1] == places.CELL
-    owner = find(module, tuple(above[:-1] if is_cell else above))
-    if is_cell:
-        dict(places.cells_of(owner))[step].cell_contents = value
-    elif step in _FUNCTION_PARTS:
-        setattr(owner, _FUNCTION_PARTS[step], value)
-    elif step == places.ATTRIBUTES:
-        for name in vars(owner).keys() - value.keys() - places.OF_DEFINITION:
-            del vars(owner)[name]
-        vars(owner).update(value)
-    elif is_a(owner, dict):
-        owner[step] = value
-    elif is_a(owner, type):
-        _originals.setdefault((module, path), vars(owner).get(step))
-        classes.set_attribute(owner, step, value)
-    else:
-        _originals.setdefault((module, path), vars(owner).get(step))
-        vars(owner)[step] = value
-
-
-def remove(module: str, path: places.Path) -> None:
-    """Takes a name away that the program no longer has."""
-    owner = find(module, path[:-1])
-    if path[-1] in _FUNCTION_PARTS:
-        setattr(owner, _FUNCTION_PARTS[path[-1]], None)
-    elif is_a(owner, dict):
-        owner.pop(path[-1], None)
-    elif path[-1] in vars(owner):
-        _originals.setdefault((module, path), vars(owner)[path[-1]])
-        if is_a(owner, type):
-            classes.delete_attribute(owner, path[-1])
-        else:
-            del vars(owner)[path[-1]]
-
-
-def original(module: str, name: str) -> Any:
-    """What the worker's module has under this name by its own import."""
-    path = tuple(name.split("."))
-    if (module, path) in _originals:
-        return _originals[module, path]
-    if module not in sys.modules:
-        __import__(module)
-    return find(module, path)
-
-
-def make_module(name: str) -> types.ModuleType:
-    """One that `sys.modules` does not have, such as a plug-in that was loaded by its file."""
-    return types.ModuleType(name)
-
-
-def content_of_module(module: types.ModuleType) -> dict[str, Any]:
-    """Its globals."""
-    return {name: value for name, value in vars(module).items() if name != "__builtins__"}
-
-
-def fill_module(module: types.ModuleType, content: dict[str, Any]) -> None:
-    """Sets them."""
-    vars(module).update(content, __builtins__=sys.modules["builtins"])
-
-
-def module(name: str) -> types.ModuleType:
-    """One of a class of its own."""
-    __import__(name)
-    return sys.modules[name]

@@ -21,11 +21,11 @@ import cloudpickle
 
 from serverless_mp.program import modules
 
-from . import c_objects, c_types, caches, functions, in_turn, objects, places
+from . import access, arrays, c_objects, c_types, caches, functions, in_turn, objects, places
 from .classes import definition_of, reduce_class
 from .globals import is_a
 from .missing import Missing
-from .reducers import REDUCERS, REDUCERS_BY_NAME, reduce_array, reducer_of_django
+from .reducers import REDUCERS, REDUCERS_BY_NAME, reducer_of_django
 
 # Kinds of persistent ids: the globals of a module, a module, an object at a place, a type of one; the globals of a module that
 # `sys.modules` does not have; a container that is filled later.
@@ -172,7 +172,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         if kind is types.CellType:
             return functions.reduce_cell(obj, self._cells.get(id(obj)))
         if kind is types.BuiltinFunctionType and is_a(obj.__self__, types.ModuleType) and not self._is_by_reference(obj):
-            return objects.original, places.home(obj)  # something else stands in its place
+            return access.original, places.home(obj)  # something else stands in its place
         if self._by_name or id(obj) in self._by_protocol:  # a message is pickled as ever
             return NotImplemented
         if kind is caches.Cached and not self._is_by_reference(obj):
@@ -180,7 +180,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         by_name = REDUCERS_BY_NAME.get((kind.__module__, kind.__qualname__)) or reducer_of_django(kind)
         if by_name is not None:
             return by_name(obj)
-        return c_objects.reduce(obj) or reduce_array(obj) or objects.reduce(obj) or NotImplemented
+        return c_objects.reduce(obj) or arrays.reduce_array(obj) or objects.reduce(obj) or NotImplemented
 
     def _is_by_reference(self, obj: Any) -> bool:
         """Whether the worker finds it under its name: not what was put there after the import."""
@@ -198,11 +198,11 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         what, name = self._known.get(id(vars(module)), (SPACE, ""))
         if what == GLOBALS:
             is_usual = type(module) is types.ModuleType and sys.modules.get(module.__name__) is module
-            return NotImplemented if is_usual else (objects.module, (name,))
+            return NotImplemented if is_usual else (access.module, (name,))
         if self._by_name or type(module) is not types.ModuleType:
             return None
         self._known[id(vars(module))] = (SPACE, module)
-        return objects.make_module, (module.__name__,), objects.content_of_module(module), None, None, objects.fill_module
+        return access.make_module, (module.__name__,), access.content_of_module(module), None, None, access.fill_module
 
     def _reduce_type(self, cls: type) -> Any:
         if self._is_by_reference(cls):
@@ -216,7 +216,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         if made_in_c is not None:
             return made_in_c
         if not objects.is_of_python(cls) and _found(*places.home(cls)) is not None:
-            return objects.original, places.home(cls)  # something else stands in its place
+            return access.original, places.home(cls)  # something else stands in its place
         if not objects.is_of_python(cls):
             message = f"{cls!r} is not found under its name"
             raise pickle.PicklingError(message)
@@ -259,7 +259,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         module = pickle.whichmodule(obj, reduced)  # type: ignore[attr-defined]
         if _found(module, reduced) is obj:
             return NotImplemented
-        return objects.original, (module, reduced)
+        return access.original, (module, reduced)
 
 
 _OF_BUILTINS = {type(None): None, type(NotImplemented): NotImplemented, type(...): ...}

@@ -7,27 +7,21 @@ made of, where pickle refuses it or would make a copy of what is to be shared.
 from __future__ import annotations
 
 import _thread
-import array as stdlib_array
 import contextlib
 import contextvars
-import ctypes
 import functools
 import gc
 import inspect
-import io
 import itertools
 import marshal
-import os
 import re
 import struct
 import sys
-import tempfile
 import threading
 import types
 import typing
 import weakref
 from functools import partial  # by its name: a program may put a mock in its place
-from multiprocessing import context, reduction
 from typing import Any
 
 import cloudpickle
@@ -35,13 +29,10 @@ import cloudpickle
 from serverless_mp import _core
 from serverless_mp.store import pickling_guard, region
 
-from .globals import attributes
+from . import arrays, files
 from .stranger import Stranger
 
-# What is left to read of a file.
-_BY_BYTES: Any = cloudpickle.Pickler.dispatch_table[memoryview]
 _BY_PARTS: Any = cloudpickle.Pickler.dispatch_table[types.CodeType]
-_BY_CONTENT: Any = cloudpickle.Pickler.dispatch_table[io.TextIOWrapper]
 
 
 def _reduce_lock(lock: Any) -> Any:
@@ -137,7 +128,7 @@ def _remake_semlock(kind: int, maxvalue: int, ident: str) -> _core.SemLock:
 
 def _reduce_database(connection: Any) -> Any:
     """A database in a file is opened anew; one in memory is copied, as a fork copies it."""
-    if not _is_local_launch():
+    if not files.is_local_launch():
         message = "an open database cannot go to a process on another machine"
         raise TypeError(message)
     path = next((row[2] for row in connection.execute("PRAGMA database_list") if row[1] == "main"), "")
@@ -165,191 +156,6 @@ def _reduce_popen(started: Any) -> Any:
 
 def _reduce_region(shared: _core.Region) -> Any:
     return region.rebuild, (pickling_guard.hold(shared, shared), shared.size)
-
-
-# ---- files: the worker gets the very file, and its place in it, as a forked process does -----------------------
-
-
-def _is_local_launch() -> bool:
-    popen: Any = context.get_spawning_popen()
-    return popen is not None and not popen.is_remote
-
-
-def _reduce_raw_file(file: io.FileIO) -> Any:
-    if not _is_local_launch():
-        message = "an open file cannot go to a process on another machine"
-        raise TypeError(message)
-    return _remake_raw_file, (reduction.DupFd(file.fileno()), file.mode, file.name)
-
-
-def _remake_raw_file(descriptor: Any, mode: str, name: Any) -> io.FileIO:
-    # A number of its own: what is rebuilt once more must not close it.
-    file = io.FileIO(os.dup(descriptor.detach()), mode.replace("x", "w"))
-    file.name = name  # type: ignore[misc]
-    return file
-
-
-def _reduce_reader(file: io.BufferedReader) -> Any:
-    if not file.seekable():
-        return io.BufferedReader, (file.raw,)
-    return _remake_reader, (file.raw, file.tell())
-
-
-def _remake_reader(raw: io.FileIO, place: int) -> Any:
-    # With a place of its own: that of the program is behind what it has read ahead.
-    name = raw.name
-    with raw:
-        raw = io.FileIO(os.open(f"/dev/fd/{raw.fileno()}", os.O_RDONLY))
-    raw.name = name  # type: ignore[misc]
-    file = io.BufferedReader(raw)
-    file.seek(place)
-    return file
-
-
-def _reduce_writer(file: Any) -> Any:
-    file.flush()
-    return type(file), (file.raw,)
-
-
-def _closed_file(name: Any, mode: str) -> io.TextIOWrapper:
-    file = io.TextIOWrapper(io.BytesIO())
-    file.mode = mode  # type: ignore[misc]
-    file.close()
-    file.__dict__["name"] = name
-    return file
-
-
-def _reduce_text_file(file: io.TextIOWrapper) -> Any:
-    if file.closed and file not in (sys.__stdin__, sys.__stdout__, sys.__stderr__):
-        return _closed_file, (getattr(file.buffer, "name", None), getattr(file, "mode", "r"))
-    for name in ("__stdin__", "__stdout__", "__stderr__"):
-        if file is getattr(sys, name):
-            return getattr, (sys, name)
-    if not _is_local_launch():
-        return _BY_CONTENT(file)
-    options = (file.encoding, file.errors, None, file.line_buffering, file.write_through)
-    file.flush()
-    if file.readable() and file.seekable():
-        place = file.tell()
-        # What was read ahead is to be read again; without it both go on from one place, as they share the file's.
-        if isinstance(file.buffer, io.BufferedReader) or place != os.lseek(file.fileno(), 0, os.SEEK_CUR):
-            return _remake_text_reader, (file.buffer, options, place), dict(vars(file))
-    return io.TextIOWrapper, (file.buffer, *options), dict(vars(file))
-
-
-def _remake_text_reader(buffer: io.BufferedReader, options: Any, place: int) -> io.TextIOWrapper:
-    file = io.TextIOWrapper(buffer, *options)
-    file.seek(place)
-    return file
-
-
-def _reduce_temporary_file(file: Any) -> Any:
-    # Its end is the program's affair.
-    return tempfile._TemporaryFileWrapper, (file.file, file.name, False)
-
-
-# ---- arrays over shared memory ---------------------------------------------------------------------------------
-
-
-# Bytes.
-_SMALL = 64 << 20
-_CTYPES: Any = ctypes._SimpleCData.__base__
-
-
-def reduce_array(array: Any) -> Any:
-    """How a numpy array is rebuilt over the shared memory, or the file, that it is a view of; None for any other object."""
-    kind = type(array)
-    if kind.__module__ != "numpy" or kind.__name__ not in {"ndarray", "memmap"}:
-        base = next((one for one in kind.__mro__ if one.__module__ == "numpy" and one.__name__ == "ndarray"), None)
-        if base is None or not attributes(array):
-            return None
-        make, arguments, state = array.__reduce__()
-        return make, arguments, (state, attributes(array)), None, None, _fill_array
-    root: Any = array
-    while getattr(root, "base", None) is not None and not _is_of_file(root):
-        root = root.base
-    if _is_of_file(root):
-        return _reduce_map(array, root)
-    if isinstance(root, memoryview):
-        root = root.obj
-    if isinstance(root, (_core.Region, bytearray, stdlib_array.array)) and array.nbytes:
-        address = ctypes.addressof(ctypes.c_char.from_buffer(root))
-    elif hasattr(root, "_wrapper") and isinstance(root, _CTYPES):
-        address = ctypes.addressof(root)
-    elif type(root) is kind and root is not array and not array.dtype.hasobject and _is_worth_sharing(array, root):
-        address = root.__array_interface__["data"][0]
-    else:
-        return None
-    offset = array.__array_interface__["data"][0] - address
-    return _remake_view, (kind, array.shape, array.dtype, root, offset, array.strides, array.flags.writeable)
-
-
-def _is_of_file(array: Any) -> bool:
-    """Whether it maps a file itself, and is no view of an array that does."""
-    return type(array).__name__ == "memmap" and type(array.base).__name__ == "mmap"
-
-
-def _reduce_map(array: Any, root: Any) -> Any:
-    if not _is_local_launch() or root.filename is None:
-        return None
-    if array is root:
-        mode = "r+" if root.mode == "w+" else root.mode
-        order = "C" if root.flags.c_contiguous else "F"
-        return type(root), (os.fspath(root.filename), root.dtype, mode, root.offset, root.shape, order)
-    offset = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
-    parts = (array.shape, array.dtype, root, offset, array.strides, array.flags.writeable)
-    return _remake_map_view, (type(array).__name__ == "memmap", *parts)
-
-
-def _remake_map_view(is_map: bool, *parts: Any) -> Any:
-    import numpy as np  # noqa: PLC0415 - only where the program has it
-
-    array, root = _remake_view(np.ndarray, *parts), parts[2]
-    if not is_map:
-        return array
-    mapped: Any = array.view(np.memmap)
-    for name in ("_mmap", "filename", "offset", "mode"):
-        setattr(mapped, name, getattr(root, name))
-    return mapped
-
-
-def _reduce_memoryview(view: memoryview) -> Any:
-    """One over something that can be written to stays one; of anything else its content is enough."""
-    if isinstance(view.obj, _CTYPES) and view.nbytes == ctypes.sizeof(view.obj) and not view.readonly:
-        return _remake_view_of_c, (view.obj, view.format)
-    if view.readonly or not isinstance(view.obj, (_core.Region, bytearray, stdlib_array.array)) or not view.c_contiguous:
-        return _BY_BYTES(view)
-    with view.cast("B") as plain, memoryview(view.obj) as whole:
-        start = ctypes.addressof(ctypes.c_char.from_buffer(plain)) - ctypes.addressof(ctypes.c_char.from_buffer(whole))
-        return _remake_memoryview, (view.obj, start, view.nbytes, view.format, view.shape)
-
-
-def _remake_view_of_c(owner: Any, form: str) -> memoryview:
-    view = memoryview(owner)
-    return view if view.format == form else view.cast(form)  # type: ignore[call-overload,no-any-return]
-
-
-def _remake_memoryview(owner: Any, start: int, size: int, form: str, shape: tuple[int, ...]) -> memoryview:
-    plain = memoryview(owner).cast("B")[start : start + size]
-    return plain.cast(form) if len(shape) == 1 else plain.cast(form, shape)  # type: ignore[call-overload,no-any-return]
-
-
-def _is_worth_sharing(array: Any, root: Any) -> bool:
-    """Whether a view of another array travels with all of that: a small part of a large one is a copy."""
-    return root.nbytes <= max(8 * array.nbytes, _SMALL)
-
-
-def _fill_array(array: Any, content: tuple[Any, dict[str, Any]]) -> None:
-    state, kept = content
-    array.__setstate__(state)
-    vars(array).update(kept)
-
-
-def _remake_view(kind: Any, *parts: Any) -> Any:
-    *where, is_writeable = parts
-    array = kind(*where)
-    array.flags.writeable = is_writeable
-    return array
 
 
 def _reduce_method(method: types.MethodType) -> Any:
@@ -417,7 +223,7 @@ def _remake_scanner(parts: dict[str, Any]) -> Any:
 
 REDUCERS: dict[type, Any] = {
     types.CodeType: _reduce_code,
-    memoryview: _reduce_memoryview,
+    memoryview: arrays.reduce_memoryview,
     types.MethodType: _reduce_method,
     partial: partial.__reduce__,
     struct.Struct: _reduce_struct,
@@ -434,12 +240,7 @@ REDUCERS: dict[type, Any] = {
     Stranger: lambda started: (Stranger, (started.pid, started.returncode)),
     _core.Region: _reduce_region,
     _core.SemLock: _reduce_semlock,
-    io.TextIOWrapper: _reduce_text_file,
-    io.BufferedReader: _reduce_reader,
-    io.BufferedWriter: _reduce_writer,
-    io.BufferedRandom: _reduce_writer,
-    io.FileIO: _reduce_raw_file,
-    tempfile._TemporaryFileWrapper: _reduce_temporary_file,
+    **files.REDUCERS,
 }
 # By module and name: of libraries that a program need not have, and of what is built on this.
 REDUCERS_BY_NAME: dict[tuple[str, str], Any] = {

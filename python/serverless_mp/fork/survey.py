@@ -13,7 +13,7 @@ from typing import Any
 
 from serverless_mp.program import BEGUN, modules, tools
 
-from . import baseline, classes, objects, places
+from . import classes, compared, objects, places, records
 from . import globals as names_in_code
 from .caches import Cached
 from .globals import is_a
@@ -37,8 +37,8 @@ class Program:
         self.installed: list[tuple[str, places.Path, Any]] = []
         self.removed: list[tuple[str, places.Path]] = []
         # Persistent ids, by id. What a library owns it owns wherever a module of the program has it, too.
-        self.owned: dict[int, Any] = baseline.of_others()
-        for name, record in baseline.records(baseline.list_modules()).items():
+        self.owned: dict[int, Any] = records.of_others()
+        for name, record in records.records(compared.list_modules()).items():
             self.owned.update(record.owned)
             for path, value in record.different().items():
                 self.installed.append((name, path, value))

