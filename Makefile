@@ -8,7 +8,7 @@ SOURCES = $(shell find src python -name '*.rs' -o -name '*.lua' -o -name '*.pyi'
 TESTS ?=
 FAST = tests/test_process.py tests/test_queues.py tests/test_synchronize.py tests/test_pool.py
 
-.PHONY: help build check docs fuzz demo test test-core test-apps test-stores conformance conformance-lambda lint lint-deny lint-pyright bench wheel clean
+.PHONY: help build check coverage docs fuzz demo test test-core test-apps test-stores conformance conformance-lambda lint lint-deny lint-pyright bench wheel clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 24
@@ -83,6 +83,12 @@ test: test-core $(VENV)/.built $(VENV)/.wheel $(VENV)/.group-test $(VENV)/.group
 	$(BIN)/python -m pytest tests --ignore tests/aws $(TESTS)
 	tests/as_another_user.sh $(BIN)/python -m pytest -p no:cacheprovider tests/aws $(TESTS) || test $$? -eq 5  # none chosen
 	$(MAKE) conformance
+
+coverage: $(VENV)/.built $(VENV)/.group-test $(VENV)/.group-demo $(VENV)/.group-coverage $(VENV)/.apps  ## which lines of the package's Python the tests run, in workers too
+	rm -rf .coverage && mkdir .coverage
+	$(BIN)/python -m coverage run -m pytest tests --ignore tests/aws $(TESTS)
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
 
 # Debian's torch, for CPython 3.11, in an environment of its own: the one on the package index brings gigabytes of CUDA.
 $(VENV)-ppo/.built: $(VENV)/.wheel tests/apps/ppo/requirements.txt

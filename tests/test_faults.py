@@ -15,6 +15,8 @@ import stores
 from places import PROGRAMS
 from serverless_mp.store import embedded
 
+pytestmark = pytest.mark.store
+
 PROXY = Path(__file__).with_name("proxy.py")
 LEASE = 6
 

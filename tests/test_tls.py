@@ -10,6 +10,8 @@ import trustme
 
 import stores
 
+pytestmark = pytest.mark.store
+
 PROGRAM = """
 import multiprocessing
 

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from emulator import Emulator
+
+FOLDER = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if FOLDER in item.path.parents:
+            item.add_marker(pytest.mark.aws)
 
 
 @pytest.fixture(scope="session")
