@@ -34,7 +34,7 @@ pub enum Error {
     Store(String),
     /// A stream failed; commands are repeated on a new one before this is seen by anyone.
     Io(std::io::Error),
-    /// What another process, or a script, has said is no sentence of the protocol.
+    /// A message of another process, or a reply of a script, does not decode.
     Protocol(String),
     /// A payload whose seal does not open.
     Seal(String),

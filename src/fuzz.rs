@@ -1,4 +1,4 @@
-//! What reads bytes that other processes have written, each for a fuzzer and for the property tests below: nothing may panic,
+//! The readers of bytes that other processes have written, for a fuzzer and for the property tests below: nothing may panic,
 //! and what was understood means the same when it is written again.
 
 use crate::objects::item;
@@ -39,7 +39,7 @@ pub fn sealed(bytes: &[u8]) {
     }
 }
 
-/// What is inside of a seal, from a process of the session.
+/// The content of a seal, from a process of the session.
 pub fn opened(bytes: &[u8]) {
     let seal = Seal::new("session", b"key", PROCESS);
     let mut sealed = Vec::new();

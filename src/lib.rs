@@ -6,7 +6,7 @@
 //! all that crosses between processes. Only `error` and `signals` know Python below the leaves: without the feature `python` the
 //! rest builds by itself, for its tests.
 
-#![cfg_attr(not(feature = "python"), allow(dead_code))]
+#![cfg_attr(not(feature = "aws"), allow(dead_code, unused_variables))]
 
 #[cfg(feature = "python")]
 mod api;
@@ -47,6 +47,7 @@ mod _core {
     use crate::leaves::channel::Channel;
     #[pymodule_export]
     use crate::leaves::condition::Condition;
+    #[cfg(feature = "aws")]
     #[pymodule_export]
     use crate::leaves::function::Lambda;
     #[pymodule_export]

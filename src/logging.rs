@@ -1,4 +1,4 @@
-//! What the core tells of itself on standard error, if `SERVERLESS_MP_LOG` asks for it: connections, retries, long waits,
+//! The core's log on standard error, if `SERVERLESS_MP_LOG` asks for it: connections, retries, long waits,
 //! claims and ends. Without the variable a line costs one look at a number.
 
 use std::str::FromStr;

@@ -1,11 +1,11 @@
-//! What crosses the store and the wires between processes, in one place: items of pipes, events of processes, commands to the
+//! Everything that crosses between processes, by the store or by wires: items of pipes, events of processes, commands to the
 //! supervisor of remote workers, replies of scripts, exit records, reports of launchers.
 //!
-//! Each is a type that encodes and decodes itself. What does not decode is an error, never something else.
+//! Each is a type that encodes and decodes itself. Anything else is an error.
 
 use crate::error::{Error, Result};
 
-/// Of the bytes that an error shows.
+/// How many bytes an error shows.
 const SHOWN: usize = 60;
 
 fn malformed(what: &str, bytes: &[u8]) -> Error {
@@ -43,13 +43,13 @@ pub struct Payload<'a> {
     /// The sealed part is the name of a blob.
     pub is_blob: bool,
     pub begun: u8,
-    /// What it counts against a pipe's bound.
+    /// Its size against a pipe's bound, in bytes.
     pub size: usize,
     pub sealed: &'a [u8],
 }
 
 impl<'a> Payload<'a> {
-    /// What stands before the sealed part.
+    /// The head, before the sealed part.
     pub fn head(is_task: bool, is_blob: bool, size: usize) -> String {
         let letter = match (is_blob, is_task) {
             (false, false) => 'I',
@@ -86,7 +86,7 @@ impl<'a> Payload<'a> {
     }
 }
 
-/// What lies in a pipe.
+/// An entry of a pipe's list.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub enum Item<'a> {
     Payload(Payload<'a>),
@@ -112,7 +112,7 @@ impl<'a> Item<'a> {
 
 // ---- events of a process -------------------------------------------------------------------------------------
 
-/// What a process is told of a job that it has started.
+/// An event: news for a process about a job that it has started.
 #[derive(Debug, PartialEq, Eq, Clone)]
 pub enum Event<'a> {
     /// `a JOB`: the child holds by itself what it was given.
@@ -204,7 +204,7 @@ impl<'a> Event<'a> {
     }
 }
 
-/// What a worker leaves at its end: `CODE VERSIONS`.
+/// The record that a worker leaves at its end: `CODE VERSIONS`.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub struct ExitRecord<'a> {
     pub code: i32,
@@ -228,7 +228,7 @@ impl<'a> ExitRecord<'a> {
 
 // ---- commands to a supervisor ------------------------------------------------------------------------------------
 
-/// What the supervisor of remote workers is told.
+/// A command for the supervisor of remote workers.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub enum Command<'a> {
     /// `s JOB SIGNAL`: a signal for a worker.
@@ -266,7 +266,7 @@ impl<'a> Command<'a> {
 
 // ---- replies of scripts --------------------------------------------------------------------------------------
 
-/// What a script on a lock, a latch, a condition or a pipe replies, and what a token says that wakes a waiter.
+/// The reply of a script on a lock, a latch, a condition or a pipe; also the token that wakes a waiter.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub enum Reply<'a> {
     /// `ok VERSIONS`: done; with what is visible from now on.
@@ -280,9 +280,9 @@ pub enum Reply<'a> {
     Under,
     /// `broken`: a barrier; or nobody holds the end of a pipe.
     Broken,
-    /// `gone`: the waiter stood in no line any more.
+    /// `gone`: the waiter is in no queue any more.
     Gone,
-    /// `look`: there may be room in a pipe.
+    /// `look`: a pipe may have capacity again.
     Look,
 }
 
@@ -303,7 +303,7 @@ impl<'a> Reply<'a> {
     }
 }
 
-/// What a party's arrival at a barrier gives: its index, and how it goes on.
+/// The reply to a party's arrival at a barrier: its index, and how it goes on.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub enum Arrival<'a> {
     /// `ok INDEX VERSIONS`: it was the last one.
@@ -338,7 +338,7 @@ impl<'a> Arrival<'a> {
 
 // ---- reports of launchers ------------------------------------------------------------------------------------
 
-/// What a launcher says in the end, on the descriptor that it gave for a worker: the exit code in four bytes, then words for
+/// The last word of a launcher about a worker, on the descriptor that it gave for it: the exit code in four bytes, then words for
 /// the program's user. Nothing: the launcher knows nothing, and what the worker left in the store counts.
 #[derive(Debug, PartialEq, Eq, Clone, Default)]
 pub struct ExitReport {

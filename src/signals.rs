@@ -48,6 +48,7 @@ mod with_python {
 
 /// Where there is no interpreter, there are no handlers.
 #[cfg(not(feature = "python"))]
+#[allow(clippy::unnecessary_wraps, reason = "as with an interpreter")]
 pub fn check() -> crate::error::Result<()> {
     Ok(())
 }

@@ -79,7 +79,7 @@ class SemLock:
     def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
         """Takes one unit; False when it is not there in time."""
     def acquire_soon(self) -> Awaitable[Acquired]:
-        """For asyncio: waits in line for it. What comes gives it back unless it is kept."""
+        """For asyncio: waits for it in turn. The result gives it back unless it is kept."""
     def release(self) -> None:
         """One unit back. ValueError beyond the maximum; AssertionError for a recursive lock of another thread."""
     def post(self) -> None:
@@ -171,7 +171,7 @@ class Channel:
         """How many messages can be taken."""
     @staticmethod
     def filenos(channels: list[Channel]) -> list[int]:
-        """Of each its `fileno()`: in one round trip, in a cluster in one for each."""
+        """The `fileno()` of each: in one round trip, in a cluster in one for each."""
     def fileno(self, *, look: bool = True) -> int:
         """A file descriptor that is readable while there is something to take. It costs a thread and a connection. Without
         `look` it may only become readable in a moment, and there is no round trip.
@@ -268,7 +268,7 @@ class Job:
     def wait(self, timeout: float | None = None) -> int | None:
         """Waits for the end; None when the time was over."""
     def signal(self, signum: int) -> None:
-        """Has a remote process sent a signal; SIGINT, SIGTERM and SIGKILL end one that no worker has begun."""
+        """Sends a signal to a remote process; SIGINT, SIGTERM and SIGKILL end one that no worker has begun."""
     @staticmethod
     def claim(id: str, claimant: str) -> bytes | None:
         """In the worker: takes the job's record, once. None: another worker has it, or it was ended before it began."""
@@ -343,13 +343,13 @@ def close_session() -> None:
     """Ends the session; in an outside store its keys go."""
 
 def after_fork() -> None:
-    """In the child of the program's own `fork()`: begins anew, leaving what was inherited alone."""
+    """In the child of the program's own `fork()`: begins a state of its own, and leaves the inherited one alone."""
 
 def settle() -> None:
     """Waits until the store has everything that was sent without waiting."""
 
 def counters() -> dict[str, int]:
-    """What this process has sent: `commands`, `bytes`, and `round_trips`, the times that a thread waited for the store."""
+    """Counts of what this process has sent: `commands`, `bytes`, and `round_trips`, the waits for the store."""
 
 def new_id() -> str:
     """16 hexadecimal digits that nothing else in the session has."""
@@ -361,7 +361,7 @@ def drop_blob(name: str) -> None:
     """Deletes them."""
 
 def bind_name(name: str, region: str, size: int) -> bool:
-    """Has a name stand for a region, which lives until the name is taken away. False: it stands for another one."""
+    """Gives a name to a region, which lives until the name is taken away. False: it stands for another one."""
 
 def find_name(name: str) -> tuple[str, int] | None:
     """The region of a name, and its size in bytes."""

@@ -41,7 +41,7 @@ async def get(queue: Any) -> Any:
 
 
 def _turn(queue: Any) -> asyncio.Lock:
-    """Of the tasks of a loop that wait for a queue, one asks the store; the others stand in line for it."""
+    """The lock of a queue in this loop: one task asks the store, the others wait for their turn."""
     turns = vars(queue).setdefault("_turns", weakref.WeakKeyDictionary())
     return turns.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
@@ -73,7 +73,7 @@ async def _readable(fd: int) -> None:
 
 
 async def acquire(lock: Any) -> bool:
-    """A Lock, Semaphore or BoundedSemaphore, as its `acquire()`; in line with all who wait for it. `release()` is as ever.
+    """A Lock, Semaphore or BoundedSemaphore, as its `acquire()`, in turn with all other waiters. `release()` is the usual one.
 
     An RLock belongs to a thread, which all tasks of a loop share: TypeError.
     """

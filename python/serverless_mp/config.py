@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PREFIX = "SERVERLESS_MP_"
-# What others set: what a deployment leaves in its function, tests.
+# Variables that others set: a deployment in its function, tests.
 _OTHERS = (f"{_PREFIX}DEPLOYED", f"{_PREFIX}TEST_")
 LAUNCHERS = ("local", "lambda")
 # The store notes the count in one digit.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _LEFT_ALONE = {"Process", "get_context", "get_start_method", "set_start_method", "reducer"}
 
-# What is ours in the submodules. Each is CPython's class with another leaf, or takes the same arguments.
+# Our names in the submodules. Each is CPython's class with another leaf, or takes the same arguments.
 _SUBMODULES = {
     "context": ("ForkContext", "ForkProcess", "ForkServerContext", "ForkServerProcess", "SpawnContext", "SpawnProcess"),
     "connection": ("Client", "Listener", "Pipe", "wait"),

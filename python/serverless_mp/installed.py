@@ -28,6 +28,6 @@ def give_back() -> None:
 
 
 def state() -> dict[str, Any]:
-    """What a worker's `install.restore` must know to see the same names as this process."""
+    """The state for a worker's `install.restore`, so that it sees the same names as this process."""
     names = [known.name for known in aliases]
     return {"installed": bool(replaced), "as": names, "method": default.get_start_method(allow_none=True)}

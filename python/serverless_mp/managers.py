@@ -40,7 +40,7 @@ class SyncManager(BaseManager, managers.SyncManager):
 
 
 class _Tracker(managers._SharedMemoryTracker):  # type: ignore[name-defined,misc]
-    """Of the blocks that a manager has made."""
+    """The tracker of the blocks that a manager has made."""
 
     destroy_segment = rebound(managers._SharedMemoryTracker.destroy_segment, shared_memory=shared_memory)  # type: ignore[attr-defined]
 

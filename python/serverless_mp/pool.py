@@ -1,6 +1,6 @@
 """As `multiprocessing.pool`: CPython's pool over one queue, with tasks to the workers and results back.
 
-What differs: a task is acknowledged by its result, so one whose worker dies is begun again, and fails when that kills a
+The differences: a task is acknowledged by its result, so one whose worker dies is begun again, and fails when that kills a
 worker once more; the parent takes all results that are there at once.
 """
 
@@ -232,10 +232,11 @@ class Pool(pool.Pool):
         while True:
             try:
                 return _base_maintain(ctx, process, processes, workers, inqueue, outqueue, *rest)
-            except ConnectionError:
+            except ConnectionError as e:
                 # A store that does not answer may do so at the next look.
                 if _core.is_lost() or threading.current_thread()._state != pool.RUN:
-                    raise
+                    message = f"no worker can be started any more: {e}"
+                    raise ProcessError(message) from e
 
     @classmethod
     def _handle_workers(cls, cache: Any, taskqueue: Any, *rest: Any) -> None:
@@ -277,7 +278,7 @@ _base_init = rebound(pool.Pool.__init__, Pool=Pool)
 
 
 def _wake(reference: weakref.ref[Any]) -> None:
-    """Has the thread that looks after a pool's workers look."""
+    """Wakes the thread that looks after a pool's workers."""
     pool = reference()
     if pool is not None:
         pool._change_notifier.put(None)

@@ -1,6 +1,6 @@
 """As `multiprocessing.queues`: CPython's queues over a channel.
 
-What differs: a take from a channel is one step, so there are no locks of readers and writers; a bounded queue counts its
+The differences: a take from a channel is one step, so there are no locks of readers and writers; a bounded queue counts its
 capacity in a semaphore as in CPython, an unbounded one in nothing; `qsize`, `empty` and `full` count what this process has put
 and its feeder has not sent.
 """

@@ -1,4 +1,4 @@
-"""What is pickled, and what an object that cannot be pickled is told.
+"""Pickling, and the explanation of an object that cannot be pickled.
 
 As `multiprocessing.reduction`: CPython's ForkingPickler. Added: a note that leads to the culprit. A handle, which CPython sends
 over the connection's own socket, here goes beside it, to a process of this machine.
@@ -63,7 +63,7 @@ def explain_first(error: BaseException, parts: list[tuple[str, Any]]) -> None:
 
 
 def loads(data: bytes) -> Any:
-    """What another process has pickled."""
+    """Unpickles what another process has pickled."""
     if not _by_value:
         return ForkingPickler.loads(data)
     from .fork import restore  # noqa: PLC0415 - cloudpickle, which is rarely needed

@@ -58,7 +58,7 @@ def _locked(obj: Any, lock: Any, ctx: Any) -> Any:
     if lock is False:
         return obj
     if lock in (True, None):
-        # What it guards is published and fetched with it: they share a slot of a cluster.
+        # The guarded region is published and fetched with its lock: both are in one slot of a cluster.
         lock = RLock(ctx=ctx, beside=obj._wrapper.region_id)
     if not hasattr(lock, "acquire"):
         message = f"{lock!r} has no method 'acquire'"

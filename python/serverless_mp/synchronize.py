@@ -183,7 +183,7 @@ class Barrier(threading.Barrier):
         return index
 
     def reset(self) -> None:
-        """Breaks the wait of those who wait, and begins anew."""
+        """Breaks the wait of those who wait, and begins again."""
         self._barrier.end("reset")
 
     def abort(self) -> None:

@@ -1,4 +1,4 @@
-//! What the supervisor of remote workers says to their parent, and hears from it.
+//! Events that the supervisor of remote workers sends to their parent, and commands that it receives.
 
 use pyo3::prelude::*;
 

@@ -82,7 +82,7 @@ pub fn leave_session(py: Python<'_>) -> PyResult<()> {
     Ok(py.detach(open::leave)?)
 }
 
-/// What a worker needs to join: session, key, url, ttl, and this process' id as its parent.
+/// A worker joins with this: session, key, url, ttl, and this process' id as its parent.
 #[pyfunction]
 pub fn session_info(py: Python<'_>) -> PyResult<(String, Bound<'_, PyBytes>, String, u64, String)> {
     let process = process::current()?;
@@ -112,7 +112,7 @@ pub fn settle(py: Python<'_>) -> PyResult<()> {
     Ok(py.detach(|| process::current()?.settle())?)
 }
 
-/// What this process has sent to the store.
+/// Counts of what this process has sent to the store.
 #[pyfunction]
 pub fn counters() -> PyResult<HashMap<&'static str, u64>> {
     let c = &process::current()?.shared.cluster.counters;
@@ -129,7 +129,7 @@ pub fn new_id() -> PyResult<String> {
     Ok(random::id()?)
 }
 
-/// Has the kernel end this process when its parent ends (Linux).
+/// Asks the kernel to end this process when its parent ends (Linux).
 #[pyfunction]
 pub fn die_with_parent() -> PyResult<()> {
     #[cfg(target_os = "linux")]

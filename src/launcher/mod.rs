@@ -1,5 +1,6 @@
 //! Launchers: what makes some machine run `worker(job)`. Each is one file.
 
+#[cfg(feature = "aws")]
 pub mod lambda;
 mod local;
 
@@ -20,11 +21,12 @@ pub enum Launcher {
     /// Processes of this machine, made by the zygote that listens at this path.
     Local { path: String },
     /// Invocations of a function.
+    #[cfg(feature = "aws")]
     Lambda(Arc<lambda::Invoker>),
 }
 
 impl Launcher {
-    /// Has a worker started. `event` and `descriptors` are for a worker on this machine.
+    /// Starts a worker. `event` and `descriptors` are for a worker on this machine.
     pub fn launch(
         &self,
         process: &'static Process,
@@ -34,17 +36,19 @@ impl Launcher {
     ) -> Result<Launched> {
         match self {
             Self::Local { path } => local::launch(path, event, descriptors),
+            #[cfg(feature = "aws")]
             Self::Lambda(invoker) => invoker.launch(process, job),
         }
     }
 
     pub const fn is_remote(&self) -> bool {
-        matches!(self, Self::Lambda(_))
+        !matches!(self, Self::Local { .. })
     }
 
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Local { .. } => "local",
+            #[cfg(feature = "aws")]
             Self::Lambda(_) => "lambda",
         }
     }

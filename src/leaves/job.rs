@@ -15,6 +15,7 @@ use redis::Value;
 
 use crate::error::{Error, Result};
 use crate::launcher::{Launched, Launcher};
+#[cfg(feature = "aws")]
 use crate::leaves::function::Lambda;
 use crate::objects::mailbox;
 use crate::objects::payload;
@@ -26,14 +27,15 @@ use crate::store::conn::{Ended, Until, ready};
 use crate::store::keys;
 use crate::store::scripts;
 
-/// What seals of records and events vouch for.
+/// The kind that the seal of a record vouches for.
 const RECORD: &str = "record";
 
 /// Which launcher, as Python names it.
 #[derive(FromPyObject)]
-enum Choice<'py> {
+enum Choice {
     Local(String),
-    Lambda(Bound<'py, Lambda>),
+    #[cfg(feature = "aws")]
+    Lambda(Py<Lambda>),
 }
 
 #[pyclass(frozen, module = "serverless_mp._core")]
@@ -47,7 +49,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// What the end of the process released becomes visible with the first look at its exit code.
+    /// The exit code; its first look makes visible what the process had written.
     fn code(&self) -> Result<Option<i32>> {
         let Some((code, versions)) = self.state.exit() else {
             return Ok(None);
@@ -124,13 +126,14 @@ impl Job {
         worker: String,
         record: &[u8],
         event: &[u8],
-        launcher: Choice<'_>,
+        launcher: Choice,
         holds: Vec<(String, u8)>,
         descriptors: Vec<i32>,
         attempts: u32,
     ) -> PyResult<Self> {
         let launcher = match launcher {
             Choice::Local(path) => Launcher::Local { path },
+            #[cfg(feature = "aws")]
             Choice::Lambda(lambda) => Launcher::Lambda(lambda.get().invoker.clone()),
         };
         Ok(py.detach(|| {

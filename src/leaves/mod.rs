@@ -4,6 +4,7 @@ pub mod aio;
 pub mod barrier;
 pub mod channel;
 pub mod condition;
+#[cfg(feature = "aws")]
 pub mod function;
 pub mod job;
 pub mod latch;

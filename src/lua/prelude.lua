@@ -29,7 +29,7 @@ local function keep(key)
   if ttl ~= '0' then call('PEXPIRE', key, ttl) end
 end
 
--- What follows a prefix in a text; nil where the text does not begin with it.
+-- The rest of a text behind a prefix; nil where the text does not begin with it.
 local function after(prefix, text)
   if string.sub(text, 1, #prefix) == prefix then return string.sub(text, #prefix + 1) end
 end

@@ -98,7 +98,7 @@ impl Buffer {
                 if new == *old {
                     continue;
                 }
-                // What the program has written since stays.
+                // A byte that the program has written since stays.
                 let _ = self.byte(start + i).compare_exchange(
                     *old,
                     new,

@@ -4,13 +4,13 @@ use crate::error::{Error, Result};
 use crate::protocol::Payload;
 use crate::store::seal::Seal;
 
-/// What an item takes in the store beside its payload, in bytes.
+/// The bytes of an item beside its payload.
 const OVERHEAD: usize = 256;
 
 /// Where the payload is.
 pub enum Content<'a> {
     Inline(&'a [u8]),
-    /// In an object of its own, of so many bytes.
+    /// In a blob of this name, of so many bytes.
     Blob(&'a str, usize),
 }
 
@@ -20,7 +20,7 @@ pub struct Opened {
     pub content: Vec<u8>,
 }
 
-/// What a payload of so many bytes counts against a pipe's bound.
+/// The size of an item with a payload of so many bytes, as it counts against a pipe's bound.
 pub const fn size(payload: usize) -> usize {
     payload + OVERHEAD
 }

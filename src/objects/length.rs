@@ -17,7 +17,7 @@ pub fn question<'c>(client: &'c Client, id: &str, end: u8) -> Cmd<'c> {
     client.script(&scripts::LENGTH, id).arg(end)
 }
 
-/// What the reply says.
+/// Reads the reply.
 pub fn read(reply: &Value) -> (i64, bool) {
     match reply {
         Value::Array(row) => match row.as_slice() {

@@ -1,4 +1,4 @@
-//! What the leaves stand on: objects in the store, and waiting for them.
+//! The parts that leaves are made of: objects in the store, and waiting for them.
 
 pub mod blob;
 pub mod buffer;

@@ -1,4 +1,4 @@
-//! A payload on its way: what its sender has written to shared memory is published first, and if it is big it lies apart.
+//! Payloads: packed for an item, and unpacked. Shared memory is published first; a big payload is stored as a blob.
 
 use crate::error::Result;
 use crate::objects::blob;
@@ -6,21 +6,21 @@ use crate::objects::item::{self, Content};
 use crate::objects::process::Process;
 use crate::protocol::Payload;
 
-/// A greater payload lies apart.
+/// A greater payload is stored as a blob.
 const INLINE: usize = (1 << 20) + 4096;
 
-/// What is sent.
+/// A packed payload.
 pub struct Packed {
     pub item: Vec<u8>,
-    /// The object that the payload lies in, if it is big.
+    /// The blob, if the payload is big.
     pub blob: Option<String>,
 }
 
-/// What is received.
+/// An unpacked payload.
 pub struct Message {
     pub versions: String,
     pub payload: Vec<u8>,
-    /// The object that the payload came from, to be deleted when the message is acknowledged.
+    /// The blob that held the payload, to be deleted when the message is acknowledged.
     pub blob: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What this OS process has of a session: its client, the memory that it has seen, the descriptors that tell.
+//! The part of this OS process in a session: its client, the versions that it has seen, its readiness descriptors.
 //!
 //! Nothing of it crosses a `fork()` of the program: the child gets a state of its own with an id of its own.
 
@@ -30,7 +30,7 @@ pub struct Process {
     pids: Mutex<(i32, i32)>,
 }
 
-/// What it does with the store it does by its client.
+/// A process speaks to the store by its client.
 impl Deref for Process {
     type Target = Client;
 

@@ -1,4 +1,4 @@
-//! A file descriptor that tells when a channel has something to take.
+//! A file descriptor that is readable while a channel has something to take.
 //!
 //! It is the read end of a pipe, with a byte in it while there is. A thread peeks at the channel, with a blocking
 //! command that takes nothing, whenever it is not known that there is something.
@@ -135,7 +135,7 @@ impl ReadinessFd {
         state.signals
     }
 
-    /// What was seen of the channel since it had been signalled so often.
+    /// Records a look at the channel: whether it was ready, and how often the descriptor had been signalled before.
     pub fn seen(&self, ready: bool, signals: u64) {
         if !self.is_current() {
             return;

@@ -108,7 +108,7 @@ impl Client {
     }
 
     /// Everything that this process still holds, before its exit record: as if it had died, since threads of it may
-    /// still stand in line for a lock, and a task that it leaves unfinished has no other worker.
+    /// still wait for a lock, and a task that it leaves unfinished has no other worker.
     pub fn release_all_refs(&self, exit_code: i32, attempts: u32) -> Result<()> {
         let held: HashSet<String> = {
             let mut handles = self.handles.locked();
@@ -120,7 +120,7 @@ impl Client {
         self.settle()
     }
 
-    /// What another process, which has ended without this, still held.
+    /// Releases what another process still held when it ended.
     pub fn reap(&self, id: &str, exit_code: i32, attempts: u32) -> Result<()> {
         let process = self.key(&keys::process(id));
         let held = self.plain("SMEMBERS", keys::held(&process)).call()?;

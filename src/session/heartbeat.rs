@@ -1,4 +1,4 @@
-//! What keeps a session alive, and notices that it is gone.
+//! Renews the lease of a session, and notices that the session is gone.
 
 #![allow(unsafe_code, reason = "a worker whose session is lost ends at once")]
 
@@ -18,7 +18,7 @@ use crate::store::threads;
 /// How often a private store, which has no leases, is asked whether it still has the session.
 const PRIVATE_STORE_LIMIT: Duration = Duration::from_secs(5);
 
-/// Of a thread, in bytes.
+/// The stack of a thread, in bytes.
 const STACK: usize = 256 << 10;
 
 /// A supervisor's lease.
@@ -34,7 +34,7 @@ pub fn hold_lease(process: &'static Process) -> Result<()> {
         let mut has_parent = true;
         while process.is_current() {
             std::thread::sleep(SUPERVISOR_LEASE / 3);
-            // What fails now is tried again at the next beat; a session that is lost is noticed below.
+            // A failure is retried at the next beat; a session that is lost is noticed below.
             let _ = sign_of_life(process);
             if has_parent && matches!(parent_has_ended(process), Ok(true)) {
                 has_parent =
@@ -80,7 +80,7 @@ pub fn beat(process: &'static Process) -> Result<()> {
                 Ok(Value::Int(1)) => {
                     process.settle_owed();
                     if process.session.parent.is_none() && process.session.ttl > 0 {
-                        // What fails now is tried again at the next beat, well within the lease.
+                        // A failure is retried at the next beat, well within the lease.
                         let _ = renew(process);
                     }
                     continue;

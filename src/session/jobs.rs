@@ -30,7 +30,7 @@ use crate::store::threads;
 /// How `CPython`'s forkserver reports a child of which nothing is known.
 const UNKNOWN: i32 = 255;
 
-/// Of a thread, in bytes.
+/// The stack of a thread, in bytes.
 const STACK: usize = 512 << 10;
 
 /// Those that this process has started.
@@ -61,7 +61,7 @@ pub struct Job {
 struct End {
     /// Closed at the end: the sentinel is the other end of this pipe.
     sentinel: Option<OwnedFd>,
-    /// What the parent holds for the child until it has attached.
+    /// References that the parent holds for the child until it has attached.
     holds: Vec<(String, u8)>,
     exit: Option<(i32, String)>,
 }
@@ -120,7 +120,7 @@ impl Job {
         process
             .script(&scripts::DROP, &keys::process(&self.worker))
             .post()?;
-        // Of its commands nothing is remembered any more.
+        // The answers to its commands are forgotten.
         process.reap_object(
             &keys::process(&process.id),
             &self.worker,
@@ -299,7 +299,8 @@ impl Jobs {
         }
     }
 
-    /// A launcher's report. Of a remote process it joins the queue of its events; without a code its supervisor has said it all.
+    /// A launcher's report. For a remote process it becomes an event, in order with the others; a report without a code says
+    /// nothing, since the supervisor has reported the end.
     fn reported(&self, job: &Job, report: &ExitReport) {
         let process = self.process;
         if !job.is_remote {
@@ -330,7 +331,7 @@ impl Jobs {
             job.complete(process, record.code, record.versions)
         } else {
             let code = report.code.unwrap_or(UNKNOWN);
-            // What fails because the session has ended is no news.
+            // A failure after the end of the session is not reported.
             if !report.message.is_empty() && process.is_current() {
                 let line = format!("serverless-mp: process {}: {}\n", job.pid(), report.message);
                 print(true, line.as_bytes());
@@ -353,7 +354,7 @@ fn read_report(fd: OwnedFd) -> ExitReport {
     ExitReport::decode(&bytes)
 }
 
-/// A supervisor may speak of a worker that came second; `-` is the launcher, which has looked.
+/// Whether the claimant of an event still has the job. The launcher (`-`) has looked itself.
 fn is_claimed_by(process: &Process, job: &Job, claimant: &str) -> bool {
     if claimant == protocol::LAUNCHER {
         return true;
@@ -363,7 +364,7 @@ fn is_claimed_by(process: &Process, job: &Job, claimant: &str) -> bool {
     claim.map_or(true, |claim| claim.is_empty() || claim == claimant)
 }
 
-/// What a remote process printed, onto this one's own stream: as a child of this machine would have.
+/// Writes the output of a remote process to this one's own stream, as a child of this machine would.
 fn print(error: bool, bytes: &[u8]) {
     // A closed stream is nothing to a child either.
     let _ = if error {

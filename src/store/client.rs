@@ -1,4 +1,4 @@
-//! What a process has of a store: its name in the session, and the links of its threads.
+//! A process' client of the store: its id in the session, and the connections of its threads.
 //!
 //! Nothing of a client crosses a `fork()` of the program: what the child inherited is left as it is, neither closed nor
 //! deleted.
@@ -26,7 +26,7 @@ use crate::store::seal::Seal;
 use crate::store::shared::Shared;
 use crate::store::thread_client::ThreadClient;
 
-/// What a process must know of its session.
+/// The session, as its processes know it.
 #[derive(Clone)]
 pub struct Session {
     pub id: String,
@@ -40,7 +40,7 @@ pub struct Session {
 
 pub struct Client {
     pub session: Session,
-    /// Of this process in its session: 16 hex digits.
+    /// The id of this process in its session: 16 hex digits.
     pub id: String,
     pub seal: Seal,
     pub shared: Shared,
@@ -48,14 +48,14 @@ pub struct Client {
     pub handles: Mutex<HashMap<(String, u8), usize>>,
     /// Objects made so far, whose names have a number.
     pub objects: AtomicU64,
-    /// What is to be sent when the store answers again.
+    /// Commands to be sent when the store answers again.
     owed: Mutex<Vec<Request>>,
     threads: AtomicU32,
     /// Links in use.
     links: Mutex<Vec<Thread>>,
     /// Links of threads that have ended, for the next thread.
     idle: Mutex<Vec<Thread>>,
-    /// What is to be done before the first command, and whether that is to come.
+    /// A function to be called before the first command, and whether it is still to be called.
     begin: OnceLock<fn() -> Result<()>>,
     is_new: AtomicBool,
 }
@@ -150,7 +150,7 @@ impl Client {
         CURRENT.store(std::ptr::from_ref(self).cast_mut(), Ordering::Release);
     }
 
-    /// Has this done before the first command.
+    /// Registers a function to be called before the first command.
     pub fn begin_with(&self, begin: fn() -> Result<()>) {
         self.is_new
             .store(self.begin.set(begin).is_ok(), Ordering::Release);
@@ -263,7 +263,7 @@ impl Client {
             .map_err(|_| Error::State("a thread failed inside the store".into()))?;
         let result = f(&mut link);
         if thread.posted.is_awaited() && thread.posted.is_unread() {
-            // Who waits for it would wait for ever for a thread that goes on to post. An error is met again by both.
+            // A thread that waits for these replies would wait for ever while this one goes on to post. Both meet an error again.
             let _ = link.settle_for_others(&self.shared);
         }
         drop(link);

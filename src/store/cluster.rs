@@ -11,7 +11,7 @@ use crate::store::endpoint::{Endpoint, NodeAddr};
 use crate::store::keys;
 use crate::store::request::text;
 
-/// What this process has done to the store; plain numbers for tests, benchmarks and the summary of a run.
+/// Counts of this process' commands, for tests, benchmarks and the summary of a run.
 #[derive(Default)]
 pub struct Counters {
     pub commands: AtomicU64,

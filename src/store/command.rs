@@ -18,7 +18,7 @@ pub struct Cmd<'c> {
     script: Option<&'static Script>,
     /// The first chooses the node; the others have its tag.
     keys: Vec<String>,
-    /// Of a plain command the first is its name.
+    /// The first argument of a plain command is its name.
     args: Vec<Vec<u8>>,
 }
 

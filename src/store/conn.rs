@@ -30,7 +30,7 @@ pub struct Conn {
     pub id: i64,
 }
 
-/// What a read may be ended by, other than its reply.
+/// The conditions that end a read before its reply.
 #[derive(Clone, Copy, Default)]
 pub struct Until<'a> {
     pub deadline: Option<Instant>,

@@ -88,13 +88,13 @@ names! {
     SIZE = "size";
     /// A job's record.
     RECORD = "record";
-    /// Who has a job: the attempt and the supervisor.
+    /// The claimant of a job: the attempt and the supervisor.
     CLAIM = "claim";
     /// A job's exit record.
     EXIT = "exit";
-    /// Of the session: the last process id given to a remote worker.
+    /// In the session's hash: the last process id given to a remote worker.
     PIDS = "pids";
-    /// Of the session: the region and the size of named shared memory; the name follows.
+    /// In the session's hash: the region and the size of named shared memory; the name follows.
     NAME = "N:";
 }
 

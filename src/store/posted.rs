@@ -55,7 +55,7 @@ impl Posted {
         self.waiting.load(Ordering::SeqCst) > 0
     }
 
-    /// Has those that sleep look: replies were read, or the connection is free.
+    /// Wakes the sleepers: replies were read, or the connection is free.
     pub fn tell(&self) {
         if self.is_awaited() {
             *self.told() += 1;
@@ -78,7 +78,7 @@ impl Posted {
                 return Ok(());
             }
             let told = self.told();
-            // What has changed since the look is to be looked at.
+            // A change since the look is seen here.
             let sleep = self
                 .changed
                 .wait_timeout_while(told, TICK, |now| *now == before);

@@ -1,4 +1,4 @@
-//! What is sent to the store, and what its replies say.
+//! Requests as they are sent to the store, and the reading of replies.
 
 use redis::{Value, cmd};
 
@@ -12,7 +12,7 @@ pub struct Request {
     pub keys: Vec<String>,
     /// For a plain command: its name first; then what follows its keys.
     pub args: Vec<Vec<u8>>,
-    /// Of this command among all of its process: makes a repetition known to the scripts.
+    /// Its place among all commands of the process: by it the scripts know a repetition.
     pub seq: u64,
 }
 
@@ -69,7 +69,7 @@ pub fn checked(value: Value) -> Result<Value> {
     }
 }
 
-/// A reply as text; empty for anything that is none.
+/// A reply as text; empty for a reply of another type.
 pub fn text(value: &Value) -> String {
     match value {
         Value::BulkString(b) => String::from_utf8_lossy(b).into_owned(),

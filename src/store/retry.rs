@@ -1,4 +1,4 @@
-//! What is sent again to a store that does not answer: with pauses, until the session is over.
+//! Retries of a command while the store does not answer: with pauses, until the session is over.
 
 use std::time::Duration;
 

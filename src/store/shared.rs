@@ -1,4 +1,4 @@
-//! What all threads of a process have of the store in common.
+//! The state of a client that all its threads share.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -23,7 +23,7 @@ impl Shared {
         }
     }
 
-    /// Of the next command: makes a repetition known to the scripts.
+    /// The seq of the next command: by it the scripts know a repetition.
     pub fn next_seq(&self) -> u64 {
         self.seqs.fetch_add(1, Ordering::Relaxed)
     }

@@ -8,7 +8,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
 use crate::error::Result;
 
-/// What a thread's own fault sends to itself; blocked, it would end the process without a word.
+/// Signals of a thread's own faults; if they were blocked, the process would end without a message.
 const FAULTS: [Signal; 6] = [
     Signal::SIGSEGV,
     Signal::SIGBUS,

@@ -44,7 +44,7 @@ class LayerError(Exception):
 
 
 class Content:
-    """What the function will have: files by their path, which packages, and the whole as a zip that is always the same."""
+    """The content of a function: files by their path, packages by their version, and the whole as a reproducible zip."""
 
     def __init__(self, files: dict[str, tuple[bytes, bool]], versions: dict[str, str]) -> None:
         self.files, self.versions = files, versions

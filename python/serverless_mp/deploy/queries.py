@@ -23,7 +23,7 @@ _FOLLOW = 1.0
 
 
 def status(options: argparse.Namespace, session: Any) -> int:
-    """What is deployed; 1 where nothing is."""
+    """Prints what is deployed; returns 1 if nothing is."""
     now = found(session.client("lambda").get_function_configuration, FunctionName=options.function)
     if now is None:
         sys.stdout.write(f"there is no function {options.function} in {session.region_name}: `serverless-mp deploy` makes it\n")

@@ -54,7 +54,7 @@ class Role:
         self.region = session.region_name
 
     def plan(self) -> str | None:
-        """What there is to do."""
+        """The steps that are needed."""
         if self.settings.role is not None:
             return None
         if found(self.iam.get_role, RoleName=self.name) is None:
@@ -121,7 +121,7 @@ class Layer:
         self.name = settings.function
 
     def arns(self) -> list[str] | None:
-        """What the function gets; None while it is to be published."""
+        """The layer of the function; None while it is to be published."""
         if self.settings.in_function or self.content is None:
             return []
         label = self._label()
@@ -133,7 +133,7 @@ class Layer:
         return [version for page in pages for version in page["LayerVersions"]]
 
     def plan(self) -> str | None:
-        """What there is to do."""
+        """The steps that are needed."""
         if self.content is None or self.arns() is not None:
             return None
         return f"publish layer {self.name}: {len(self.content.versions)} packages, {self.content.size / 1e6:.1f} MB unzipped"
@@ -210,7 +210,7 @@ class Function:
         return differ
 
     def plan(self, role: str | None, layers: list[str] | None) -> str | None:
-        """What there is to do. Layers are not known while they are to be published."""
+        """The steps that are needed. Layers are not known while they are to be published."""
         s = self.settings
         differ = self.differences(role, layers)
         if differ is None:

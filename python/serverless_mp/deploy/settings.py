@@ -1,4 +1,4 @@
-"""What is to be deployed, as the command line says it; checked before anything else is done."""
+"""The settings of a deployment, from the command line; checked before anything else is done."""
 
 from __future__ import annotations
 

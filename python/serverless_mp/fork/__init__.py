@@ -1,4 +1,4 @@
-"""What a forked process gets of its program where it is a worker that was not forked from it. See README.md beside this."""
+"""The start method fork: a worker, not forked from the program, gets what a forked process would have. See README.md."""
 
 from __future__ import annotations
 

@@ -9,12 +9,12 @@ from typing import Any
 from . import classes, places
 from .globals import is_a
 
-# What the worker's modules had at places where the program had put something else.
+# The values of the worker's modules at places where the program had put something else.
 _originals: dict[tuple[str, places.Path], Any] = {}
 
 
 def find(module: str, path: places.Path) -> Any:
-    """What stands at a place here; LookupError where there is nothing."""
+    """The value at a place. LookupError if there is none."""
     found: Any = _root(module, path)
     steps = iter(path)
     for step in steps:
@@ -50,12 +50,12 @@ _FUNCTION_PARTS = {places.DEFAULTS: "__defaults__", places.KWDEFAULTS: "__kwdefa
 
 
 def original_at(module: str, path: places.Path) -> Any:
-    """What the worker's import had made at a place where something else stands now; None where nothing does."""
+    """The value that the worker's import had made at a place which was set since; None if it was not set."""
     return _originals.get((module, path))
 
 
 def put(module: str, path: places.Path, value: Any) -> None:
-    """Sets a place. LookupError where there is none."""
+    """Sets the value at a place. LookupError if there is no such place."""
     if not path:
         sys.modules[module] = value
         return
@@ -81,7 +81,7 @@ def put(module: str, path: places.Path, value: Any) -> None:
 
 
 def remove(module: str, path: places.Path) -> None:
-    """Takes a name away that the program no longer has."""
+    """Removes a name that the program no longer has."""
     owner = find(module, path[:-1])
     if path[-1] in _FUNCTION_PARTS:
         setattr(owner, _FUNCTION_PARTS[path[-1]], None)
@@ -96,7 +96,7 @@ def remove(module: str, path: places.Path) -> None:
 
 
 def original(module: str, name: str) -> Any:
-    """What the worker's module has under this name by its own import."""
+    """The value that the worker's own import has made under this name."""
     path = tuple(name.split("."))
     if (module, path) in _originals:
         return _originals[module, path]

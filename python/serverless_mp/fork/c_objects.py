@@ -95,7 +95,7 @@ def _set(obj: Any, kept: dict[str, Any]) -> None:
 
 
 def _owner(obj: Any) -> tuple[Any, int]:
-    """Whose memory it lies in, where that is another object's, and the address of that."""
+    """The object whose memory it lies in, if that is another one, and the address of that."""
     if obj._b_base_ is not None:
         return obj._b_base_, ctypes.addressof(obj._b_base_)
     kept = obj._objects.get(_BUFFER) if is_a(obj._objects, dict) else obj._objects
@@ -153,7 +153,7 @@ def _reduce_function(function: Any) -> Any:
 
 
 def parts_of(obj: Any) -> list[Any] | None:
-    """What a program can set in a library or in a function of C; None for anything else."""
+    """The attributes that a program can set in a library or in a function of C; None for anything else."""
     if is_a(obj, _LIBRARY):
         kept = _set_in(obj)
         return [*kept, *kept.values()]
@@ -194,7 +194,7 @@ def _reduce_library(library: Any) -> Any:
 
 
 def _set_in(library: Any) -> dict[str, Any]:
-    """What the program has set in a library or a loader, and what it has asked them for."""
+    """The attributes that the program has set in a library or a loader, and the functions that it has asked them for."""
     return {name: value for name, value in attributes(library).items() if name not in _OF_LIBRARY}
 
 

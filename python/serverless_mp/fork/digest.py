@@ -27,7 +27,7 @@ _BUILTIN_FUNCTIONS = (types.BuiltinFunctionType, types.MethodDescriptorType, typ
 
 
 class Digest:
-    """Of what stands at a place: `value` is the same in two processes that hold the same there.
+    """The digest of a value: `value` is equal in two processes that have the same at a place.
 
     It knows the containers that it was made of, and so whether it must be made again.
     """

@@ -28,7 +28,7 @@ _STATE = ("__defaults__", "__kwdefaults__", "__dict__", "__qualname__", "__modul
 
 
 class Origin(NamedTuple):
-    """Of a function: its number, where a worker may have the same one, its code, and its globals."""
+    """What a function is written as: its number, if a worker may have the same one, its code, and its globals."""
 
     number: int
     where: tuple[Place, ...]
@@ -104,7 +104,7 @@ def _find_or_make(*parts: Any) -> types.FunctionType:
 
 
 def standing_at(place: Place) -> Iterator[Any]:
-    """What a worker has at a place, by its import and now."""
+    """The values at a place in a worker, by its import and now."""
     for look in (access.original_at, access.find):
         with contextlib.suppress(LookupError, AttributeError, ValueError, TypeError):
             found: Any = look(*place)
@@ -137,7 +137,7 @@ def _fill_cell(cell: types.CellType, content: tuple[Any]) -> None:
 
 
 def remake(own: Any, shape: Any) -> Any:
-    """What the program has at a place, where another function of the same code stands around it; None where there is none."""
+    """The function at a place in the program, if a function of the same code encloses it there; else None."""
     kind, *inner = shape
     if not is_a(kind, type):
         return next((one for one in names_in_code.functions_in(own) if places.shape(one) == shape), None)

@@ -23,12 +23,12 @@ _INSIDE: dict[type, tuple[str, ...]] = {
     functools.cached_property: ("func",),
     functools.singledispatchmethod: ("func", "dispatcher"),
 }
-# Who uses these may use any global.
+# Code that uses these may use any global.
 _ANY = frozenset({"globals", "eval", "exec"})
 
 
 class Names(NamedTuple):
-    """What code takes from its module's globals, and all that it names, attributes included."""
+    """The globals that code uses, and all names in it, attributes included."""
 
     globals: frozenset[str]
     all: frozenset[str]
@@ -36,7 +36,7 @@ class Names(NamedTuple):
 
 @functools.cache
 def names(code: types.CodeType) -> Names:
-    """Of a code object, nested functions included."""
+    """The same for a code object, nested functions included."""
     inner = [names(constant) for constant in code.co_consts if isinstance(constant, types.CodeType)]
     return Names(
         own_globals(code).union(*(found.globals for found in inner)),
@@ -45,7 +45,7 @@ def names(code: types.CodeType) -> Names:
 
 
 def own_globals(code: types.CodeType) -> frozenset[str]:
-    """What it takes from its module's globals itself, nested functions excluded."""
+    """The globals that it uses itself, nested functions excluded."""
     return frozenset(
         instruction.argval
         for instruction in dis.get_instructions(code)
@@ -68,7 +68,7 @@ def attributes(value: Any) -> dict[str, Any]:
 
 
 def named(space: dict[str, Any]) -> Names:
-    """What the functions in a module's globals use."""
+    """The globals that the functions of a module use."""
     seen: set[int] = set()
     found = [names(one.__code__) for value in list(space.values()) for one in functions_in(value, space, seen)]
     used = Names(
@@ -90,7 +90,7 @@ def functions_in(value: Any, space: dict[str, Any] | None = None, seen: set[int]
     elif is_a(value, types.FunctionType):
         if space is None or value.__globals__ is space:
             yield value
-        # What decorates a function may keep it in a cell only.
+        # A decorator may keep a function in a cell only.
         parts += [*contents(value.__closure__ or ()), *vars(value).values()]
     else:
         inside = next((names for kind, names in _INSIDE.items() if is_a(value, kind)), ())
@@ -102,7 +102,7 @@ def functions_in(value: Any, space: dict[str, Any] | None = None, seen: set[int]
 
 
 def contents(cells: Iterable[types.CellType]) -> Iterator[Any]:
-    """What stands in those that are filled."""
+    """The contents of the cells that are filled."""
     for cell in cells:
         try:
             yield cell.cell_contents

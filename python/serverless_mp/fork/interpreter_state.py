@@ -1,6 +1,6 @@
-"""What a forked process inherits beside modules and memory: how the interpreter was set, and all other settings' door.
+"""The state of the interpreter that a forked process inherits beside modules and memory; also the way to all other state.
 
-Of the interpreter: replaced standard streams, handlers of signals, limits, hooks, finders, what is to be called around forks.
+The interpreter has: replaced standard streams, handlers of signals, limits, hooks, finders, what is to be called around forks.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def _set_given(value: dict[str, Any]) -> None:
     vars(sys).update({name: one for name, one in value.items() if not isinstance(one, Missing)})
 
 
-# What the interpreter sets, what each process has of its own, and what arrives by other means.
+# Names that the interpreter sets, that each process has for itself, or that arrive by other means.
 _OF_PROCESS = {"last_type", "last_value", "last_traceback", "last_exc", "stdin", "__stdin__", "__stdout__", "__stderr__"}
 _OF_PROCESS |= {"argv", "path", "modules", "path_importer_cache", "warnoptions", "meta_path", "path_hooks", "flags", *_OF_SYS}
 _OF_PROCESS |= {*_STREAMS, *(name for owner, name, _ in _HOOKS if owner is sys)}
@@ -265,7 +265,7 @@ def finish() -> None:
     _after_fork.clear()
 
 
-# Of each: how it is read and how it is set, and the module without which it is as ever.
+# For each: how it is read, how it is set, and the module without which it is as at the start.
 _SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], None], str | None]] = {
     "encodings": (_get_encodings, _set_encodings, None),
     "streams": (_get_streams, _set_streams, None),

@@ -88,7 +88,7 @@ def _set_libraries(_: Any) -> None:
     """Each was found and filled when it was read."""
 
 
-# Of each: how it is read and how it is set, and the module without which it is as ever.
+# For each: how it is read, how it is set, and the module without which it is as at the start.
 SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], None], str]] = {
     "numpy.random": (_get_numpy, _set_numpy, "numpy.random"),
     "numpy": (_get_print_options, _set_print_options, "numpy"),

@@ -1,10 +1,10 @@
-"""What stands in a worker for what could not travel."""
+"""The stand-in, in a worker, for an object that could not travel."""
 
 from __future__ import annotations
 
 from typing import Any, NoReturn
 
-# Of these a new one, which an import makes, is not the program's, which has gone on.
+# An import makes these anew, and the program's have gone on since.
 _USED_UP = {"generator", "coroutine", "async_generator"}
 
 

@@ -41,7 +41,7 @@ _WITH_STATE_IN_C: tuple[type, ...] = (io.StringIO, io.BytesIO, io.FileIO, io.Buf
 # In the place of attributes: a dictionary that is its own.
 _SELF = "<self>"
 
-# What each class is made of: how its objects are written, by the kinds below; None: by their protocol.
+# How the objects of each class are written, by the kinds below; None: by their protocol.
 _kinds: dict[type, Any] = {}
 
 
@@ -143,7 +143,7 @@ def has_slots(kind: type) -> bool:
 
 
 def slots_of(obj: Any) -> list[Any]:
-    """What stands in those that are set."""
+    """The values of the slots that are set."""
     return [value for _, _, value in state_of(obj, type(obj))[1]]
 
 
@@ -175,7 +175,7 @@ def _reduce_plain(obj: Any, kind: type) -> Any:
 
 
 def _reduce_local(obj: Any, kind: type) -> Any:
-    # Of all threads only this one goes on.
+    # Only the calling thread goes on in a forked process.
     return kind.__new__, (kind,), dict(vars(obj)), None, None, _fill_local
 
 
@@ -188,7 +188,7 @@ def _reduce_made(obj: Any, kind: type) -> Any:
 
 
 def _reduce_thread(obj: Any, kind: type) -> Any:
-    """Of the threads of a process that forks only one goes on: in the other process that is its main thread."""
+    """A thread. Only the one that forks goes on, as the main thread of the other process."""
     if obj is threading.current_thread():
         return threading.main_thread, ()
     kept, slots = state_of(obj, kind)
@@ -220,7 +220,7 @@ def whole(value: Any) -> tuple[Any, Any]:
 
 
 def refill_whole(own: Any, content: tuple[Any, Any]) -> None:
-    """Has a worker's own object be just as that one."""
+    """Gives a worker's own object the whole content of another."""
     items, state = content
     refill(own, items)
     kept = attributes(own)
@@ -229,7 +229,7 @@ def refill_whole(own: Any, content: tuple[Any, Any]) -> None:
 
 
 def content_of(value: Any) -> Any:
-    """Of a container its items, as a container of its base."""
+    """The items of a container, as a container of its base."""
     base = base_of(type(value))
     if base is None:
         return None
@@ -250,7 +250,7 @@ def base_of(kind: type) -> Any:
 
 
 def refill(value: Any, content: Any) -> None:
-    """Has a container hold just these items."""
+    """Replaces the items of a container."""
     if content is None:
         return
     items, option = content

@@ -73,10 +73,10 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
                 self._known.setdefault(id(vars(module)), (GLOBALS, name))
                 if name in by_value:
                     self._known[id(module)] = (MODULE, name)
-        # What is being written, for messages; and how many objects more may be, where that is bounded.
+        # The object that is being written, for messages; and how many more may be written, if that is bounded.
         self.subject = "the object"
         self.left: int | None = None
-        # What was left out: the error of each, by its id.
+        # The errors of objects that were left out, by the id of the object.
         self.left_out: dict[int, Exception] = {}
         self._being_defined: set[type] = set()
         # By id: what is known of a function; and of which function a cell is, with its name there.
@@ -112,14 +112,14 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         return len(self._containers)
 
     def take_over(self, old: ForkPickler, count: int) -> None:
-        """What is known from another pickler, which had written so many containers when it was right."""
+        """Takes over the memo of another pickler, as it was after so many containers."""
         self.left_out, self.subject, self._alive = old.left_out, old.subject, old._alive
         self._origins, self._cells = old._origins, old._cells
         for container in old._containers[:count]:
             self._name_container(container)
 
     def persistent_id(self, obj: Any) -> Any:
-        """What the worker has already."""
+        """The persistent id of an object that the worker has already."""
         key = id(obj)
         known = self._known.get(key) or self._owned.get(key)
         if known is None and self.left is not None:
@@ -173,7 +173,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
             return functions.reduce_cell(obj, self._cells.get(id(obj)))
         if kind is types.BuiltinFunctionType and is_a(obj.__self__, types.ModuleType) and not self._is_by_reference(obj):
             return access.original, places.home(obj)  # something else stands in its place
-        if self._by_name or id(obj) in self._by_protocol:  # a message is pickled as ever
+        if self._by_name or id(obj) in self._by_protocol:  # a message is pickled as usual
             return NotImplemented
         if kind is caches.Cached and not self._is_by_reference(obj):
             return caches.reduce(obj, self._places_of(obj)[:1])
@@ -251,7 +251,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         return tuple(found)
 
     def _by_hand(self, obj: Any) -> Any:
-        """What pickle itself would do, while an error can still be caught."""
+        """Reduces as pickle itself would, while an error can still be caught."""
         reduce = self.dispatch_table.get(type(obj))
         reduced = reduce(obj) if reduce else obj.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
         if not isinstance(reduced, str):
@@ -266,7 +266,7 @@ _OF_BUILTINS = {type(None): None, type(NotImplemented): NotImplemented, type(...
 
 
 def _found(module: str, name: str) -> Any:
-    """What stands under this name, without asking a descriptor or a `__getattr__` of the program's."""
+    """The value of an attribute, without calling a descriptor or a `__getattr__` of the program's."""
     found: Any = sys.modules.get(module)
     for part in name.split("."):
         if is_a(found, type):

@@ -187,7 +187,7 @@ def parts_of(value: Any) -> list[tuple[str, Any]]:
 def _places_of_class(
     module: str, path: Path, cls: type, is_made_by: Callable[[Any], bool] | None
 ) -> Iterator[tuple[Path, Any]]:
-    # What a library's code makes of a statement is its affair.
+    # A library's code decides what it makes of a statement.
     is_of_others = is_made_by is None or is_a(cls, enum.EnumMeta) or classes.runs_code(cls)
     members = cls._member_map_ if is_a(cls, enum.EnumMeta) else {}  # type: ignore[attr-defined]
     if is_made_by is not None:
@@ -209,7 +209,7 @@ def _places_of_class(
         if is_a(value, _OF_CLASS) or attribute in _OF_IMPORT:
             continue
         is_function = is_a(value, _FUNCTIONS)
-        # What decorators and metaclasses keep under names of their own is made by the statement.
+        # The statement itself makes what decorators and metaclasses keep under names of their own.
         if not is_function and (
             attribute in members
             or attribute in _OF_ENUM
@@ -231,7 +231,7 @@ def _may_be_patched(value: Any, is_made_by: Callable[[Any], bool] | None) -> boo
 
 
 def _places_kept_by(path: Path, function: types.FunctionType) -> Iterator[tuple[Path, Any]]:
-    """What a library's function keeps."""
+    """The values that a library's function keeps."""
     for step, value in ((DEFAULTS, function.__defaults__), (KWDEFAULTS, function.__kwdefaults__)):
         if value:
             yield (*path, step), value
@@ -278,7 +278,7 @@ def _places_of_function(
     for name, content in variables_of(function):
         inner = (*path, CELL, name)
         if is_a(content, types.FunctionType) and len(inner) <= _DEEPEST:
-            # What a decorator has wrapped, or a function beside this one.
+            # A function that a decorator has wrapped, or one beside this one.
             yield inner, content
             yield from _places_of_function(module, inner, content, is_made_by)
         elif name != "__class__" and not is_a(content, _CODE):

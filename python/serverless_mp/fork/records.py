@@ -1,4 +1,4 @@
-"""What installed modules have at their places, looked at again only where something can have changed."""
+"""Records of what installed modules have at their places. Only places that can have changed are read again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .pickler import OBJECT
 
 
 class _Seen:
-    """What a module and its classes had under their names, and what their functions kept."""
+    """The values that a module, its classes and its functions had."""
 
     def __init__(self, name: str, module: Any) -> None:
         self._values = list(vars(module).values())
@@ -37,7 +37,7 @@ class _Seen:
 
 
 class _Record(_Seen):
-    """What an installed module was when it was last compared: where nothing can have changed, nothing is looked at."""
+    """An installed module as it was when it was last compared."""
 
     def __init__(self, name: str, module: Any, base: dict[str, bytes], digests: Digests) -> None:
         super().__init__(name, module)
@@ -125,7 +125,7 @@ _asked: set[str] = set()
 
 
 def records(names: list[str]) -> dict[str, _Record]:
-    """Of each of these modules that has a baseline, as it is now."""
+    """The record of each of these modules that has a baseline, up to date."""
     base = _known_baseline(names)
     made = Digests()
     for name in names:

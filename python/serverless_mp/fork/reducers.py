@@ -1,4 +1,4 @@
-"""How what belongs to one process is found in a process that it forks, where that is a worker: as it was at that moment.
+"""Objects that belong to one process, rebuilt in a worker as a forked process would have them.
 
 Locks and files of the process, references that do not count, caches, views of shared memory. Each is rebuilt from what it is
 made of, where pickle refuses it or would make a copy of what is to be shared.
@@ -68,7 +68,7 @@ def _remake_rlock(count: int, is_owned: bool) -> Any:
     return lock
 
 
-# What only weak references had brought along lives on: in the program something else holds it.
+# An object that only weak references brought along lives on: in the program something else holds it.
 _alive: list[Any] = []
 
 
@@ -127,7 +127,7 @@ def _remake_semlock(kind: int, maxvalue: int, ident: str) -> _core.SemLock:
 
 
 def _reduce_database(connection: Any) -> Any:
-    """A database in a file is opened anew; one in memory is copied, as a fork copies it."""
+    """A database in a file is opened again; one in memory is copied, as a fork copies it."""
     if not files.is_local_launch():
         message = "an open database cannot go to a process on another machine"
         raise TypeError(message)
@@ -210,7 +210,7 @@ def _remake_generator(function: Any, positional: list[Any], named: dict[str, Any
 
 
 def _reduce_scanner(scanner: Any) -> Any:
-    """Of a JSON decoder, written in C."""
+    """The scanner of a JSON decoder, written in C."""
     names = ("strict", "object_hook", "object_pairs_hook", "parse_float", "parse_int", "parse_constant")
     return _remake_scanner, ({name: getattr(scanner, name) for name in names},)
 
@@ -255,7 +255,7 @@ REDUCERS_BY_NAME: dict[tuple[str, str], Any] = {
 
 
 def reducer_of_django(kind: type) -> Any:
-    """Of a connection to a database, which each process opens for itself; None for anything else."""
+    """The reducer of a database connection of Django's, which each process opens for itself; None for another class."""
     is_one = kind.__name__ == "DatabaseWrapper" and "django.db" in sys.modules
     return (lambda wrapper: (_remake_django_connection, (wrapper.alias,))) if is_one else None
 

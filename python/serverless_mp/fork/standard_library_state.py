@@ -176,7 +176,7 @@ def _set_field_limit(value: int) -> None:
     csv.field_size_limit(value)
 
 
-# Of each: how it is read and how it is set, and the module without which it is as ever.
+# For each: how it is read, how it is set, and the module without which it is as at the start.
 SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], None], str]] = {
     "dialects": (_get_dialects, _set_dialects, "_csv"),
     "faulthandler": (_get_faults, _set_faults, "faulthandler"),

@@ -1,4 +1,4 @@
-"""What a worker in a function and its supervisor say to one another, over a socket: single bytes."""
+"""The messages between a worker in a function and its supervisor, over a socket: single bytes."""
 
 from __future__ import annotations
 

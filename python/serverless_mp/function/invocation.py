@@ -54,7 +54,7 @@ def _run(event: dict[str, Any], left: float) -> dict[str, Any]:
 
 
 def describe(url: str | None) -> dict[str, Any]:
-    """What is here, and whether it reaches the store: for `serverless-mp doctor`."""
+    """The versions here, and whether the store is reached: for `serverless-mp doctor`."""
     problem = None
     if url is not None:
         try:

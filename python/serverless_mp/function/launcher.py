@@ -18,7 +18,7 @@ from . import pids
 # USD, us-east-1, 2026 (aws.amazon.com/lambda/pricing): for a GB-second by architecture, and for a request.
 _PRICES = {"x86_64": 1.66667e-5, "arm64": 1.33334e-5}
 _REQUEST_PRICE = 2e-7
-# What is waited for the last answers, which say how long the invocations took.
+# How long the last answers are waited for: they say how long the invocations took.
 _LAST_ANSWERS = 2.0
 
 _LOOPBACK = ("localhost", "127.", "::1", "[::1]")
@@ -31,6 +31,9 @@ def invoker() -> Any:
     """The function's launcher. Raises ValueError or RuntimeError, which say what to do, before anything is launched."""
     global _invoker  # noqa: PLW0603 - one per process
     if _invoker is None or _invoker[0] != os.getpid():
+        if not hasattr(_core, "Lambda"):
+            message = "this build of serverless_mp has no launcher for AWS: build it with the feature `aws`"
+            raise RuntimeError(message)
         found = _core.Lambda(config.function(), config.packing(), config.start_timeout())
         _check_store(found.endpoint)
         description = json.loads(found.describe())

@@ -153,7 +153,7 @@ class Supervisor:
         self.selector.register(report, selectors.EVENT_READ, (worker, self._ended))
 
     def _hear(self, worker: Worker, _: int) -> None:
-        """What a worker says of itself."""
+        """Reads a worker's control messages."""
         try:
             words = worker.control.recv(16)
         except ConnectionError:  # it was killed before it had read our answer

@@ -1,1 +1,1 @@
-"""What other names, libraries and frameworks need to find ours behind the name `multiprocessing`."""
+"""Adapters for other names, libraries and frameworks, so that they find ours behind the name `multiprocessing`."""

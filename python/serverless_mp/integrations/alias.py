@@ -40,7 +40,7 @@ class Alias(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             del sys.modules[name]
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:  # noqa: ARG002
-        """Of a module that `multiprocessing` has as well; and of a package that it stands in, if there is no such one."""
+        """Finds a module that `multiprocessing` has as well, or its package if that does not exist."""
         if self.name.startswith(f"{fullname}."):
             own = any(
                 find.find_spec(fullname, path) for find in sys.meta_path if find is not self and hasattr(find, "find_spec")

@@ -53,7 +53,7 @@ def _patch(module: ModuleType) -> None:
         try:
             run(self)
         except ConnectionError as e:
-            # CPython's takes the text of the cause, loky's the error itself. What is left to be told goes by the store.
+            # CPython's takes the text of the cause, loky's the error itself. The rest goes by the store.
             with contextlib.suppress(ConnectionError):
                 self.terminate_broken(e if "loky" in module.__name__ else traceback.format_exception(e))
 

@@ -1,6 +1,6 @@
 """joblib's process backends on our workers: joblib's own code, over loky's executors and pools that are ours below.
 
-What differs is how large arrays go to workers. joblib maps files, which no other machine has; here a buffer of
+The difference is how large arrays go to workers. joblib maps files, which no other machine has; here a buffer of
 `SERVERLESS_MP_LARGE_ARGUMENT` bytes or more is stored once under the hash of its content, and read once by each worker. As with
 joblib's memory maps, a task sees one of 1 MB or more read-only; of a smaller one it gets a copy of its own.
 """
@@ -23,7 +23,7 @@ from serverless_mp.store import session
 if TYPE_CHECKING:
     from types import ModuleType
 
-# What a worker keeps of large arguments; a call seldom has more.
+# How many large arguments a worker keeps; a call seldom has more.
 _KEPT = 8
 # joblib's `max_nbytes`: from here on its workers see arrays read-only.
 _READ_ONLY = 1_000_000
@@ -60,7 +60,7 @@ def _buffer(name: str) -> bytes | bytearray:
 
 
 class Arrays:
-    """How an array is pickled for a worker. In a worker, which gets one with its queue, as ever."""
+    """How an array is pickled for a worker. In a worker it is pickled as usual."""
 
     def __init__(self, least: int) -> None:
         self.least = least
@@ -178,7 +178,7 @@ def _change_backend(theirs: type) -> None:
 
 
 def install() -> None:
-    """Has joblib's process backends send arrays our way, now or when joblib is imported."""
+    """Makes joblib's process backends send arrays our way, now or when joblib is imported."""
     import_hooks.when_imported("joblib.parallel", _patch)
 
 

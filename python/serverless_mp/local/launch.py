@@ -1,4 +1,4 @@
-"""What a worker is told when it is launched, by the zygote's request."""
+"""The launch record: what a worker is told by the zygote's request."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Remote:
-    """What only a worker in a function has."""
+    """The part of a worker in a function."""
 
-    # Whose claim of the job it is: the invocation's attempt and its supervisor.
+    # The claimant of the job: the invocation's attempt and its supervisor.
     claimant: str
     # By the clock of `time.monotonic`: from then on it begins nothing new.
     retires_at: float

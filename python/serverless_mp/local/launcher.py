@@ -28,7 +28,7 @@ _path: str | None = None
 
 
 def ensure() -> str:
-    """The path of the socket; starts the zygote where there is none yet."""
+    """The path of the socket; starts the zygote if it is not running."""
     global _zygote, _path  # noqa: PLW0603 - one per process
     with _lock:
         if _path is None or not _is_there(_path):
@@ -39,12 +39,12 @@ def ensure() -> str:
 
 
 def _is_there(path: str) -> bool:
-    """Whether the zygote still listens. Of one that this process has started its end is known."""
+    """Whether the zygote still listens."""
     return os.path.exists(path) and (_zygote is None or _zygote[0].poll() is None)
 
 
 def request(wanted: dict[str, Any], fds: list[int]) -> tuple[int, socket.socket]:
-    """Has a process made as `src/launcher/local.rs` does, from Python: its id, and where its exit code will be told."""
+    """Asks the zygote for a process, as `src/launcher/local.rs` does. Returns its id, and the descriptor of its exit code."""
     data = dumps(wanted)
     connection = _Socket(socket.AF_UNIX)
     connection.connect(ensure())
@@ -57,7 +57,7 @@ def request(wanted: dict[str, Any], fds: list[int]) -> tuple[int, socket.socket]
 
 
 def launch_environment() -> dict[str, Any]:
-    """Of a process that has its caller's environment and directory, and nothing else of it."""
+    """The environment of a process that has its caller's variables and directory, and nothing else of it."""
     return {
         "environment": dict(os.environ),
         "directory": os.getcwd(),
@@ -116,7 +116,7 @@ def _start(path: str, directory: str) -> tuple[Popen[bytes], int]:
 
 
 def _standard_modules() -> list[str]:
-    """What the program uses of the standard library: its workers will, too.
+    """The modules of the standard library that the program uses: its workers will, too.
 
     Not what took names from multiprocessing when it was imported: in a worker it must find ours, which `install()` puts there.
     """

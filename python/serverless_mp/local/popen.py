@@ -1,6 +1,6 @@
 """As `multiprocessing.popen_forkserver`: how a process is launched, polled, waited for and killed.
 
-What differs: the process object goes as a record into the store, and the zygote has a worker take it from there.
+The difference: the process object goes as a record into the store, and the zygote has a worker take it from there.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Popen:
         self._holds: list[tuple[str, int]] = []
         self._kept: list[Any] = []
         self._waiting = threading.Lock()
-        # Whoever unpickles a lock asks which method this process is started by.
+        # A lock that is unpickled asks by which method this process is started.
         self.method = method or type(process_obj)._start_method or context._default_context.get_start_method()  # type: ignore[attr-defined]
         self._launch(process_obj)
 
@@ -85,11 +85,11 @@ class Popen:
         report.started(self._job)
 
     def _launcher(self) -> Any:
-        """What the core starts the worker by; the first step of a launch, which may refuse it."""
+        """The launcher, as the core takes it. This first step of a launch may refuse it."""
         return launcher.ensure()
 
     def _event(self, job: str, worker: str, environment: dict[str, str]) -> tuple[bytes, list[int]]:
-        """What the zygote is told, and the descriptors that go with it."""
+        """The request for the zygote, and the descriptors that go with it."""
         here = session.info()
         streams = [fd for fd in (0, 1, 2) if _is_open(fd)]
         # A worker of this machine shares the tracker of a program that has one, as CPython's children do.
@@ -124,7 +124,7 @@ class Popen:
         return buffer.getvalue()
 
     def _preparation(self, process_obj: Any) -> dict[str, Any]:
-        """What the worker does before it has the process object: CPython's preparation, and ours."""
+        """The preparation data: what the worker does before it has the process object."""
         # A debugger's `__main__` may have none.
         vars(sys.modules["__main__"]).setdefault("__spec__", None)
         preparation = spawn.get_preparation_data(process_obj._name)
@@ -236,7 +236,7 @@ def _alive_pipe() -> int:
 
 
 def _limits() -> dict[str, Any]:
-    """What the kernel allows this process, and on which processors: as it is now."""
+    """The limits, priority and processors of this process, as they are now."""
     limits = {kind: resource.getrlimit(kind) for name, kind in vars(resource).items() if name.startswith("RLIMIT_")}
     limits[resource.RLIMIT_NOFILE] = session.file_limit()
     affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None

@@ -107,7 +107,7 @@ def current() -> Bundle:
     global _made  # noqa: PLW0603 - one per process
     if _inherited is not None:
         return _inherited[0]
-    # What was imported since may belong to the program, too.
+    # Modules that were imported since may belong to the program, too.
     key = (session.info().session, len(sys.modules))
     if _made is None or _made[0] != key:
         trees = _trees()
@@ -129,7 +129,7 @@ def _trees() -> dict[str, frozenset[str] | None]:
     path = getattr(main, "__file__", None)
     if path and main.__spec__ is None:
         folder, name = os.path.split(os.path.realpath(path))
-        # Of a script that belongs to an installation only itself: what it imports is there.
+        # A script of an installation goes alone: the modules that it imports are installed there.
         trees[folder] = frozenset({name}) if modules.is_installed(os.path.join(folder, name)) else None
     for name, module in list(sys.modules.items()):
         spec: ModuleSpec | None = getattr(module, "__spec__", None)
@@ -181,7 +181,7 @@ def _pack(roots: list[str], trees: dict[str, frozenset[str] | None]) -> bytes:
 
 
 def _entry(name: str, mode: int) -> zipfile.ZipInfo:
-    """Of the archive; without a mode of its own it would be its owner's alone, and a directory closed to him."""
+    """An entry of the archive. Without a mode of its own, a file would be its owner's alone and a directory closed."""
     entry = zipfile.ZipInfo(name)
     entry.external_attr = mode << 16
     return entry

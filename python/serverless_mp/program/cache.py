@@ -55,14 +55,14 @@ def write(place: str, data: bytes) -> None:
 
 
 def keep_newest(prefix: str, number: int) -> None:
-    """Of all content whose name begins so, only what was written last."""
+    """Deletes all but the newest files whose names begin so."""
     found = sorted(Path(_root()).glob(f"{prefix}*"), key=lambda path: path.stat().st_mtime)
     for path in found[:-number]:
         path.unlink(missing_ok=True)
 
 
 def _make_room(size: int) -> None:
-    """A function's disk is small: the files that were used longest ago go. Who has one mapped keeps it."""
+    """A function's disk is small: the files that were used longest ago go. A process that has one mapped keeps it."""
     files = sorted((path for path in Path(_root()).iterdir() if path.is_file()), key=lambda path: path.stat().st_mtime)
     for path in files:
         if shutil.disk_usage(_root()).free > 2 * size:

@@ -1,4 +1,4 @@
-"""What a process has around it beside its code: environment, directory, module search path, versions.
+"""The surroundings of a process beside its code: environment, directory, module search path, versions.
 
 A local worker takes its caller's as they are. On another machine the machine's own settings stay, paths are translated to where
 the program's bundle is, and the versions of Python and of the packages are compared.
@@ -62,7 +62,7 @@ def _travels(name: str) -> bool:
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """What must be the same on both sides for a pickle to be understood."""
+    """The versions that must be equal on both sides for a pickle to be understood."""
     return {
         "Python": ".".join(platform.python_version_tuple()[:2]),
         "serverless_mp": importlib.metadata.version("serverless_mp"),

@@ -1,4 +1,4 @@
-"""What is to be done to a module of a library as soon as that is imported, be it now, later or never."""
+"""Hooks that run as soon as a module of a library is imported."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class Writer:
             return view.nbytes
 
     def record(self) -> bytes:
-        """What goes into the record."""
+        """The part that goes into the record."""
         return dumps(self._parts)
 
     def pieces(self) -> list[str]:

@@ -149,7 +149,7 @@ def installed_places() -> tuple[str, ...]:
 
 @functools.cache
 def _own_places() -> tuple[str, ...]:
-    """What in the directories of an installation is the program's own: packages with their separator, and modules."""
+    """The program's own packages and modules in the directories of an installation."""
     found = []
     for folder in {*sys.path}:
         if (os.path.basename(folder) in _INSTALLATIONS or folder in _OURS) and os.path.isdir(folder):

@@ -31,5 +31,5 @@ def _call(call: Callable[[], Any]) -> Any:
         return call()
 
 
-# What stands in the place of the interpreter's own.
+# Put in the place of the interpreter's own.
 REPLACED = ((os, "fork", fork), (os, "forkpty", forkpty))

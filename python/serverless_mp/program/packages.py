@@ -59,7 +59,7 @@ def check(deployed: tuple[str, dict[str, str]], function: str) -> None:
 
 
 def _release(version: str) -> Any:
-    """What decides whether pickles fit: the epoch and the first two numbers. A version by no rule fits only itself."""
+    """The part of a version that decides whether pickles fit: the epoch and the first two numbers."""
     try:
         parsed = Version(version)
     except InvalidVersion:
@@ -80,5 +80,5 @@ def _used_by_program() -> set[str]:
 
 
 def installed() -> dict[str, str]:
-    """What is installed here."""
+    """The packages that are installed here, with their versions."""
     return {str(canonicalize_name(d.metadata["Name"])): d.version for d in importlib.metadata.distributions()}

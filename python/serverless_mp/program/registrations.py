@@ -1,6 +1,6 @@
-"""What a program registers with the interpreter, which does not show it: noted as it happens, so that a worker can do it too.
+"""Registrations with the interpreter that it does not show: noted as they happen, so that a worker can repeat them.
 
-Calls around forks (`os.register_at_fork`), codecs and their handlers of errors. What libraries register is not noted: a worker
+Calls around forks (`os.register_at_fork`), codecs and their handlers of errors. Those of libraries are not noted: a worker
 imports them.
 """
 
@@ -72,7 +72,7 @@ NOTING = (
 
 
 def call(when: str) -> None:
-    """What is to be called at this moment: `before`, `after_in_parent`, `after_in_child`. An error is shown, no more."""
+    """Calls what is registered for this moment: `before`, `after_in_parent`, `after_in_child`. An error is shown, no more."""
     for calls in reversed(_at_fork) if when == "before" else list(_at_fork):
         if when in calls:
             try:

@@ -47,7 +47,7 @@ class Store:
         self._alive.write(len(text).to_bytes(4, "big") + text)
         self._alive.flush()
         answer = self._ended.readline()
-        # What runs the store is no child of the program: who looks at its children, or ends them, means its workers.
+        # The store is no child of the program, which may look at its children, or end them, and means its workers.
         process.wait()
         if answer != b"ready\n":
             message = f"the private store did not start: {answer + self._ended.read()!r}"

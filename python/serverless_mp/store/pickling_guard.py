@@ -15,7 +15,7 @@ def is_fork(ctx: Any) -> bool:
 
 
 def check(obj: Any, fork: bool) -> Any:
-    """The popen that is launching. Raises RuntimeError where there is none, or where the start methods do not mix."""
+    """The popen that is launching. Raises RuntimeError if there is no launch, or if the start methods do not mix."""
     context.assert_spawning(obj)
     popen: Any = context.get_spawning_popen()
     if fork and popen.method != "fork":
@@ -28,6 +28,6 @@ def check(obj: Any, fork: bool) -> Any:
 
 
 def hold(obj: Any, handle: Any, fork: bool = False) -> str:
-    """Has the launch keep the handle's object until the child has attached; the object's name."""
+    """Keeps the handle's object until the child has attached. Returns the object's name."""
     check(obj, fork).hold(handle)
     return handle.id

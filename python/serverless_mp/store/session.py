@@ -33,7 +33,7 @@ _owner = 0
 _store: embedded.Store | None = None
 # A pipe that no process of the family writes to: it is at its end when the last one has gone.
 _family: tuple[int, int] | None = None
-# What a socket's path, a server's configuration and an address can carry as it is.
+# Characters that a socket's path, a server's configuration and an address can carry as they are.
 _PLAIN = re.compile(r"[\w./+@=-]{,70}", re.ASCII)
 
 
@@ -50,7 +50,7 @@ def ensure() -> None:
 
 
 class Info(NamedTuple):
-    """What names this process and its session."""
+    """The id of this process, and its session."""
 
     session: str
     key: bytes
@@ -61,12 +61,12 @@ class Info(NamedTuple):
 
 
 def info() -> Info:
-    """Of the session that is open. Raises RuntimeError where there is none."""
+    """The open session. Raises RuntimeError if none is open."""
     return Info(*_core.session_info())
 
 
 def try_store() -> None:
-    """Raises ConnectionError where the store does not let us in, RuntimeError where there is none to start."""
+    """Raises ConnectionError if the store refuses us, RuntimeError if no store can be started."""
     url = config.redis_url()
     if url is not None:
         _core.try_store(url)
@@ -125,7 +125,7 @@ def close_at_exit() -> None:
     atexit.register(util._exit_function)  # type: ignore[attr-defined]
 
 
-# What is to be done at its end: first what stops workers, told whether to wait for them; then what tells how the run went.
+# Functions to be called at its end: first those that stop workers, told whether to wait; then the report of the run.
 _stop: list[Callable[..., None]] = []
 _report: list[Callable[[], None]] = []
 

@@ -1,1 +1,1 @@
-"""What runs in a worker: the zygote that it is forked from, and the one process that it becomes."""
+"""The code of a worker: the zygote that it is forked from, and the job that it runs."""

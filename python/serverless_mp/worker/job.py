@@ -1,4 +1,4 @@
-"""What a worker does: join the session, take its job, run it, leave the exit record."""
+"""A worker joins the session, claims its job, runs it, and leaves the exit record."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def run(launch: Launch, parent_sentinel: int | None, descriptors: list[int]) -> 
     code &= 0xFF
     report.worker_ends()
     if control is not None:
-        # What it has printed comes before the news of its end.
+        # Its output comes before the news of its end.
         with contextlib.suppress(OSError):
             control.sendall(FLUSH)
             control.recv(1)
@@ -80,7 +80,7 @@ _ALL_RUN_HANDLERS = sys.version_info >= (3, 13)
 
 
 def _begin_exit_handlers() -> None:
-    """Those of a fresh process. What was loaded before has registered its own once."""
+    """Those of a fresh process. Modules that were loaded before have registered theirs once."""
     atexit._clear()
     if "logging" in sys.modules:
         atexit.register(sys.modules["logging"].shutdown)

@@ -97,7 +97,7 @@ class Zygote:
         with contextlib.suppress(ImportError):
             importlib.import_module(self.modules.pop())
         if not self.modules:
-            # What is here stays: a collection in a worker need not touch, and so copy, its pages.
+            # The objects of the zygote stay: a collection in a worker need not touch, and so copy, its pages.
             gc.freeze()
 
     def reap(self) -> None:

@@ -1,4 +1,4 @@
-//! What the store knows of a process whose invocation says nothing.
+//! The state of a job by its record in the store, for an invocation that says nothing.
 
 use std::sync::Arc;
 

@@ -4,8 +4,8 @@
 //! connections. The event names the session, its store and key, and the jobs; code and arguments are in the store.
 //!
 //! A process ends by its exit record, by the error of the very request that claimed it, or by the end of its
-//! supervisor's lease. A connection that breaks is none of these. What was claimed by nobody is invoked again: whoever
-//! comes second finds the job taken. So the SDK's own retries and time-outs, which know nothing of this, are off.
+//! supervisor's lease. A connection that breaks says nothing. A job that nobody has claimed is invoked again; a
+//! second worker finds it taken. So the SDK's own retries and time-outs, which know nothing of this, are off.
 
 mod http;
 mod job_state;
@@ -45,7 +45,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Between two looks at a lease.
 const LEASE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// What a synchronous Invoke carries: 6 MB (Lambda quotas).
+/// The largest payload of a synchronous Invoke: 6 MB (Lambda quotas).
 const MOST_PAYLOAD: usize = 6 * 1024 * 1024;
 
 pub struct Invoker {
@@ -73,7 +73,7 @@ struct Batch {
     count: u64,
 }
 
-/// A process and where its end is told.
+/// A process that waits for its invocation, and the descriptor for its exit report.
 struct Pending {
     job: Arc<Job>,
     pid: i32,
@@ -155,7 +155,7 @@ impl Invoker {
         .to_string())
     }
 
-    /// Has a process begun; returns at once.
+    /// Launches a process; returns at once.
     pub fn launch(self: &Arc<Self>, process: &'static Process, job: &Arc<Job>) -> Result<Launched> {
         let pid = process.next_pid()?;
         let (read, report) = pipe2(OFlag::O_CLOEXEC)?;
@@ -173,7 +173,7 @@ impl Invoker {
         Ok(Launched { pid, report: read })
     }
 
-    /// Leaves without waiting for a full house when nobody else has come.
+    /// Invokes an incomplete batch if nobody else has come in time.
     async fn wait_for_batch(self: Arc<Self>, process: &'static Process, count: u64) {
         tokio::time::sleep(BATCH_WINDOW).await;
         let pending = {
@@ -252,7 +252,7 @@ impl Invoker {
         answer
     }
 
-    /// What an answer means for each process. Returns those that nobody has claimed, unless it ends them.
+    /// Applies an answer to each process. Returns those that nobody has claimed, unless the answer ends them.
     async fn settle(
         self: &Arc<Self>,
         process: &'static Process,
@@ -277,7 +277,7 @@ impl Invoker {
         unclaimed
     }
 
-    /// What became of these their supervisor has told before it answered; unless it never began them.
+    /// The supervisor has reported the ends of these before it answered; one that it never began has ended as well.
     async fn check_begun(&self, process: &'static Process, pending: Vec<Pending>) {
         for one in pending {
             if matches!(job_state::of(process, &one.job).await, JobState::Unclaimed) {

@@ -83,7 +83,7 @@ pub fn too_large(size: usize, most: usize) -> End {
     )
 }
 
-/// Of a 200: the supervisor's report, or how the function failed; and the time it took, where it says so.
+/// Reads a 200: the supervisor's report, or how the function failed; and the time it took, where it says so.
 pub fn read(function: &str, error: Option<&str>, payload: &[u8]) -> (Response, Option<u64>) {
     let body: Value = serde_json::from_slice(payload).unwrap_or_default();
     if error.is_some() {
@@ -157,7 +157,7 @@ fn failed(function: &str, body: &Value, payload: &[u8]) -> End {
     )
 }
 
-/// Of anything but a 200.
+/// Reads anything but a 200.
 pub fn refused<E>(function: &str, error: &SdkError<E, HttpResponse>) -> Response
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -244,7 +244,7 @@ where
     }
 }
 
-/// What the service said, or what went wrong before it could.
+/// The service's message, or the error that came before it.
 fn said<E>(error: &SdkError<E, HttpResponse>) -> String
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,

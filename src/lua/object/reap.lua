@@ -1,6 +1,6 @@
--- All that an ended process held of one object. ARGV[3] process, ARGV[4] its exit code, ARGV[5] how often a task may be begun.
--- What it had taken and not acknowledged goes back to the head; a task begun too often goes to the other
--- end, marked 'D' with the exit code. What was granted and not acknowledged is granted to the next.
+-- Gives back all that an ended process held of one object. ARGV[3] process, ARGV[4] its exit code, ARGV[5] how often a task may be begun.
+-- Items that it had taken and not acknowledged go back to the head; a task begun too often goes to the other
+-- end, marked 'D' with the exit code. A unit that was granted and not acknowledged is granted to the next waiter.
 ttl = call('HGET', OBJECT, TTL)
 if not ttl then return 'ok' end
 

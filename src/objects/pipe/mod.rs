@@ -29,7 +29,7 @@ pub struct PipeEnd {
     bytes_since_check: AtomicUsize,
 }
 
-/// What one take gave.
+/// The result of a take.
 pub enum Item {
     Message(Message),
     /// A task that killed its workers: the exit code of the last, and the task.
@@ -45,7 +45,7 @@ pub enum Wait {
     Until(Option<Instant>),
 }
 
-/// What acknowledges an item.
+/// The act that acknowledges an item.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Acknowledged {
     ByTaking,
@@ -53,13 +53,13 @@ pub enum Acknowledged {
     ByResult,
 }
 
-/// What is sent.
+/// The kind of a message to be sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
     Message,
     /// Its result acknowledges it.
     Task,
-    /// Of the task that this thread has taken last.
+    /// The result of the task that this thread has taken last.
     Result,
 }
 

@@ -26,7 +26,7 @@ impl PipeEnd {
         let packed = self.pack(process, Sent::Message, payload)?;
         let sent = self.deliver(process, &packed.item, item::size(payload.len()));
         if let (Err(_), Some(blob)) = (&sent, &packed.blob) {
-            // Nobody will ever take what lies apart.
+            // Nobody will take the blob.
             process.script(&scripts::DROP, blob).post()?;
         }
         sent
@@ -53,7 +53,7 @@ impl PipeEnd {
             .collect::<Result<Vec<_>>>()?;
         let size = payloads.iter().map(|p| item::size(p.len())).sum();
         if sent == Sent::Result {
-            // What the task lay in is needed no more.
+            // The task's blob is needed no more.
             let blob = self.blob.locked().take();
             if let Some(blob) = blob {
                 process.script(&scripts::DROP, &blob).post()?;
@@ -66,7 +66,7 @@ impl PipeEnd {
         if blobs.is_empty() {
             return script.post();
         }
-        // What lies apart goes where nobody will take it: whether that is so must be known.
+        // A blob that nobody will take must be deleted: the reply is waited for.
         let is_sent = script
             .text()
             .and_then(|reply| match Reply::decode(&reply)? {

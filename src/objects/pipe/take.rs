@@ -55,7 +55,7 @@ impl PipeEnd {
         let mut look = !block || !known;
         loop {
             let value = if look {
-                // What a lost connection may have taken comes from here, too.
+                // It also returns an item that was taken on a connection which then broke.
                 let script = process.script(&scripts::TAKE_NOW, &self.id);
                 script.arg(self.end).call()?
             } else {
@@ -89,8 +89,8 @@ impl PipeEnd {
         }
     }
 
-    /// Takes up to so many items that are there, for an end with one reader whose in-flight list is known. Of each what its
-    /// taking gave: where one is refused the others are good.
+    /// Takes up to so many items that are there, for an end with one reader whose in-flight list is known. Each has a
+    /// result of its own: where one is refused the others are good.
     pub fn take_many(&self, process: &Process, most: usize) -> Result<Vec<Result<Item>>> {
         let script = process.script(&scripts::TAKE_MANY, &self.id);
         let Value::Array(found) = script.arg(self.end).arg(most).call()? else {
@@ -122,8 +122,8 @@ impl PipeEnd {
         });
     }
 
-    /// What an item means that is in the in-flight list: it is acknowledged, and its versions applied. One that is refused
-    /// is not offered again either.
+    /// Decodes an item of the in-flight list, acknowledges it and applies its versions. An item that is refused is
+    /// acknowledged as well.
     fn received(&self, process: &Process, item: &[u8], acknowledged: Acknowledged) -> Result<Item> {
         match protocol::Item::decode(item) {
             Ok(protocol::Item::EndOfFile) => {
@@ -170,7 +170,7 @@ impl PipeEnd {
         Ok(Item::Message(message))
     }
 
-    /// Has what was taken from this end acknowledged, or counted as a task in work.
+    /// Runs the script that acknowledges an item of this end, or counts it as a task in work.
     fn count_taken(&self, process: &Process, script: &'static Script, size: usize) -> Result<()> {
         let script = process.script(script, &self.id);
         script.arg(self.end).arg(size).post()

@@ -100,7 +100,7 @@ impl ThreadClient {
     /// Sends commands that change nothing, all at once where they go to one node, and waits for their replies.
     pub fn call_all(&mut self, shared: &Shared, requests: &[Request]) -> Result<Vec<Value>> {
         self.raise_deferred()?;
-        // What fails in company is asked again by itself.
+        // A request that fails among others is sent again by itself.
         let mut replies = self
             .attempt_all(shared, requests)
             .unwrap_or_default()
@@ -163,7 +163,7 @@ impl ThreadClient {
             }
             // Connecting sends what is unread.
             None => match self.connect(shared, &place) {
-                // What a signal's handler raised is not to be lost; the command is kept, and sent with the next.
+                // The exception of a signal's handler must not be lost; the command is kept, and sent with the next.
                 Err(e) if e.is_raised() => return Err(e),
                 connected => connected.is_ok(),
             },
