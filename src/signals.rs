@@ -60,6 +60,7 @@ pub fn with_gil<T>(work: impl FnOnce() -> T) -> T {
 }
 
 #[cfg(not(feature = "python"))]
+#[allow(clippy::unnecessary_wraps, reason = "as with an interpreter")]
 pub fn without_gil<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
     Some(work())
 }

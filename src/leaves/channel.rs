@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::locked::Locked;
 use crate::objects::handle::{Handle, current_process};
 use crate::objects::length;
-use crate::objects::pipe::{Acknowledged, Item, PipeEnd, Sent, Wait};
+use crate::objects::pipe::{self, Acknowledged, Item, PipeEnd, Sent, Wait};
 use crate::objects::process::{self, Process};
 use crate::objects::readiness::ReadinessFd;
 use crate::objects::wait;
@@ -170,8 +170,7 @@ impl Channel {
     fn pair(py: Python<'_>, bound: usize) -> PyResult<(Self, Self)> {
         Ok(py.detach(|| {
             let process = process::current()?;
-            let id = process.new_object(None);
-            process.create(&id, 2, &[(keys::BOUND, &bound.to_string())])?;
+            let id = pipe::create(process, bound)?;
             let end = |end| Self::with(Handle::created(process, id.clone(), end), id.clone(), end);
             Ok::<_, Error>((end(0), end(1)))
         })?)

@@ -7,10 +7,9 @@ use pyo3::types::PyBytes;
 
 use crate::error::{Error, Result, log};
 use crate::objects::handle::Handle;
-use crate::objects::pipe::{Acknowledged, Item, PipeEnd, Sent, Wait};
+use crate::objects::pipe::{self, Acknowledged, Item, PipeEnd, Sent, Wait};
 use crate::objects::process;
 use crate::objects::wait;
-use crate::store::keys;
 
 const POOL: u8 = 0;
 const WORKERS: u8 = 1;
@@ -73,8 +72,7 @@ impl TaskQueue {
     fn pair(py: Python<'_>, bound: usize) -> PyResult<(Self, Self)> {
         Ok(py.detach(|| {
             let process = process::current()?;
-            let id = process.new_object(None);
-            process.create(&id, 2, &[(keys::BOUND, &bound.to_string())])?;
+            let id = pipe::create(process, bound)?;
             let end = |end| Self::with(Handle::created(process, id.clone(), end), id.clone(), end);
             Ok::<_, Error>((end(POOL), end(WORKERS)))
         })?)

@@ -68,6 +68,13 @@ pub const fn kind(end: u8) -> &'static str {
     if end == 0 { "to 0" } else { "to 1" }
 }
 
+/// Makes a pipe that holds about so many bytes for each end. This process holds both.
+pub fn create(process: &Process, bound: usize) -> Result<String> {
+    let id = process.new_object(None);
+    process.create(&id, 2, &[(keys::BOUND, bound)])?;
+    Ok(id)
+}
+
 impl PipeEnd {
     pub const fn new(id: String, end: u8) -> Self {
         Self {
