@@ -35,10 +35,10 @@ $(VENV)/.apps: $(BIN)/python $(APPS)
 	$(BIN)/python -m pip install --quiet $(APPS:%=-r %)
 	touch $@
 
-# What a deployment takes: without symbols, to be small. In the emulator's own environment our package is not installed.
+# What a deployment takes. In the emulator's own environment our package is not installed.
 $(VENV)/.wheel: $(VENV)/.built $(shell find python -name '*.py' -o -name '*.sh')
 	rm -rf $(VENV)/dist
-	. $(BIN)/activate && $(BIN)/maturin build --release --strip --quiet --out $(VENV)/dist
+	. $(BIN)/activate && $(BIN)/maturin build --release --quiet --out $(VENV)/dist
 	touch $@
 
 $(VENV)-emulator/.built: pyproject.toml
