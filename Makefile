@@ -6,11 +6,13 @@ BIN = $(VENV)/bin
 SOURCES = $(shell find src python -name '*.rs' -o -name '*.lua' -o -name '*.pyi') Cargo.toml Cargo.lock pyproject.toml
 # Of the crate. FEATURES=python leaves out the launcher for AWS, and more than half of the time of a build from nothing.
 FEATURES ?= aws
+# Whose own tests conformance runs.
+INTERPRETERS ?= $(PYTHON)
 # pytest's own options, for example make test TESTS='-k queue'
 TESTS ?=
 FAST = tests/test_process.py tests/test_queues.py tests/test_synchronize.py tests/test_pool.py
 
-.PHONY: help build check coverage docs fuzz demo test test-core test-apps test-stores conformance conformance-lambda lint lint-deny lint-pyright bench wheel clean
+.PHONY: help build check coverage docs fuzz demo test test-python test-aws test-core test-apps test-stores conformance conformance-lambda lint lint-deny lint-pyright bench wheel clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 24
@@ -49,17 +51,23 @@ $(VENV)-emulator/.built: pyproject.toml
 
 build: $(VENV)/.built  ## the package, built and installed in a virtual environment
 
+# What check and lint have in common.
+define LINTS
+cargo fmt --check
+cargo clippy --quiet --all-targets -- -D warnings
+$(BIN)/ruff check
+$(BIN)/ruff format --check
+$(BIN)/mypy
+$(BIN)/lint-imports --no-cache
+endef
+
 check: $(VENV)/.built $(VENV)/.group-lint $(VENV)/.group-test test-core  ## what changes most often breaks: formatting, lints, types, layers, the core's tests, a fast part of the others
-	cargo fmt --check
-	cargo clippy --quiet --all-targets -- -D warnings
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(BIN)/mypy
-	$(BIN)/lint-imports --no-cache
+	$(LINTS)
 	$(BIN)/python -m pytest -q $(FAST) $(TESTS)
 
 docs: $(VENV)/.built $(VENV)/.group-docs  ## the documentation as a site, in docs/_build
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -b html docs docs/_build
+	@echo docs/_build/index.html
 
 demo: $(VENV)/.built $(VENV)/.group-demo  ## scikit-learn and pandarallel, as they are and then on our workers
 	$(BIN)/python examples/demo/run.py
@@ -81,10 +89,13 @@ fuzz:  ## each fuzz target for FUZZ_TIME seconds; without a nightly toolchain th
 	    done; \
 	fi
 
-test: test-core $(VENV)/.built $(VENV)/.wheel $(VENV)/.group-test $(VENV)/.group-demo $(VENV)/.apps $(VENV)-emulator/.built  ## all tests on the private store, then CPython's own suite
-	$(BIN)/python -m pytest tests --ignore tests/aws $(TESTS)
+test: $(if $(TESTS),test-python,test-core test-python test-aws conformance)  ## all tests on the private store, then CPython's own suite; with TESTS only those tests
+
+test-python: $(VENV)/.built $(VENV)/.group-test $(if $(TESTS),,$(VENV)/.group-demo $(VENV)/.apps)
+	$(BIN)/python -m pytest tests --ignore tests/aws $(TESTS) || test $$? -eq 5  # none chosen
+
+test-aws: $(VENV)/.wheel $(VENV)/.group-test $(VENV)-emulator/.built  ## those of AWS Lambda, on an emulator, as a user that is not root
 	tests/as_another_user.sh $(BIN)/python -m pytest -p no:cacheprovider tests/aws $(TESTS) || test $$? -eq 5  # none chosen
-	$(MAKE) conformance
 
 coverage: $(VENV)/.built $(VENV)/.group-test $(VENV)/.group-demo $(VENV)/.group-coverage $(VENV)/.apps  ## which lines of the package's Python the tests run, in workers too
 	rm -rf .coverage && mkdir .coverage
@@ -108,19 +119,14 @@ test-stores: $(VENV)/.built $(VENV)/.group-test  ## all tests on a Redis over TC
 	SERVERLESS_MP_TEST_STORE=redis $(BIN)/python -m pytest tests --ignore tests/aws $(TESTS)
 	SERVERLESS_MP_TEST_STORE=cluster $(BIN)/python -m pytest tests --ignore tests/aws $(TESTS)
 
-conformance: $(VENV)/.wheel  ## CPython's installed tests of multiprocessing, for example make conformance PYTHON='python3.12 python3.13'
-	$(BIN)/python tests/conformance/suites.py --wheel $(VENV)/dist/*.whl $(PYTHON)
+conformance: $(VENV)/.wheel  ## CPython's installed tests of multiprocessing, for example make conformance INTERPRETERS='python3.12 python3.13'
+	$(BIN)/python tests/conformance/suites.py --wheel $(VENV)/dist/*.whl $(INTERPRETERS)
 
 conformance-lambda: $(VENV)/.wheel $(VENV)/.group-test $(VENV)-emulator/.built  ## multiprocessing's own tests with processes in a function of the emulator
-	$(BIN)/python tests/conformance/suites.py --wheel $(VENV)/dist/*.whl --on lambda --suite mp $(PYTHON)
+	$(BIN)/python tests/conformance/suites.py --wheel $(VENV)/dist/*.whl --on lambda --suite mp $(INTERPRETERS)
 
 lint: $(VENV)/.built $(VENV)/.group-lint $(VENV)/.group-test  ## formatting, clippy, ruff, types, layers of imports, stubs against the binary
-	cargo fmt --check
-	cargo clippy --all-targets -- -D warnings
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(BIN)/mypy
-	$(BIN)/lint-imports --no-cache
+	$(LINTS)
 	$(BIN)/python -m mypy.stubtest serverless_mp._core --allowlist stubtest-allowlist.txt --ignore-unused-allowlist --ignore-disjoint-bases
 
 lint-deny:  ## licences, bans and sources of the crates (advisories where the network allows: cargo deny check)
@@ -138,4 +144,5 @@ wheel: $(BIN)/python  ## one abi3 wheel, in dist/
 	$(BIN)/maturin build --profile dist --out dist
 
 clean:  ## everything that was made
-	rm -rf $(VENV) $(VENV)-* target dist
+	rm -rf $(VENV) $(VENV)-* target dist docs/_build docs/_generated benchmarks/results .coverage .mypy_cache .ruff_cache .pytest_cache
+	rm -f python/serverless_mp/_core*.so

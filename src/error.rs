@@ -23,9 +23,9 @@ pub enum Error {
     /// The store does not let us in, nor will it later.
     Refused(String),
     /// The store no longer has something of this session.
-    Lost(String),
+    ObjectGone(String),
     /// The session itself is over, and why.
-    Over(String),
+    SessionLost(String),
     /// Nobody holds the other end of a pipe, and everything it sent was taken.
     Eof,
     /// Nobody holds the end of the pipe that was sent to.
@@ -73,11 +73,11 @@ impl fmt::Display for Error {
             | Self::Seal(text)
             | Self::NotOwner(text)
             | Self::State(text) => f.write_str(text),
-            Self::Lost(what) => write!(
+            Self::ObjectGone(what) => write!(
                 f,
                 "session lost: the store no longer has {what} (flushed, its lease ran out, or its owner has ended)"
             ),
-            Self::Over(why) => write!(f, "session lost: {why}"),
+            Self::SessionLost(why) => write!(f, "session lost: {why}"),
             Self::Eof => f.write_str("the other end of the pipe is closed"),
             Self::Broken => f.write_str("nobody holds the other end of the pipe"),
             Self::Io(e) => write!(f, "connection to the store: {e}"),
@@ -110,9 +110,10 @@ impl From<Error> for PyErr {
                 log(&text);
                 PyValueError::new_err(text)
             }
-            Error::Unreachable(_) | Error::Refused(_) | Error::Lost(_) | Error::Over(_) => {
-                PyConnectionError::new_err(text)
-            }
+            Error::Unreachable(_)
+            | Error::Refused(_)
+            | Error::ObjectGone(_)
+            | Error::SessionLost(_) => PyConnectionError::new_err(text),
             Error::Eof => PyEOFError::new_err(()),
             Error::Broken => PyBrokenPipeError::new_err((nix::libc::EPIPE, text)),
             Error::Store(_) | Error::Protocol(_) | Error::State(_) => PyRuntimeError::new_err(text),

@@ -2,7 +2,7 @@
 //! and what was understood means the same when it is written again.
 
 use crate::objects::item;
-use crate::protocol::{Arrival, Command, Event, ExitRecord, ExitReport, Item, Payload, Reply};
+use crate::protocol::{Arrival, Command, Entry, Event, ExitRecord, ExitReport, Item, Reply};
 use crate::store::endpoint::Endpoint;
 use crate::store::seal::Seal;
 
@@ -10,7 +10,7 @@ const PROCESS: &str = "0123456789abcdef";
 
 /// All that crosses between processes.
 pub fn protocol(bytes: &[u8]) {
-    let _ = (Item::decode(bytes), ExitReport::decode(bytes));
+    let _ = (Entry::decode(bytes), ExitReport::decode(bytes));
     if let Ok(event) = Event::decode(bytes) {
         assert_eq!(Event::decode(&event.encode()).expect("it is one"), event);
     }
@@ -34,7 +34,7 @@ pub fn protocol(bytes: &[u8]) {
 pub fn sealed(bytes: &[u8]) {
     let seal = Seal::new("session", b"key", PROCESS);
     assert!(seal.open("object", "kind", bytes).is_err());
-    if let Ok(payload) = Payload::decode(bytes) {
+    if let Ok(payload) = Item::decode(bytes) {
         assert!(item::decode(&seal, "object", "kind", &payload).is_err());
     }
 }
@@ -44,7 +44,7 @@ pub fn opened(bytes: &[u8]) {
     let seal = Seal::new("session", b"key", PROCESS);
     let mut sealed = Vec::new();
     seal.close("object", "kind", &[bytes], &mut sealed);
-    let payload = Payload {
+    let payload = Item {
         is_task: false,
         is_blob: false,
         begun: 0,

@@ -11,6 +11,7 @@
 #[cfg(feature = "python")]
 mod api;
 mod error;
+mod exit_codes;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod hex;
@@ -41,17 +42,18 @@ mod _core {
         after_fork, check_url, close_session, counters, die_with_parent, is_lost, is_open,
         join_session, leave_session, new_id, open_session, session_info, settle, try_store,
     };
+    use crate::exit_codes;
     #[pymodule_export]
     use crate::leaves::barrier::Barrier;
     #[pymodule_export]
     use crate::leaves::channel::Channel;
     #[pymodule_export]
     use crate::leaves::condition::Condition;
-    #[cfg(feature = "aws")]
-    #[pymodule_export]
-    use crate::leaves::function::Lambda;
     #[pymodule_export]
     use crate::leaves::job::Job;
+    #[cfg(feature = "aws")]
+    #[pymodule_export]
+    use crate::leaves::lambda_function::Lambda;
     #[pymodule_export]
     use crate::leaves::latch::CountDownLatch;
     #[pymodule_export]
@@ -60,9 +62,7 @@ mod _core {
     use crate::leaves::semlock::{Acquired, SemLock};
     #[pymodule_export]
     use crate::leaves::task_queue::TaskQueue;
-    use crate::session::heartbeat;
 
-    /// Exit code of a worker whose session was lost.
     #[pymodule_export]
-    const EXIT_SESSION_LOST: i32 = heartbeat::EXIT_SESSION_LOST;
+    const EXIT_TIME_LIMIT: i32 = exit_codes::TIME_LIMIT;
 }

@@ -38,7 +38,7 @@ fn name(word: &[u8]) -> Option<&str> {
 /// A letter: `I` a message, `P` a task that must be acknowledged by its result; `B` and `Q` are the same with the payload in a
 /// blob of its own. A digit: how often the task was begun. The size in bytes, a space, the sealed part.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
-pub struct Payload<'a> {
+pub struct Item<'a> {
     pub is_task: bool,
     /// The sealed part is the name of a blob.
     pub is_blob: bool,
@@ -48,7 +48,7 @@ pub struct Payload<'a> {
     pub sealed: &'a [u8],
 }
 
-impl<'a> Payload<'a> {
+impl<'a> Item<'a> {
     /// The head, before the sealed part.
     pub fn head(is_task: bool, is_blob: bool, size: usize) -> String {
         let letter = match (is_blob, is_task) {
@@ -88,24 +88,24 @@ impl<'a> Payload<'a> {
 
 /// An entry of a pipe's list.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
-pub enum Item<'a> {
-    Payload(Payload<'a>),
+pub enum Entry<'a> {
+    Item(Item<'a>),
     /// `D`: a task that was begun too often, with the exit code of its last worker.
-    Died(i32, Payload<'a>),
+    Died(i32, Item<'a>),
     /// `E`.
     EndOfFile,
 }
 
-impl<'a> Item<'a> {
+impl<'a> Entry<'a> {
     pub fn decode(item: &'a [u8]) -> Result<Self> {
         match item {
             b"E" => Ok(Self::EndOfFile),
             [b'D', rest @ ..] => {
                 let (code, task) = split_word(rest);
                 let code = parse(code).ok_or_else(|| malformed("item", item))?;
-                Ok(Self::Died(code, Payload::decode(task)?))
+                Ok(Self::Died(code, Item::decode(task)?))
             }
-            _ => Payload::decode(item).map(Self::Payload),
+            _ => Item::decode(item).map(Self::Item),
         }
     }
 }
@@ -369,18 +369,18 @@ mod tests {
 
     #[test]
     fn items_are_told_apart() {
-        assert_eq!(Item::decode(b"E").unwrap(), Item::EndOfFile);
-        let task = Payload {
+        assert_eq!(Entry::decode(b"E").unwrap(), Entry::EndOfFile);
+        let task = Item {
             is_task: true,
             is_blob: false,
             begun: 1,
             size: 260,
             sealed: b"a b",
         };
-        assert_eq!(Item::decode(b"P1260 a b").unwrap(), Item::Payload(task));
+        assert_eq!(Entry::decode(b"P1260 a b").unwrap(), Entry::Item(task));
         assert_eq!(
-            Item::decode(b"D-9 P1260 a b").unwrap(),
-            Item::Died(-9, task)
+            Entry::decode(b"D-9 P1260 a b").unwrap(),
+            Entry::Died(-9, task)
         );
     }
 
@@ -400,7 +400,7 @@ mod tests {
             b"Dx P01 s",
             b"I0-1 s",
         ] {
-            let refused = matches!(Item::decode(bytes), Err(Error::Protocol(_)));
+            let refused = matches!(Entry::decode(bytes), Err(Error::Protocol(_)));
             assert!(refused, "{:?}", String::from_utf8_lossy(bytes));
         }
     }
@@ -458,10 +458,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_payload_comes_back(is_task: bool, is_blob: bool, size: usize, sealed: Vec<u8>) {
-            let bytes = [Payload::head(is_task, is_blob, size).as_bytes(), &sealed].concat();
-            let payload = Payload { is_task, is_blob, begun: 0, size, sealed: &sealed };
-            prop_assert_eq!(Item::decode(&bytes).unwrap(), Item::Payload(payload));
+        fn an_item_head_comes_back(is_task: bool, is_blob: bool, size: usize, sealed: Vec<u8>) {
+            let bytes = [Item::head(is_task, is_blob, size).as_bytes(), &sealed].concat();
+            let item = Item { is_task, is_blob, begun: 0, size, sealed: &sealed };
+            prop_assert_eq!(Entry::decode(&bytes).unwrap(), Entry::Item(item));
         }
 
         #[test]
@@ -494,7 +494,7 @@ mod tests {
 
         #[test]
         fn nothing_panics(bytes: Vec<u8>) {
-            let _ = (Item::decode(&bytes), Event::decode(&bytes), Command::decode(&bytes), ExitReport::decode(&bytes));
+            let _ = (Entry::decode(&bytes), Event::decode(&bytes), Command::decode(&bytes), ExitReport::decode(&bytes));
             let text = String::from_utf8_lossy(&bytes);
             let _ = (Reply::decode(&text), Arrival::decode(&text), ExitRecord::decode(&text));
         }

@@ -34,6 +34,14 @@ def test_commands_of_make(page):
     assert set(named) - set(targets) == set()
 
 
+def test_the_commands_that_a_store_must_allow():
+    source = "\n".join(path.read_text() for kind in ("lua", "rs") for path in (ROOT / "src").rglob(f"*.{kind}"))
+    used = set(re.findall(r"""(?:call\('|plain\("|\bcmd\(")([A-Z]+)""", source)) - {"SCRIPT", "CLIENT", "CLUSTER"}
+    used |= {" ".join(pair) for pair in re.findall(r'cmd\("([A-Z]+)"\)\s*\.arg\("([A-Z]+)"\)', source)}
+    listed = re.findall(r"`([A-Z ]+)`", (ROOT / "docs/design/operating.md").read_text())
+    assert used - set(listed) == set()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_settings_exist(page):
     known = {setting.name for setting in config.SETTINGS} | {"SERVERLESS_MP_TEST_STORE", "SERVERLESS_MP_DEPLOYED"}

@@ -114,6 +114,7 @@ def test_a_killed_parent_leaves_nothing(store):
         wait_until(lambda: not running(folder) and not any(Path(folder).glob("smp-*")), 10)
 
 
+@pytest.mark.slow
 def test_a_killed_parent_leaves_no_key_after_the_lease(tmp_path):
     with stores.server(tmp_path / "server") as port:
         client = stores.Connection(("127.0.0.1", port), stores.PASSWORD)

@@ -12,7 +12,7 @@ from collections.abc import Awaitable
 from typing import Final, Self, final
 
 __all__ = [
-    "EXIT_SESSION_LOST",
+    "EXIT_TIME_LIMIT",
     "Acquired",
     "Barrier",
     "Channel",
@@ -48,8 +48,8 @@ __all__ = [
     "unbind_name",
 ]
 
-EXIT_SESSION_LOST: Final[int]
-"""Exit code of a worker whose session is gone."""
+EXIT_TIME_LIMIT: Final[int]
+"""Exit code of a process that the time limit of its function has ended."""
 
 @final
 class Acquired:
@@ -217,7 +217,7 @@ class TaskQueue:
 class Region:
     """A span of shared memory, with the buffer protocol: a real buffer in every process that holds it.
 
-    Acquiring operations of the other classes refresh it and releasing ones publish what was written; see ARCHITECTURE.md.
+    Acquiring operations of the other classes refresh it and releasing ones publish what was written; see docs/design/memory.md.
     """
 
     def __new__(cls, size: int, *, id: str | None = None) -> Region: ...
@@ -293,7 +293,7 @@ class Lambda:
         """The URL of Lambda's API, where it is not AWS' own."""
     def describe(self) -> str:
         """The function's configuration, as JSON. RuntimeError, with what to do, where it cannot be had."""
-    def figures(self) -> tuple[int, int, int]:
+    def usage(self) -> tuple[int, int, int]:
         """Invocations so far, their milliseconds, and how many are unanswered."""
 
 def is_lost() -> bool:
@@ -358,7 +358,7 @@ def put_blob(name: str, payload: bytes) -> None:
     """Stores bytes under a name, once."""
 
 def drop_blob(name: str) -> None:
-    """Deletes them."""
+    """Deletes the bytes of a name."""
 
 def bind_name(name: str, region: str, size: int) -> bool:
     """Gives a name to a region, which lives until the name is taken away. False: it stands for another one."""
@@ -370,7 +370,7 @@ def unbind_name(name: str) -> bool:
     """Takes a name away. False: there was none."""
 
 def get_blob(name: str) -> bytes:
-    """Reads them."""
+    """Reads the bytes of a name that `put_blob` has stored."""
 
 def die_with_parent() -> None:
     """On Linux: the kernel ends this process with its parent."""

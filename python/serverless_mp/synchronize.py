@@ -117,7 +117,7 @@ class Condition(synchronize.Condition):
 
 
 class Event(synchronize.Event):
-    """CPython's face over a gate: 0 is set."""
+    """CPython's face over a latch: 0 is set."""
 
     def __init__(self, *, ctx: Any = None) -> None:
         session.ensure()

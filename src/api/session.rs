@@ -69,7 +69,7 @@ pub fn join_session(
         parent: Some(parent),
     };
     let join = if is_supervisor {
-        open::keep
+        open::join_as_supervisor
     } else {
         open::join
     };

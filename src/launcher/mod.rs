@@ -1,4 +1,4 @@
-//! Launchers: what makes some machine run `worker(job)`. Each is one file.
+//! Launchers: each starts a worker for a job, on some machine.
 
 #[cfg(feature = "aws")]
 pub mod lambda;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::objects::process::Process;
-use crate::session::jobs::Job;
+use crate::session::jobs::StartedJob;
 
 /// A launched worker: its process id, and where the launcher says how it ended.
 pub struct Launched {
@@ -30,7 +30,7 @@ impl Launcher {
     pub fn launch(
         &self,
         process: &'static Process,
-        job: &Arc<Job>,
+        job: &Arc<StartedJob>,
         event: &[u8],
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<Launched> {

@@ -95,10 +95,10 @@ impl Barrier {
             question.arg(keys::ARRIVED).arg(keys::BROKEN).call()
         })?;
         let Value::Array(fields) = reply else {
-            return Err(Error::Lost("a barrier".into()).into());
+            return Err(Error::ObjectGone("a barrier".into()).into());
         };
         if matches!(fields[0], Value::Nil) {
-            return Err(Error::Lost(format!("barrier {}", self.handle.id)).into());
+            return Err(Error::ObjectGone(format!("barrier {}", self.handle.id)).into());
         }
         Ok((
             text(&fields[0]).parse().unwrap_or(0),

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::locked::Locked;
 use crate::objects::handle::{Handle, current_process};
 use crate::objects::length;
-use crate::objects::pipe::{self, Acknowledged, Item, PipeEnd, Sent, Wait};
+use crate::objects::pipe::{self, Acknowledged, PipeEnd, Sent, Taken, Wait};
 use crate::objects::process::{self, Process};
 use crate::objects::readiness::ReadinessFd;
 use crate::objects::wait;
@@ -60,8 +60,8 @@ impl Channel {
             }
         })?;
         Ok(match item {
-            Item::Message(message) => Some(message.payload),
-            Item::Died(..) | Item::Nothing => None,
+            Taken::Message(message) => Some(message.payload),
+            Taken::Died(..) | Taken::Nothing => None,
         })
     }
 

@@ -16,18 +16,18 @@ use redis::Value;
 use crate::error::{Error, Result};
 use crate::launcher::{Launched, Launcher};
 #[cfg(feature = "aws")]
-use crate::leaves::function::Lambda;
+use crate::leaves::lambda_function::Lambda;
 use crate::objects::mailbox;
 use crate::objects::payload;
 use crate::objects::process::{self, Process};
 use crate::objects::wait;
-use crate::protocol::{Command, Event, ExitRecord, Payload};
+use crate::protocol::{Command, Event, ExitRecord, Item};
 use crate::session::jobs;
 use crate::store::conn::{Ended, Until, ready};
 use crate::store::keys;
 use crate::store::scripts;
 
-/// The kind that the seal of a record vouches for.
+/// The kind of a record, which its seal vouches for.
 const RECORD: &str = "record";
 
 /// Which launcher, as Python names it.
@@ -41,7 +41,7 @@ enum Choice {
 #[pyclass(frozen, module = "serverless_mp._core")]
 pub struct Job {
     process: &'static Process,
-    state: Arc<jobs::Job>,
+    state: Arc<jobs::StartedJob>,
     sentinel: OwnedFd,
     launcher: &'static str,
     /// Whether the versions of its end were applied here.
@@ -150,7 +150,7 @@ impl Job {
                 .map(|fd| unsafe { BorrowedFd::borrow_raw(*fd) })
                 .collect();
             let (sentinel, write) = pipe2(OFlag::O_CLOEXEC)?;
-            let state = Arc::new(jobs::Job::new(
+            let state = Arc::new(jobs::StartedJob::new(
                 job,
                 worker,
                 attempts,
@@ -213,7 +213,7 @@ impl Job {
     fn signal(&self, py: Python<'_>, signum: i32) -> PyResult<()> {
         Ok(py.detach(|| match self.send_signal(signum) {
             // It has just ended, and was cleared away.
-            Err(Error::Lost(_)) => Ok(()),
+            Err(Error::ObjectGone(_)) => Ok(()),
             result => result,
         })?)
     }
@@ -231,12 +231,12 @@ impl Job {
             let script = process.script(&scripts::CLAIM, &job);
             match script.arg(claimant).call().or_else(|e| match e {
                 // Ended before it began, and cleared away.
-                Error::Lost(_) => Ok(Value::BulkString(b"taken".to_vec())),
+                Error::ObjectGone(_) => Ok(Value::BulkString(b"taken".to_vec())),
                 e => Err(e),
             })? {
                 Value::BulkString(reply) if reply == b"taken" => Ok(None),
                 Value::BulkString(item) => {
-                    let record = payload::unpack(process, &job, RECORD, &Payload::decode(&item)?)?;
+                    let record = payload::unpack(process, &job, RECORD, &Item::decode(&item)?)?;
                     tracing::info!(job = id, claimant, "claimed");
                     process.memory.acquire(process, &record.versions)?;
                     if let Some(blob) = record.blob {
@@ -244,7 +244,7 @@ impl Job {
                     }
                     Ok(Some(record.payload))
                 }
-                _ => Err(Error::Lost(format!("the record of job {id}"))),
+                _ => Err(Error::ObjectGone(format!("the record of job {id}"))),
             }
         })?;
         Ok(payload.map(|payload| PyBytes::new(py, &payload)))

@@ -4,9 +4,9 @@ pub mod aio;
 pub mod barrier;
 pub mod channel;
 pub mod condition;
-#[cfg(feature = "aws")]
-pub mod function;
 pub mod job;
+#[cfg(feature = "aws")]
+pub mod lambda_function;
 pub mod latch;
 pub mod region;
 pub mod semlock;

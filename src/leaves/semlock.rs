@@ -108,7 +108,7 @@ impl SemLock {
         let value = question.arg(keys::VALUE).text()?;
         value
             .parse()
-            .map_err(|_| Error::Lost(format!("semaphore {}", self.handle.id)))
+            .map_err(|_| Error::ObjectGone(format!("semaphore {}", self.handle.id)))
     }
 
     fn release_one(&self) -> Result<()> {

@@ -7,7 +7,7 @@ use pyo3::types::PyBytes;
 
 use crate::error::{Error, Result, log};
 use crate::objects::handle::Handle;
-use crate::objects::pipe::{self, Acknowledged, Item, PipeEnd, Sent, Wait};
+use crate::objects::pipe::{self, Acknowledged, PipeEnd, Sent, Taken, Wait};
 use crate::objects::process;
 use crate::objects::wait;
 
@@ -24,7 +24,7 @@ pub struct TaskQueue {
 }
 
 /// A result; or a task that killed its workers, with the exit code of the last.
-type Outcome = (Vec<u8>, Option<i32>);
+type TaskOutcome = (Vec<u8>, Option<i32>);
 
 impl TaskQueue {
     const fn with(handle: Handle, id: String, end: u8) -> Self {
@@ -39,7 +39,7 @@ impl TaskQueue {
         self.pipe.post(process, sent, &[payload])
     }
 
-    fn results(&self) -> Result<Vec<Outcome>> {
+    fn results(&self) -> Result<Vec<TaskOutcome>> {
         let process = self.handle.current_process()?;
         let (wait, acknowledged) = (Wait::Until(None), Acknowledged::ByTaking);
         let first = self.pipe.take(process, wait, acknowledged, || {})?;
@@ -47,9 +47,9 @@ impl TaskQueue {
         let mut outcomes = Vec::with_capacity(1 + more.len());
         for item in std::iter::once(Ok(first)).chain(more) {
             match item {
-                Ok(Item::Message(message)) => outcomes.push((message.payload, None)),
-                Ok(Item::Died(code, task)) => outcomes.push((task.payload, Some(code))),
-                Ok(Item::Nothing) => {}
+                Ok(Taken::Message(message)) => outcomes.push((message.payload, None)),
+                Ok(Taken::Died(code, task)) => outcomes.push((task.payload, Some(code))),
+                Ok(Taken::Nothing) => {}
                 Err(Error::Seal(text)) => log(&text),
                 Err(e) => return Err(e),
             }
@@ -105,8 +105,8 @@ impl TaskQueue {
             self.pipe.take(process, wait, Acknowledged::ByResult, || {})
         })?;
         Ok(match item {
-            Item::Message(message) => Some(PyBytes::new(py, &message.payload)),
-            Item::Died(..) | Item::Nothing => None,
+            Taken::Message(message) => Some(PyBytes::new(py, &message.payload)),
+            Taken::Died(..) | Taken::Nothing => None,
         })
     }
 
@@ -117,7 +117,7 @@ impl TaskQueue {
             let acknowledged = Acknowledged::ByTaking;
             self.pipe.take(process, Wait::No, acknowledged, || {})
         })?;
-        Ok(!matches!(item, Item::Nothing))
+        Ok(!matches!(item, Taken::Nothing))
     }
 
     /// Sends the result of the task in work, without waiting.
@@ -131,7 +131,7 @@ impl TaskQueue {
         py: Python<'py>,
     ) -> PyResult<Vec<(Bound<'py, PyBytes>, Option<i32>)>> {
         let outcomes = py.detach(|| self.results())?;
-        let as_bytes = |(payload, code): Outcome| (PyBytes::new(py, &payload), code);
+        let as_bytes = |(payload, code): TaskOutcome| (PyBytes::new(py, &payload), code);
         Ok(outcomes.into_iter().map(as_bytes).collect())
     }
 

@@ -25,7 +25,7 @@ local function answer(text)
 end
 
 -- In a store of others every key has a time to live, which the session's owner renews.
-local function keep(key)
+local function renew_ttl(key)
   if ttl ~= '0' then call('PEXPIRE', key, ttl) end
 end
 
@@ -43,7 +43,7 @@ local function leave_versions(versions, at)
     if not old or tonumber(old) < tonumber(version) then call('HSET', key, region, version) end
   end
   call('HSET', at or OBJECT, HAS_VERSIONS, 1)
-  keep(key)
+  renew_ttl(key)
 end
 
 -- Those that were left with it.
@@ -59,7 +59,7 @@ local function wake(waiter, token, at)
   local key = (at or OBJECT) .. TOKEN .. waiter
   call('RPUSH', key, token)
   call('HSET', at or OBJECT, GRANTED .. waiter, 1)
-  keep(key)
+  renew_ttl(key)
 end
 
 -- Wakes all waiters of a list.
@@ -72,7 +72,7 @@ end
 local function join_waiters()
   local waiter = CALLER .. ':' .. SEQ
   call('RPUSH', OBJECT .. WAITERS, waiter)
-  keep(OBJECT .. WAITERS)
+  renew_ttl(OBJECT .. WAITERS)
   return waiter
 end
 
@@ -149,7 +149,7 @@ local function leave(holder, ends)
   for _, other in ipairs(left) do
     if tonumber(holders[other + 1] or '0') > 0 then
       call('RPUSH', OBJECT .. ITEMS .. other, 'E')
-      keep(OBJECT .. ITEMS .. other)
+      renew_ttl(OBJECT .. ITEMS .. other)
       if call('HEXISTS', OBJECT, BOUND) == 1 then wake_all(WAITERS, 'look') end
     end
   end

@@ -30,13 +30,13 @@ pub fn put_as(client: &Client, blob: &str, payload: &[u8]) -> Result<()> {
     client.settle()
 }
 
-/// Fetches them.
+/// Fetches the bytes of a blob.
 pub fn get(client: &Client, blob: &str) -> Result<Vec<u8>> {
     let size = client.plain("HGET", client.key(blob)).arg(keys::SIZE);
     let size: usize = size
         .text()?
         .parse()
-        .map_err(|_| Error::Lost(format!("the big message {blob}")))?;
+        .map_err(|_| Error::ObjectGone(format!("the big message {blob}")))?;
     let pieces = size.div_ceil(PIECE);
     let mut sealed = Vec::with_capacity(size);
     let mut next = 0;

@@ -1,7 +1,7 @@
 //! The sealed part of an item: the sender's versions, and the payload or the name of the blob that has it.
 
 use crate::error::{Error, Result};
-use crate::protocol::Payload;
+use crate::protocol::Item;
 use crate::store::seal::Seal;
 
 /// The bytes of an item beside its payload.
@@ -42,13 +42,13 @@ pub fn encode(
         Content::Blob(name, size) => (true, name.as_bytes(), *size),
     };
     let mut bytes = Vec::with_capacity(content.len() + plain_head.len() + 64);
-    bytes.extend_from_slice(Payload::head(is_task, is_blob, self::size(size)).as_bytes());
+    bytes.extend_from_slice(Item::head(is_task, is_blob, self::size(size)).as_bytes());
     seal.close(object, kind, &[&plain_head, content], &mut bytes);
     Ok(bytes)
 }
 
 /// Opens its sealed part.
-pub fn decode(seal: &Seal, object: &str, kind: &str, payload: &Payload<'_>) -> Result<Opened> {
+pub fn decode(seal: &Seal, object: &str, kind: &str, payload: &Item<'_>) -> Result<Opened> {
     let refused = || {
         Error::Seal(format!(
             "payload refused: no item for {kind} of object {object}"
@@ -67,7 +67,7 @@ pub fn decode(seal: &Seal, object: &str, kind: &str, payload: &Payload<'_>) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::Item;
+    use crate::protocol::Entry;
     use proptest::prelude::*;
 
     proptest! {
@@ -79,7 +79,7 @@ mod tests {
                 None => Content::Inline(&payload),
             };
             let bytes = encode(&seal, "o", "to 0", is_task, &versions, &content).unwrap();
-            let Item::Payload(found) = Item::decode(&bytes).unwrap() else { panic!("another kind of item") };
+            let Entry::Item(found) = Entry::decode(&bytes).unwrap() else { panic!("another kind of item") };
             prop_assert_eq!((found.is_task, found.is_blob, found.size), (is_task, blob.is_some(), self::size(payload.len())));
             let opened = decode(&seal, "o", "to 0", &found).unwrap();
             prop_assert_eq!(opened.versions, versions);

@@ -3,12 +3,12 @@
 use crate::error::Result;
 use crate::objects::handle::Handle;
 use crate::objects::payload;
-use crate::objects::pipe::{self, Acknowledged, Item, PipeEnd, Wait};
+use crate::objects::pipe::{self, Acknowledged, PipeEnd, Taken, Wait};
 use crate::objects::process::Process;
 use crate::store::keys;
 use crate::store::scripts;
 
-/// Makes the pipe of an object that is there for one. Its ends count as held as long as the object is there.
+/// Makes an object that is only a pipe. Both ends count as held until it is dropped.
 pub fn create(process: &Process, object: &str) -> Result<()> {
     let holders = [0, 1].map(|end| format!("{}{end}", keys::HOLDERS));
     process.create(
@@ -18,7 +18,7 @@ pub fn create(process: &Process, object: &str) -> Result<()> {
     )
 }
 
-/// Sends one to another process: its parent, or a supervisor.
+/// Sends an event to another process: its parent, or a supervisor.
 pub fn send(process: &Process, to: &str, event: &[u8], wait: bool) -> Result<()> {
     let object = keys::process(to);
     let packed = payload::pack(process, &object, pipe::kind(0), false, event)?;
@@ -28,7 +28,7 @@ pub fn send(process: &Process, to: &str, event: &[u8], wait: bool) -> Result<()>
     if wait { process.settle() } else { Ok(()) }
 }
 
-/// Those of this process.
+/// The events of this process.
 pub struct Mailbox {
     pipe: PipeEnd,
     /// Keeps the pipe alive.
@@ -48,7 +48,7 @@ impl Mailbox {
     pub fn next(&self, process: &Process) -> Result<Vec<u8>> {
         loop {
             let (wait, acknowledged) = (Wait::Until(None), Acknowledged::ByTaking);
-            if let Item::Message(message) = self.pipe.take(process, wait, acknowledged, || {})? {
+            if let Taken::Message(message) = self.pipe.take(process, wait, acknowledged, || {})? {
                 return Ok(message.payload);
             }
         }

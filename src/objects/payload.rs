@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::objects::blob;
 use crate::objects::item::{self, Content};
 use crate::objects::process::Process;
-use crate::protocol::Payload;
+use crate::protocol::Item;
 
 /// A greater payload is stored as a blob.
 const INLINE: usize = (1 << 20) + 4096;
@@ -47,12 +47,7 @@ pub fn pack(
 }
 
 /// Opens an item and fetches what is not in it. The versions are not applied yet.
-pub fn unpack(
-    process: &Process,
-    object: &str,
-    kind: &str,
-    payload: &Payload<'_>,
-) -> Result<Message> {
+pub fn unpack(process: &Process, object: &str, kind: &str, payload: &Item<'_>) -> Result<Message> {
     let opened = item::decode(&process.seal, object, kind, payload)?;
     if !payload.is_blob {
         return Ok(Message {

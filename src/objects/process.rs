@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use crate::error::{Error, Result};
 use crate::locked::Locked;
 use crate::logging;
+use crate::objects::memory::Memory;
 use crate::objects::readiness::ReadinessFds;
-use crate::objects::versions::Memory;
 use crate::random;
 use crate::store::client::{self, Client, Session};
 use crate::store::keys;
@@ -121,7 +121,7 @@ impl Process {
             let last = count.arg(keys::PIDS).arg(PIDS).text()?;
             let last: i32 = last
                 .parse()
-                .map_err(|_| Error::Lost("the session".into()))?;
+                .map_err(|_| Error::ObjectGone("the session".into()))?;
             *pids = (FIRST_PID + last - PIDS, FIRST_PID + last);
         }
         pids.0 += 1;

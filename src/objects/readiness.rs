@@ -21,15 +21,15 @@ use crate::store::threads;
 
 pub struct ReadinessFd {
     client: &'static Client,
-    shared: Arc<Shared>,
+    shared: Arc<Watched>,
     stop_write: OwnedFd,
 }
 
-/// Those of a process.
+/// The readiness descriptors of a process.
 #[derive(Default)]
-pub struct ReadinessFds(Mutex<Vec<Weak<Shared>>>);
+pub struct ReadinessFds(Mutex<Vec<Weak<Watched>>>);
 
-struct Shared {
+struct Watched {
     id: String,
     end: u8,
     read: OwnedFd,
@@ -81,7 +81,7 @@ impl ReadinessFd {
         let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
         fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         let (stop, stop_write) = pipe2(OFlag::O_CLOEXEC)?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(Watched {
             id,
             end,
             read,
@@ -160,7 +160,7 @@ impl Drop for ReadinessFd {
     }
 }
 
-impl Shared {
+impl Watched {
     fn signal(&self, state: &mut State) {
         state.armed = false;
         state.signals += 1;

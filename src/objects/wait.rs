@@ -107,7 +107,7 @@ pub fn token(
     kind: &'static WaitKind,
 ) -> Result<Waited> {
     // It may be a waiter that gave up which has what this one waits for.
-    client.settle_owed();
+    client.send_owed();
     let base = client.key(object);
     let key = keys::token(&base, waiter);
     loop {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use redis::Value;
 
 use crate::error::Result;
+use crate::exit_codes;
 use crate::objects::mailbox;
 use crate::objects::process::Process;
 use crate::protocol::Command;
@@ -16,16 +17,13 @@ use crate::store::scripts;
 use crate::store::threads;
 
 /// How often a private store, which has no leases, is asked whether it still has the session.
-const PRIVATE_STORE_LIMIT: Duration = Duration::from_secs(5);
+const PRIVATE_STORE_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The stack of a thread, in bytes.
 const STACK: usize = 256 << 10;
 
 /// A supervisor's lease.
 const SUPERVISOR_LEASE: Duration = Duration::from_secs(10);
-
-/// The exit code of a worker whose session is gone: of its parent nobody renews the lease any more.
-pub const EXIT_SESSION_LOST: i32 = 75;
 
 /// Keeps a supervisor's own lease, which tells the parent of its workers that they live.
 pub fn hold_lease(process: &'static Process) -> Result<()> {
@@ -66,7 +64,7 @@ pub fn beat(process: &'static Process) -> Result<()> {
     let pause = if process.session.ttl > 0 {
         Duration::from_millis(process.session.ttl / 3)
     } else {
-        PRIVATE_STORE_LIMIT
+        PRIVATE_STORE_CHECK_INTERVAL
     };
     threads::spawn("serverless_mp-heartbeat", STACK, move || {
         loop {
@@ -78,7 +76,7 @@ pub fn beat(process: &'static Process) -> Result<()> {
             let question = process.plain("EXISTS", process.key(keys::SESSION));
             match question.peek() {
                 Ok(Value::Int(1)) => {
-                    process.settle_owed();
+                    process.send_owed();
                     if process.session.parent.is_none() && process.session.ttl > 0 {
                         // A failure is retried at the next beat, well within the lease.
                         let _ = renew(process);
@@ -95,7 +93,7 @@ pub fn beat(process: &'static Process) -> Result<()> {
                 eprintln!("serverless_mp: worker {} stops: {lost}", std::process::id());
                 // At once: nothing that it could still say would reach anybody.
                 // SAFETY: no destructors are wanted.
-                unsafe { nix::libc::_exit(EXIT_SESSION_LOST) }
+                unsafe { nix::libc::_exit(exit_codes::SESSION_LOST) }
             }
             return;
         }

@@ -18,6 +18,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{pipe2, read, write};
 
 use crate::error::{Error, Result};
+use crate::exit_codes;
 use crate::locked::Locked;
 use crate::objects::mailbox::{self, Mailbox};
 use crate::objects::process::Process;
@@ -27,9 +28,6 @@ use crate::store::keys;
 use crate::store::scripts;
 use crate::store::threads;
 
-/// How `CPython`'s forkserver reports a child of which nothing is known.
-const UNKNOWN: i32 = 255;
-
 /// The stack of a thread, in bytes.
 const STACK: usize = 512 << 10;
 
@@ -37,14 +35,14 @@ const STACK: usize = 512 << 10;
 pub struct Jobs {
     process: &'static Process,
     started: Mutex<bool>,
-    table: Mutex<HashMap<String, Arc<Job>>>,
+    table: Mutex<HashMap<String, Arc<StartedJob>>>,
     /// The launchers' reports that are waited for.
-    reports: Mutex<Vec<(OwnedFd, Arc<Job>)>>,
+    reports: Mutex<Vec<(OwnedFd, Arc<StartedJob>)>>,
     /// Wakes the thread that waits for them.
     wake_pipe: Mutex<Option<OwnedFd>>,
 }
 
-pub struct Job {
+pub struct StartedJob {
     pub id: String,
     /// The id of its worker's process.
     pub worker: String,
@@ -66,7 +64,7 @@ struct End {
     exit: Option<(i32, String)>,
 }
 
-impl Job {
+impl StartedJob {
     pub fn new(
         id: String,
         worker: String,
@@ -186,13 +184,13 @@ impl Jobs {
     }
 
     /// A job that is about to be launched.
-    pub fn enter(&self, job: &Arc<Job>) {
+    pub fn enter(&self, job: &Arc<StartedJob>) {
         let mut table = self.table.locked();
         table.insert(job.id.clone(), job.clone());
     }
 
     /// Its worker was launched.
-    pub fn watch(&self, job: &Arc<Job>, pid: i32, report: OwnedFd) {
+    pub fn watch(&self, job: &Arc<StartedJob>, pid: i32, report: OwnedFd) {
         job.pid.store(pid, Ordering::Release);
         self.reports.locked().push((report, job.clone()));
         if let Some(wake_pipe) = &*self.wake_pipe.locked() {
@@ -201,17 +199,17 @@ impl Jobs {
     }
 
     /// It could not be launched: nothing of it stays.
-    pub fn give_up(&self, job: &Job) {
+    pub fn give_up(&self, job: &StartedJob) {
         self.remove(&job.id);
         // The launcher's error is the one to be seen.
-        let _ = job.complete(self.process, UNKNOWN, "");
+        let _ = job.complete(self.process, exit_codes::UNKNOWN, "");
     }
 
     fn remove(&self, id: &str) {
         self.table.locked().remove(id);
     }
 
-    fn get(&self, id: &str) -> Option<Arc<Job>> {
+    fn get(&self, id: &str) -> Option<Arc<StartedJob>> {
         self.table.locked().get(id).cloned()
     }
 
@@ -222,7 +220,7 @@ impl Jobs {
                 Ok(event) => self.take_event(&event),
                 // Refused, and noted as such; what comes after it is news all the same.
                 Err(Error::Seal(_)) => {}
-                Err(Error::Lost(_)) => return,
+                Err(Error::ObjectGone(_)) => return,
                 // The store does not answer. It may answer again, and what has happened since is told then.
                 Err(_) if self.process.healthy().is_ok() => std::thread::sleep(TICK),
                 Err(_) => return,
@@ -273,7 +271,7 @@ impl Jobs {
     }
 
     fn take_reports(&self, wake: &OwnedFd) {
-        let mut watched: Vec<(OwnedFd, Arc<Job>)> = Vec::new();
+        let mut watched: Vec<(OwnedFd, Arc<StartedJob>)> = Vec::new();
         while self.process.is_current() {
             watched.append(&mut self.reports.locked());
             let mut fds = vec![PollFd::new(wake.as_fd(), PollFlags::POLLIN)];
@@ -301,7 +299,7 @@ impl Jobs {
 
     /// A launcher's report. For a remote process it becomes an event, in order with the others; a report without a code says
     /// nothing, since the supervisor has reported the end.
-    fn reported(&self, job: &Job, report: &ExitReport) {
+    fn reported(&self, job: &StartedJob, report: &ExitReport) {
         let process = self.process;
         if !job.is_remote {
             return self.ended(job, report);
@@ -319,7 +317,7 @@ impl Jobs {
     }
 
     /// The launcher says that the process is gone. Its exit record, written before, counts; else how it went.
-    fn ended(&self, job: &Job, report: &ExitReport) {
+    fn ended(&self, job: &StartedJob, report: &ExitReport) {
         let process = self.process;
         self.remove(&job.id);
         if job.has_ended() {
@@ -330,7 +328,7 @@ impl Jobs {
         let _ = if let Ok(record) = ExitRecord::decode(&record) {
             job.complete(process, record.code, record.versions)
         } else {
-            let code = report.code.unwrap_or(UNKNOWN);
+            let code = report.code.unwrap_or(exit_codes::UNKNOWN);
             // A failure after the end of the session is not reported.
             if !report.message.is_empty() && process.is_current() {
                 let line = format!("serverless-mp: process {}: {}\n", job.pid(), report.message);
@@ -341,7 +339,7 @@ impl Jobs {
         };
         // Even when the store is gone the sentinel must close.
         let mut end = job.end.locked();
-        end.exit.get_or_insert((UNKNOWN, String::new()));
+        end.exit.get_or_insert((exit_codes::UNKNOWN, String::new()));
         end.sentinel = None;
     }
 }
@@ -355,7 +353,7 @@ fn read_report(fd: OwnedFd) -> ExitReport {
 }
 
 /// Whether the claimant of an event still has the job. The launcher (`-`) has looked itself.
-fn is_claimed_by(process: &Process, job: &Job, claimant: &str) -> bool {
+fn is_claimed_by(process: &Process, job: &StartedJob, claimant: &str) -> bool {
     if claimant == protocol::LAUNCHER {
         return true;
     }

@@ -41,13 +41,13 @@ pub fn join(session: Session, id: String) -> Result<()> {
 }
 
 /// Joins the session of the program whose own `fork()` has made this process, with its first command.
-fn settle_in(process: &'static Process) -> Result<()> {
+fn join_after_fork(process: &'static Process) -> Result<()> {
     mailbox::create(process, &keys::process(&process.id))?;
     heartbeat::beat(process)
 }
 
 /// Joins a session as a supervisor of remote workers, whose own lease tells their parent that they live.
-pub fn keep(session: Session, id: String) -> Result<()> {
+pub fn join_as_supervisor(session: Session, id: String) -> Result<()> {
     let process = process::enter(session, Some(id))?;
     mailbox::create(process, &keys::process(&process.id))?;
     process.settle()?;
@@ -81,7 +81,7 @@ pub fn close() -> Result<()> {
 
 /// In a child of the program's own `fork()`.
 pub fn after_fork() {
-    process::after_fork(|| settle_in(process::current()?));
+    process::after_fork(|| join_after_fork(process::current()?));
 }
 
 /// Every node gets the scripts, and must not throw keys away.

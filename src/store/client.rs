@@ -21,7 +21,6 @@ use crate::store::health::Health;
 use crate::store::keys;
 use crate::store::posted::Posted;
 use crate::store::request::Request;
-use crate::store::scripts;
 use crate::store::seal::Seal;
 use crate::store::shared::Shared;
 use crate::store::thread_client::ThreadClient;
@@ -184,25 +183,6 @@ impl Client {
             return self.with_link_unordered(ThreadClient::raise_deferred);
         }
         self.with_link(|link| link.settle(&self.shared))
-    }
-
-    /// This thread's in-flight list of a pipe, made ready for what it will take from one end; and whether it is known
-    /// to be empty.
-    pub fn in_flight(&self, object: &str, end: u8) -> Result<(String, bool)> {
-        let (caller, known) =
-            self.with_link(|link| Ok((link.caller.clone(), link.register_consumer(object))))?;
-        if !known {
-            self.script(&scripts::TAKE_OPEN, object).arg(end).post()?;
-        }
-        Ok((keys::in_flight(&self.key(object), &caller), known))
-    }
-
-    /// This thread's last take from a pipe ended in an error: its in-flight list is to be looked at.
-    pub fn invalidate_in_flight(&self, object: &str) {
-        let _ = self.with_link(|link| {
-            link.invalidate_in_flight(object);
-            Ok(())
-        });
     }
 
     // ---- what the store is owed ------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ impl Client {
     }
 
     /// Runs what could not be run before, if the store answers.
-    pub fn settle_owed(&self) {
+    pub fn send_owed(&self) {
         if self.shared.health.is_out() {
             return;
         }
@@ -75,7 +75,7 @@ impl Client {
         let is_done = !self.shared.health.is_out()
             && match self.with_link(|link| link.call(&self.shared, &request)) {
                 // An object that is gone needs nothing.
-                Ok(_) | Err(Error::Lost(_)) => true,
+                Ok(_) | Err(Error::ObjectGone(_)) => true,
                 Err(_) => false,
             };
         if !is_done {

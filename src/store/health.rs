@@ -16,7 +16,7 @@ use crate::store::endpoint::{Endpoint, NodeAddr, VARIABLE};
 const TOLD_AFTER: Duration = Duration::from_secs(5);
 
 /// How long a private store, which has no leases, may be silent.
-const PRIVATE_STORE_LIMIT: Duration = Duration::from_secs(30);
+const PRIVATE_STORE_SILENCE_LIMIT: Duration = Duration::from_secs(30);
 
 pub struct Health {
     session: String,
@@ -56,7 +56,7 @@ impl Health {
             limit: if ttl > 0 {
                 Duration::from_millis(ttl)
             } else {
-                PRIVATE_STORE_LIMIT
+                PRIVATE_STORE_SILENCE_LIMIT
             },
             is_teller,
             closed: AtomicBool::new(false),
@@ -74,7 +74,7 @@ impl Health {
         self.lost
             .locked()
             .as_ref()
-            .map_or(Ok(()), |why| Err(Error::Over(why.clone())))
+            .map_or(Ok(()), |why| Err(Error::SessionLost(why.clone())))
     }
 
     /// This process is done with the session.

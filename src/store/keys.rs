@@ -65,11 +65,11 @@ names! {
     /// Set for each waiter whose token is not acknowledged; the waiter follows.
     GRANTED = "g:";
     /// The value of a semaphore.
-    VALUE = "v";
+    VALUE = "value";
     /// The count of a latch.
-    COUNT = "z";
+    COUNT = "count";
     /// How many parties wait at a barrier.
-    ARRIVED = "count";
+    ARRIVED = "arrived";
     /// Whether a barrier is broken: 0 or 1.
     BROKEN = "broken";
     /// How many bytes a pipe may hold for each end.

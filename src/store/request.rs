@@ -56,7 +56,7 @@ pub fn error_code(value: &Value) -> Option<&str> {
 /// An error reply as our error.
 pub fn checked(value: Value) -> Result<Value> {
     match value {
-        Value::ServerError(e) if e.code() == "SMPLOST" => Err(Error::Lost(format!(
+        Value::ServerError(e) if e.code() == "SMPLOST" => Err(Error::ObjectGone(format!(
             "object {}",
             e.details().unwrap_or_default()
         ))),
@@ -89,7 +89,9 @@ mod tests {
     fn an_error_reply_is_ours() {
         let lost = parse_redis_value(b"-SMPLOST smp:{s.o}\r\n").unwrap();
         assert_eq!(error_code(&lost), Some("SMPLOST"));
-        assert!(matches!(checked(lost), Err(Error::Lost(what)) if what == "object smp:{s.o}"));
+        assert!(
+            matches!(checked(lost), Err(Error::ObjectGone(what)) if what == "object smp:{s.o}")
+        );
         let other = parse_redis_value(b"-OOM no memory\r\n").unwrap();
         assert!(
             matches!(checked(other), Err(Error::Store(text)) if text == "store: OOM no memory")

@@ -35,11 +35,11 @@ macro_rules! scripts {
 
 scripts! {
     CREATE "object/create" NOTE "object/note" ATTACH "object/attach" DETACH "object/detach" REAP "object/reap" RENEW "object/renew" DROP "object/drop"
-    SEM_ACQUIRE "lock/acquire" SEM_RELEASE "lock/release" CANCEL "lock/cancel"
+    SEM_ACQUIRE "lock/acquire" SEM_RELEASE "lock/release" CANCEL "waiter/cancel"
     COND_WAIT "lock/condition_wait" NOTIFY "lock/notify"
     LATCH_CHANGE "latch/change" LATCH_WAIT "latch/wait"
     BARRIER_WAIT "barrier/wait" BARRIER_END "barrier/end" BARRIER_CANCEL "barrier/cancel"
-    SEND "pipe/send" CAPACITY "pipe/capacity" TAKE_OPEN "pipe/take_open" TAKE_NOW "pipe/take_now" TAKE_MANY "pipe/take_many" TAKE_BACK "pipe/take_back" TAKE_DONE "pipe/take_done" TASK_TAKEN "pipe/task_taken" LENGTH "pipe/length"
+    SEND "pipe/send" CAPACITY "pipe/capacity" TAKE_OPEN "pipe/take_open" TAKE_NOW "pipe/take_now" TAKE_MANY "pipe/take_many" TAKE_BACK "pipe/take_back" TAKE_DONE "pipe/take_done" TASK_BEGUN "pipe/task_begun" LENGTH "pipe/length"
     PUBLISH "memory/publish" FETCH "memory/fetch" NAME "memory/name"
     CLAIM "job/claim" FINISH "job/finish"
 }

@@ -52,6 +52,7 @@ def without_bar(line):
     return re.sub(r".*\d+ / +\d+ \|\s*", "", line)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "program",
@@ -71,6 +72,7 @@ def test_results_are_equal(both, program):
     assert not any("False" in line for line in plain)  # the search compares each backend with a run without processes
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(not PPO.exists(), reason="needs torch: make test-apps")
 def test_ppo_learns(both):

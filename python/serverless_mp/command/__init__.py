@@ -1,1 +1,1 @@
-"""The command `serverless-mp`: programs that it runs, and the report of a run."""
+"""The command `serverless-mp`: runs programs, shows settings."""

@@ -12,7 +12,7 @@ import cloudpickle
 from serverless_mp import _core
 
 from . import files
-from .globals import attributes
+from .introspect import attributes
 
 _BY_BYTES: Any = cloudpickle.Pickler.dispatch_table[memoryview]
 # Bytes.

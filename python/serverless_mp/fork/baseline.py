@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from serverless_mp import installed
 from serverless_mp.program import cache
 
-from . import c_objects, c_types, compared, digest, objects, places
+from . import c_objects, c_types, comparison, digest, introspect, objects, places
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,7 +96,11 @@ def tell(prepare: Callable[[], None], names: list[str]) -> None:
 def _key(names: list[str]) -> str:
     """Of these modules in this interpreter: their files, and when they were written; and so of what makes the digests."""
     parts = [sys.version, sys.executable]
-    for name in [*names, __name__, *(one.__name__ for one in (compared, digest, places, objects, c_objects, c_types))]:
+    for name in [
+        *names,
+        __name__,
+        *(one.__name__ for one in (comparison, digest, introspect, places, objects, c_objects, c_types)),
+    ]:
         file = getattr(sys.modules[name], "__file__", None)
         time = os.stat(file).st_mtime_ns if file and os.path.exists(file) else 0
         parts.append(f"{name} {file} {time}")
@@ -116,6 +120,6 @@ def _digests(names: list[str]) -> dict[str, dict[str, bytes]]:
             found[name] = {
                 ".".join(path): made.of(value).value
                 for path, value in places.places_of(module)
-                if compared.is_compared(name, path, value)
+                if comparison.is_compared(name, path, value)
             }
     return found

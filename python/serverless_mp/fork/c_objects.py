@@ -14,7 +14,7 @@ from multiprocessing.sharedctypes import reduce_ctype  # type: ignore[attr-defin
 from typing import TYPE_CHECKING, Any
 
 from . import c_types
-from .globals import attributes, is_a
+from .introspect import attributes, is_a
 from .objects import fill, state_of
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from functools import partial  # by its name: a program may put a mock in its pl
 from typing import Any
 
 from . import functions
-from .globals import is_a
+from .introspect import is_a
 
 Cached = functools._lru_cache_wrapper
 # In a new one, until it is filled: what calls the function.

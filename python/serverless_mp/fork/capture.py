@@ -18,9 +18,8 @@ from typing import Any
 
 from serverless_mp.program import modules
 
-from . import ForkStateWarning, classes, enclosing, interpreter_state, objects, places
-from . import globals as names_in_code
-from .globals import is_a
+from . import ForkStateWarning, classes, enclosing, interpreter_state, names_in_code, objects, places
+from .introspect import attributes, is_a
 from .missing import Missing
 from .pickler import OBJECT, ForkPickler, TooLargeError
 from .survey import NOT_CONTENT, Program, registered
@@ -254,7 +253,7 @@ class _Writing:
                 raise TooLargeError(message)
 
     def _mark(self) -> int:
-        """How many objects the memo has: what is written for it, a worker reads as a piece of its own."""
+        """The size of the memo. pickle hides it, so a token is pickled, which the worker reads as a piece of its own."""
         token: list[Any] = []
         self._pickler.dump(token)
         self._take("token", None)
@@ -339,7 +338,7 @@ def _is_defined(name: str, value: Any, module: str = "__main__") -> bool:
     """Code, or what a decorator has made of it."""
     if is_a(value, _CODE):
         return True
-    kept = names_in_code.attributes(value)
+    kept = attributes(value)
     return kept.get("__module__") == module and kept.get("__qualname__") == name
 
 

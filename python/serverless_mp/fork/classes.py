@@ -22,8 +22,8 @@ import cloudpickle
 
 from serverless_mp.program import BEGUN, modules
 
-from . import c_types
-from . import globals as names_in_code
+from . import c_types, names_in_code
+from .introspect import is_a
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,9 +129,9 @@ def _needed(cls: type, code: types.CodeType) -> set[str]:
     seen: set[int] = set()
     while ahead:
         function: Any = ahead.pop()
-        if names_in_code.is_a(function, (classmethod, staticmethod)):
+        if is_a(function, (classmethod, staticmethod)):
             function = function.__func__
-        if names_in_code.is_a(function, types.FunctionType) and function.__globals__ is space and id(function) not in seen:
+        if is_a(function, types.FunctionType) and function.__globals__ is space and id(function) not in seen:
             seen.add(id(function))
             more = names_in_code.names(function.__code__).globals - {cls.__qualname__}
             needed |= more
@@ -141,7 +141,7 @@ def _needed(cls: type, code: types.CodeType) -> set[str]:
 
 def _comes_first(value: Any, being_defined: set[type]) -> bool:
     """Not what is made of the class itself."""
-    return value not in being_defined if names_in_code.is_a(value, type) else type(value) not in being_defined
+    return value not in being_defined if is_a(value, type) else type(value) not in being_defined
 
 
 def _set_since(cls: type) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def _set_since(cls: type) -> dict[str, Any]:
             type(part) in _DATA
             or type(part).__module__.startswith(_SYNCHRONISES)
             # A function that was put there.
-            or (names_in_code.is_a(part, types.FunctionType) and not part.__qualname__.startswith(own))
+            or (is_a(part, types.FunctionType) and not part.__qualname__.startswith(own))
         )
     }
 
@@ -170,7 +170,7 @@ _AT_ONCE = ("__class__", "__name__", "__slots__", "__firstlineno__", "__static_a
 
 def reduce_class(cls: type) -> Any:
     """How a class is put together: made empty, since its functions may refer to it, and then filled."""
-    if names_in_code.is_a(cls, enum.EnumMeta):
+    if is_a(cls, enum.EnumMeta):
         make, arguments, state, *_ = cloudpickle.cloudpickle._dynamic_class_reduce(cls)
         kept = {name: dict(vars(member)) for name, member in cls._member_map_.items()}  # type: ignore[attr-defined]
         return make, arguments, (state, kept), None, None, _fill_enum
@@ -189,7 +189,7 @@ def reduce_class(cls: type) -> Any:
 
 def _is_alone(part: Any) -> bool:
     """Whether a function refers to nothing but globals, so that it can be made before its class."""
-    if not names_in_code.is_a(part, types.FunctionType):
+    if not is_a(part, types.FunctionType):
         return part is None
     return not (part.__closure__ or part.__defaults__ or part.__kwdefaults__ or vars(part))
 
@@ -200,7 +200,7 @@ def _not_yet(*_: Any) -> Any:
 
 
 def _is_slot(part: Any) -> bool:
-    return names_in_code.is_a(part, (types.MemberDescriptorType, types.GetSetDescriptorType, c_types.FIELD))
+    return is_a(part, (types.MemberDescriptorType, types.GetSetDescriptorType, c_types.FIELD))
 
 
 def _is_of_metaclass(cls: type, name: str) -> bool:
@@ -271,7 +271,7 @@ def _define(name: str, code: types.CodeType, needed: dict[str, Any]) -> Any:
     space = sys.modules["__main__"].__dict__
     for other, value in needed.items():
         space.setdefault(other, value)
-    if not names_in_code.is_a(space.get(name), type):
+    if not is_a(space.get(name), type):
         exec(code, space)  # noqa: S102 - of the program itself
     return space[name]
 

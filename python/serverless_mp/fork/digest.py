@@ -14,8 +14,8 @@ from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 from . import c_objects, c_types, objects, places
-from .compared import ATOMS
-from .globals import attributes, contents, is_a
+from .comparison import ATOMS
+from .introspect import attributes, contents, is_a
 
 if TYPE_CHECKING:
     from collections.abc import Callable

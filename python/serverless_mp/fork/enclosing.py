@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from typing import Any
 
-from .globals import contents, is_a
+from .introspect import contents, is_a
 
 # A class that leaves parts out, or puts others in their place.
 _RULES = ("__getstate__", "__reduce__", "__reduce_ex__")

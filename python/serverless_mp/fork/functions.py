@@ -12,9 +12,8 @@ import operator
 import types
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import access, places
-from . import globals as names_in_code
-from .globals import is_a
+from . import names_in_code, place_access, places
+from .introspect import is_a
 from .missing import is_better
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ def _find_or_make(*parts: Any) -> types.FunctionType:
 
 def standing_at(place: Place) -> Iterator[Any]:
     """The values at a place in a worker, by its import and now."""
-    for look in (access.original_at, access.find):
+    for look in (place_access.original_at, place_access.find):
         with contextlib.suppress(LookupError, AttributeError, ValueError, TypeError):
             found: Any = look(*place)
             yield found.__func__ if is_a(found, (staticmethod, classmethod)) else found

@@ -1,4 +1,4 @@
-"""The state of the interpreter that a forked process inherits beside modules and memory; also the way to all other state.
+"""The settings of the interpreter, as a forked process inherits them. Those of libraries are read and set through here as well.
 
 The interpreter has: replaced standard streams, handlers of signals, limits, hooks, finders, what is to be called around forks.
 """

@@ -21,7 +21,7 @@ from typing import Any
 
 from serverless_mp.program import modules
 
-from .globals import attributes, is_a
+from .introspect import attributes, is_a
 from .reducers import REDUCERS
 
 _HEAP = 1 << 9  # Py_TPFLAGS_HEAPTYPE

@@ -21,9 +21,9 @@ import cloudpickle
 
 from serverless_mp.program import modules
 
-from . import access, arrays, c_objects, c_types, caches, functions, in_turn, objects, places
+from . import arrays, c_objects, c_types, caches, deep_structures, functions, objects, place_access, places
 from .classes import definition_of, reduce_class
-from .globals import is_a
+from .introspect import is_a
 from .missing import Missing
 from .reducers import REDUCERS, REDUCERS_BY_NAME, reducer_of_django
 
@@ -82,7 +82,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         # By id: what is known of a function; and of which function a cell is, with its name there.
         self._origins: dict[int, functions.Origin] = {}
         self._cells: dict[int, tuple[functions.Origin, str]] = {}
-        self._queue: in_turn.Queue | None = None
+        self._queue: deep_structures.Queue | None = None
         # Those that have been written as containers that are filled later; and what else must not lose its id.
         self._containers: list[Any] = []
         # By id: what has been written at once.
@@ -92,7 +92,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
     def dump_in_turn(self, obj: Any, *, is_content: bool) -> None:
         """The same for what is too deep to be written at once."""
         self._written = set(self.memo.copy())
-        self._queue = in_turn.Queue(obj, self._name_container, is_content=is_content)
+        self._queue = deep_structures.Queue(obj, self._name_container, is_content=is_content)
         try:
             self.dump(self._queue)
         finally:
@@ -137,9 +137,9 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         if self._queue is None:
             return self._reduced(obj)
         if obj is self._queue:
-            return in_turn.reduce_queue(obj)
-        if type(obj) is in_turn.Step:
-            return in_turn.reduce_step(obj)
+            return deep_structures.reduce_queue(obj)
+        if type(obj) is deep_structures.Step:
+            return deep_structures.reduce_step(obj)
         reduced = self._reduced(obj)
         is_filled = type(reduced) is tuple and len(reduced) == _WITH_FILL and any(reduced[5] is fill for fill in objects.FILLS)
         if not is_filled or getattr(type(obj), "__hash__", None) not in (object.__hash__, None):
@@ -172,7 +172,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         if kind is types.CellType:
             return functions.reduce_cell(obj, self._cells.get(id(obj)))
         if kind is types.BuiltinFunctionType and is_a(obj.__self__, types.ModuleType) and not self._is_by_reference(obj):
-            return access.original, places.home(obj)  # something else stands in its place
+            return place_access.original, places.home(obj)  # something else stands in its place
         if self._by_name or id(obj) in self._by_protocol:  # a message is pickled as usual
             return NotImplemented
         if kind is caches.Cached and not self._is_by_reference(obj):
@@ -198,11 +198,18 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         what, name = self._known.get(id(vars(module)), (SPACE, ""))
         if what == GLOBALS:
             is_usual = type(module) is types.ModuleType and sys.modules.get(module.__name__) is module
-            return NotImplemented if is_usual else (access.module, (name,))
+            return NotImplemented if is_usual else (place_access.module, (name,))
         if self._by_name or type(module) is not types.ModuleType:
             return None
         self._known[id(vars(module))] = (SPACE, module)
-        return access.make_module, (module.__name__,), access.content_of_module(module), None, None, access.fill_module
+        return (
+            place_access.make_module,
+            (module.__name__,),
+            place_access.content_of_module(module),
+            None,
+            None,
+            place_access.fill_module,
+        )
 
     def _reduce_type(self, cls: type) -> Any:
         if self._is_by_reference(cls):
@@ -216,7 +223,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         if made_in_c is not None:
             return made_in_c
         if not objects.is_of_python(cls) and _found(*places.home(cls)) is not None:
-            return access.original, places.home(cls)  # something else stands in its place
+            return place_access.original, places.home(cls)  # something else stands in its place
         if not objects.is_of_python(cls):
             message = f"{cls!r} is not found under its name"
             raise pickle.PicklingError(message)
@@ -259,7 +266,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         module = pickle.whichmodule(obj, reduced)  # type: ignore[attr-defined]
         if _found(module, reduced) is obj:
             return NotImplemented
-        return access.original, (module, reduced)
+        return place_access.original, (module, reduced)
 
 
 _OF_BUILTINS = {type(None): None, type(NotImplemented): NotImplemented, type(...): ...}

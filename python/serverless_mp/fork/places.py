@@ -14,7 +14,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from . import c_types, classes
-from .globals import contents, is_a
+from .introspect import contents, is_a
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -112,8 +112,8 @@ def spaces_of(module: Any) -> Iterator[tuple[Path, Any]]:
 
 
 def places_of(module: Any, *, is_made_by: Callable[[Any], bool] | None = None) -> Iterator[tuple[Path, Any]]:
-    """All places of a module. `is_made_by`, for one whose every function is not a place of its own: of a function, whether
-    the module's import makes it under its name; then only what it keeps is a place.
+    """All places of a module. `is_made_by`, for the program's modules: whether the module's import makes a function under its
+    name. Then only what such a function keeps is a place.
     """
     space = vars(module)
     name = str(space.get("__name__"))

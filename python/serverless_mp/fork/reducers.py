@@ -1,4 +1,4 @@
-"""Objects that belong to one process, rebuilt in a worker as a forked process would have them.
+"""Rebuilds, in a worker, objects that belong to one process: as they were at the moment of the fork.
 
 Locks and files of the process, references that do not count, caches, views of shared memory. Each is rebuilt from what it is
 made of, where pickle refuses it or would make a copy of what is to be shared.
@@ -30,7 +30,7 @@ from serverless_mp import _core
 from serverless_mp.store import pickling_guard, region
 
 from . import arrays, files
-from .stranger import Stranger
+from .foreign_process import Stranger
 
 _BY_PARTS: Any = cloudpickle.Pickler.dispatch_table[types.CodeType]
 

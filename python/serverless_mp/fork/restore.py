@@ -18,8 +18,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from serverless_mp.program import bundle
 
-from . import ForkStateWarning, access, caches, functions, in_turn, interpreter_state, objects, places
-from .globals import is_a
+from . import ForkStateWarning, caches, deep_structures, functions, interpreter_state, objects, place_access, places
+from .introspect import is_a
 from .missing import Missing, is_better
 from .pickler import CONTAINER, GLOBALS, MODULE, OBJECT, SPACE
 
@@ -61,7 +61,7 @@ class _Rebuilding:
         while True:
             kind, place, size = load_one(self._record)  # noqa: S301 - its seal was checked
             value = self._next(self._record.read(size), f"{kind} {place}" if place else kind)
-            if type(value) is in_turn.Steps:
+            if type(value) is deep_structures.Steps:
                 value = value.result()
             if kind == "end":
                 self._finish()
@@ -137,32 +137,32 @@ class _Rebuilding:
         vars(sys.modules[module])[name] = self._file if is_file else value
 
     def _take_names(self, place: tuple[str, places.Path], names: dict[str, Any]) -> None:
-        owner = access.find(*place)
+        owner = place_access.find(*place)
         for name in set(vars(owner)).difference(names, places._OF_IMPORT):
             if not (name.startswith("__") and name.endswith("__")):
-                access.remove(place[0], (*place[1], name))
+                place_access.remove(place[0], (*place[1], name))
         for name, shape in names.items():
             own = vars(owner).get(name)
             if shape is not None and places.shape(own) != shape:
                 why = f"{name} of {place[0]} was defined anew after its import, and could not travel to the worker"
-                access.put(place[0], (*place[1], name), functions.remake(own, shape) or Missing(why))
+                place_access.put(place[0], (*place[1], name), functions.remake(own, shape) or Missing(why))
 
     def _take_removed(self, place: tuple[str, places.Path], _: None) -> None:
-        access.remove(*place)
+        place_access.remove(*place)
 
     def _take_place(self, place: tuple[str, places.Path], value: Any) -> None:
         if is_a(value, Missing) and place[0] != "__main__":
             with contextlib.suppress(LookupError, AttributeError, ValueError, TypeError):
-                if is_better(access.find(*place), value):
+                if is_better(place_access.find(*place), value):
                     return
         _import_of(place[0])
-        access.put(*place, value)
+        place_access.put(*place, value)
 
     def _take_content(self, place: tuple[str, places.Path], value: tuple[Any, Any]) -> None:
         own, content = value
         objects.refill_whole(own, content)
         if place[0] == "__main__":  # where a definition may have put another one
-            access.put(*place, own)
+            place_access.put(*place, own)
 
     def _take_registered(self, _: None, classes: list[tuple[Any, list[type]]]) -> None:
         for cls, others in classes:
@@ -288,7 +288,7 @@ class _Owned:
         path = rest[0]
         if what != OBJECT:
             _import_of(module)
-            return access.find(module, path)
+            return place_access.find(module, path)
         if (module, path) not in self._found:
             self._found[module, path] = self._find_or_make(module, path, rest[1])
         return self._found[module, path]
@@ -298,11 +298,11 @@ class _Owned:
         _import_of(module)
         found: Any = None
         with contextlib.suppress(LookupError, AttributeError, ValueError, TypeError):
-            found = access.find(module, path)
+            found = place_access.find(module, path)
         if type(found) is not kind or id(found) in self._taken:
             found = objects.make_empty(kind)
             with contextlib.suppress(LookupError, AttributeError, ValueError, TypeError):
-                access.put(module, path, found)
+                place_access.put(module, path, found)
         self._taken.add(id(found))
         return found
 

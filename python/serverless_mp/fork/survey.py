@@ -13,10 +13,9 @@ from typing import Any
 
 from serverless_mp.program import BEGUN, modules, tools
 
-from . import classes, compared, objects, places, records
-from . import globals as names_in_code
+from . import classes, comparison, library_records, names_in_code, objects, places
 from .caches import Cached
-from .globals import is_a
+from .introspect import is_a
 from .pickler import OBJECT, TYPE
 
 # These are the worker's own.
@@ -37,8 +36,8 @@ class Program:
         self.installed: list[tuple[str, places.Path, Any]] = []
         self.removed: list[tuple[str, places.Path]] = []
         # Persistent ids, by id. What a library owns it owns wherever a module of the program has it, too.
-        self.owned: dict[int, Any] = records.of_others()
-        for name, record in records.records(compared.list_modules()).items():
+        self.owned: dict[int, Any] = library_records.of_others()
+        for name, record in library_records.records(comparison.list_modules()).items():
             self.owned.update(record.owned)
             for path, value in record.different().items():
                 self.installed.append((name, path, value))

@@ -85,7 +85,7 @@ def report() -> None:
         return
     _, found, description = _invoker
     last = time.monotonic() + _LAST_ANSWERS
-    while (figures := found.figures())[2] and time.monotonic() < last:
+    while (figures := found.usage())[2] and time.monotonic() < last:
         time.sleep(0.01)
     invocations, milliseconds, open_ones = figures
     gigabyte_seconds = milliseconds / 1000 * description["memory"] / 1024

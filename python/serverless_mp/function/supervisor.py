@@ -19,7 +19,7 @@ from typing import Any
 
 from serverless_mp import _core, config
 from serverless_mp.local import launcher
-from serverless_mp.local.launch import Launch, Remote
+from serverless_mp.local.launch_record import Launch, Remote
 
 from .control import EXITED, FLUSH, FLUSHED, NOT_NEEDED
 
@@ -33,7 +33,6 @@ _LINE = 0.1
 _PIECE = 1 << 16
 _PIPE = 1 << 20
 _INT = struct.Struct("=i")
-_TIME_LIMIT = 124
 _ERROR = 2  # the descriptor
 
 
@@ -183,7 +182,7 @@ class Supervisor:
             message = ""
             exit_code = _INT.unpack(code)[0] if code else -signal.SIGKILL
             if worker.at_limit:
-                exit_code, message = _TIME_LIMIT, self._about_limit()
+                exit_code, message = _core.EXIT_TIME_LIMIT, self._about_limit()
             if self.has_parent:
                 _core.send_death(self.event["parent"], worker.job["job"], exit_code, self.claimant, message)
         sources: list[Any] = [worker.report, worker.control, *worker.streams]

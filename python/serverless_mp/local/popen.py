@@ -24,7 +24,7 @@ from serverless_mp.program import main_module, modules, registrations
 from serverless_mp.store import report, session
 
 from . import launcher
-from .launch import Launch
+from .launch_record import Launch
 
 _alive: tuple[int, int, int] | None = None
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 
-# In a worker: whether its program's is.
+# In a worker: whether the program's `__main__` has no file.
 is_nowhere = False
 
 
 def has_no_file() -> bool:
-    """In the program: whether it is."""
+    """In the program: whether this `__main__` has no file."""
     main = sys.modules["__main__"]
     return getattr(main, "__file__", None) is None and getattr(main, "__spec__", None) is None
 

@@ -1,4 +1,4 @@
-"""The program's own `os.fork()`: our threads, which it does not see, are no reason to warn it that it has any."""
+"""The program's own `os.fork()`: silences CPython's warning about threads, if only ours run."""
 
 from __future__ import annotations
 

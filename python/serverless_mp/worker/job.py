@@ -19,7 +19,7 @@ from serverless_mp.program import main_module
 from serverless_mp.store import report
 
 if TYPE_CHECKING:
-    from serverless_mp.local.launch import Launch, Remote
+    from serverless_mp.local.launch_record import Launch, Remote
 
 
 def run(launch: Launch, parent_sentinel: int | None, descriptors: list[int]) -> int:

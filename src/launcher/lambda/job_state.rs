@@ -6,7 +6,7 @@ use redis::Value;
 
 use crate::error::Result;
 use crate::objects::process::Process;
-use crate::session::jobs::Job;
+use crate::session::jobs::StartedJob;
 use crate::store::keys;
 use crate::store::request::text;
 
@@ -19,7 +19,7 @@ pub enum JobState {
     Claimed { by: String, alive: bool },
 }
 
-pub async fn of(process: &'static Process, job: &Arc<Job>) -> JobState {
+pub async fn of(process: &'static Process, job: &Arc<StartedJob>) -> JobState {
     let job = job.clone();
     let asked = tokio::task::spawn_blocking(move || ask(process, &job)).await;
     match asked {
@@ -32,7 +32,7 @@ pub async fn of(process: &'static Process, job: &Arc<Job>) -> JobState {
     }
 }
 
-fn ask(process: &Process, job: &Job) -> Result<JobState> {
+fn ask(process: &Process, job: &StartedJob) -> Result<JobState> {
     if job.has_ended() || !process.is_current() {
         return Ok(JobState::Over);
     }

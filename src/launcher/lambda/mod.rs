@@ -33,14 +33,14 @@ use crate::locked::Locked;
 use crate::objects::process::Process;
 use crate::protocol::ExitReport;
 use crate::random;
-use crate::session::jobs::Job;
+use crate::session::jobs::StartedJob;
 use crate::store::threads;
 use job_state::JobState;
 use response::{End, Response};
 
 /// How long an invocation waits for one more process to share it.
 const BATCH_WINDOW: Duration = Duration::from_millis(50);
-/// Between two tries, doubled each time up to the second; jittered.
+/// The first pause between tries. Each next pause is twice as long, at most `LONGEST_PAUSE`; a random share of it is taken.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Between two looks at a lease.
@@ -75,7 +75,7 @@ struct Batch {
 
 /// A process that waits for its invocation, and the descriptor for its exit report.
 struct Pending {
-    job: Arc<Job>,
+    job: Arc<StartedJob>,
     pid: i32,
     report: OwnedFd,
 }
@@ -156,7 +156,11 @@ impl Invoker {
     }
 
     /// Launches a process; returns at once.
-    pub fn launch(self: &Arc<Self>, process: &'static Process, job: &Arc<Job>) -> Result<Launched> {
+    pub fn launch(
+        self: &Arc<Self>,
+        process: &'static Process,
+        job: &Arc<StartedJob>,
+    ) -> Result<Launched> {
         let pid = process.next_pid()?;
         let (read, report) = pipe2(OFlag::O_CLOEXEC)?;
         let job = job.clone();
@@ -202,22 +206,22 @@ impl Invoker {
                     let (elsewhere, here): (Vec<_>, Vec<_>) = pending
                         .into_iter()
                         .partition(|one| taken.contains(&one.job.id));
-                    self.settle(process, elsewhere, &attempt, None).await;
+                    self.apply_end(process, elsewhere, &attempt, None).await;
                     return self.check_begun(process, here).await;
                 }
                 Response::Ended(end) => {
-                    self.settle(process, pending, &attempt, Some(&end)).await;
+                    self.apply_end(process, pending, &attempt, Some(&end)).await;
                     return;
                 }
                 Response::Doubtful(why) => {
-                    pending = self.settle(process, pending, &attempt, None).await;
+                    pending = self.apply_end(process, pending, &attempt, None).await;
                     (None, why)
                 }
                 Response::NotNow(after, why) => (after, why),
             };
             if begun.elapsed() > self.start_timeout {
                 let end = response::gave_up(&self.function, self.start_timeout, &why);
-                self.settle(process, pending, &attempt, Some(&end)).await;
+                self.apply_end(process, pending, &attempt, Some(&end)).await;
                 return;
             }
             tokio::time::sleep(jittered(pause, after)).await;
@@ -253,7 +257,7 @@ impl Invoker {
     }
 
     /// Applies an answer to each process. Returns those that nobody has claimed, unless the answer ends them.
-    async fn settle(
+    async fn apply_end(
         self: &Arc<Self>,
         process: &'static Process,
         pending: Vec<Pending>,

@@ -1,7 +1,4 @@
 //! What Lambda's responses mean for a process: how it ended, or whether to try again. The words say what to do.
-//!
-//! Exit codes are those of sysexits.h where one fits, 124 as of timeout(1), 255 where nothing is known, and a negative
-//! signal as everywhere.
 
 use std::time::Duration;
 
@@ -10,17 +7,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::retry::ErrorKind;
 use serde_json::Value;
 
-/// `EX_UNAVAILABLE`: no worker could be had, or it could not reach the store.
-const UNAVAILABLE: i32 = 69;
-/// `EX_SOFTWARE`: the function failed outside the process.
-const FAILED: i32 = 70;
-/// `EX_NOPERM`
-const NOT_ALLOWED: i32 = 77;
-/// `EX_CONFIG`
-const MISCONFIGURED: i32 = 78;
-const TIMED_OUT: i32 = 124;
-const UNKNOWN: i32 = 255;
-const KILLED: i32 = -9;
+use crate::exit_codes;
 
 pub struct End {
     pub code: i32,
@@ -47,7 +34,7 @@ fn end(code: i32, message: impl Into<String>) -> End {
 
 pub fn vanished(function: &str) -> End {
     end(
-        UNKNOWN,
+        exit_codes::UNKNOWN,
         format!(
             "its connection to function {function} broke, and its worker's lease has ended; `serverless-mp logs` may say why"
         ),
@@ -56,7 +43,7 @@ pub fn vanished(function: &str) -> End {
 
 pub fn not_begun(function: &str) -> End {
     end(
-        UNKNOWN,
+        exit_codes::UNKNOWN,
         format!(
             "function {function} answered without having begun it; `serverless-mp doctor` may say what does not fit"
         ),
@@ -65,7 +52,7 @@ pub fn not_begun(function: &str) -> End {
 
 pub fn gave_up(function: &str, start_timeout: Duration, why: &str) -> End {
     end(
-        UNAVAILABLE,
+        exit_codes::UNAVAILABLE,
         format!(
             "function {function} could not be invoked for {} s: {why}; raise the concurrency of the function or the \
              account, start fewer processes (SERVERLESS_MP_WORKERS), or wait longer (SERVERLESS_MP_START_TIMEOUT)",
@@ -76,7 +63,7 @@ pub fn gave_up(function: &str, start_timeout: Duration, why: &str) -> End {
 
 pub fn too_large(size: usize, most: usize) -> End {
     end(
-        MISCONFIGURED,
+        exit_codes::MISCONFIGURED,
         format!(
             "the event of {size} bytes is above Lambda's limit of {most}; lower SERVERLESS_MP_PROCESSES_PER_FUNCTION"
         ),
@@ -93,7 +80,10 @@ pub fn read(function: &str, error: Option<&str>, payload: &[u8]) -> (Response, O
     let milliseconds = report["milliseconds"].as_u64();
     if let Some(why) = report["refused"].as_str() {
         return (
-            Response::Ended(end(UNAVAILABLE, format!("function {function}: {why}"))),
+            Response::Ended(end(
+                exit_codes::UNAVAILABLE,
+                format!("function {function}: {why}"),
+            )),
             milliseconds,
         );
     }
@@ -102,7 +92,10 @@ pub fn read(function: &str, error: Option<&str>, payload: &[u8]) -> (Response, O
             "function {function} does not run our handler: it answered {:.200}; deploy it with `serverless-mp deploy`",
             String::from_utf8_lossy(payload)
         );
-        return (Response::Ended(end(MISCONFIGURED, why)), milliseconds);
+        return (
+            Response::Ended(end(exit_codes::MISCONFIGURED, why)),
+            milliseconds,
+        );
     };
     let taken = taken.iter().filter_map(Value::as_str).map(str::to_owned);
     (Response::Report(taken.collect()), milliseconds)
@@ -117,7 +110,7 @@ fn failed(function: &str, body: &Value, payload: &[u8]) -> End {
     let words = words.trim();
     if kind == "Sandbox.Timedout" || words.contains("Task timed out after") {
         return end(
-            TIMED_OUT,
+            exit_codes::TIME_LIMIT,
             format!(
                 "function {function} reached its time limit: {words}; raise it (`serverless-mp deploy --timeout`, 900 s at most) or \
                  split the work"
@@ -126,7 +119,7 @@ fn failed(function: &str, body: &Value, payload: &[u8]) -> End {
     }
     if kind == "Runtime.OutOfMemory" || words.contains("signal: killed") {
         return end(
-            KILLED,
+            exit_codes::KILLED,
             format!(
                 "function {function} ran out of memory: {words}; raise it (`serverless-mp deploy --memory`)"
             ),
@@ -137,7 +130,7 @@ fn failed(function: &str, body: &Value, payload: &[u8]) -> End {
         || words.contains("Unable to import module")
     {
         return end(
-            MISCONFIGURED,
+            exit_codes::MISCONFIGURED,
             format!(
                 "function {function} cannot load our handler: {words}; is the layer there? `serverless-mp deploy` puts it there"
             ),
@@ -145,14 +138,14 @@ fn failed(function: &str, body: &Value, payload: &[u8]) -> End {
     }
     if kind == "Runtime.ExitError" || words.contains("Worker process died") {
         return end(
-            FAILED,
+            exit_codes::FAILED,
             format!(
                 "function {function} ended before its processes did: {words}; see `serverless-mp logs`"
             ),
         );
     }
     end(
-        FAILED,
+        exit_codes::FAILED,
         format!("function {function} failed: {kind}: {words}; see `serverless-mp logs`"),
     )
 }
@@ -205,7 +198,7 @@ where
     let words = said(error);
     match kind {
         "ResourceNotFoundException" => end(
-            MISCONFIGURED,
+            exit_codes::MISCONFIGURED,
             format!(
                 "there is no function {function} in this region and account: deploy it with `serverless-mp deploy`, or name another one in \
                  SERVERLESS_MP_FUNCTION ({words})"
@@ -220,25 +213,25 @@ where
         | "InvalidClientTokenId"
         | "IncompleteSignatureException"
         | "MissingAuthenticationTokenException" => end(
-            NOT_ALLOWED,
+            exit_codes::NOT_ALLOWED,
             format!(
                 "AWS refuses these credentials for function {function}: {words}; they need lambda:InvokeFunction and \
                  lambda:GetFunctionConfiguration on it"
             ),
         ),
         "" if words.contains("credentials") => end(
-            NOT_ALLOWED,
+            exit_codes::NOT_ALLOWED,
             format!(
                 "no AWS credentials were found: run `aws configure`, or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY \
                  ({words})"
             ),
         ),
         "" => end(
-            UNAVAILABLE,
+            exit_codes::UNAVAILABLE,
             format!("Lambda's endpoint does not answer: {words}"),
         ),
         _ => end(
-            MISCONFIGURED,
+            exit_codes::MISCONFIGURED,
             format!("Lambda refuses to invoke function {function}: {words}"),
         ),
     }

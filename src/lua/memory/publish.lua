@@ -9,7 +9,7 @@ for i = 4, #ARGV, 2 do
   local key = OBJECT .. GRANULE .. granule
   call('SETRANGE', key, offset - granule * ARGV[3], ARGV[i + 1])
   call('HSET', OBJECT, GRANULE_VERSION .. granule, version)
-  keep(key)
+  renew_ttl(key)
 end
 call('HSET', OBJECT, VERSION, version)
 return answer(tostring(version))

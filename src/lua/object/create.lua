@@ -3,5 +3,5 @@ if call('EXISTS', OBJECT) == 1 then return 'ok' end
 ttl = ARGV[3]
 call('HSET', OBJECT, TTL, ttl, unpack(ARGV, 6))
 for e = 0, tonumber(ARGV[5]) - 1 do call('HSET', OBJECT, HOLDERS .. e, 1, HOLDER .. e .. ':' .. ARGV[4], 1) end
-keep(OBJECT)
+renew_ttl(OBJECT)
 return 'ok'

@@ -2,5 +2,5 @@
 local _, answered = open()
 if type(answered) == 'table' then return answered end
 call('SADD', OBJECT .. HELD, ARGV[3])
-keep(OBJECT .. HELD)
+renew_ttl(OBJECT .. HELD)
 return 'ok'

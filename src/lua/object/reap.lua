@@ -17,13 +17,13 @@ local function give_back(caller)
     if is_task and begun + 1 >= tonumber(ARGV[5]) then
       local back = OBJECT .. ITEMS .. (1 - from)
       call('RPUSH', back, 'D' .. ARGV[4] .. ' ' .. item)
-      keep(back)
+      renew_ttl(back)
       if counted then taken(from, size, bound) end
     elseif item ~= 'A' then
       if is_task then item = kind .. math.floor(begun + 1) .. string.sub(item, 3) end
       call('LPUSH', OBJECT .. ITEMS .. from, item)
       if bound and is_task and not counted then call('HINCRBY', OBJECT, FILL .. from, size) end
-      keep(OBJECT .. ITEMS .. from)
+      renew_ttl(OBJECT .. ITEMS .. from)
     end
   end
   call('DEL', list)

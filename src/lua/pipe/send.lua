@@ -8,7 +8,7 @@ if tonumber(fields[3]) <= 0 then return answer('broken') end
 if ARGV[5] == '1' and is_full(to, fields[4], fields[5]) then return wait() end
 local key = OBJECT .. ITEMS .. to
 for i = 7, #ARGV do call('RPUSH', key, ARGV[i]) end
-keep(key)
+renew_ttl(key)
 if fields[5] then call('HINCRBY', OBJECT, FILL .. to, ARGV[6]) end
 if ARGV[4] == '1' then
   call('LTRIM', OBJECT .. IN_FLIGHT .. CALLER, -1, -1)

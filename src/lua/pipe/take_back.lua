@@ -4,6 +4,6 @@ if answered then return answered end
 local in_flight = OBJECT .. IN_FLIGHT .. CALLER
 if call('LLEN', in_flight) > 1 then
   call('LMOVE', in_flight, OBJECT .. ITEMS .. ARGV[3], 'LEFT', ARGV[4])
-  keep(OBJECT .. ITEMS .. ARGV[3])
+  renew_ttl(OBJECT .. ITEMS .. ARGV[3])
 end
 return answer('ok')

@@ -5,5 +5,5 @@ if answered then return answered end
 local key = OBJECT .. IN_FLIGHT .. CALLER
 call('HSET', OBJECT, TAKES .. CALLER, ARGV[3])
 if call('EXISTS', key) == 0 then call('RPUSH', key, 'A') end
-keep(key)
+renew_ttl(key)
 return 'ok'

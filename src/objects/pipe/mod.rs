@@ -30,7 +30,7 @@ pub struct PipeEnd {
 }
 
 /// The result of a take.
-pub enum Item {
+pub enum Taken {
     Message(Message),
     /// A task that killed its workers: the exit code of the last, and the task.
     Died(i32, Message),

@@ -9,12 +9,12 @@ use std::time::Instant;
 
 use redis::Value;
 
-use super::{Acknowledged, Item, PipeEnd, Wait, kind};
+use super::{Acknowledged, PipeEnd, Taken, Wait, kind};
 use crate::error::{Error, Result};
 use crate::locked::Locked;
 use crate::objects::payload;
 use crate::objects::process::Process;
-use crate::protocol::{self, Payload};
+use crate::protocol::{self, Item};
 use crate::store::conn::Until;
 use crate::store::keys;
 use crate::store::scripts::{self, Script};
@@ -29,7 +29,7 @@ impl PipeEnd {
         wait: Wait,
         acknowledged: Acknowledged,
         seen: impl Fn(),
-    ) -> Result<Item> {
+    ) -> Result<Taken> {
         let result = self.take_next(process, wait, acknowledged, seen);
         if result.is_err() {
             self.forget_in_flight(process);
@@ -43,7 +43,7 @@ impl PipeEnd {
         wait: Wait,
         acknowledged: Acknowledged,
         seen: impl Fn(),
-    ) -> Result<Item> {
+    ) -> Result<Taken> {
         if self.is_at_end() {
             return Err(Error::Eof);
         }
@@ -64,7 +64,7 @@ impl PipeEnd {
                 match take.block(Until::default())? {
                     Outcome::Reply(Value::Nil) => {
                         self.length(process)?; // an absent object is an error, not an empty queue
-                        return Ok(Item::Nothing);
+                        return Ok(Taken::Nothing);
                     }
                     Outcome::Reply(value) => value,
                     Outcome::Again => Value::Nil,
@@ -80,9 +80,9 @@ impl PipeEnd {
             seen();
             match value {
                 Value::BulkString(item) => return self.received(process, &item, acknowledged),
-                _ if !block => return Ok(Item::Nothing),
+                _ if !block => return Ok(Taken::Nothing),
                 _ if look && deadline.is_some_and(|d| d <= Instant::now()) => {
-                    return Ok(Item::Nothing);
+                    return Ok(Taken::Nothing);
                 }
                 _ => look = !look,
             }
@@ -91,7 +91,7 @@ impl PipeEnd {
 
     /// Takes up to so many items that are there, for an end with one reader whose in-flight list is known. Each has a
     /// result of its own: where one is refused the others are good.
-    pub fn take_many(&self, process: &Process, most: usize) -> Result<Vec<Result<Item>>> {
+    pub fn take_many(&self, process: &Process, most: usize) -> Result<Vec<Result<Taken>>> {
         let script = process.script(&scripts::TAKE_MANY, &self.id);
         let Value::Array(found) = script.arg(self.end).arg(most).call()? else {
             return Ok(Vec::new());
@@ -124,20 +124,25 @@ impl PipeEnd {
 
     /// Decodes an item of the in-flight list, acknowledges it and applies its versions. An item that is refused is
     /// acknowledged as well.
-    fn received(&self, process: &Process, item: &[u8], acknowledged: Acknowledged) -> Result<Item> {
-        match protocol::Item::decode(item) {
-            Ok(protocol::Item::EndOfFile) => {
+    fn received(
+        &self,
+        process: &Process,
+        item: &[u8],
+        acknowledged: Acknowledged,
+    ) -> Result<Taken> {
+        match protocol::Entry::decode(item) {
+            Ok(protocol::Entry::EndOfFile) => {
                 self.eof.store(true, Ordering::Release);
                 let script = process.script(&scripts::TAKE_BACK, &self.id);
                 script.arg(self.end).arg("RIGHT").post()?;
                 Err(Error::Eof)
             }
-            Ok(protocol::Item::Died(code, task)) => {
+            Ok(protocol::Entry::Died(code, task)) => {
                 self.count_taken(process, &scripts::TAKE_DONE, 0)?;
                 let task = payload::unpack(process, &self.id, kind(1 - self.end), &task)?;
-                Ok(Item::Died(code, task))
+                Ok(Taken::Died(code, task))
             }
-            Ok(protocol::Item::Payload(payload)) => self.opened(process, &payload, acknowledged),
+            Ok(protocol::Entry::Item(payload)) => self.opened(process, &payload, acknowledged),
             Err(_) => {
                 self.count_taken(process, &scripts::TAKE_DONE, 0)?;
                 Err(Error::Seal(format!(
@@ -151,14 +156,14 @@ impl PipeEnd {
     fn opened(
         &self,
         process: &Process,
-        payload: &Payload<'_>,
+        payload: &Item<'_>,
         acknowledged: Acknowledged,
-    ) -> Result<Item> {
+    ) -> Result<Taken> {
         let message = payload::unpack(process, &self.id, kind(self.end), payload);
         let blob = message.as_ref().ok().and_then(|m| m.blob.clone());
         if acknowledged == Acknowledged::ByResult && message.is_ok() && payload.is_task {
             *self.blob.locked() = blob;
-            self.count_taken(process, &scripts::TASK_TAKEN, payload.size)?;
+            self.count_taken(process, &scripts::TASK_BEGUN, payload.size)?;
         } else {
             self.count_taken(process, &scripts::TAKE_DONE, payload.size)?;
             if let Some(blob) = blob {
@@ -167,7 +172,7 @@ impl PipeEnd {
         }
         let message = message?;
         process.memory.acquire(process, &message.versions)?;
-        Ok(Item::Message(message))
+        Ok(Taken::Message(message))
     }
 
     /// Runs the script that acknowledges an item of this end, or counts it as a task in work.

@@ -172,7 +172,7 @@ impl SharedRegion {
             handles.contains_key(&(self.id.clone(), 0))
         };
         match result {
-            Err(Error::Lost(_)) if !is_held() => Ok(()),
+            Err(Error::ObjectGone(_)) if !is_held() => Ok(()),
             result => result,
         }
     }
@@ -188,16 +188,17 @@ impl SharedRegion {
     fn publish_from(&self, client: &Client, twin: &mut Twin) -> Result<()> {
         let mut spans: Vec<(usize, Vec<u8>)> = Vec::new();
         let (mut bytes, mut newest) = (0, None);
-        let before = twin.version;
+        let known = twin.version;
         let mut sent = 0;
         for start in (0..self.buffer.len()).step_by(GRANULE) {
             let end = (start + GRANULE).min(self.buffer.len());
             if self.buffer.equals(start, &twin.bytes[start..end]) {
                 continue;
             }
+            let before = spans.len();
             self.buffer
                 .differences(start, &mut twin.bytes[start..end], &mut spans);
-            bytes += spans.iter().map(|(_, s)| s.len()).sum::<usize>();
+            bytes += spans[before..].iter().map(|(_, s)| s.len()).sum::<usize>();
             if spans.len() >= SPANS || bytes >= BATCH {
                 newest = Some(self.send(client, &spans)?);
                 sent += 1;
@@ -211,7 +212,7 @@ impl SharedRegion {
         }
         if let Some(version) = newest {
             // Nobody else wrote in between: what we have is what the store has.
-            if version == before + sent {
+            if version == known + sent {
                 twin.version = version;
             }
             self.memory.saw(&self.id, version);

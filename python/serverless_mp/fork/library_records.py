@@ -9,9 +9,9 @@ import types
 from ctypes import CDLL, LibraryLoader  # by their names: a program may put mocks in their places
 from typing import Any
 
-from . import access, baseline, compared, objects, places
+from . import baseline, comparison, objects, place_access, places
 from .digest import Digest, Digests, same
-from .globals import is_a
+from .introspect import is_a
 from .pickler import OBJECT
 
 
@@ -50,8 +50,8 @@ class _Record(_Seen):
         for path, value in places.places_of(module):
             dotted = ".".join(path)
             here.add(dotted)
-            if not compared.is_compared(name, path, value) and (
-                dotted not in base or compared.is_left_out(name, dotted, value)
+            if not comparison.is_compared(name, path, value) and (
+                dotted not in base or comparison.is_left_out(name, dotted, value)
             ):
                 continue
             made = digests.of(value)
@@ -96,10 +96,11 @@ def _has_owner(module: str, dotted: str, base: dict[str, bytes]) -> bool:
     inside = next((number for number, step in enumerate(steps) if step.startswith("<")), None)
     with contextlib.suppress(LookupError, AttributeError, ValueError, TypeError):
         if inside is not None:
-            # Not a variable that is empty now. And of another function than there was, nothing.
+            # Not a variable that is empty now. And of another function nothing.
             function = steps[:inside]
-            return above[-1] != places.CELL and Digest(access.find(module, function)).value == base.get(".".join(function))
-        owner = access.find(module, above) if above else None
+            found = place_access.find(module, function)
+            return above[-1] != places.CELL and Digest(found).value == base.get(".".join(function))
+        owner = place_access.find(module, above) if above else None
         return not above or (is_a(owner, type) and places.home(owner) == (module, ".".join(above)))
     return False
 
@@ -113,7 +114,7 @@ def of_others() -> dict[int, Any]:
     return {
         id(value): (OBJECT, name, (attribute,), type(value))
         for name, module in list(sys.modules.items())
-        if type(module) is types.ModuleType and not compared.counts(name) and name not in {"__main__", "__mp_main__"}
+        if type(module) is types.ModuleType and not comparison.counts(name) and name not in {"__main__", "__mp_main__"}
         for attribute, value in list(vars(module).items())
         if str(type(value).__module__).partition(".")[0] == name.partition(".")[0] and not is_a(value, _NO_OBJECTS)
     }

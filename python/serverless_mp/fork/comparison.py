@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from serverless_mp.program import modules, tools
 
-from .globals import is_a
+from .introspect import is_a
 
 if TYPE_CHECKING:
     from . import places

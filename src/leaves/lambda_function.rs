@@ -33,7 +33,7 @@ impl Lambda {
         Ok(py.detach(|| self.invoker.describe())?)
     }
 
-    fn figures(&self) -> (u64, u64, u64) {
+    fn usage(&self) -> (u64, u64, u64) {
         (
             self.invoker.invocations.load(Ordering::Relaxed),
             self.invoker.milliseconds.load(Ordering::Relaxed),

@@ -1,4 +1,4 @@
-"""Which globals code names: what of a module is read, as far as that shows in its functions."""
+"""The globals that code names: as far as its functions show it, what is read of a module."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import sys
 import types
 from functools import partial  # by its name: a program may put a mock in its place
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .introspect import attributes, contents, is_a
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -53,20 +55,6 @@ def own_globals(code: types.CodeType) -> frozenset[str]:
     )
 
 
-def is_a(value: Any, kinds: Any) -> bool:
-    """As `isinstance`, which asks an object for its class: one of the program's may have an answer of its own."""
-    return issubclass(type(value), kinds)
-
-
-def attributes(value: Any) -> dict[str, Any]:
-    """An object's own, without asking a `__getattr__` or a property of the program's."""
-    try:
-        kept = object.__getattribute__(value, "__dict__")
-    except Exception:  # noqa: BLE001 - it has none, or hides it
-        return {}
-    return kept if type(kept) is dict else {}
-
-
 def named(space: dict[str, Any]) -> Names:
     """The globals that the functions of a module use."""
     seen: set[int] = set()
@@ -99,15 +87,6 @@ def functions_in(value: Any, space: dict[str, Any] | None = None, seen: set[int]
     for part in parts:
         if callable(part) or hasattr(type(part), "__get__"):
             yield from functions_in(part, space, seen)
-
-
-def contents(cells: Iterable[types.CellType]) -> Iterator[Any]:
-    """The contents of the cells that are filled."""
-    for cell in cells:
-        try:
-            yield cell.cell_contents
-        except ValueError:  # not filled yet
-            continue
 
 
 def submodules(modules: Iterable[types.ModuleType], used: frozenset[str]) -> list[str]:

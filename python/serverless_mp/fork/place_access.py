@@ -7,7 +7,7 @@ import types
 from typing import Any
 
 from . import classes, places
-from .globals import is_a
+from .introspect import is_a
 
 # The values of the worker's modules at places where the program had put something else.
 _originals: dict[tuple[str, places.Path], Any] = {}
