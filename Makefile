@@ -43,10 +43,17 @@ $(VENV)/.wheel: $(VENV)/.built $(shell find python -name '*.py' -o -name '*.sh')
 	. $(BIN)/activate && $(BIN)/maturin build --release --quiet --out $(VENV)/dist
 	touch $@
 
-$(VENV)-emulator/.built: pyproject.toml
+$(VENV)-emulator/.built: pyproject.toml tests/aws/sandbox/bootstrap.py
 	$(PYTHON) -m venv $(VENV)-emulator
 	$(VENV)-emulator/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(VENV)-emulator/bin/python -m pip install --quiet --group emulator
+	$(VENV)-emulator/bin/python -m pip install --quiet --target $(VENV)-emulator/runtime --group lambda-runtime
+	cp tests/aws/sandbox/bootstrap.py $(VENV)-emulator/runtime/
+	$(VENV)-emulator/bin/python -m pip download --quiet --no-deps --dest $(VENV)-emulator/wheels --group lambda-rie
+	cd $(VENV)-emulator && ../$(VENV)-emulator/bin/python -m zipfile -e wheels/aws_sam_cli*.whl wheels/sam
+	cp $(VENV)-emulator/wheels/sam/samcli/local/rapid/aws-lambda-rie-$$(uname -m | sed s/aarch64/arm64/) $(VENV)-emulator/aws-lambda-rie
+	chmod 755 $(VENV)-emulator/aws-lambda-rie
+	rm -rf $(VENV)-emulator/wheels
 	touch $@
 
 build: $(VENV)/.built  ## the package, built and installed in a virtual environment

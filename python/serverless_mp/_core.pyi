@@ -23,6 +23,7 @@ __all__ = [
     "Region",
     "SemLock",
     "TaskQueue",
+    "adopt_orphans",
     "after_fork",
     "bind_name",
     "check_url",
@@ -371,6 +372,9 @@ def unbind_name(name: str) -> bool:
 
 def get_blob(name: str) -> bytes:
     """Reads the bytes of a name that `put_blob` has stored."""
+
+def adopt_orphans() -> None:
+    """On Linux: descendants whose own parent ends become children of this process."""
 
 def die_with_parent() -> None:
     """On Linux: the kernel ends this process with its parent."""

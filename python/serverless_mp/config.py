@@ -24,6 +24,8 @@ _OTHERS = (f"{_PREFIX}DEPLOYED", f"{_PREFIX}TEST_")
 LAUNCHERS = ("local", "lambda")
 # The store notes the count in one digit.
 _MOST_ATTEMPTS = 9
+# A supervisor has four descriptors for each of its workers.
+_MOST_SHARING = 128
 # Beyond these a number is a mistake: processes, seconds (a month), bytes.
 _MOST_PROCESSES, _MOST_SECONDS, _MOST_BYTES = 100_000, 30 * 86400, 1 << 40
 
@@ -125,7 +127,12 @@ launcher = _choice(
     "LAUNCHER", LAUNCHERS, "Where processes run: on this machine, or as invocations of a function (`run --on` sets it)."
 )
 function = _text("FUNCTION", "serverless-mp", "The function: its name or ARN (`run --function` sets it).")
-packing = _number("PROCESSES_PER_FUNCTION", 1, _MOST_PROCESSES, "How many processes share an invocation.")
+packing = _number(
+    "PROCESSES_PER_FUNCTION",
+    1,
+    _MOST_SHARING,
+    "How many processes share an invocation. An environment has 1,024 descriptors, and at most 6 processors.",
+)
 start_timeout = _number(
     "START_TIMEOUT", 300, _MOST_SECONDS, "Seconds that a process waits for an invocation while Lambda has none to give."
 )

@@ -129,6 +129,14 @@ pub fn new_id() -> PyResult<String> {
     Ok(random::id()?)
 }
 
+/// Makes this process the parent of its descendants whose own parent ends (Linux).
+#[pyfunction]
+pub fn adopt_orphans() -> PyResult<()> {
+    #[cfg(target_os = "linux")]
+    nix::sys::prctl::set_child_subreaper(true).map_err(Error::from)?;
+    Ok(())
+}
+
 /// Asks the kernel to end this process when its parent ends (Linux).
 #[pyfunction]
 pub fn die_with_parent() -> PyResult<()> {

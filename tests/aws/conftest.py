@@ -1,11 +1,19 @@
-"""One emulator for all tests, and a function in each of its two modes, deployed from nothing by our own command."""
+"""One emulator for all tests, and a function in each of its two modes, deployed from nothing by our own command.
+
+Functions run in sandboxes, which share nothing with the tests but the network: the store is one on TCP.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from emulator import Emulator
+from sandbox.environments import possible
+
+import stores
+from places import STORE
 
 FOLDER = Path(__file__).parent
 
@@ -14,6 +22,19 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if FOLDER in item.path.parents:
             item.add_marker(pytest.mark.aws)
+            if "aws" in item.fixturenames and not possible():
+                item.add_marker(pytest.mark.skip(reason="this machine makes no namespaces for this user"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def store_for_functions(store, tmp_path_factory):
+    if STORE != "private":
+        yield
+        return
+    with stores.server(tmp_path_factory.mktemp("functions-store")) as port:
+        os.environ["SERVERLESS_MP_REDIS_URL"] = f"redis://:{stores.QUOTED}@127.0.0.1:{port}"
+        yield
+        del os.environ["SERVERLESS_MP_REDIS_URL"]
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
-"""A third-party emulator of AWS which runs functions as processes of this machine, and what tests do with it.
+"""AWS for the tests: a third-party emulator of its control plane, with functions in sandboxes like Lambda's.
 
-It has an interpreter of its own, so that a function finds our packages only where they were deployed. `make test` makes its
-environment; the variables name another place.
+`make test-aws` makes an environment with the emulator, AWS' own emulator of the runtime's interface, and AWS' runtime client; the
+variables name other places.
 """
 
 from __future__ import annotations
@@ -17,10 +17,14 @@ import time
 import urllib.request
 from pathlib import Path
 
+from sandbox.front import Front
+
 ROOT = Path(__file__).parents[2]
 HOME = Path(os.environ.get("SERVERLESS_MP_TEST_EMULATOR", ROOT / ".venv-emulator"))
 WHEELS = Path(os.environ.get("SERVERLESS_MP_TEST_WHEELS", ROOT / ".venv" / "dist"))
 PROGRAMS = Path(__file__).parent / "programs"
+# In a sandbox.
+INTERPRETER = f"/var/lang/bin/python{sys.version_info.major}.{sys.version_info.minor}"
 REGION = "eu-central-1"
 
 
@@ -41,7 +45,7 @@ class Emulator:
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
         port = _free_port()
-        self.url = f"http://127.0.0.1:{port}"
+        self.control_plane = f"http://127.0.0.1:{port}"
         keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
         # A clean environment: the functions inherit it.
         clean = {"PATH": f"{HOME}/bin:/usr/bin:/bin", "HOME": str(folder), "TMPDIR": str(folder), "GATEWAY_PORT": str(port)}
@@ -55,19 +59,22 @@ class Emulator:
             stderr=self.log,
             process_group=0,
         )
-        self.env = keys | {"AWS_ENDPOINT_URL": self.url, "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
         self._wait()
+        self.front = Front(self.control_plane, HOME / "aws-lambda-rie", HOME / "runtime", REGION)
+        self.url = self.front.url
+        self.env = keys | {"AWS_ENDPOINT_URL": self.url, "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
 
     def _wait(self) -> None:
         last = time.monotonic() + 90
         while time.monotonic() < last and self.process.poll() is None:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/_ministack/health", timeout=5):
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.control_plane}/_ministack/health", timeout=5):
                 return
             time.sleep(0.1)
         raise RuntimeError(f"the emulator did not start: {(self.folder / 'log').read_text()}")
 
     def kill(self) -> None:
         """As a machine that is switched off: the emulator and every environment of its functions."""
+        self.front.close()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -96,9 +103,9 @@ class Emulator:
     def deploy(self, function: str, *options, kind="custom", **more):
         """Deploys: `managed` a Python runtime with a layer, `custom` AWS' own client with everything in the function."""
         if kind == "custom":
-            options = (*options, "--runtime", "provided.al2023", "--interpreter", str(HOME / "bin" / "python"))
-            options += ("--environment", f"AWS_ENDPOINT_URL={self.url}")  # the other mode has it from the emulator
-        # Wherever they run, it is on this machine's C library.
+            options = (*options, "--runtime", "provided.al2023", "--interpreter", INTERPRETER)
+        # Processes of processes are launched from there; and the sandbox has this machine's C library.
+        options += ("--environment", f"AWS_ENDPOINT_URL={self.url}")
         return self.command("deploy", "--function", function, "--wheel", wheel(), "--glibc", "2.36", *options, **more)
 
     def run(self, function: str, *arguments, **options):

@@ -12,12 +12,14 @@ import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from emulator import HOME, PROGRAMS, Emulator
+from emulator import INTERPRETER, PROGRAMS, Emulator
 
 import stores
 
 ENDS = PROGRAMS / "ends.py"
-BOOTSTRAP = f"#!/bin/sh\ncd $LAMBDA_TASK_ROOT\nexec {HOME}/bin/python -m awslambdaric serverless_mp_index.handler\n"
+BOOTSTRAP = (
+    f"#!/bin/sh\nexport PYTHONPATH=/var/task:/var/runtime\nexec {INTERPRETER} -m awslambdaric serverless_mp_index.handler\n"
+)
 
 
 def code(done):
@@ -88,7 +90,7 @@ HANDLERS = {
     "raise ValueError('boom')": (70, "function {f} failed: ValueError: boom; see `serverless-mp logs`"),
     "import os; os._exit(3)": (
         70,
-        "function {f} ended before its processes did: Runtime exited before returning a response; see `serverless-mp logs`",
+        "function {f} ended before its processes did: RequestId: … Error: Runtime exited with error: exit status 3; see `serverless-mp logs`",
     ),
     "import time; time.sleep(9)": (
         124,

@@ -51,6 +51,7 @@ _NAMES_LEFT_OUT = {
     "builtins": {"__build_class__"},
     "logging": {"root", "lastResort", "raiseExceptions", "Logger.manager", "Logger.root"},
     "os": {"environb"},
+    "posix": {"environ"},  # the very dictionary that `os.environ` has
     "warnings": {"filters", "showwarning", "onceregistry"},
 }
 # Types that are compared by value.

@@ -10,6 +10,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import sys
 import time
 from typing import Any
 
@@ -18,6 +19,9 @@ from serverless_mp.local import launcher
 
 # Time to live, in ms, of what the doctor's trial leaves behind if it is interrupted.
 _TRIAL = 10_000
+
+# In AWS' documented order: the function's code and its layers come before the runtime's own packages.
+launcher.use_search_path(sys.path)
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -11,10 +11,13 @@ import contextlib
 import json
 import os
 import selectors
+import shutil
 import signal
 import socket
 import struct
 import time
+from pathlib import Path
+from tempfile import gettempdir, mkdtemp
 from typing import Any
 
 from serverless_mp import _core, config
@@ -66,13 +69,31 @@ def main(event: dict[str, Any], deadline: float, report: int) -> int:
     return 0
 
 
+def _out_of_memory() -> int:
+    """How many processes the kernel has killed for want of memory, on the whole machine."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/vmstat").read_text(encoding="ascii").splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.partition(" ")[2])
+    return 0
+
+
 class Worker:
     """One worker, seen from its supervisor."""
 
     def __init__(
-        self, job: dict[str, Any], pid: int, report: socket.socket, control: socket.socket, streams: dict[int, int]
+        self,
+        job: dict[str, Any],
+        pid: int,
+        report: socket.socket,
+        control: socket.socket,
+        streams: dict[int, int],
+        directory: str,
     ) -> None:
         self.job, self.pid, self.report, self.control = job, pid, report, control
+        # For its temporary files.
+        self.directory = directory
+        self.out_of_memory = _out_of_memory()
         # Descriptor to read from: the stream that it is.
         self.streams = streams
         self.pending = dict.fromkeys(streams, b"")
@@ -134,9 +155,11 @@ class Supervisor:
             process=job["process"],
             job=job["job"],
             attempts=job["attempts"],
-            remote=Remote(self.claimant, self.retires_at, job["pid"]),
+            remote=Remote(self.claimant, self.retires_at, job["pid"], gettempdir()),
         )
+        directory = mkdtemp(prefix="process-")
         request = launcher.launch_environment() | {"launch": launch, "streams": [1, 2], "line_buffered": True}
+        request["environment"] = request["environment"] | {"TMPDIR": directory}
         pid, report = launcher.request(request, [pipes[1][1], pipes[2][1], self.alive, theirs.fileno()])
         theirs.close()
         streams = {}
@@ -144,7 +167,7 @@ class Supervisor:
             os.close(writer)
             os.set_blocking(reader, False)
             streams[reader] = stream
-        worker = Worker(job, pid, report, control, streams)
+        worker = Worker(job, pid, report, control, streams, directory)
         self.workers[job["job"]] = worker
         for fd in streams:
             self.selector.register(fd, selectors.EVENT_READ, (worker, self._read))
@@ -183,6 +206,8 @@ class Supervisor:
             exit_code = _INT.unpack(code)[0] if code else -signal.SIGKILL
             if worker.at_limit:
                 exit_code, message = _core.EXIT_TIME_LIMIT, self._about_limit()
+            elif exit_code == -signal.SIGKILL and _out_of_memory() > worker.out_of_memory:
+                message = self._about_memory()
             if self.has_parent:
                 _core.send_death(self.event["parent"], worker.job["job"], exit_code, self.claimant, message)
         sources: list[Any] = [worker.report, worker.control, *worker.streams]
@@ -193,6 +218,7 @@ class Supervisor:
             os.close(fd)
         worker.report.close()
         worker.control.close()
+        shutil.rmtree(worker.directory, ignore_errors=True)
         del self.workers[worker.job["job"]]
 
     def _end_all(self) -> None:
@@ -209,6 +235,10 @@ class Supervisor:
             f"it reached the time limit of function {name}, {self.event['limit']} s; raise it (`serverless-mp deploy "
             "--timeout`, 900 s at most) or split the work"
         )
+
+    def _about_memory(self) -> str:
+        name, memory = (os.environ.get(f"AWS_LAMBDA_FUNCTION_{part}", "") for part in ("NAME", "MEMORY_SIZE"))
+        return f"function {name} ran out of memory, {memory} MB; raise it (`serverless-mp deploy --memory`)"
 
     # ---- output ----------------------------------------------------------------------------------------------
 

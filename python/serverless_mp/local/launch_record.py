@@ -15,6 +15,8 @@ class Remote:
     retires_at: float
     # The id by which the program knows the process.
     pid: int
+    # The directory of the environment's cache.
+    cache: str
 
 
 @dataclass(frozen=True)

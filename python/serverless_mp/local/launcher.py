@@ -25,6 +25,8 @@ INT = struct.Struct("=i")
 _lock = threading.Lock()
 _zygote: tuple[Popen[bytes], int] | None = None
 _path: str | None = None
+# Where the zygote and its workers look for modules; None: where an interpreter does, and where this package is.
+_search_path: list[str] | None = None
 
 
 def ensure() -> str:
@@ -80,6 +82,12 @@ def _after_fork() -> None:
         _zygote = None
 
 
+def use_search_path(path: list[str]) -> None:
+    """The zygote and its workers look for modules where the caller does, in the same order."""
+    global _search_path  # noqa: PLW0603 - one per process
+    _search_path = list(path)
+
+
 def use(path: str) -> None:
     """A worker starts its own processes from the zygote that it came from."""
     global _path  # noqa: PLW0603 - one per process
@@ -94,9 +102,13 @@ def _start(path: str, directory: str) -> tuple[Popen[bytes], int]:
         listener.listen(1024)
         alive_r, alive_w = os.pipe()
         place = str(Path(__file__).parent.parent.parent)
+        if _search_path is None:
+            set_path = f"sys.path.append({place!r}) if {place!r} not in sys.path else None"
+        else:
+            set_path = f"sys.path[:] = {_search_path!r}"
         program = (
             # Its text says what it is to whoever looks for CPython's, as loky's tests do.
-            f"import multiprocessing.forkserver, sys; sys.path.append({place!r}) if {place!r} not in sys.path else None; "
+            f"import multiprocessing.forkserver, sys; {set_path}; "
             f"from serverless_mp.worker.zygote import main; "
             f"main({listener.fileno()}, {alive_r}, {path!r}, {directory!r})"
         )

@@ -48,6 +48,7 @@ class Bundle:
 
     def _unpack(self, place: str) -> None:
         with zipfile.ZipFile(io.BytesIO(_core.get_blob(self.name))) as archive:
+            cache.make_room(sum(info.file_size for info in archive.infolist()))
             for info in archive.infolist():
                 path = archive.extract(info, place)
                 os.chmod(path, stat.S_IMODE(info.external_attr >> 16))

@@ -6,6 +6,7 @@ Each entry has the name of its content and appears complete or not at all: two t
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 from pathlib import Path
@@ -15,10 +16,25 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_LOCK = ".lock"
+# Where it is, if not where temporary files are.
+_base: str | None = None
+# Descriptors of the locks of directories that this process uses.
+_used: dict[str, int] = {}
+
+
+def keep_in(base: str) -> None:
+    """In a worker that has a directory of its own for temporary files: the cache is its environment's."""
+    global _base  # noqa: PLW0603 - one per process
+    _base = base
+
 
 def directory(name: str, fill: Callable[[str], None]) -> str:
-    """A directory, which `fill` makes where it is not there yet."""
+    """A directory, which `fill` makes where it is not there yet. It stays as long as this process and its children live."""
     place = os.path.join(_root(), name)
+    if place not in _used:
+        _used[place] = os.open(place + _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(_used[place], fcntl.LOCK_SH)
     if not os.path.isdir(place):
         making = mkdtemp(dir=_root())
         try:
@@ -27,6 +43,7 @@ def directory(name: str, fill: Callable[[str], None]) -> str:
                 os.rename(making, place)
         finally:
             shutil.rmtree(making, ignore_errors=True)
+    os.utime(place)
     return place
 
 
@@ -35,7 +52,7 @@ def file(name: str, fetch: Callable[[], bytes]) -> str:
     path = place(name)
     if not os.path.exists(path):
         data = fetch()
-        _make_room(len(data))
+        make_room(len(data))
         write(path, data)
     os.utime(path)
     return path
@@ -61,17 +78,37 @@ def keep_newest(prefix: str, number: int) -> None:
         path.unlink(missing_ok=True)
 
 
-def _make_room(size: int) -> None:
-    """A function's disk is small: the files that were used longest ago go. A process that has one mapped keeps it."""
-    files = sorted((path for path in Path(_root()).iterdir() if path.is_file()), key=lambda path: path.stat().st_mtime)
-    for path in files:
+def make_room(size: int) -> None:
+    """A function's disk is small: content that was used longest ago goes, until twice as many bytes are free.
+
+    A process that has a file mapped keeps it. A directory that is in use stays.
+    """
+    found = [path for path in Path(_root()).iterdir() if path.suffix != _LOCK]
+    for path in sorted(found, key=lambda path: path.stat().st_mtime):
         if shutil.disk_usage(_root()).free > 2 * size:
             return
-        path.unlink(missing_ok=True)
+        if path.is_dir():
+            _evict(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _evict(directory: Path) -> None:
+    lock = os.open(f"{directory}{_LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # First under another name: it is there as a whole, or not at all.
+        going = mkdtemp(dir=_root())
+        os.rename(directory, os.path.join(going, "content"))
+        shutil.rmtree(going, ignore_errors=True)
+    except OSError:  # it is in use, or another process was first
+        return
+    finally:
+        os.close(lock)
 
 
 def _root() -> str:
-    root = os.path.join(gettempdir(), f"serverless_mp-{os.getuid()}")
+    root = os.path.join(_base or gettempdir(), f"serverless_mp-{os.getuid()}")
     os.makedirs(root, mode=0o700, exist_ok=True)
     if os.stat(root).st_uid != os.getuid():
         message = f"{root} belongs to another user: nothing is taken from there"

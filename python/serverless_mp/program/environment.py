@@ -7,15 +7,21 @@ the program's bundle is, and the versions of Python and of the packages are comp
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.metadata
 import os
 import platform
 import sys
+import time
+from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 from serverless_mp import config
 
-from . import bundle
+from . import bundle, cache
+
+_ZONES = "/usr/share/zoneinfo"
 
 # Settings of a machine, not of a program. A bucket is one, too: the role of a function need have no right to it.
 _MACHINE = {
@@ -45,10 +51,36 @@ def describe(environment: dict[str, str]) -> dict[str, Any]:
     return {
         "bundle": bundle.current(),
         "environment": {name: value for name, value in environment.items() if _travels(name)},
+        "zone": _zone(environment.get("TZ")),
         "versions": versions(),
         "directory": bundle.original(os.path.realpath(os.getcwd())),
         "main_file": _main_file(),
     }
+
+
+def _zone(name: str | None) -> bytes | None:
+    """The rules of the program's time zone: of its variable, or of this machine. None for UTC, and for rules in the name."""
+    path = "/etc/localtime" if name is None else os.path.join(_ZONES, name.removeprefix(":"))
+    try:
+        rules = Path(path).read_bytes()
+    except (OSError, ValueError):
+        return None
+    return rules if rules.startswith(b"TZif") else None
+
+
+def _take_zone(name: str | None, rules: bytes | None) -> None:
+    """A function need not have the rules of the program's zone: they come with the program."""
+    is_here = name is not None and os.path.exists(os.path.join(_ZONES, name.removeprefix(":")))
+    if rules is not None and not is_here:
+        path = cache.file(f"zone-{hashlib.sha256(rules).hexdigest()[:32]}", lambda: rules)
+        os.environ["TZ"] = f":{path}"
+    time.tzset()
+
+
+def _make_home() -> None:
+    """A function's user has no home that it may write to."""
+    if not os.access(os.path.expanduser("~"), os.W_OK):
+        os.environ["HOME"] = gettempdir()
 
 
 def _main_file() -> str | None:
@@ -83,6 +115,8 @@ def enter(described: dict[str, Any], preparation: dict[str, Any]) -> None:
         message = f"the program and its function do not fit: {'; '.join(differ)}; run `serverless-mp deploy` from here"
         raise RuntimeError(message)
     os.environ.update(described["environment"])
+    _take_zone(described["environment"].get("TZ"), described["zone"])
+    _make_home()
     code = bundle.inherit(described["bundle"])
     preparation["sys_path"] = list(dict.fromkeys([*code.search_path(), *sys.path]))
     directory = code.translate(described["directory"]) or next(iter(code.search_path()), os.getcwd())

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 from serverless_mp import _core
 from serverless_mp.function import deadline, pids
 from serverless_mp.function.control import EXITED, FLUSH, NOT_NEEDED
-from serverless_mp.program import main_module
+from serverless_mp.program import cache, main_module
 from serverless_mp.store import report
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def _open(record: bytes, is_remote: bool) -> IO[bytes]:
 
 def _take_remote_part(remote: Remote, descriptors: list[int]) -> socket.socket:
     """On another machine: the process id that the program knows it by, its time, and the way to its supervisor."""
+    cache.keep_in(remote.cache)
     deadline.set_retirement(remote.retires_at)
     pids.take(remote.pid)
     return socket.socket(fileno=descriptors.pop(0))

@@ -18,9 +18,11 @@ import socket
 import struct
 import sys
 import time
+from pathlib import Path
 from pickle import loads
 from typing import Any, NoReturn
 
+from serverless_mp import _core
 from serverless_mp.local import launcher
 from serverless_mp.local.launcher import INT, receive
 
@@ -61,6 +63,8 @@ class Zygote:
     def __init__(self, listener: socket.socket, alive: int, path: str, modules: list[str]) -> None:
         self.listener, self.alive, self.path, self.modules = listener, alive, path, modules
         self.children: dict[int, socket.socket] = {}
+        # Of the invocation that runs, in a function.
+        self.supervisor: int | None = None
         self.wake_pipe, self.wake_writer = os.pipe()
         for fd in (self.wake_pipe, self.wake_writer):
             os.set_blocking(fd, False)
@@ -109,10 +113,23 @@ class Zygote:
                 return
             if pid == 0:
                 return
-            connection = self.children.pop(pid)
-            with contextlib.suppress(OSError):
-                connection.sendall(INT.pack(os.waitstatus_to_exitcode(status)))
-            connection.close()
+            connection = self.children.pop(pid, None)
+            if pid == self.supervisor:
+                self.supervisor = None
+                self.kill_orphans()
+            if connection is not None:  # else an orphan of a worker
+                with contextlib.suppress(OSError):
+                    connection.sendall(INT.pack(os.waitstatus_to_exitcode(status)))
+                connection.close()
+
+    def kill_orphans(self) -> None:
+        """In a function, when an invocation has ended: what its workers have left behind, in whatever session."""
+        while orphans := [pid for pid in _children() if pid not in self.children]:
+            for pid in orphans:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, 0)
 
     def accept(self) -> None:
         """Starts one worker."""
@@ -138,6 +155,9 @@ class Zygote:
             if pid == 0:
                 self.become_worker(request, fds, connection)
             self.children[pid] = connection
+            if request.get("supervisor"):
+                self.supervisor = pid
+                _core.adopt_orphans()
             with contextlib.suppress(OSError):
                 connection.sendall(INT.pack(pid))
         with contextlib.suppress(OSError):
@@ -150,8 +170,6 @@ class Zygote:
         """In the child: the surroundings of its caller, then the job."""
         code = 1
         try:
-            from serverless_mp import _core  # noqa: PLC0415 - loaded already
-
             from . import job  # noqa: PLC0415 - loaded already
 
             signal.set_wakeup_fd(-1)
@@ -180,6 +198,17 @@ class Zygote:
             with contextlib.suppress(Exception):
                 sys.stderr.flush()
             os._exit(code & 0xFF)
+
+
+def _children() -> list[int]:
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with contextlib.suppress(OSError):
+                text = Path("/proc", entry, "stat").read_text(encoding="ascii", errors="replace")
+                if int(text.rpartition(")")[2].split()[1]) == os.getpid():
+                    found.append(int(entry))
+    return found
 
 
 def _take_surroundings(request: dict[str, Any], fds: list[int]) -> None:

@@ -1,0 +1,176 @@
+"""AWS for the tests: an emulator of its control plane, whose functions run in sandboxes.
+
+Everything but an invocation is passed on to the emulator behind it. For an invocation the function's code and layers are fetched
+from there, as Lambda fetches them.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import itertools
+import json
+import re
+import shutil
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from sandbox.environments import Environments, Function, outcome
+
+INVOCATION = re.compile(r"^/2015-03-31/functions/([^/]+)/invocations(?:\?.*)?$")
+HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
+# Lines of the runtime interface emulator about itself.
+OF_EMULATOR = re.compile(r"^\d\d \w{3} \d{4} [\d:,]+ \[\w+\] \(rapid\)")
+LOG_TAIL = 4096
+
+
+class Front:
+    """Serves on a port of its own."""
+
+    def __init__(self, behind: str, emulator: Path, runtime: Path, region: str) -> None:
+        self.behind, self.region = behind, region
+        self.environments = Environments(emulator, runtime, region)
+        self.folder = Path(tempfile.mkdtemp(prefix="smp-functions-"))
+        self._functions: dict[str, Function] = {}
+        self._lock = threading.Lock()
+        self._busy: Counter[str] = Counter()
+        self._streams = itertools.count()
+        handler = type("Handler", (_Handler,), {"front": self})
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        """Ends every environment."""
+        self.server.shutdown()
+        self.server.server_close()
+        self.environments.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    # ---- what the emulator knows -----------------------------------------------------------------------------
+
+    def _ask(self, service: str, path: str, data: bytes | None = None, **headers: str) -> bytes:
+        # The emulator takes the region from the signature, which it does not check.
+        signed = (
+            f"AWS4-HMAC-SHA256 Credential=test/20260101/{self.region}/{service}/aws4_request, SignedHeaders=host, Signature=0"
+        )
+        headers = {name.replace("_", "-"): value for name, value in headers.items()} | {"Authorization": signed}
+        request = urllib.request.Request(f"{self.behind}{path}", data=data, headers=headers)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.read()
+
+    def _get(self, path: str) -> dict:
+        return json.loads(self._ask("lambda", path))
+
+    def _fetch(self, location: str) -> bytes:
+        parts = urllib.parse.urlsplit(location)
+        return self._ask("s3", f"{parts.path}?{parts.query}")
+
+    def _function(self, name: str) -> tuple[str, Function]:
+        found = self._get(f"/2015-03-31/functions/{name}")
+        configuration = found["Configuration"]
+        layers = [layer["Arn"] for layer in configuration.get("Layers", [])]
+        parts = [configuration[key] for key in ("FunctionArn", "CodeSha256", "Timeout", "MemorySize", "Handler", "Runtime")]
+        revision = json.dumps([*parts, layers, configuration.get("Environment", {})], sort_keys=True)
+        with self._lock:
+            if revision not in self._functions:
+                archives = []
+                for arn in layers:
+                    layer = self._get(f"/2018-10-31/layers?find=LayerVersion&Arn={urllib.parse.quote(arn, safe='')}")
+                    archives.append(self._fetch(layer["Content"]["Location"]))
+                folder = Path(tempfile.mkdtemp(dir=self.folder))
+                code = self._fetch(found["Code"]["Location"])
+                self._functions[revision] = Function.unpack(configuration, code, archives, folder)
+            return revision, self._functions[revision]
+
+    def _reserved(self, name: str) -> int | None:
+        with contextlib.suppress(urllib.error.HTTPError):
+            return self._get(f"/2019-09-30/functions/{name}/concurrency").get("ReservedConcurrentExecutions")
+        return None
+
+    # ---- invocations -----------------------------------------------------------------------------------------
+
+    def invoke(self, name: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and payload, as Lambda answers."""
+        name = urllib.parse.unquote(name).rpartition("function:")[2].partition(":")[0]
+        try:
+            revision, function = self._function(name)
+        except urllib.error.HTTPError as e:
+            return e.code, {"X-Amzn-ErrorType": e.headers.get("X-Amzn-ErrorType", "")}, e.read()
+        reserved = self._reserved(name)
+        with self._lock:
+            if reserved is not None and self._busy[name] >= reserved:
+                refused = {"Reason": "ReservedFunctionConcurrentInvocationLimitExceeded", "message": "Rate Exceeded."}
+                return 429, {"X-Amzn-ErrorType": "TooManyRequestsException"}, json.dumps(refused).encode()
+            self._busy[name] += 1
+        try:
+            status, answer, lines = self.environments.invoke(revision, function, body)
+        finally:
+            with self._lock:
+                self._busy[name] -= 1
+        self._log(name, [line for line in lines if not OF_EMULATOR.match(line)])
+        payload, is_error = outcome(status, answer)
+        headers = {"X-Amz-Executed-Version": "$LATEST"}
+        if is_error:
+            headers["X-Amz-Function-Error"] = "Unhandled"
+        headers["X-Amz-Log-Result"] = base64.b64encode("\n".join(lines).encode()[-LOG_TAIL:]).decode()
+        return 200, headers, payload
+
+    def _log(self, name: str, lines: list[str]) -> None:
+        group, stream = f"/aws/lambda/{name}", f"stream-{next(self._streams)}"
+        moment = int(time.time() * 1000)
+        events = [{"timestamp": moment, "message": line} for line in lines if line]
+        for action, request in (
+            ("CreateLogGroup", {"logGroupName": group}),
+            ("CreateLogStream", {"logGroupName": group, "logStreamName": stream}),
+            ("PutLogEvents", {"logGroupName": group, "logStreamName": stream, "logEvents": events}),
+        ):
+            target = f"Logs_20140328.{action}"
+            with contextlib.suppress(urllib.error.HTTPError):  # the group is there
+                self._ask(
+                    "logs", "/", json.dumps(request).encode(), X_Amz_Target=target, Content_Type="application/x-amz-json-1.1"
+                )
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    front: Front
+
+    def log_message(self, *_):
+        pass
+
+    def _serve(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        invocation = INVOCATION.match(self.path)
+        if self.command == "POST" and invocation:
+            status, headers, answer = self.front.invoke(invocation[1], body)
+            return self._answer(status, headers | {"Content-Type": "application/json"}, answer)
+        behind = http.client.HTTPConnection(urllib.parse.urlsplit(self.front.behind).netloc, timeout=120)
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP}
+        behind.request(self.command, self.path, body or None, headers)
+        found = behind.getresponse()
+        answer = found.read()
+        headers = {name: value for name, value in found.getheaders() if name.lower() not in HOP}
+        behind.close()
+        return self._answer(found.status, headers, answer)
+
+    def _answer(self, status, headers, answer):
+        with contextlib.suppress(ConnectionError):  # its client has gone
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(answer)
+
+    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = _serve

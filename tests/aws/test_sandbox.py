@@ -1,0 +1,126 @@
+"""The sandbox is as Lambda's; and what a process finds in it is what a program expects."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import time
+import zipfile
+
+import pytest
+from emulator import PROGRAMS
+
+PROGRAM = PROGRAMS / "sandbox.py"
+FACTS = """
+import os, resource
+def handler(event, context):
+    def writable(path):
+        try:
+            open(os.path.join(path, "x"), "w").close()
+        except OSError:
+            return False
+        return True
+    places = ["/", "/etc", "/opt", "/tmp", "/usr", "/var/lang", "/var/runtime", "/var/task"]
+    disk = os.statvfs("/tmp")
+    return {
+        "user": [os.getuid(), os.getgid(), "HOME" in os.environ],
+        "writable": [place for place in places if writable(place)],
+        "devices": sorted(os.listdir("/dev")),
+        "descriptors": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        "disk": disk.f_blocks * disk.f_frsize >> 20,
+    }
+"""
+
+
+def test_it_is_as_lambda_s(aws):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("facts.py", FACTS)
+    client = aws.client("lambda")
+    client.create_function(
+        FunctionName="tests-facts", Runtime=f"python{sys.version_info.major}.{sys.version_info.minor}", Timeout=10,
+        Role="arn:aws:iam::000000000000:role/any", Handler="facts.handler", Code={"ZipFile": buffer.getvalue()},
+    )  # fmt: skip
+    try:
+        found = json.loads(client.invoke(FunctionName="tests-facts", Payload=b"{}")["Payload"].read())
+    finally:
+        client.delete_function(FunctionName="tests-facts")
+    assert found == {
+        "user": [993, 990, False],
+        "writable": ["/tmp"],
+        "devices": ["fd", "full", "null", "random", "stderr", "stdout", "urandom", "zero"],
+        "descriptors": 1024,
+        "disk": 512,
+    }
+
+
+@pytest.fixture(scope="module")
+def with_six(aws, tmp_path_factory):
+    """A managed function, in whose layer is a package that the runtime has as well."""
+    requirements = tmp_path_factory.mktemp("six") / "requirements.txt"
+    requirements.write_text("six\n")
+    done = aws.deploy("tests-six", "--timeout", 60, "--requirements", requirements, kind="managed")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return "tests-six"
+
+
+def answers(aws, function, *questions, **options):
+    done = aws.run(function, PROGRAM, *questions, **options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_packages_of_the_layer_come_before_those_of_the_runtime(aws, with_six):
+    assert answers(aws, with_six, "search_path") == ["['/var/task', '/opt/python', '/var/runtime'] /opt/python"]
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", ":Europe/Berlin", "CET-1CEST,M3.5.0,M10.5.0/3"])
+def test_time_zone(aws, custom, zone):
+    """The function has no rules of zones: they come with the program, or stand in the name."""
+    assert answers(aws, custom, "zone", env={"TZ": zone}) == ["['23 CET', '11 CEST']"]
+
+
+def test_environment(aws, custom):
+    """The function's, with what the program has set; also where it had something else in an earlier run."""
+    for value in ("one", "two"):
+        found = answers(aws, custom, "environment", env={"OF_THE_PROGRAM": value})
+        assert found == [f"['tests-custom', '{value}', True]"]
+
+
+def test_a_process_has_a_home_and_a_directory_for_temporary_files_which_goes_with_it(aws, function):
+    assert answers(aws, function, "home") == ["True"]
+
+
+def test_a_process_leaves_none_behind(aws, custom):
+    """Not even one in a session of its own."""
+    assert answers(aws, custom, "orphan") == ["False"]
+
+
+def test_a_warm_environment_is_not_filled(aws, custom):
+    """Of 512 MB each of four processes takes 300."""
+    assert answers(aws, custom, "fill") == [" ".join([str(300 << 20)] * 4)]
+
+
+def test_old_content_goes_when_nobody_uses_it(aws, tmp_path):
+    """Each program has a bundle of its own, and more of them were run than have room."""
+    assert aws.deploy("tests-bundles", "--timeout", 60).returncode == 0
+    for number in range(12):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "data.bin").write_bytes(bytes([number]) * (45 << 20))
+        (folder / "main.py").write_text(PROGRAM.read_text())
+        done = aws.run("tests-bundles", folder / "main.py", "home")
+        assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+    used = {path.with_suffix("") for path in aws.front.environments.temporary("serverless_mp-*/*.lock")}
+    big = [path for path in used if any(path.rglob("data.bin"))]
+    assert len(used) >= 12 and 0 < len(big) < 12
+
+
+def test_frozen_for_longer_than_a_supervisor_s_lease(aws, custom):
+    with aws.popen(custom, PROGRAMS / "twice.py") as program:
+        assert program.stdout.readline() == "code 0\n"
+        time.sleep(15)  # the environment is frozen meanwhile, and its lease ends
+        program.stdin.write("again\n")
+        program.stdin.close()
+        assert program.stdout.readline() == "code 0\n"
