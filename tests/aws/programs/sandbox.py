@@ -55,6 +55,13 @@ def fill(queue, count):
     queue.put(os.path.getsize(path))
 
 
+def ballast(queue):
+    """So that little room is left."""
+    with open("/tmp/ballast", "wb") as f:
+        f.write(bytes(350 << 20))
+    queue.put("there")
+
+
 def run(function, *arguments):
     queue = multiprocessing.Queue()
     process = multiprocessing.Process(target=function, args=(queue, *arguments))
@@ -74,6 +81,8 @@ if __name__ == "__main__":
             print(*run(zone))
         elif question == "environment":
             print(*run(environment))
+        elif question == "ballast":
+            print(*run(ballast))
         elif question == "home":
             (directory,) = run(home)
             print(*run(is_gone, directory))
