@@ -134,7 +134,13 @@ packing = _number(
     "How many processes share an invocation. An environment has 1,024 descriptors, and at most 6 processors.",
 )
 start_timeout = _number(
-    "START_TIMEOUT", 300, _MOST_SECONDS, "Seconds that a process waits for an invocation while Lambda has none to give."
+    "START_TIMEOUT", 300, _MOST_SECONDS, "Seconds that a process waits for an invocation while none of the program runs."
+)
+stall_timeout = _number(
+    "STALL_TIMEOUT",
+    900,
+    _MOST_SECONDS,
+    "Seconds that it waits while none begins or ends: the others may wait for it. Longer than any process may run.",
 )
 bucket = _text("BUCKET", None, "An S3 bucket for very large arguments.")
 s3_argument = _number("S3_ARGUMENT", 64 << 20, _MOST_BYTES, "Bytes from which on an argument travels through the bucket.")
@@ -147,7 +153,7 @@ log = _choice(
 
 SETTINGS: tuple[Setting[Any], ...] = (
     *(redis_url, workers, lease, attempts, pipe_size, large_argument, own_packages, summary),
-    *(launcher, function, packing, start_timeout, bucket, s3_argument, bill, log),
+    *(launcher, function, packing, start_timeout, stall_timeout, bucket, s3_argument, bill, log),
 )
 
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 
-use crate::launcher::lambda::Invoker;
+use crate::launcher::lambda::{Invoker, Queue};
 
 #[pyclass(frozen, module = "serverless_mp._core")]
 pub struct Lambda {
@@ -16,9 +16,15 @@ pub struct Lambda {
 #[pymethods]
 impl Lambda {
     #[new]
-    fn new(py: Python<'_>, function: String, packing: usize, start_timeout: u64) -> PyResult<Self> {
-        let invoker =
-            py.detach(|| Invoker::new(function, packing, Duration::from_secs(start_timeout)))?;
+    fn new(
+        py: Python<'_>,
+        function: String,
+        packing: usize,
+        start_timeout: u64,
+        stall_timeout: u64,
+    ) -> PyResult<Self> {
+        let [start, stall] = [start_timeout, stall_timeout].map(Duration::from_secs);
+        let invoker = py.detach(|| Invoker::new(function, packing, Queue::new(start, stall)))?;
         Ok(Self {
             invoker: Arc::new(invoker),
         })
@@ -33,11 +39,11 @@ impl Lambda {
         Ok(py.detach(|| self.invoker.describe())?)
     }
 
-    fn usage(&self) -> (u64, u64, u64) {
+    fn usage(&self) -> (u64, u64, usize) {
         (
             self.invoker.invocations.load(Ordering::Relaxed),
             self.invoker.milliseconds.load(Ordering::Relaxed),
-            self.invoker.open.load(Ordering::Relaxed),
+            self.invoker.open(),
         )
     }
 }

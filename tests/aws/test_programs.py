@@ -55,13 +55,45 @@ def test_packed(aws, function):
     assert 3 <= invocations < 12  # 3, unless this machine hesitates between two starts
 
 
-def test_throttled(aws, functions):
+@pytest.fixture(scope="module")
+def throttled(aws):
+    """A function that runs twice at once, no more."""
     done = aws.deploy("tests-throttled", "--timeout", 60)
     assert done.returncode == 0, done.stderr
     aws.client("lambda").put_function_concurrency(FunctionName="tests-throttled", ReservedConcurrentExecutions=2)
-    done = aws.run("tests-throttled", PROGRAMS / "many.py", 6)
+    return "tests-throttled"
+
+
+def test_throttled(aws, throttled):
+    done = aws.run(throttled, PROGRAMS / "many.py", 6)
     assert ours(done) == python(PROGRAMS / "many.py", 6)
     assert done.stderr.count("\n") == 1, done.stderr  # the bill, and no word of trouble
+
+
+def test_more_processes_than_run_at_once_each_longer_than_the_patience(aws, throttled):
+    """While some run the others wait for their turn; tries that were refused are no invocations."""
+    done = aws.run(throttled, PROGRAMS / "longer.py", 8, 4, env={"SERVERLESS_MP_START_TIMEOUT": "2"})
+    assert ours(done) == f"{[0] * 8}\n{list(range(8, 0, -1))}\n"
+    told = [line for line in done.stderr.splitlines() if "wait for their turn" in line]
+    assert len(told) == 1 and "TooManyRequestsException" in told[0] and "Service Quotas" in told[0]
+    processes, invocations = map(int, re.search(r"(\d+) processes in (\d+) invocations", done.stderr).groups())
+    assert 9 <= processes == invocations <= 16  # an executor starts as many workers as it needs
+
+
+def test_processes_that_wait_for_one_that_cannot_begin(aws, throttled):
+    done = aws.run(throttled, PROGRAMS / "together.py", 4, env={"SERVERLESS_MP_STALL_TIMEOUT": "5"})
+    # The last may get its turn when the others have gone.
+    assert ours(done) in ("[1, 1, 69, 69]\n", "[1, 1, 1, 69]\n")
+    assert "no process has begun or ended for 5 s: those that run may wait for this one" in done.stderr
+
+
+def test_the_bill_is_lambda_s_own(aws):
+    assert aws.deploy("tests-bill", "--timeout", 60).returncode == 0
+    done = aws.run("tests-bill", PROGRAMS / "longer.py", 2, 1)
+    log = aws.command("logs", "--function", "tests-bill").stdout
+    billed = sum(map(int, re.findall(r"REPORT .*\tBilled Duration: (\d+) ms", log)))
+    assert f" (1769 MB): {billed / 1000 * 1769 / 1024:.2f} GB-s" in done.stderr
+    assert billed > 2000
 
 
 def test_output_while_it_runs(aws, function):

@@ -34,7 +34,7 @@ def invoker() -> Any:
         if not hasattr(_core, "Lambda"):
             message = "this build of serverless_mp has no launcher for AWS: build it with the feature `aws`"
             raise RuntimeError(message)
-        found = _core.Lambda(config.function(), config.packing(), config.start_timeout())
+        found = _core.Lambda(config.function(), config.packing(), config.start_timeout(), config.stall_timeout())
         _check_store(found.endpoint)
         description = json.loads(found.describe())
         _check_function(description)

@@ -9,6 +9,7 @@
 
 mod http;
 mod job_state;
+mod queue;
 mod response;
 
 use std::os::fd::OwnedFd;
@@ -21,6 +22,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_lambda::Client;
 use aws_sdk_lambda::primitives::Blob;
+use aws_sdk_lambda::types::LogType;
 use nix::fcntl::OFlag;
 use nix::unistd::{pipe2, write};
 use serde_json::json;
@@ -36,6 +38,7 @@ use crate::random;
 use crate::session::jobs::StartedJob;
 use crate::store::threads;
 use job_state::JobState;
+pub use queue::Queue;
 use response::{End, Response};
 
 /// How long an invocation waits for one more process to share it.
@@ -56,13 +59,10 @@ pub struct Invoker {
     runtime: &'static Runtime,
     /// Processes that share an invocation.
     packing: usize,
-    /// How long a process may wait to be begun.
-    start_timeout: Duration,
+    queue: Queue,
     batch: Mutex<Batch>,
     pub invocations: AtomicU64,
     pub milliseconds: AtomicU64,
-    /// Invocations that have not been answered.
-    pub open: AtomicU64,
 }
 
 /// Those that wait for the next invocation.
@@ -89,7 +89,7 @@ impl Pending {
 
 impl Invoker {
     /// Reads AWS' own configuration: environment, profiles, the roles of containers and instances.
-    pub fn new(function: String, packing: usize, start_timeout: Duration) -> Result<Self> {
+    pub fn new(function: String, packing: usize, queue: Queue) -> Result<Self> {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         builder
             .worker_threads(2)
@@ -124,11 +124,10 @@ impl Invoker {
             client: Client::new(&config),
             runtime,
             packing,
-            start_timeout,
+            queue,
             batch: Mutex::default(),
             invocations: AtomicU64::new(0),
             milliseconds: AtomicU64::new(0),
-            open: AtomicU64::new(0),
         })
     }
 
@@ -192,7 +191,7 @@ impl Invoker {
 
     /// Invokes until every process has been begun by some worker, or cannot be.
     async fn run(self: Arc<Self>, process: &'static Process, mut pending: Vec<Pending>) {
-        let begun = Instant::now();
+        let mut place = None;
         let mut pause = FIRST_PAUSE;
         loop {
             // Not those that were ended before they began.
@@ -219,12 +218,16 @@ impl Invoker {
                 }
                 Response::NotNow(after, why) => (after, why),
             };
-            if begun.elapsed() > self.start_timeout {
-                let end = response::gave_up(&self.function, self.start_timeout, &why);
+            let place = place.get_or_insert_with(|| self.queue.join());
+            if let Err(given_up) = place.check() {
+                let end = response::gave_up(&self.function, &given_up, &why);
                 self.apply_end(process, pending, &attempt, Some(&end)).await;
                 return;
             }
-            tokio::time::sleep(jittered(pause, after)).await;
+            if let Some((running, waiting)) = place.news() {
+                self.tell(running, waiting, &why).await;
+            }
+            place.pause(jittered(pause, after)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
@@ -235,25 +238,53 @@ impl Invoker {
             return Response::Ended(response::too_large(event.len(), MOST_PAYLOAD));
         }
         self.invocations.fetch_add(1, Ordering::Relaxed);
-        self.open.fetch_add(1, Ordering::Relaxed);
+        let ticket = self.queue.enter();
         let begun = Instant::now();
         let request = self
             .client
             .invoke()
             .function_name(&self.function)
+            .log_type(LogType::Tail)
             .payload(Blob::new(event));
         let (answer, milliseconds) = match request.send().await {
             Ok(output) => {
                 let payload = output.payload().map_or(&[][..], AsRef::as_ref);
-                response::read(&self.function, output.function_error(), payload)
+                let answer = response::read(&self.function, output.function_error(), payload);
+                (answer, output.log_result().and_then(response::billed))
             }
             Err(e) => (response::refused(&self.function, &e), Some(0)),
         };
         let elapsed = || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.milliseconds
             .fetch_add(milliseconds.unwrap_or_else(elapsed), Ordering::Relaxed);
-        self.open.fetch_sub(1, Ordering::Relaxed);
+        let is_refused = matches!(answer, Response::NotNow(..));
+        if is_refused {
+            self.invocations.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.queue.leave(ticket, is_refused);
         answer
+    }
+
+    /// Invocations that have not been answered.
+    pub fn open(&self) -> usize {
+        self.queue.open()
+    }
+
+    /// Says why processes wait, and what would help.
+    async fn tell(&self, running: usize, waiting: usize, why: &str) {
+        let settings = self.client.get_account_settings().send().await;
+        let quota = settings
+            .ok()
+            .and_then(|found| Some(found.account_limit()?.concurrent_executions()))
+            .map_or(String::new(), |quota| {
+                format!(" The account may run {quota} at once.")
+            });
+        eprintln!(
+            "serverless-mp: {waiting} invocations of {} wait for their turn, {running} run ({why}).{quota} Raise the quota \
+             `Concurrent executions` of AWS Lambda (Service Quotas) or the function's reserved concurrency, or start fewer \
+             processes (SERVERLESS_MP_WORKERS)",
+            self.function
+        );
     }
 
     /// Applies an answer to each process. Returns those that nobody has claimed, unless the answer ends them.

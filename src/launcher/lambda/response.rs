@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_types::base64;
 use aws_smithy_types::retry::ErrorKind;
 use serde_json::Value;
 
+use super::queue::GivenUp;
 use crate::exit_codes;
 
 pub struct End {
@@ -50,15 +52,21 @@ pub fn not_begun(function: &str) -> End {
     )
 }
 
-pub fn gave_up(function: &str, start_timeout: Duration, why: &str) -> End {
-    end(
-        exit_codes::UNAVAILABLE,
-        format!(
+pub fn gave_up(function: &str, given_up: &GivenUp, why: &str) -> End {
+    let message = match given_up {
+        GivenUp::NoneRuns(time) => format!(
             "function {function} could not be invoked for {} s: {why}; raise the concurrency of the function or the \
              account, start fewer processes (SERVERLESS_MP_WORKERS), or wait longer (SERVERLESS_MP_START_TIMEOUT)",
-            start_timeout.as_secs()
+            time.as_secs()
         ),
-    )
+        GivenUp::Stalled(time) => format!(
+            "function {function} could not be invoked ({why}), and no process has begun or ended for {} s: those that run \
+             may wait for this one; raise the concurrency of the function or the account, start fewer processes \
+             (SERVERLESS_MP_WORKERS), or wait longer (SERVERLESS_MP_STALL_TIMEOUT)",
+            time.as_secs()
+        ),
+    };
+    end(exit_codes::UNAVAILABLE, message)
 }
 
 pub fn too_large(size: usize, most: usize) -> End {
@@ -70,35 +78,40 @@ pub fn too_large(size: usize, most: usize) -> End {
     )
 }
 
-/// Reads a 200: the supervisor's report, or how the function failed; and the time it took, where it says so.
-pub fn read(function: &str, error: Option<&str>, payload: &[u8]) -> (Response, Option<u64>) {
+/// The milliseconds that Lambda bills for an invocation, by the tail of its log in base64: initialisation is in them.
+pub fn billed(log: &str) -> Option<u64> {
+    let log = base64::decode(log).ok()?;
+    let text = String::from_utf8_lossy(&log);
+    let report = text
+        .lines()
+        .rev()
+        .find(|line| line.starts_with("REPORT "))?;
+    let (_, rest) = report.split_once("Billed Duration: ")?;
+    rest.split_once(' ')?.0.parse().ok()
+}
+
+/// Reads a 200: the supervisor's report, or how the function failed.
+pub fn read(function: &str, error: Option<&str>, payload: &[u8]) -> Response {
     let body: Value = serde_json::from_slice(payload).unwrap_or_default();
     if error.is_some() {
-        return (Response::Ended(failed(function, &body, payload)), None);
+        return Response::Ended(failed(function, &body, payload));
     }
     let report = &body["serverless_mp"];
-    let milliseconds = report["milliseconds"].as_u64();
     if let Some(why) = report["refused"].as_str() {
-        return (
-            Response::Ended(end(
-                exit_codes::UNAVAILABLE,
-                format!("function {function}: {why}"),
-            )),
-            milliseconds,
-        );
+        return Response::Ended(end(
+            exit_codes::UNAVAILABLE,
+            format!("function {function}: {why}"),
+        ));
     }
     let Some(taken) = report["taken"].as_array() else {
         let why = format!(
             "function {function} does not run our handler: it answered {:.200}; deploy it with `serverless-mp deploy`",
             String::from_utf8_lossy(payload)
         );
-        return (
-            Response::Ended(end(exit_codes::MISCONFIGURED, why)),
-            milliseconds,
-        );
+        return Response::Ended(end(exit_codes::MISCONFIGURED, why));
     };
     let taken = taken.iter().filter_map(Value::as_str).map(str::to_owned);
-    (Response::Report(taken.collect()), milliseconds)
+    Response::Report(taken.collect())
 }
 
 /// `FunctionError`: by the type where AWS gives one, else by the words.
