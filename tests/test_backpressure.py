@@ -210,3 +210,17 @@ def test_the_size_of_tasks_whose_workers_died_is_counted_once(smp):
         key = next(key for key in client.call("KEYS", pipe) if client.call("TYPE", key.decode()) == b"hash")
         until(lambda: [client.call("HGET", key.decode(), f"b{end}") for end in (0, 1)] == [b"0", b"0"])
     client.close()
+
+
+@private
+def test_nothing_of_big_tasks_stays(smp):
+    """A task above a megabyte lies apart: until its result is there, or it has killed its workers."""
+    client = store_of(smp)
+    with smp.Pool(2) as pool:
+        for _ in range(2):
+            assert pool.map(length, [bytes(2 << 20)] * 3, chunksize=1) == [2 << 20] * 3
+        with pytest.raises(multiprocessing.ProcessError):
+            pool.apply(die, (bytes(2 << 20),))
+        _core.settle()
+        until(lambda: client.call("KEYS", "*:G:*") == [])
+    client.close()

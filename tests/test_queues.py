@@ -101,3 +101,8 @@ def test_closed(mp):
     for use in (queue.get, lambda: queue.put(1)):
         with pytest.raises(ValueError, match="is closed"):
             use()
+
+
+def test_a_time_that_is_no_number(mp):
+    with pytest.raises(ValueError):
+        mp.Queue().get(True, float("nan"))

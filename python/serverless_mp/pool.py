@@ -176,7 +176,13 @@ def _hold(queue: Any) -> str:
 
 
 def _rebuild(kind: Any, ident: str) -> Any:
-    return kind(_core.TaskQueue(ident))
+    return kind(_workers_side(ident))
+
+
+@functools.cache
+def _workers_side(ident: str) -> _core.TaskQueue:
+    """In a worker: one for tasks and results, since a result acknowledges the task that was taken last."""
+    return _core.TaskQueue(ident)
 
 
 # CPython's own, which `install()` hides.

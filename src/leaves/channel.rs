@@ -217,8 +217,9 @@ impl Channel {
         timeout: Option<f64>,
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let message = py.detach(|| {
+            let deadline = wait::deadline(timeout.filter(|_| block))?;
             self.take(if block && timeout.is_none_or(|t| t > 0.0) {
-                Wait::Until(wait::deadline(timeout)?)
+                Wait::Until(deadline)
             } else {
                 Wait::No
             })

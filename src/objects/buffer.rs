@@ -99,12 +99,10 @@ impl Buffer {
                     continue;
                 }
                 // A byte that the program has written since stays.
-                let _ = self.byte(start + i).compare_exchange(
-                    *old,
-                    new,
-                    Ordering::Relaxed,
-                    Ordering::Relaxed,
-                );
+                let byte = self.byte(start + i);
+                if byte.load(Ordering::Relaxed) == *old {
+                    byte.store(new, Ordering::Relaxed);
+                }
                 *old = new;
             }
         });

@@ -11,12 +11,15 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from . import layer, queries
+from serverless_mp.program import packages
+
+from . import deployed, layer, queries
 from .resources import Function, Layer, Role, check_zip, found, uploader
 from .settings import AL2023, Settings
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
 
 def call(options: argparse.Namespace) -> int:
@@ -72,10 +75,12 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _deploy(options: argparse.Namespace, session: Any) -> int:
-    settings = _settings(options)
-    console = Console(stderr=True)
     # Credentials and region first: they are what is most often missing, and building takes longest.
     session.client("sts").get_caller_identity()
+    kept = deployed.complete(options, session)
+    settings = _settings(options)
+    settings.packages, settings.noted = kept, deployed.note(options)
+    console = Console(stderr=True)
     with Progress(
         SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console, transient=True
     ) as bar:
@@ -108,7 +113,9 @@ def _deploy(options: argparse.Namespace, session: Any) -> int:
             arn = role.apply()
             layers = packages_layer.apply()
             function.apply(arn, layers)
-            packages_layer.destroy(keep=layers[0] if layers else None)
+            for line in packages_layer.destroy(keep=layers[0] if layers else None):
+                if line.startswith("kept"):
+                    sys.stdout.write(f"{line}\n")
             sys.stdout.write(f"done: serverless-mp run --on lambda{_named(settings.function)} script.py\n")
     return 0
 
@@ -118,23 +125,54 @@ def _named(function: str) -> str:
 
 
 def _destroy(options: argparse.Namespace, session: Any) -> int:
+    """Each thing is printed as it goes. What is gone already is no error: it can be run again."""
     settings = Settings(function=options.function, glibc=AL2023)
     client = session.client("lambda")
-    gone: list[str] = []
-    if found(client.get_function_configuration, FunctionName=options.function) is not None:
-        client.delete_function(FunctionName=options.function)
-        gone.append(f"function {options.function}")
-    gone += Layer(session, settings, None, lambda *_: {}).destroy()
-    role = Role(session, settings).destroy()
-    gone += [role] if role else []
-    log = f"/aws/lambda/{options.function}"
+    now = found(client.get_function_configuration, FunctionName=options.function)
+    if not options.yes and not _agrees(options.function):
+        return 1
+    lines = 0
+    for line in _ends(options.function, settings, session, now):
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+        lines += 1
+    if not lines:
+        sys.stdout.write("nothing was there\n")
+    return 0
+
+
+def _agrees(function: str) -> bool:
+    if not sys.stdin.isatty():
+        raise ValueError(f"destroy deletes function {function}, its packages, its role and its log: name --yes")
+    sys.stderr.write(f"Delete function {function}, its packages, its role and its log? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+def _ends(function: str, settings: Settings, session: Any, now: dict[str, Any] | None) -> Iterator[str]:
+    if now is not None:
+        session.client("lambda").delete_function(FunctionName=function)
+        yield f"deleted function {function}"
+        manifest = now.get("Environment", {}).get("Variables", {}).get(packages.VARIABLE)
+        bucket = manifest and packages.unpack(manifest).options.get("bucket")
+        if bucket:
+            yield from _empty(session, bucket, f"serverless-mp/{function}/")
+    yield from Layer(session, settings, None, lambda *_: {}).destroy()
+    yield from Role(session, settings).destroy()
+    log = f"/aws/lambda/{function}"
     logs = session.client("logs")
     if any(g["logGroupName"] == log for g in logs.describe_log_groups(logGroupNamePrefix=log)["logGroups"]):
         logs.delete_log_group(logGroupName=log)
-        gone.append(f"log {log}")
-    for name in gone or ["nothing was there"]:
-        sys.stdout.write(f"deleted {name}\n" if gone else f"{name}\n")
-    return 0
+        yield f"deleted log {log}"
+
+
+def _empty(session: Any, bucket: str, prefix: str) -> Iterator[str]:
+    """What was uploaded for the function."""
+    client = session.client("s3")
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for one in page.get("Contents", []):
+            client.delete_object(Bucket=bucket, Key=one["Key"])
+            yield f"deleted s3://{bucket}/{one['Key']}"
 
 
 _CALLS = {

@@ -108,7 +108,7 @@ def build(settings: Settings, progress: Callable[[str], None]) -> Content:
 def _requirements(settings: Settings) -> list[str]:
     ours = settings.wheel or f"serverless_mp=={importlib.metadata.version('serverless_mp')}"
     more = ["awslambdaric"] if settings.is_custom else []
-    return [ours, *more, *(["-r", settings.requirements] if settings.requirements else [])]
+    return [ours, *more, *settings.packages, *(["-r", settings.requirements] if settings.requirements else [])]
 
 
 def _pins() -> list[str]:

@@ -22,7 +22,9 @@ HELP = {
 
 def add(commands: Any) -> None:
     """Adds the commands to the command line."""
-    deploy = commands.add_parser("deploy", help=HELP["deploy"])
+    deploy = commands.add_parser(
+        "deploy", help=HELP["deploy"], epilog="What is not named stays as it is, where the function is there already."
+    )
     option = deploy.add_argument
     _add_function(deploy)
     option(
@@ -30,16 +32,12 @@ def add(commands: Any) -> None:
         metavar="FILE",
         help="the packages that the program's processes import, as for pip; versions are those installed here",
     )
-    option("--memory", type=int, default=1769, metavar="MB", help="128 to 10240; 1769 is one processor (default: %(default)s)")
-    option(
-        "--timeout", type=int, default=900, metavar="S", help="1 to 900: the longest life of a process (default: %(default)s)"
-    )
-    option(
-        "--runtime", default=local_runtime(), help="a managed runtime, or provided.al2023 (default: this Python's, %(default)s)"
-    )
-    option("--architecture", default=local_architecture(), choices=ARCHITECTURES, help="default: this machine's, %(default)s")
-    option("--subnets", nargs="+", default=[], metavar="ID", help="the subnets of the store's VPC")
-    option("--security-groups", nargs="+", default=[], metavar="ID", help="security groups that the store lets in")
+    option("--memory", type=int, metavar="MB", help="128 to 10240; 1769, the default, is one processor")
+    option("--timeout", type=int, metavar="S", help="1 to 900, the default: the longest life of a process")
+    option("--runtime", help=f"a managed runtime, or provided.al2023 (default: this Python's, {local_runtime()})")
+    option("--architecture", choices=ARCHITECTURES, help=f"default: this machine's, {local_architecture()}")
+    option("--subnets", nargs="+", metavar="ID", help="the subnets of the store's VPC")
+    option("--security-groups", nargs="+", metavar="ID", help="security groups that the store lets in")
     option("--role", metavar="ARN", help="a role of yours (default: one is made)")
     option("--bucket", metavar="NAME", help="an S3 bucket, for packages above 50 MB zipped and for large arguments")
     option("--environment", nargs="+", default=[], metavar="NAME=VALUE", help="environment variables of the function")
@@ -52,6 +50,8 @@ def add(commands: Any) -> None:
     for name in [name for name in HELP if name != "deploy"]:
         parser = commands.add_parser(name, help=HELP[name])
         _add_function(parser)
+        if name == "destroy":
+            parser.add_argument("--yes", action="store_true", help="do not ask")
         if name == "logs":
             parser.add_argument("--minutes", type=int, default=10, help="how far back (default: %(default)s)")
             parser.add_argument("--follow", action="store_true", help="go on until interrupted")

@@ -40,8 +40,9 @@ def status(options: argparse.Namespace, session: Any) -> int:
         "role": now["Role"],
     }
     if manifest:
-        python, versions = packages.unpack(manifest)
-        rows["packages"] = f"Python {python}, " + ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+        there = packages.unpack(manifest)
+        versions = ", ".join(f"{name} {version}" for name, version in sorted(there.versions.items()))
+        rows["packages"] = f"Python {there.python}, {versions}"
     for name, value in rows.items():
         sys.stdout.write(f"{name:13} {value}\n")
     return 0

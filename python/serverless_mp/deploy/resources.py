@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 _HANDLER = "serverless_mp_index.handler"
-_ROLE_PATIENCE = 60.0
+_PATIENCE, _PAUSE = 60.0, 2.0
+_DESCRIPTION = "Workers of serverless_mp programs"
 _TRUST = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}],
@@ -43,6 +44,29 @@ def found(call: Callable[..., Any], **arguments: Any) -> Any:
         raise
 
 
+# What AWS answers while something that was just made is not known everywhere yet, or a change is under way.
+_NOT_YET = (
+    "cannot be assumed",
+    "CreateNetworkInterface",
+    "CreateGrant",
+    "KMS key is invalid",
+    "update is in progress",
+    "operation cannot be performed at this time",
+)
+
+
+def patiently(call: Callable[..., Any], **arguments: Any) -> Any:
+    """Calls again for a minute while AWS is not ready for it yet."""
+    last = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return call(**arguments)
+        except ClientError as e:
+            if not any(words in str(e) for words in _NOT_YET) or time.monotonic() > last:
+                raise
+        time.sleep(_PAUSE)
+
+
 class Role:
     """The role that the function runs as."""
 
@@ -52,6 +76,7 @@ class Role:
         self.name = f"{settings.function}-worker"
         self.account = session.client("sts").get_caller_identity()["Account"] if settings.role is None else ""
         self.region = session.region_name
+        self.partition = session.get_partition_for_region(session.region_name)
 
     def plan(self) -> str | None:
         """The steps that are needed."""
@@ -76,7 +101,7 @@ class Role:
         role = found(self.iam.get_role, RoleName=self.name) or self.iam.create_role(
             RoleName=self.name,
             AssumeRolePolicyDocument=json.dumps(_TRUST),
-            Description="Workers of serverless_mp programs",
+            Description=_DESCRIPTION,
         )
         self.iam.put_role_policy(RoleName=self.name, PolicyName="worker", PolicyDocument=json.dumps(self.policy()))
         return role["Role"]["Arn"]
@@ -84,12 +109,12 @@ class Role:
     def policy(self) -> dict[str, Any]:
         """The least that a worker needs: its log, its own function for processes of processes, its VPC."""
         place = f"{self.region}:{self.account}"
-        log = f"arn:aws:logs:{place}:log-group:/aws/lambda/{self.settings.function}"
+        log = f"arn:{self.partition}:logs:{place}:log-group:/aws/lambda/{self.settings.function}"
         statements = [
             _allow(["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"], [log, f"{log}:*"]),
             _allow(
                 ["lambda:InvokeFunction", "lambda:GetFunctionConfiguration"],
-                [f"arn:aws:lambda:{place}:function:{self.settings.function}"],
+                [f"arn:{self.partition}:lambda:{place}:function:{self.settings.function}"],
             ),
         ]
         if self.settings.subnets:
@@ -97,13 +122,21 @@ class Role:
             statements.append(_allow(actions, ["*"]))
         return {"Version": "2012-10-17", "Statement": statements}
 
-    def destroy(self) -> str | None:
-        """Deletes it, if it was made here."""
-        if found(self.iam.get_role, RoleName=self.name) is None:
-            return None
-        found(self.iam.delete_role_policy, RoleName=self.name, PolicyName="worker")
+    def destroy(self) -> list[str]:
+        """Deletes it, if it was made here. What was attached to it since is detached."""
+        role = found(self.iam.get_role, RoleName=self.name)
+        if role is None:
+            return []
+        if role["Role"].get("Description") != _DESCRIPTION:
+            return [f"kept role {self.name}: serverless-mp has not made it"]
+        lines = []
+        for policy in self.iam.list_attached_role_policies(RoleName=self.name)["AttachedPolicies"]:
+            self.iam.detach_role_policy(RoleName=self.name, PolicyArn=policy["PolicyArn"])
+            lines.append(f"detached policy {policy['PolicyName']} from role {self.name}")
+        for name in self.iam.list_role_policies(RoleName=self.name)["PolicyNames"]:
+            self.iam.delete_role_policy(RoleName=self.name, PolicyName=name)
         self.iam.delete_role(RoleName=self.name)
-        return f"role {self.name}"
+        return [*lines, f"deleted role {self.name}"]
 
 
 def _allow(actions: list[str], resources: list[str]) -> dict[str, Any]:
@@ -157,13 +190,24 @@ class Layer:
         return f"serverless_mp, {self.settings.runtime}, {self.settings.architecture}, sha256 {self.content.digest}"
 
     def destroy(self, keep: str | None = None) -> list[str]:
-        """Deletes all versions but one."""
-        gone = []
-        for version in self.versions():
-            if version["LayerVersionArn"] != keep:
-                self.client.delete_layer_version(LayerName=self.name, VersionNumber=version["Version"])
-                gone.append(f"layer {self.name}:{version['Version']}")
-        return gone
+        """Deletes all versions but one, and those that other functions have."""
+        versions = [version for version in self.versions() if version["LayerVersionArn"] != keep]
+        users = self._users() if versions else {}
+        lines = []
+        for version in versions:
+            name = f"layer {self.name}:{version['Version']}"
+            if version["LayerVersionArn"] in users:
+                lines.append(f"kept {name}: function {users[version['LayerVersionArn']]} has it")
+                continue
+            self.client.delete_layer_version(LayerName=self.name, VersionNumber=version["Version"])
+            lines.append(f"deleted {name}")
+        return lines
+
+    def _users(self) -> dict[str, str]:
+        """Other functions, by the layers that they have."""
+        pages = self.client.get_paginator("list_functions").paginate()
+        functions = [one for page in pages for one in page["Functions"] if one["FunctionName"] != self.settings.function]
+        return {layer["Arn"]: one["FunctionName"] for one in functions for layer in one.get("Layers", [])}
 
 
 class Function:
@@ -182,7 +226,9 @@ class Function:
     def wanted(self, role: str | None, layers: list[str] | None) -> dict[str, Any]:
         """Its configuration as it should be."""
         s = self.settings
-        environment = s.environment | {packages.VARIABLE: packages.pack(s.python, self.content.versions)}
+        environment = s.environment | {
+            packages.VARIABLE: packages.pack(packages.Manifest(s.python, self.content.versions, s.noted))
+        }
         wanted = {
             "Runtime": s.runtime,
             "Handler": _HANDLER,
@@ -190,14 +236,14 @@ class Function:
             "Timeout": s.timeout,
             "Environment": {"Variables": environment},
             "VpcConfig": {"SubnetIds": sorted(s.subnets), "SecurityGroupIds": sorted(s.security_groups)},
-            "Description": "Workers of serverless_mp programs",
+            "Description": _DESCRIPTION,
         }
         return wanted | ({"Role": role} if role is not None else {}) | ({"Layers": layers} if layers is not None else {})
 
     def differences(self, role: str | None, layers: list[str] | None) -> list[str] | None:
         """Which settings differ; None: there is no function."""
         now = found(self.client.get_function_configuration, FunctionName=self.settings.function)
-        if now is None:
+        if now is None or self.failure(now) is not None:
             return None
         now["Layers"] = [layer["Arn"] for layer in now.get("Layers", [])]
         now["VpcConfig"] = {key: sorted(now.get("VpcConfig", {}).get(key, [])) for key in ("SubnetIds", "SecurityGroupIds")}
@@ -209,6 +255,11 @@ class Function:
             differ.append("MaximumRetryAttempts")
         return differ
 
+    @staticmethod
+    def failure(now: dict[str, Any]) -> str | None:
+        """Why a function cannot be used and must be made again; None for one that can be."""
+        return f"{now.get('StateReason') or 'no reason is given'}" if now.get("State") == "Failed" else None
+
     def plan(self, role: str | None, layers: list[str] | None) -> str | None:
         """The steps that are needed. Layers are not known while they are to be published."""
         s = self.settings
@@ -216,7 +267,9 @@ class Function:
         if differ is None:
             where = f", VPC {', '.join(s.subnets)}" if s.subnets else ""
             what = f"{s.runtime}, {s.architecture}, {s.memory} MB, {s.timeout} s, no asynchronous retries{where}"
-            return f"create function {s.function}: {what}"
+            now = found(self.client.get_function_configuration, FunctionName=s.function)
+            again = f" again (it is in state Failed: {self.failure(now)})" if now is not None else ""
+            return f"create function {s.function}{again}: {what}"
         if layers is None:
             differ.append("Layers")
         return f"update function {s.function}: {', '.join(differ)}" if differ else None
@@ -227,32 +280,31 @@ class Function:
         differ = self.differences(role, layers)
         wanted = self.wanted(role, layers)
         if differ is None:
+            found(self.client.delete_function, FunctionName=name)  # one that has failed
             self._create(wanted)
         elif differ:
             if "Code" in differ:
-                self.client.update_function_code(
-                    FunctionName=name, Architectures=[self.settings.architecture], **self.upload(self.code, "function")
+                patiently(
+                    self.client.update_function_code,
+                    FunctionName=name,
+                    Architectures=[self.settings.architecture],
+                    **self.upload(self.code, "function"),
                 )
                 self.client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
-            self.client.update_function_configuration(FunctionName=name, **wanted)
+            patiently(self.client.update_function_configuration, FunctionName=name, **wanted)
             self.client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
         # Invocations of ours are synchronous; one that somebody makes otherwise is not repeated behind our back.
         self.client.put_function_event_invoke_config(FunctionName=name, MaximumRetryAttempts=0)
 
     def _create(self, wanted: dict[str, Any]) -> None:
         code = self.upload(self.code, "function")
-        last = time.monotonic() + _ROLE_PATIENCE
-        while True:
-            try:
-                self.client.create_function(
-                    FunctionName=self.settings.function, Architectures=[self.settings.architecture], Code=code, **wanted
-                )
-                break
-            except self.client.exceptions.InvalidParameterValueException as e:
-                # A new role takes some seconds to be known everywhere.
-                if "role" not in str(e) or "assumed" not in str(e) or time.monotonic() > last:
-                    raise
-                time.sleep(2)
+        patiently(
+            self.client.create_function,
+            FunctionName=self.settings.function,
+            Architectures=[self.settings.architecture],
+            Code=code,
+            **wanted,
+        )
         self.client.get_waiter("function_active_v2").wait(FunctionName=self.settings.function, WaiterConfig={"Delay": 1})
 
 

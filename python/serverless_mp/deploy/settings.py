@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 from dataclasses import dataclass, field
+from typing import Any
 
 # The C library of each managed runtime: 3.12 and later are Amazon Linux 2023, before that Amazon Linux 2.
 _GLIBC = {"python3.11": (2, 26)}
 AL2023 = (2, 34)
 _LEAST_GLIBC = (2, 5)
 _LEAST_OF_OURS = (2, 28)
+_NAME = re.compile("[A-Za-z0-9_-]{1,64}")
+_LONGEST_NAME = 64 - len("-worker")
 _MEMORY = range(128, 10241)
 _TIMEOUT = range(1, 901)
 
@@ -38,6 +42,10 @@ class Settings:
     memory: int = 1769
     timeout: int = 900
     requirements: str | None = None
+    # Those that a function keeps, as requirements.
+    packages: list[str] = field(default_factory=list)
+    # To be noted for the next deployment.
+    noted: dict[str, Any] = field(default_factory=dict)
     wheel: str | None = None
     bucket: str | None = None
     role: str | None = None
@@ -51,6 +59,15 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Checks."""
+        if not _NAME.fullmatch(self.function):
+            raise ValueError(
+                f"--function {self.function}: must be a name of letters, digits, - and _, neither an ARN nor an alias"
+            )
+        if self.role is None and len(self.function) > _LONGEST_NAME:
+            raise ValueError(
+                f"--function {self.function}: its role {self.function}-worker would have more than 64 characters; choose a "
+                "shorter name, or name a role of yours with --role"
+            )
         if self.memory not in _MEMORY:
             raise ValueError(f"--memory {self.memory}: a function has 128 to 10240 MB")
         if self.timeout not in _TIMEOUT:

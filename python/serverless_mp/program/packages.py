@@ -8,6 +8,7 @@ import json
 import platform
 import sys
 import zlib
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
@@ -20,20 +21,33 @@ from . import modules
 VARIABLE = "SERVERLESS_MP_DEPLOYED"
 
 
-def pack(python: str, versions: dict[str, str]) -> str:
+@dataclass(frozen=True)
+class Manifest:
+    """What a function has: the version of Python, the packages with theirs, and the options of its deployment."""
+
+    python: str
+    versions: dict[str, str]
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def pack(manifest: Manifest) -> str:
     """A manifest as text: all of a function's environment variables together have 4 KB."""
-    return base64.b85encode(zlib.compress(json.dumps([python, versions], sort_keys=True).encode(), 9)).decode()
+    parts = [manifest.python, manifest.versions, manifest.options]
+    return base64.b85encode(zlib.compress(json.dumps(parts, sort_keys=True).encode(), 9)).decode()
 
 
-def unpack(text: str) -> tuple[str, dict[str, str]]:
-    """The version of Python, and the packages with theirs."""
-    python, versions = json.loads(zlib.decompress(base64.b85decode(text)))
-    return python, versions
+def unpack(text: str) -> Manifest:
+    """The manifest of a text. Raises ValueError for any other text."""
+    try:
+        return Manifest(*json.loads(zlib.decompress(base64.b85decode(text))))
+    except (ValueError, TypeError, zlib.error):
+        message = f"{VARIABLE} of the function is damaged: `serverless-mp deploy` writes it anew"
+        raise ValueError(message) from None
 
 
-def check(deployed: tuple[str, dict[str, str]], function: str) -> None:
+def check(deployed: Manifest, function: str) -> None:
     """Compares with this program. Raises RuntimeError that names both sides of everything that does not fit."""
-    python, theirs = deployed
+    python, theirs = deployed.python, deployed.versions
     here = ".".join(platform.python_version_tuple()[:2])
     problems = []
     if python != here:
@@ -45,6 +59,8 @@ def check(deployed: tuple[str, dict[str, str]], function: str) -> None:
         for distribution in distributions[module]:
             version = importlib.metadata.version(distribution)
             other = theirs.get(canonicalize_name(distribution))
+            if module == "packaging" and module not in used:  # it is loaded here for this comparison
+                continue
             if other is None and module in used:
                 problems.append(f"{distribution} is {version} here and not there")
             elif other is not None and _release(other) != _release(version):
@@ -63,7 +79,7 @@ def _release(version: str) -> Any:
     try:
         parsed = Version(version)
     except InvalidVersion:
-        return version
+        return version.split(".")[:2]
     return parsed.epoch, parsed.major, parsed.minor
 
 

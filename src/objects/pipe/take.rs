@@ -140,6 +140,9 @@ impl PipeEnd {
             Ok(protocol::Entry::Died(code, task)) => {
                 self.count_taken(process, &scripts::TAKE_DONE, 0)?;
                 let task = payload::unpack(process, &self.id, kind(1 - self.end), &task)?;
+                if let Some(blob) = &task.blob {
+                    process.script(&scripts::DROP, blob).post()?;
+                }
                 Ok(Taken::Died(code, task))
             }
             Ok(protocol::Entry::Item(payload)) => self.opened(process, &payload, acknowledged),

@@ -1,0 +1,68 @@
+"""What is deployed already: a deployment keeps whatever its command line does not name."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import TYPE_CHECKING, Any
+
+from packaging.utils import canonicalize_name
+
+from serverless_mp.program import packages
+
+from .resources import found
+from .settings import local_architecture, local_runtime
+
+if TYPE_CHECKING:
+    import argparse
+
+_OURS = "serverless-mp"
+# Of options that AWS does not keep.
+_NOTED = ("interpreter", "glibc", "strip_tests", "in_function", "bucket")
+
+
+def complete(options: argparse.Namespace, session: Any) -> list[str]:
+    """Fills in the options that are not named. Returns the packages that the function keeps, as requirements."""
+    now = found(session.client("lambda").get_function_configuration, FunctionName=options.function) or {}
+    variables = now.get("Environment", {}).get("Variables", {})
+    manifest = packages.unpack(variables[packages.VARIABLE]) if packages.VARIABLE in variables else None
+    noted = manifest.options if manifest else {}
+    for name in _NOTED:
+        if not getattr(options, name):
+            setattr(options, name, noted.get(name))
+    _default(options, "runtime", now.get("Runtime"), local_runtime())
+    _default(options, "architecture", next(iter(now.get("Architectures", [])), None), local_architecture())
+    _default(options, "memory", now.get("MemorySize"), 1769)
+    _default(options, "timeout", now.get("Timeout"), 900)
+    role = now.get("Role", "")
+    if options.role is None and role and not role.endswith(f"/{options.function}-worker"):
+        options.role = role
+    if options.subnets is None and options.security_groups is None:
+        network = now.get("VpcConfig", {})
+        options.subnets, options.security_groups = network.get("SubnetIds", []), network.get("SecurityGroupIds", [])
+    kept = {name: value for name, value in variables.items() if name != packages.VARIABLE}
+    options.environment = [f"{name}={value}" for name, value in kept.items()] + options.environment
+    if options.requirements is not None or manifest is None:
+        return []
+    return [
+        name if _is_here(name) else f"{name}=={version}"
+        for name, version in manifest.versions.items()
+        if canonicalize_name(name) != _OURS
+    ]
+
+
+def note(options: argparse.Namespace) -> dict[str, Any]:
+    """The options that AWS does not keep, for the next deployment."""
+    return {name: getattr(options, name) for name in _NOTED if getattr(options, name)}
+
+
+def _default(options: argparse.Namespace, name: str, now: Any, usual: Any) -> None:
+    if getattr(options, name) is None:
+        setattr(options, name, now if now is not None else usual)
+
+
+def _is_here(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
