@@ -1,4 +1,4 @@
--- Stands before every script, behind the names of keys and fields.
+-- Stands before every script: its first lines, and those of its functions that the script uses.
 -- KEYS[1] the object's hash; ARGV[1] the caller (process.thread); ARGV[2] the seq of its command.
 -- Every other key of the object begins with KEYS[1]: one hash tag, so one slot of a cluster.
 local OBJECT, CALLER, SEQ = KEYS[1], ARGV[1], ARGV[2]

@@ -7,7 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from emulator import REGION, ROOT
+from emulator import REGION, ROOT, wheel
+from sandbox.front import Rule
 
 RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -54,13 +55,130 @@ def test_from_nothing_to_nothing(aws):
     lines(aws.deploy(name, "--strip-tests", "--memory", 512, kind="managed"))
     assert len(aws.client("lambda").list_layer_versions(LayerName=name)["LayerVersions"]) == 1
 
-    gone = lines(aws.command("destroy", "--function", name))
+    gone = lines(aws.command("destroy", "--yes", "--function", name))
     assert gone[0] == f"deleted function {name}"
     assert f"deleted role {name}-worker" in gone
     assert everything(aws, name) == []
-    assert lines(aws.command("destroy", "--function", name)) == ["nothing was there"]
+    assert lines(aws.command("destroy", "--yes", "--function", name)) == ["nothing was there"]
     done = aws.command("status", "--function", name)
     assert (done.returncode, done.stdout) == (1, f"there is no function {name} in {REGION}: `serverless-mp deploy` makes it\n")
+
+
+def test_what_is_not_named_is_kept(aws):
+    """Packages, environment, network and time stay as they were."""
+    name = "tests-kept"
+    network = ("--subnets", "subnet-1", "--security-groups", "sg-1")
+    lines(aws.deploy(name, "--timeout", 60, "--environment", "A=1", "B=2", *network, kind="managed"))
+    client = aws.client("lambda")
+    before = client.get_function_configuration(FunctionName=name)
+    done = lines(aws.command("deploy", "--function", name, "--wheel", wheel(), "--glibc", "2.36", "--memory", 512))
+    assert done[0] == f"update function {name}: MemorySize"
+    after = client.get_function_configuration(FunctionName=name)
+    for key in ("Timeout", "Environment", "VpcConfig", "Layers", "Runtime", "Role", "CodeSha256"):
+        assert after[key] == before[key], key
+    # A variable that is named is set; the others stay.
+    lines(aws.command("deploy", "--function", name, "--wheel", wheel(), "--environment", "B=3"))
+    variables = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    assert (variables["A"], variables["B"]) == ("1", "3")
+    lines(aws.command("destroy", "--yes", "--function", name))
+
+
+def test_packages_are_kept(aws, tmp_path):
+    name = "tests-packages"
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("six\n")
+    lines(aws.deploy(name, "--requirements", requirements, kind="managed"))
+    requirements.unlink()
+    assert lines(aws.command("deploy", "--function", name, "--wheel", wheel())) == [
+        f"function {name} is as it should be: nothing to do"
+    ]
+    lines(aws.command("destroy", "--yes", "--function", name))
+
+
+NOT_YET = [
+    (
+        "POST",
+        r"/functions$",
+        "InvalidParameterValueException",
+        "The role defined for the function cannot be assumed by Lambda.",
+    ),
+    (
+        "POST",
+        r"/functions$",
+        "InvalidParameterValueException",
+        "The provided execution role does not have permissions to call CreateNetworkInterface on EC2",
+    ),
+    (
+        "POST",
+        r"/functions$",
+        "InvalidParameterValueException",
+        "Lambda was unable to configure: KMS key is invalid for CreateGrant",
+    ),
+    (
+        "PUT",
+        r"/configuration$",
+        "ResourceConflictException",
+        "The operation cannot be performed at this time. An update is in progress for resource",
+    ),
+]
+
+
+def test_what_aws_does_not_know_yet_is_waited_for(aws):
+    name = "tests-not-yet"
+    aws.front.rules = [
+        Rule(method, path, 2, 409 if "Conflict" in kind else 400, kind, message) for method, path, kind, message in NOT_YET
+    ]
+    lines(aws.deploy(name, kind="managed"))
+    lines(aws.deploy(name, "--memory", 512, kind="managed"))
+    assert [rule.times for rule in aws.front.rules] == [0] * len(NOT_YET)
+    assert aws.client("lambda").get_function_configuration(FunctionName=name)["MemorySize"] == 512
+    # Another error is told at once.
+    aws.front.rules = [
+        Rule("PUT", r"/configuration$", 9, 400, "InvalidParameterValueException", "Unzipped size must be smaller")
+    ]
+    done = aws.deploy(name, "--memory", 1024, kind="managed")
+    assert (done.returncode, aws.front.rules[0].times) == (1, 8)
+    assert "Unzipped size must be smaller" in done.stderr
+    aws.front.rules = []
+    lines(aws.command("destroy", "--yes", "--function", name))
+
+
+def test_a_function_that_has_failed_is_made_again(aws):
+    name = "tests-failed"
+    lines(aws.deploy(name, kind="managed"))
+    reason = "The function could not be restored: its image is gone"
+    failed = {"State": "Failed", "StateReason": reason, "StateReasonCode": "ImageDeleted"}
+    aws.front.rules = [Rule("GET", rf"/functions/{name}/configuration", 99, fields=failed)]
+    dry = lines(aws.deploy(name, "--dry-run", kind="managed"))
+    assert dry == [
+        f"create function {name} again (it is in state Failed: {reason}): {RUNTIME}, x86_64, 1769 MB, 900 s, no asynchronous retries"
+    ]
+    aws.front.rules = [Rule("GET", rf"/functions/{name}/configuration", 3, fields=failed)]
+    created = aws.client("lambda").get_function(FunctionName=name)["Configuration"]["RevisionId"]
+    aws.front.rules = [Rule("GET", rf"/functions/{name}/configuration", 4, fields=failed)]
+    lines(aws.deploy(name, kind="managed"))
+    aws.front.rules = []
+    assert aws.client("lambda").get_function(FunctionName=name)["Configuration"]["RevisionId"] != created
+    lines(aws.command("destroy", "--yes", "--function", name))
+
+
+def test_destroy_asks_and_leaves_what_others_use(aws):
+    name, client, iam = "tests-shared", aws.client("lambda"), aws.client("iam")
+    lines(aws.deploy(name, kind="managed"))
+    (layer,) = client.get_function_configuration(FunctionName=name)["Layers"]
+    other = aws.deploy("tests-other-user", kind="managed")
+    lines(other)
+    client.update_function_configuration(FunctionName="tests-other-user", Layers=[layer["Arn"]])
+    policy = "arn:aws:iam::aws:policy/AWSLambdaExecute"
+    iam.attach_role_policy(RoleName=f"{name}-worker", PolicyArn=policy)
+    refused = aws.command("destroy", "--function", name, stdin=subprocess.DEVNULL)
+    assert refused.returncode == 1 and "name --yes" in refused.stderr
+    gone = lines(aws.command("destroy", "--yes", "--function", name))
+    assert gone[0] == f"deleted function {name}"
+    assert f"kept layer {name}:1: function tests-other-user has it" in gone
+    assert gone[2:4] == [f"detached policy AWSLambdaExecute from role {name}-worker", f"deleted role {name}-worker"]
+    lines(aws.command("destroy", "--yes", "--function", "tests-other-user"))
+    assert lines(aws.command("destroy", "--yes", "--function", name)) == [f"deleted layer {name}:1"]
 
 
 def test_doctor(aws, functions, tmp_path):
@@ -104,7 +222,7 @@ def test_vpc_and_policy(aws):
         "lambda:GetFunctionConfiguration", "ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces",
         "ec2:DeleteNetworkInterface",
     }  # fmt: skip
-    lines(aws.command("destroy", "--function", name))
+    lines(aws.command("destroy", "--yes", "--function", name))
 
 
 def test_template():

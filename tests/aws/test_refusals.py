@@ -110,7 +110,7 @@ def test_package_of_another_version(aws, tmp_path):
     assert aws.deploy("tests-versions").returncode == 0
     from serverless_mp.program import packages
 
-    manifest = packages.pack("3.7", {"cloudpickle": "1.0"})
+    manifest = packages.pack(packages.Manifest("3.7", {"cloudpickle": "1.0"}))
     deployed.update_function_configuration(
         FunctionName="tests-versions", Environment={"Variables": {packages.VARIABLE: manifest}}
     )

@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
-from packaging.utils import canonicalize_name
-
 from serverless_mp.program import packages
 
 from .resources import found
@@ -15,7 +13,6 @@ from .settings import local_architecture, local_runtime
 if TYPE_CHECKING:
     import argparse
 
-_OURS = "serverless-mp"
 # Of options that AWS does not keep.
 _NOTED = ("interpreter", "glibc", "strip_tests", "in_function", "bucket")
 
@@ -43,11 +40,7 @@ def complete(options: argparse.Namespace, session: Any) -> list[str]:
     options.environment = [f"{name}={value}" for name, value in kept.items()] + options.environment
     if options.requirements is not None or manifest is None:
         return []
-    return [
-        name if _is_here(name) else f"{name}=={version}"
-        for name, version in manifest.versions.items()
-        if canonicalize_name(name) != _OURS
-    ]
+    return [name if _is_here(name) else f"{name}=={manifest.versions[name]}" for name in noted.get("requested", [])]
 
 
 def note(options: argparse.Namespace) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from .settings import Settings
 
@@ -46,8 +46,10 @@ class LayerError(Exception):
 class Content:
     """The content of a function: files by their path, packages by their version, and the whole as a reproducible zip."""
 
-    def __init__(self, files: dict[str, tuple[bytes, bool]], versions: dict[str, str]) -> None:
+    def __init__(self, files: dict[str, tuple[bytes, bool]], versions: dict[str, str], requested: Sequence[str] = ()) -> None:
         self.files, self.versions = files, versions
+        # Those that were asked for by name, and are not there for the sake of others.
+        self.requested = list(requested)
         self.size = sum(len(data) for data, _ in files.values())
         digest = hashlib.sha256()
         for name, (data, _) in sorted(files.items()):
@@ -186,7 +188,10 @@ def _no_wheel(name: str, settings: Settings) -> str:
 
 
 def _collect(settings: Settings, target: str) -> Content:
-    versions = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions(path=[target])}
+    there = list(importlib.metadata.distributions(path=[target]))
+    versions = {d.metadata["Name"]: d.version for d in there}
+    names = sorted(d.metadata["Name"] for d in there if d.read_text("REQUESTED") is not None)
+    requested = [name for name in names if canonicalize_name(name) != _OURS]
     prefix = "" if settings.in_function else "python/"
     files: dict[str, tuple[bytes, bool]] = {}
     for folder, folders, names in os.walk(target):
@@ -200,7 +205,7 @@ def _collect(settings: Settings, target: str) -> Content:
     if settings.in_function:
         files |= function_files(settings)
     files["serverless-mp"] = ((_FILES / "wrapper.sh").read_bytes(), True)
-    return Content(files, versions)
+    return Content(files, versions, requested)
 
 
 def function_files(settings: Settings) -> dict[str, tuple[bytes, bool]]:

@@ -40,7 +40,14 @@ def add(commands: Any) -> None:
     option("--security-groups", nargs="+", metavar="ID", help="security groups that the store lets in")
     option("--role", metavar="ARN", help="a role of yours (default: one is made)")
     option("--bucket", metavar="NAME", help="an S3 bucket, for packages above 50 MB zipped and for large arguments")
-    option("--environment", nargs="+", default=[], metavar="NAME=VALUE", help="environment variables of the function")
+    option(
+        "--environment",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="environment variables of the function",
+    )
     option("--strip-tests", action="store_true", help="leave out directories named tests or test, which a few packages need")
     option("--wheel", metavar="FILE", help="the wheel of serverless_mp (default: from the package index)")
     option("--in-function", action="store_true", help="the packages go into the function itself, not into a layer")

@@ -226,9 +226,9 @@ class Function:
     def wanted(self, role: str | None, layers: list[str] | None) -> dict[str, Any]:
         """Its configuration as it should be."""
         s = self.settings
-        environment = s.environment | {
-            packages.VARIABLE: packages.pack(packages.Manifest(s.python, self.content.versions, s.noted))
-        }
+        noted = s.noted | {"requested": self.content.requested}
+        manifest = packages.Manifest(s.python, self.content.versions, noted)
+        environment = s.environment | {packages.VARIABLE: packages.pack(manifest)}
         wanted = {
             "Runtime": s.runtime,
             "Handler": _HANDLER,

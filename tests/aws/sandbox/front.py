@@ -20,6 +20,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections import Counter
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -30,6 +31,25 @@ HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
 # Lines of the runtime interface emulator about itself.
 OF_EMULATOR = re.compile(r"^\d\d \w{3} \d{4} [\d:,]+ \[\w+\] \(rapid\)")
 LOG_TAIL = 4096
+
+
+@dataclass
+class Rule:
+    """An answer of AWS that the emulator does not give: an error for so many calls, or other fields in a configuration."""
+
+    method: str
+    path: str
+    times: int = 1
+    status: int = 0
+    kind: str = ""
+    message: str = ""
+    fields: dict = field(default_factory=dict)
+
+    def takes(self, method: str, path: str) -> bool:
+        """Whether it is this call's turn."""
+        is_one = self.times > 0 and method == self.method and re.search(self.path, path) is not None
+        self.times -= is_one
+        return is_one
 
 
 class Front:
@@ -43,6 +63,7 @@ class Front:
         self._lock = threading.Lock()
         self._busy: Counter[str] = Counter()
         self._streams = itertools.count()
+        self.rules: list[Rule] = []
         handler = type("Handler", (_Handler,), {"front": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.server.daemon_threads = True
@@ -154,6 +175,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "POST" and invocation:
             status, headers, answer = self.front.invoke(invocation[1], body)
             return self._answer(status, headers | {"Content-Type": "application/json"}, answer)
+        rule = next((rule for rule in self.front.rules if rule.takes(self.command, self.path)), None)
+        if rule is not None and rule.status:
+            said = json.dumps({"Type": "User", "message": rule.message}).encode()
+            return self._answer(rule.status, {"X-Amzn-ErrorType": rule.kind, "Content-Type": "application/json"}, said)
         behind = http.client.HTTPConnection(urllib.parse.urlsplit(self.front.behind).netloc, timeout=120)
         headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP}
         behind.request(self.command, self.path, body or None, headers)
@@ -161,6 +186,10 @@ class _Handler(BaseHTTPRequestHandler):
         answer = found.read()
         headers = {name: value for name, value in found.getheaders() if name.lower() not in HOP}
         behind.close()
+        if rule is not None and found.status < 300:
+            body = json.loads(answer)
+            body.get("Configuration", body).update(rule.fields)
+            answer = json.dumps(body).encode()
         return self._answer(found.status, headers, answer)
 
     def _answer(self, status, headers, answer):
