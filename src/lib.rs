@@ -40,8 +40,8 @@ mod _core {
     #[pymodule_export]
     use crate::api::session::{
         adopt_orphans, after_fork, check_url, close_session, counters, die_with_parent, is_lost,
-        is_open, join_session, leave_session, new_id, open_session, session_info, settle,
-        try_store,
+        is_open, join_session, leave_session, load_roots, new_id, open_session, session_info,
+        settle, try_store,
     };
     use crate::exit_codes;
     #[pymodule_export]

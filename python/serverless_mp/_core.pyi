@@ -37,6 +37,7 @@ __all__ = [
     "is_open",
     "join_session",
     "leave_session",
+    "load_roots",
     "new_id",
     "open_session",
     "put_blob",
@@ -376,6 +377,9 @@ def get_blob(name: str) -> bytes:
 
 def adopt_orphans() -> None:
     """On Linux: descendants whose own parent ends become children of this process."""
+
+def load_roots() -> None:
+    """Reads the root certificates for TLS, for this process and those that it forks. OSError where that fails."""
 
 def die_with_parent() -> None:
     """On Linux: the kernel ends this process with its parent."""

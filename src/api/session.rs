@@ -11,6 +11,7 @@ use crate::objects::process;
 use crate::random;
 use crate::session::open;
 use crate::store::client::Session;
+use crate::store::tls;
 
 #[pyfunction]
 pub fn is_open() -> bool {
@@ -127,6 +128,13 @@ pub fn counters() -> PyResult<HashMap<&'static str, u64>> {
 #[pyfunction]
 pub fn new_id() -> PyResult<String> {
     Ok(random::id()?)
+}
+
+/// Reads the root certificates, for this process and those that it forks.
+#[pyfunction]
+pub fn load_roots(py: Python<'_>) -> PyResult<()> {
+    py.detach(tls::shared_config).map_err(Error::from)?;
+    Ok(())
 }
 
 /// Makes this process the parent of its descendants whose own parent ends (Linux).

@@ -24,6 +24,7 @@ use crate::store::request::Request;
 use crate::store::seal::Seal;
 use crate::store::shared::Shared;
 use crate::store::thread_client::ThreadClient;
+use crate::store::tls;
 
 /// The session, as its processes know it.
 #[derive(Clone)]
@@ -115,6 +116,7 @@ fn current() -> Option<&'static Client> {
 
 /// In a child of the program's own `fork()`: the inherited sockets are the parent's, not even their clean end is ours to say.
 pub fn forget_after_fork() {
+    tls::forget_after_fork();
     CURRENT.store(std::ptr::null_mut(), Ordering::Release);
     HERE.with_borrow_mut(|here| std::mem::forget(here.take()));
 }

@@ -5,15 +5,15 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
 use redis::{ConnectionAddr, IntoConnectionInfo};
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConnection, StreamOwned};
 
 use crate::error::{Error, Result};
+use crate::store::tls;
 
 pub const VARIABLE: &str = "SERVERLESS_MP_REDIS_URL";
 const FORMS: &str = "redis://[user:password@]host:port/db, rediss://… (TLS), redis+unix:///path?pass=…, \
@@ -198,21 +198,9 @@ impl Stream {
     }
 }
 
-/// TLS with the system's root certificates (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others).
-pub fn tls_config() -> io::Result<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    Ok(ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
-}
-
 fn secure(host: &str, tcp: TcpStream) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    let session = ClientConnection::new(Arc::new(tls_config()?), name).map_err(io::Error::other)?;
+    let session = ClientConnection::new(tls::shared_config()?, name).map_err(io::Error::other)?;
     let mut stream = StreamOwned::new(session, tcp);
     stream.sock.set_read_timeout(Some(CONNECT_TIMEOUT))?;
     while stream.conn.is_handshaking() {

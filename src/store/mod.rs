@@ -15,3 +15,4 @@ pub mod seal;
 pub mod shared;
 pub mod thread_client;
 pub mod threads;
+pub mod tls;

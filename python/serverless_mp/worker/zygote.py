@@ -50,6 +50,9 @@ def _preload() -> None:
     with contextlib.suppress(Exception):
         from serverless_mp.fork import capture, restore  # noqa: F401, PLC0415
 
+    if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:  # its store is far away, and speaks TLS
+        with contextlib.suppress(OSError):
+            _core.load_roots()
     # Hooks of the environment (a .pth file that wraps imports) may have loaded the package anew after its submodules.
     package = sys.modules["multiprocessing"]
     for name, module in list(sys.modules.items()):

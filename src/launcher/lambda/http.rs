@@ -19,7 +19,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
-use crate::store::endpoint::tls_config;
+use crate::store::tls;
 
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 const PROBE: Duration = Duration::from_secs(15);
@@ -45,7 +45,7 @@ pub fn client() -> io::Result<SharedHttpClient> {
     tcp.set_keepalive_interval(Some(PROBE));
     tcp.set_keepalive_retries(Some(PROBES));
     let https = HttpsConnectorBuilder::new()
-        .with_tls_config(tls_config()?)
+        .with_tls_config(tls::new_config()?)
         .https_or_http()
         .enable_http1()
         .wrap_connector(tcp);

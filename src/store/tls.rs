@@ -1,0 +1,50 @@
+//! TLS with the system's root certificates (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others).
+
+#![allow(
+    unsafe_code,
+    reason = "the configuration of a process is never freed, and found by a pointer that a fork can reset"
+)]
+
+use std::ffi::OsString;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use rustls::{ClientConfig, RootCertStore};
+
+/// Which roots, by the two variables.
+type Roots = [Option<OsString>; 2];
+
+static SHARED: AtomicPtr<(Roots, Arc<ClientConfig>)> = AtomicPtr::new(std::ptr::null_mut());
+
+/// One for all connections of a process, and of those that the zygote forks: the roots are read once, and a connection
+/// resumes the session of an earlier one.
+pub fn shared_config() -> io::Result<Arc<ClientConfig>> {
+    let roots = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(std::env::var_os);
+    // SAFETY: made by `Box::leak` below and never freed.
+    if let Some((of, config)) = unsafe { SHARED.load(Ordering::Acquire).as_ref() }
+        && *of == roots
+    {
+        return Ok(config.clone());
+    }
+    let config = Arc::new(new_config()?);
+    let made = Box::leak(Box::new((roots, config.clone())));
+    SHARED.store(std::ptr::from_mut(made), Ordering::Release);
+    Ok(config)
+}
+
+/// In a child of the program's own `fork()`: another thread may have held a lock of the one that was inherited.
+pub fn forget_after_fork() {
+    SHARED.store(std::ptr::null_mut(), Ordering::Release);
+}
+
+pub fn new_config() -> io::Result<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}
