@@ -68,7 +68,8 @@ pub fn beat(process: &'static Process) -> Result<()> {
     };
     threads::spawn("serverless_mp-heartbeat", STACK, move || {
         loop {
-            std::thread::sleep(pause);
+            // What could not be sent during an outage is sent at its end.
+            process.shared.health.sleep(pause);
             if !process.is_current() {
                 return;
             }

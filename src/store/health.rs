@@ -4,8 +4,8 @@
 //! told after some seconds, and when it has lasted as long as the lease the session is lost for all threads.
 
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -33,6 +33,8 @@ pub struct Health {
     lost: Mutex<Option<String>>,
     is_out: AtomicBool,
     outage: Mutex<Option<Outage>>,
+    /// Signalled at the end of an outage.
+    recovered: Condvar,
 }
 
 /// The time since the store has answered, while it does not.
@@ -63,6 +65,7 @@ impl Health {
             lost: Mutex::default(),
             is_out: AtomicBool::new(false),
             outage: Mutex::default(),
+            recovered: Condvar::new(),
         }
     }
 
@@ -98,7 +101,15 @@ impl Health {
     pub fn answered(&self) {
         if self.is_out.swap(false, Ordering::AcqRel) {
             *self.outage.locked() = None;
+            self.recovered.notify_all();
         }
+    }
+
+    /// Sleeps for a time, or until an outage ends.
+    pub fn sleep(&self, time: Duration) {
+        let outage = self.outage.locked();
+        // A wake without a cause is as good as the end of the time.
+        drop(self.recovered.wait_timeout(outage, time));
     }
 
     /// The store has not answered. An error once it has not for as long as the session's lease.
@@ -146,6 +157,19 @@ mod tests {
         health.answered();
         assert!(!health.is_out());
         health.check().unwrap();
+    }
+
+    #[test]
+    fn the_end_of_an_outage_wakes_a_sleeper() {
+        let health = std::sync::Arc::new(health(60_000));
+        health.silent().unwrap();
+        let sleeper = health.clone();
+        let asleep = std::thread::spawn(move || sleeper.sleep(Duration::from_secs(3600)));
+        while !asleep.is_finished() {
+            health.answered();
+            health.silent().unwrap();
+        }
+        asleep.join().unwrap();
     }
 
     #[test]
