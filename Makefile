@@ -147,8 +147,11 @@ bench: $(VENV)/.built $(VENV)/.group-bench  ## every figure for the standard lib
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/launches.py
 
-wheel: $(BIN)/python  ## one abi3 wheel, in dist/
-	$(BIN)/maturin build --profile dist --out dist
+# On Linux for C libraries from 2018 on, whichever this machine has: zig links against theirs.
+PORTABLE = $(if $(filter Linux,$(shell uname)),--zig --compatibility manylinux_2_28)
+
+wheel: $(BIN)/python $(VENV)/.group-wheel  ## one abi3 wheel for this platform, in dist/; on Linux manylinux_2_28
+	. $(BIN)/activate && maturin build --profile dist $(PORTABLE) --out dist
 
 clean:  ## everything that was made
 	rm -rf $(VENV) $(VENV)-* target dist docs/_build docs/_generated benchmarks/results .coverage .mypy_cache .ruff_cache .pytest_cache
