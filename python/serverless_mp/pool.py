@@ -218,7 +218,7 @@ class Pool(pool.Pool):
 
     @staticmethod
     def _maintain_pool(ctx: Any, process: Any, processes: int, workers: Any, inqueue: Any, outqueue: Any, *rest: Any) -> None:
-        """Where worker after worker ends without a result, CPython's pool goes on for ever. Ours gives up."""
+        """CPython's; it gives up if worker after worker ends without a result, where CPython's pool goes on for ever."""
         if isinstance(outqueue, _Results):  # CPython's ThreadPool comes here by name, too
             if outqueue.error is not None:
                 message = f"no results can be read any more: {outqueue.error}"

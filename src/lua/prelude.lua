@@ -46,7 +46,7 @@ local function leave_versions(versions, at)
   renew_ttl(key)
 end
 
--- Those that were left with it.
+-- The versions that were left with an object.
 local function versions(at)
   if not call('HGET', at or OBJECT, HAS_VERSIONS) then return '' end
   local pairs, out = call('HGETALL', (at or OBJECT) .. VERSIONS), {}

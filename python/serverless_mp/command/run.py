@@ -108,7 +108,7 @@ def _guard(program: Any) -> None:
     """Runs it; an error is shown without our own frames."""
     try:
         program()
-        # As the interpreter, before the exit handlers run.
+        # The interpreter does so before the exit handlers run.
         util._flush_std_streams()  # type: ignore[attr-defined]
     except SystemExit:
         raise

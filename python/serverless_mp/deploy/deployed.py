@@ -13,7 +13,7 @@ from .settings import local_architecture, local_runtime
 if TYPE_CHECKING:
     import argparse
 
-# Of options that AWS does not keep.
+# Options that AWS does not keep.
 _NOTED = ("interpreter", "glibc", "strip_tests", "in_function", "bucket")
 
 

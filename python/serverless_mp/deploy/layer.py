@@ -48,7 +48,7 @@ class Content:
 
     def __init__(self, files: dict[str, tuple[bytes, bool]], versions: dict[str, str], requested: Sequence[str] = ()) -> None:
         self.files, self.versions = files, versions
-        # Those that were asked for by name, and are not there for the sake of others.
+        # The packages that were asked for by name, and are not there for the sake of others.
         self.requested = list(requested)
         self.size = sum(len(data) for data, _ in files.values())
         digest = hashlib.sha256()
@@ -59,7 +59,7 @@ class Content:
 
     @functools.cached_property
     def archive(self) -> bytes:
-        """As a zip. One date for everything: the same content gives the same bytes."""
+        """The content as a zip. Everything has one date: the same content gives the same bytes."""
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
             for name, (data, executable) in sorted(self.files.items()):
@@ -151,7 +151,7 @@ def _install(settings: Settings, requirements: list[str], constraints: str, buil
 
 
 def _build_pure(name: str, built: str, settings: Settings) -> None:
-    """From its source, if what comes out runs everywhere."""
+    """Builds a package from its source, if the wheel runs everywhere."""
     wanted = name
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         here = importlib.metadata.distribution(name)

@@ -42,7 +42,7 @@ class Settings:
     memory: int = 1769
     timeout: int = 900
     requirements: str | None = None
-    # Those that a function keeps, as requirements.
+    # The packages that a function keeps, as requirements.
     packages: list[str] = field(default_factory=list)
     # To be noted for the next deployment.
     noted: dict[str, Any] = field(default_factory=dict)

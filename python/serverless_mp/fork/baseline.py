@@ -27,7 +27,7 @@ from . import c_objects, c_types, comparison, digest, introspect, objects, place
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# By module and by place in it.
+# Digests, by module and by place in it.
 Baseline = dict[str, dict[str, bytes]]
 # In place of the digest of what is not the same at each import.
 VOLATILE = b"?"
@@ -39,7 +39,7 @@ _LONGEST = 60
 
 
 def load(names: list[str]) -> Baseline:
-    """Of these modules, from the disk or from fresh interpreters. Empty where they cannot be asked."""
+    """The baseline of these modules, from the disk or from fresh interpreters; empty if those cannot be asked."""
     path = cache.place(f"baseline-{_key(names)}")
     with contextlib.suppress(OSError, ValueError, EOFError, TypeError):
         return marshal.loads(Path(path).read_bytes())  # noqa: S302 - from a directory of this user alone
@@ -94,7 +94,7 @@ def tell(prepare: Callable[[], None], names: list[str]) -> None:
 
 
 def _key(names: list[str]) -> str:
-    """Of these modules in this interpreter: their files, and when they were written; and so of what makes the digests."""
+    """The key of these modules in this interpreter: their files and times, and those of the code that makes digests."""
     parts = [sys.version, sys.executable]
     for name in [
         *names,

@@ -41,7 +41,7 @@ def _inside(cached: Any, *, is_bounded: bool) -> tuple[Any, Any, list[tuple[Any,
 
 
 def _arguments(key: Any, mark: Any, is_typed: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Those of the call that a key stands for."""
+    """The arguments of the call that a key stands for."""
     if type(key) in (int, str) and not is_typed:
         return (key,), {}
     before = next((place for place, part in enumerate(key) if part is mark), len(key))
@@ -71,7 +71,7 @@ def fill(cached: Any, content: tuple[list[tuple[tuple[Any, ...], dict[str, Any],
     caller, function = vars(cached).get(_CALLER, (None, None))
     try:
         for positional, named, result in entries:
-            # For this call alone it gives what the program had been given.
+            # In this call alone it returns what it had returned to the program.
             caller.__setstate__((_giving(result), (), {}, None))
             cached(*positional, **named)
     finally:

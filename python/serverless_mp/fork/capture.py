@@ -223,7 +223,7 @@ class _Writing:
     def _leave_out(self, kind: str, place: Any, value: Any, subject: str, why: str, limit: str | None) -> None:
         self._parts.clear()
         if limit == "installed":
-            # As at import: what is no value at all never stands inside of a library.
+            # It stays as at import: a `Missing` never stands inside of a library.
             owner = value[0] if kind == "content" else value
             names = {path[-1] for _, path, other in self._program.installed if other is owner}
             if any(map(self._is_named, names)) and type(value).__module__.partition(".")[0] not in _OF_ONE_PROCESS:
@@ -286,7 +286,7 @@ def pickle_number(data: bytes) -> int:
 
 
 _told: set[str] = set()
-# Of no use in a forked process of CPython either.
+# They are of no use in a forked process of CPython either.
 _OF_ONE_PROCESS = ("asyncio", "concurrent", "multiprocessing", "serverless_mp", "threading")
 _NOT_PROGRAM = ("serverless_mp", "multiprocessing", "concurrent")
 
@@ -313,7 +313,7 @@ def _level_of_program() -> int:
 
 
 def _filled_by_definitions(wanted: dict[str, Any]) -> dict[str, Any]:
-    """By place: containers that the definition of classes fills once more, in a worker. They are there, empty, before."""
+    """The containers, by place, that the definition of classes fills once more in a worker. They are empty before."""
     anew = [value for value in wanted.values() if is_a(value, type) and classes.statement(value)]
     if not anew:
         return {}

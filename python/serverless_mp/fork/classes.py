@@ -67,7 +67,7 @@ def statement(cls: type) -> types.CodeType | None:
 
 
 def registers(classes: list[type]) -> dict[str, Any]:
-    """By place: what classes that are defined again, and their bases, keep lists of. Their definition fills these once more."""
+    """The registers of classes that are defined again, and of their bases, by place. Their definition fills these once more."""
     bases = {base for cls in classes for base in cls.__mro__ if base.__module__ == "__main__"}
     return {
         f"{base.__qualname__}.{name}": part

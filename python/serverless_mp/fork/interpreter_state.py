@@ -282,5 +282,5 @@ _SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], None], str | None]
     "registrations": (registrations.found, registrations.take, None),
     "after fork": (_get_after_fork, _set_after_fork, None),
 }
-# Those that come before anything is imported.
+# The settings that come before anything is imported.
 _BEFORE = standard_library_state.BEFORE | library_state.BEFORE

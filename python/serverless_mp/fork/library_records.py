@@ -65,7 +65,7 @@ class _Record(_Seen):
         self.compare_with(base)
 
     def compare_with(self, base: dict[str, bytes]) -> None:
-        """From now on with this baseline, which has the same places."""
+        """Compares with this baseline from now on; it has the same places."""
         self._base = base
         self._differing = {path: value for path, (value, made) in self._fixed.items() if self._differs(path, made)}
 

@@ -14,7 +14,7 @@ from .introspect import attributes, contents, is_a
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-# Where what is wrapped in something else is found.
+# The attributes by which a wrapper holds what it wraps.
 _INSIDE: dict[type, tuple[str, ...]] = {
     property: ("fget", "fset", "fdel"),
     classmethod: ("__func__",),

@@ -31,7 +31,7 @@ _RULES = ("__reduce__", "__reduce_ex__", "__getnewargs__", "__getnewargs_ex__")
 _COUNTED = ("multiprocessing", "serverless_mp", "ctypes", "_ctypes", "weakref", "concurrent")
 _CONTAINERS: tuple[type, ...] = (collections.OrderedDict, collections.defaultdict, dict, list, set, collections.deque)
 _VALUES: tuple[type, ...] = (tuple, frozenset, str, bytes, int, float, complex)
-# Where a program may have put a mock in the place of `threading.Thread`.
+# A program may have put a mock in the place of `threading.Thread`.
 _THREAD: Any = type(threading.main_thread()).__mro__[1]
 _LOCAL = _thread._local
 _EXCEPTION_SIZE = BaseException.__basicsize__
@@ -295,7 +295,7 @@ def _fill_container(obj: Any, state: Any) -> None:
 
 
 def _reduce_extended(obj: Any, kind: type) -> Any:
-    """As its base says, which may know nothing of attributes."""
+    """Reduces as the base class does, which may know nothing of attributes."""
     reduced = obj.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
     own = state_of(obj, kind)
     if is_a(reduced, str) or not any(own) or any(part is not None for part in reduced[2:3]):

@@ -79,13 +79,13 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         # The errors of objects that were left out, by the id of the object.
         self.left_out: dict[int, Exception] = {}
         self._being_defined: set[type] = set()
-        # By id: what is known of a function; and of which function a cell is, with its name there.
+        # What is known of each function, by its id; the function of each cell, with the name of the cell there.
         self._origins: dict[int, functions.Origin] = {}
         self._cells: dict[int, tuple[functions.Origin, str]] = {}
         self._queue: deep_structures.Queue | None = None
-        # Those that have been written as containers that are filled later; and what else must not lose its id.
+        # Containers that are filled later, and other objects that must not lose their ids.
         self._containers: list[Any] = []
-        # By id: what has been written at once.
+        # Objects that have been written at once, by id.
         self._written: set[int] = set()
         self._alive: list[Any] = []
 
@@ -194,7 +194,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         return _found(module, name) is obj and not travels
 
     def _reduce_module(self, module: types.ModuleType) -> Any:
-        """By the name under which it is found, else from its globals; None for one of a class of its own that is not found."""
+        """How a module is written: by its name, else by its globals; None for one of a class of its own that is not found."""
         what, name = self._known.get(id(vars(module)), (SPACE, ""))
         if what == GLOBALS:
             is_usual = type(module) is types.ModuleType and sys.modules.get(module.__name__) is module
@@ -245,13 +245,13 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         return functions.reduce(function, origin)
 
     def _places_of(self, function: Any) -> tuple[functions.Place, ...]:
-        """Where a worker may have made the same one, in its own modules."""
+        """The place where a worker may have made the same function, in its own modules."""
         if self._by_name:
             return ()
         module, name = places.home(function)
         owned = self._owned.get(~id(function))
         found = [] if owned is None else [owned]
-        # Where a decorator was put around it since; what stands there by its name is the worker's own.
+        # If a decorator was put around it since, the value under its name is the worker's own.
         at_home = _found(module, name)
         if module not in self._by_value and not (is_a(at_home, types.FunctionType) and self._is_by_reference(at_home)):
             found.append((module, tuple(name.split("."))))

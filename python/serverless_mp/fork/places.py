@@ -1,4 +1,4 @@
-"""Where modules keep state: their places, each with a path from the module, and what stands there.
+"""The places where modules keep state, each with a path from the module, and the values there.
 
 A place is a global, an attribute of a class, or what a function keeps in its closure, its defaults or its attributes. What a
 module's import makes by itself is no state: functions and classes under their own names, modules.
@@ -65,7 +65,7 @@ _OF_ENUM |= {
     "_sort_order_",
 }
 _OF_ENUM |= {"_all_bits_", "_boundary_", "_flag_mask_", "_inverted_", "_singles_mask_", "_ignore_", "_order_"}
-# Of the attributes of enumerations' members, and of functions, what their definition sets.
+# Attributes that the definition of an enumeration's member, or of a function, sets.
 OF_DEFINITION = frozenset({"_value_", "_name_", "__objclass__", "_sort_order_", "_inverted_", "__wrapped__"})
 _CODE = (types.FunctionType, types.BuiltinFunctionType, type, types.ModuleType)
 _CACHED: Any = functools._lru_cache_wrapper
@@ -145,7 +145,7 @@ def _places(module: str, path: Path, value: Any, is_made_by: Callable[[Any], boo
 
 
 def functions_within(module: str, path: Path, value: Any) -> Iterator[tuple[Path, types.FunctionType]]:
-    """Those of the module that something is, or is made of, and those that stand in their closures; each with its path."""
+    """The functions of the module that a value is or is made of, and those in their closures; each with its path."""
     ahead = [(inside, function) for inside, function in _functions_of(path, value) if home(function)[0] == module]
     seen = set()
     while ahead:
@@ -271,7 +271,7 @@ def _places_of_function(
     attributes = {key: value for key, value in vars(function).items() if key not in OF_DEFINITION}
     if attributes:
         yield (*path, ATTRIBUTES), attributes
-        # Those of the function itself, which the worker's has, too.
+        # Attributes of the function itself, which the worker's has, too.
         for key, value in attributes.items():
             if is_a(value, types.FunctionType) and "<locals>" in value.__qualname__:
                 yield (*path, ATTRIBUTES, key), value

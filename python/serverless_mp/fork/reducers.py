@@ -181,7 +181,7 @@ def _remake_match(pattern: Any, text: Any, start: int, end: int, span: tuple[int
 
 
 def _reduce_code(code: types.CodeType) -> Any:
-    """As it is, with the file that tracebacks name."""
+    """Code, with the file that tracebacks name."""
     try:
         return marshal.loads, (marshal.dumps(code),)
     except ValueError:  # with constants that no compiler makes
@@ -242,7 +242,7 @@ REDUCERS: dict[type, Any] = {
     _core.SemLock: _reduce_semlock,
     **files.REDUCERS,
 }
-# By module and name: of libraries that a program need not have, and of what is built on this.
+# By module and name: classes of libraries that a program need not have, and of modules that use this one.
 REDUCERS_BY_NAME: dict[tuple[str, str], Any] = {
     ("serverless_mp.local.popen", "Popen"): _reduce_popen,
     ("serverless_mp.function.popen", "Popen"): _reduce_popen,

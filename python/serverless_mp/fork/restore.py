@@ -41,7 +41,7 @@ def load_object(file: IO[bytes]) -> Any:
 
 
 class _Rebuilding:
-    """Of all pieces. A part that cannot be rebuilt is missing where it was, and harms nothing else."""
+    """Reads all pieces. A part that cannot be rebuilt is missing where it was, and harms nothing else."""
 
     def __init__(self, record: IO[bytes], file: str | None) -> None:
         self._record, self._file = record, file
@@ -51,7 +51,7 @@ class _Rebuilding:
         self._process: Any = None
         # With what each is about.
         self._later: list[tuple[str, Callable[[], Any]]] = []
-        # Those that were read, while it is not known whether their numbers are needed.
+        # Objects that were read, while it is not known whether their numbers are needed.
         self._pieces: list[bytes] = []
         _make_module("__main__", file)
         sys.modules["__mp_main__"] = sys.modules["__main__"]

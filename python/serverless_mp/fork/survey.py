@@ -44,7 +44,7 @@ class Program:
                 if is_a(value, _FUNCTIONS):
                     self.owned.setdefault(~id(value), (name, path))
             self.removed += [(name, tuple(path.split("."))) for path in record.removed]
-        # Of each imported module: the names in it and in its classes, with the shape of what its import made; and its places.
+        # The names in each imported module and its classes, with the shape of what its import made; and its places.
         self.names: list[tuple[str, places.Path, dict[str, Any]]] = []
         self.places: list[tuple[str, places.Path, Any]] = []
         for name, module in self.imported.items():

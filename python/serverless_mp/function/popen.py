@@ -12,7 +12,7 @@ from . import launcher, pids
 
 
 class Popen(popen.Popen):
-    """As one of this machine, with another launcher and a record that brings what the other machine does not have."""
+    """A process in a function. It differs from a local one by its launcher, and by a record that brings the program along."""
 
     is_remote = True
 

@@ -89,7 +89,7 @@ class Worker:
         directory: str,
     ) -> None:
         self.job, self.pid, self.report, self.control = job, pid, report, control
-        # For its temporary files.
+        # The directory of its temporary files.
         self.directory = directory
         self.out_of_memory = _out_of_memory()
         # Descriptor to read from: the stream that it is.

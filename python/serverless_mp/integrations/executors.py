@@ -23,7 +23,7 @@ _replaced: list[tuple[Any, str, Any]] = []
 
 
 def install() -> None:
-    """For executors that are there, and for those that will be imported."""
+    """Adapts the executors that are imported, and those that will be."""
     for name in _MODULES:
         import_hooks.when_imported(name, _patch)
 

@@ -69,7 +69,7 @@ class Arrays:
         return Arrays, (self.least,)
 
     def __call__(self, array: Any) -> Any:
-        """As joblib's reducers are called."""
+        """Reduces an array, as joblib calls its reducers."""
         if array.nbytes < self.least or array.dtype.hasobject or not _core.is_open():
             return array.__reduce__()
         return _stored.reduce(array)

@@ -35,7 +35,7 @@ class LokyProcess(ServerlessProcess):
         self._import_main = init_main_module
 
     def __reduce__(self) -> Any:
-        # As loky: by value what has no name of its own, such as an initializer that is a lambda.
+        # As loky does: an object without a name of its own, such as a lambda as an initializer, goes by value.
         return _rebuild, (bytes(self._dumps(self.__dict__)),)
 
 

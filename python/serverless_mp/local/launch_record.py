@@ -11,7 +11,7 @@ class Remote:
 
     # The claimant of the job: the invocation's attempt and its supervisor.
     claimant: str
-    # By the clock of `time.monotonic`: from then on it begins nothing new.
+    # The time, by `time.monotonic`, from which on it begins nothing new.
     retires_at: float
     # The id by which the program knows the process.
     pid: int

@@ -25,7 +25,7 @@ INT = struct.Struct("=i")
 _lock = threading.Lock()
 _zygote: tuple[Popen[bytes], int] | None = None
 _path: str | None = None
-# Where the zygote and its workers look for modules; None: where an interpreter does, and where this package is.
+# The module search path of the zygote and its workers; None: an interpreter's own, and the directory of this package.
 _search_path: list[str] | None = None
 
 

@@ -61,7 +61,7 @@ class Unpacked:
         self.place, self.roots = place, roots
 
     def translate(self, path: str | None) -> str | None:
-        """Where a path of the program's machine is here; None for one that did not come along."""
+        """A path of the program's machine as a path here; None for one that did not come along."""
         # The innermost: a script may lie below a directory that one of its packages was found in.
         for number, root in sorted(enumerate(self.roots), key=lambda item: -len(item[1])):
             if path is not None and (path == root or path.startswith(root.rstrip(os.sep) + os.sep)):
@@ -69,7 +69,7 @@ class Unpacked:
         return None
 
     def original(self, path: str) -> str:
-        """Where a path here is on the program's machine; itself, if it did not come along."""
+        """A path here as a path of the program's machine; the path itself, if it did not come along."""
         for number, root in enumerate(self.roots):
             own = os.path.join(self.place, f"r{number}")
             if path == own or path.startswith(own + os.sep):
@@ -94,7 +94,7 @@ def inherit(bundle: Bundle) -> Unpacked:
 
 
 def here(path: str) -> str | None:
-    """Where a path of the program's machine is on this one; None if it did not come along."""
+    """A path of the program's machine as a path of this one; None if it did not come along."""
     return path if _inherited is None else _inherited[1].translate(path)
 
 

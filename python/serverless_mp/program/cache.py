@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _LOCK = ".lock"
-# Where it is, if not where temporary files are.
+# The directory that the cache is in, if not that of temporary files.
 _base: str | None = None
 # Descriptors of the locks of directories that this process uses.
 _used: dict[str, int] = {}
@@ -59,7 +59,7 @@ def file(name: str, fetch: Callable[[], bytes]) -> str:
 
 
 def place(name: str) -> str:
-    """Where content of this name is, or would be."""
+    """The path of content of this name, whether it is there or not."""
     return os.path.join(_root(), name)
 
 

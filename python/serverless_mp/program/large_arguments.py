@@ -27,7 +27,7 @@ _PATIENCE = 60
 _GOOD_FOR = 12 * 3600
 
 _lock = threading.Lock()
-# By content: where it is, and how many processes were given it.
+# Where each content is, and how many processes were given it.
 _stored: dict[str, tuple[Piece, int]] = {}
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _PACKAGE = str(Path(__file__).parent.parent)
-# Where it is installed together with others, such as a layer of a function.
+# The directory that it is installed in together with others, such as a layer of a function.
 _OURS = (os.path.dirname(_PACKAGE),) if any(Path(_PACKAGE).parent.glob("serverless_mp-*.dist-info")) else ()
 _INSTALLATIONS = frozenset({"site-packages", "dist-packages"})
 _NOT_IMPORTED = ("__main__", "__mp_main__")

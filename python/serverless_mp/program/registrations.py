@@ -62,7 +62,7 @@ def register_error(errors: str, handler: Any, /) -> None:
         _handlers[errors] = handler
 
 
-# By module and name: what stands in the place of the interpreter's own.
+# Our functions in the place of the interpreter's own, by module and name.
 NOTING = (
     (os, "register_at_fork", register_at_fork),
     (codecs, "register", register),

@@ -81,7 +81,7 @@ _ALL_RUN_HANDLERS = sys.version_info >= (3, 13)
 
 
 def _begin_exit_handlers() -> None:
-    """Those of a fresh process. Modules that were loaded before have registered theirs once."""
+    """Registers the exit handlers of a fresh process. Modules that were loaded before have registered theirs once."""
     atexit._clear()
     if "logging" in sys.modules:
         atexit.register(sys.modules["logging"].shutdown)
@@ -123,7 +123,7 @@ def _prepare(record: IO[bytes], launch: Launch) -> Any:
 
 
 def _tell(error: Exception) -> None:
-    """As an unhandled error of the process; for a module that is not found, where it was looked for."""
+    """Prints an unhandled error of the process; for a module that is not found, also where it was looked for."""
     if isinstance(error, ImportError):
         error.add_note(f"serverless_mp: the worker looked for module {error.name!r} in {sys.path}")
     main_module.explain(error)

@@ -66,7 +66,7 @@ class Zygote:
     def __init__(self, listener: socket.socket, alive: int, path: str, modules: list[str]) -> None:
         self.listener, self.alive, self.path, self.modules = listener, alive, path, modules
         self.children: dict[int, socket.socket] = {}
-        # Of the invocation that runs, in a function.
+        # The supervisor of the invocation that runs, in a function.
         self.supervisor: int | None = None
         self.wake_pipe, self.wake_writer = os.pipe()
         for fd in (self.wake_pipe, self.wake_writer):
@@ -243,7 +243,7 @@ def _take_surroundings(request: dict[str, Any], fds: list[int]) -> None:
 
 
 def _take_limits(request: dict[str, Any]) -> None:
-    """As far as this user may: what the parent of workers no longer has, it cannot give."""
+    """Takes the limits as far as this user may: a parent cannot give what it no longer has."""
     for kind, limit in request["limits"].items():
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(kind, limit)
