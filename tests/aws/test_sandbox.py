@@ -102,18 +102,48 @@ def test_a_warm_environment_is_not_filled(aws, custom):
     assert answers(aws, custom, "fill") == [" ".join([str(300 << 20)] * 4)]
 
 
+def test_files_beside_a_process_own_directory_go_when_the_disk_is_nearly_full(aws, custom):
+    assert answers(aws, custom, "litter") == [" ".join([str(200 << 20)] * 5)]
+
+
 def test_old_content_goes_when_nobody_uses_it(aws, tmp_path):
     """Each program has a bundle of its own, and more of them are run than have room."""
     assert aws.deploy("tests-bundles", "--timeout", 60).returncode == 0
-    for number in range(8):
+    for number in range(16):
         folder = tmp_path / str(number)
         folder.mkdir()
         (folder / "data.bin").write_bytes(bytes([number]) * (45 << 20))
         (folder / "main.py").write_text(PROGRAM.read_text())
-        done = aws.run("tests-bundles", folder / "main.py", "ballast")
-        assert (done.returncode, done.stdout) == (0, "there\n"), done.stderr
+        done = aws.run("tests-bundles", folder / "main.py", "lives")
+        assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
     locks = aws.front.environments.temporary("serverless_mp-*/code*.lock")
     assert sum(lock.with_suffix("").exists() for lock in locks) < len(locks)
+
+
+def test_code_that_changes_between_runs(aws, custom, tmp_path):
+    """A warm environment has the code of the run, and not of an earlier one."""
+    program, module = tmp_path / "main.py", tmp_path / "answer.py"
+    program.write_text(
+        "import multiprocessing, answer\n"
+        "def tell(queue): queue.put(answer.VALUE)\n"
+        "if __name__ == '__main__':\n"
+        "    multiprocessing.set_start_method('spawn')\n"
+        "    queue = multiprocessing.Queue()\n"
+        "    multiprocessing.Process(target=tell, args=(queue,)).start()\n"
+        "    print(queue.get())\n"
+    )
+    for value in ("first", "second", "first"):
+        module.write_text(f"VALUE = {value!r}\n")
+        done = aws.run(custom, program)
+        assert (done.returncode, done.stdout) == (0, f"{value}\n"), done.stderr
+
+
+def test_two_programs_on_one_function(aws, custom):
+    """At the same time: neither sees anything of the other."""
+    programs = [aws.popen(custom, PROGRAM, "environment", env={"OF_THE_PROGRAM": name}) for name in ("one", "two")]
+    for program, name in zip(programs, ("one", "two"), strict=True):
+        out, err = program.communicate(timeout=100)
+        assert (program.returncode, out) == (0, f"['tests-custom', '{name}', True]\n"), err
 
 
 def test_frozen_for_longer_than_a_supervisor_s_lease(aws, custom):

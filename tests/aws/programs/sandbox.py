@@ -55,11 +55,12 @@ def fill(queue, count):
     queue.put(os.path.getsize(path))
 
 
-def ballast(queue):
-    """So that little room is left."""
-    with open("/tmp/ballast", "wb") as f:
-        f.write(bytes(350 << 20))
-    queue.put("there")
+def litter(queue):
+    """A file beside the process' own directory, each time another one."""
+    descriptor, path = tempfile.mkstemp(dir="/tmp")
+    with open(descriptor, "wb") as f:
+        f.write(bytes(200 << 20))
+    queue.put(os.path.getsize(path))
 
 
 def run(function, *arguments):
@@ -81,13 +82,15 @@ if __name__ == "__main__":
             print(*run(zone))
         elif question == "environment":
             print(*run(environment))
-        elif question == "ballast":
-            print(*run(ballast))
+        elif question == "litter":
+            print(*[count for _ in range(5) for count in run(litter)])
         elif question == "home":
             (directory,) = run(home)
             print(*run(is_gone, directory))
         elif question == "orphan":
             (pid,) = run(leave_behind)
             print(*run(lives, pid))
+        elif question == "lives":
+            print(*run(lives, 1))
         elif question == "fill":
             print(*[count for _ in range(4) for count in run(fill, 300 << 20)])
