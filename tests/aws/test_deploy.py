@@ -95,6 +95,20 @@ def test_packages_are_kept(aws, tmp_path):
     lines(aws.command("destroy", "--yes", "--function", name))
 
 
+def test_a_damaged_manifest_is_mended(aws):
+    name = "tests-damaged"
+    lines(aws.deploy(name, kind="managed"))
+    client = aws.client("lambda")
+    variables = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    damaged = variables | {"SERVERLESS_MP_DEPLOYED": "no manifest"}
+    client.update_function_configuration(FunctionName=name, Environment={"Variables": damaged})
+    lines(aws.command("status", "--function", name))
+    assert lines(aws.deploy(name, kind="managed"))[0] == f"update function {name}: Environment"
+    assert client.get_function_configuration(FunctionName=name)["Environment"]["Variables"] == variables
+    client.update_function_configuration(FunctionName=name, Environment={"Variables": damaged})
+    assert f"deleted role {name}-worker" in lines(aws.command("destroy", "--yes", "--function", name))
+
+
 NOT_YET = [
     (
         "POST",

@@ -11,8 +11,6 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from serverless_mp.program import packages
-
 from . import deployed, layer, queries
 from .resources import Function, Layer, Role, check_zip, found, uploader
 from .settings import AL2023, Settings
@@ -153,8 +151,8 @@ def _ends(function: str, settings: Settings, session: Any, now: dict[str, Any] |
     if now is not None:
         session.client("lambda").delete_function(FunctionName=function)
         yield f"deleted function {function}"
-        manifest = now.get("Environment", {}).get("Variables", {}).get(packages.VARIABLE)
-        bucket = manifest and packages.unpack(manifest).options.get("bucket")
+        manifest = deployed.manifest_of(now)
+        bucket = manifest and manifest.options.get("bucket")
         if bucket:
             yield from _empty(session, bucket, f"serverless-mp/{function}/")
     yield from Layer(session, settings, None, lambda *_: {}).destroy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,19 @@ if TYPE_CHECKING:
 _NOTED = ("interpreter", "glibc", "strip_tests", "in_function", "bucket")
 
 
+def manifest_of(now: dict[str, Any]) -> packages.Manifest | None:
+    """The manifest in a function's configuration; None if there is none that can be read, which a deployment mends."""
+    text = now.get("Environment", {}).get("Variables", {}).get(packages.VARIABLE)
+    with contextlib.suppress(ValueError):
+        return packages.unpack(text) if text else None
+    return None
+
+
 def complete(options: argparse.Namespace, session: Any) -> list[str]:
     """Fills in the options that are not named. Returns the packages that the function keeps, as requirements."""
     now = found(session.client("lambda").get_function_configuration, FunctionName=options.function) or {}
     variables = now.get("Environment", {}).get("Variables", {})
-    manifest = packages.unpack(variables[packages.VARIABLE]) if packages.VARIABLE in variables else None
+    manifest = manifest_of(now)
     noted = manifest.options if manifest else {}
     for name in _NOTED:
         if not getattr(options, name):

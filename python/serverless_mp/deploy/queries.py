@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_name
 from serverless_mp import _core, config
 from serverless_mp.program import packages
 
+from .deployed import manifest_of
 from .resources import found
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def status(options: argparse.Namespace, session: Any) -> int:
         sys.stdout.write(f"there is no function {options.function} in {session.region_name}: `serverless-mp deploy` makes it\n")
         return 1
     vpc = ", ".join(now.get("VpcConfig", {}).get("SubnetIds", [])) or "none"
-    manifest = now.get("Environment", {}).get("Variables", {}).get(packages.VARIABLE)
+    there = manifest_of(now)
     rows = {
         "function": now["FunctionArn"],
         "state": f"{now.get('State')}, {now.get('LastUpdateStatus')}",
@@ -39,8 +40,7 @@ def status(options: argparse.Namespace, session: Any) -> int:
         "layers": ", ".join(item["Arn"] for item in now.get("Layers", [])) or "none",
         "role": now["Role"],
     }
-    if manifest:
-        there = packages.unpack(manifest)
+    if there is not None:
         versions = ", ".join(f"{name} {version}" for name, version in sorted(there.versions.items()))
         rows["packages"] = f"Python {there.python}, {versions}"
     for name, value in rows.items():

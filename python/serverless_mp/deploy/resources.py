@@ -258,7 +258,7 @@ class Function:
     @staticmethod
     def failure(now: dict[str, Any]) -> str | None:
         """Why a function cannot be used and must be made again; None for one that can be."""
-        return f"{now.get('StateReason') or 'no reason is given'}" if now.get("State") == "Failed" else None
+        return now.get("StateReason", "no reason is given") if now.get("State") == "Failed" else None
 
     def plan(self, role: str | None, layers: list[str] | None) -> str | None:
         """The steps that are needed. Layers are not known while they are to be published."""
