@@ -204,8 +204,8 @@ class Pool(pool.Pool):
         # CPython's ThreadPool calls this by the name `Pool`, and is no subclass of it.
         if isinstance(self, Pool) and processes is None:
             processes = context.cpu_count()
-        # CPython's own pipe: only this process rings it.
-        _base_init(self, processes, initializer, initargs, maxtasksperchild, _LocalBell(context))
+        # CPython's own pipe: only this process writes to it.
+        _base_init(self, processes, initializer, initargs, maxtasksperchild, _WithLocalQueue(context))
 
     def _setup_queues(self) -> None:
         session.ensure()
@@ -290,8 +290,8 @@ def _wake(reference: weakref.ref[Any]) -> None:
         pool._change_notifier.put(None)
 
 
-class _LocalBell:
-    """A pool's context: ours, but for the queue by which its own threads ring each other."""
+class _WithLocalQueue:
+    """A pool's context: ours, but for the queue by which its own threads wake each other."""
 
     def __init__(self, ctx: Any) -> None:
         self._ctx = ctx
@@ -300,10 +300,10 @@ class _LocalBell:
         return getattr(self._ctx, name)
 
     def SimpleQueue(self) -> Any:
-        return _Bell()
+        return _LocalQueue()
 
 
-class _Bell:
+class _LocalQueue:
     """A queue within this process whose reader has a descriptor: CPython's worker handler waits for it."""
 
     def __init__(self) -> None:
