@@ -15,7 +15,6 @@ mod exit_codes;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod hex;
-#[cfg(feature = "python")]
 mod launcher;
 #[cfg(feature = "python")]
 mod leaves;

@@ -1,5 +1,7 @@
 //! Launchers: each starts a worker for a job, on some machine.
 
+#[cfg(any(feature = "aws", test))]
+pub mod invocation_queue;
 #[cfg(feature = "aws")]
 pub mod lambda;
 mod local;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 
-use crate::launcher::lambda::{Invoker, Queue};
+use crate::launcher::invocation_queue::Queue;
+use crate::launcher::lambda::Invoker;
 
 #[pyclass(frozen, module = "serverless_mp._core")]
 pub struct Lambda {

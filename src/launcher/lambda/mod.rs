@@ -9,7 +9,6 @@
 
 mod http;
 mod job_state;
-mod queue;
 mod response;
 
 use std::os::fd::OwnedFd;
@@ -29,6 +28,7 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 
 use super::Launched;
+use super::invocation_queue::Queue;
 use crate::error::{Error, Result};
 use crate::hex;
 use crate::locked::Locked;
@@ -38,7 +38,6 @@ use crate::random;
 use crate::session::jobs::StartedJob;
 use crate::store::threads;
 use job_state::JobState;
-pub use queue::Queue;
 use response::{End, Response};
 
 /// How long an invocation waits for one more process to share it.
@@ -217,6 +216,7 @@ impl Invoker {
                     (None, why)
                 }
                 Response::NotNow(after, why) => (after, why),
+                Response::Unreachable(why) => (None, why),
             };
             let place = place.get_or_insert_with(|| self.queue.join());
             if let Err(given_up) = place.check() {
@@ -224,11 +224,11 @@ impl Invoker {
                 self.apply_end(process, pending, &attempt, Some(&end)).await;
                 return;
             }
+            let is_room = place.pause(jittered(pause, after)).await;
+            pause = if is_room { FIRST_PAUSE } else { pause * 2 }.min(LONGEST_PAUSE);
             if let Some((running, waiting)) = place.news() {
                 self.tell(running, waiting, &why).await;
             }
-            place.pause(jittered(pause, after)).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
@@ -257,11 +257,10 @@ impl Invoker {
         let elapsed = || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.milliseconds
             .fetch_add(milliseconds.unwrap_or_else(elapsed), Ordering::Relaxed);
-        let is_refused = matches!(answer, Response::NotNow(..));
-        if is_refused {
+        if matches!(answer, Response::NotNow(..) | Response::Unreachable(_)) {
             self.invocations.fetch_sub(1, Ordering::Relaxed);
         }
-        self.queue.leave(ticket, is_refused);
+        self.queue.leave(ticket, answer.outcome());
         answer
     }
 

@@ -8,8 +8,8 @@ use aws_smithy_types::base64;
 use aws_smithy_types::retry::ErrorKind;
 use serde_json::Value;
 
-use super::queue::GivenUp;
 use crate::exit_codes;
+use crate::launcher::invocation_queue::{GivenUp, Outcome};
 
 pub struct End {
     pub code: i32,
@@ -25,6 +25,18 @@ pub enum Response {
     Doubtful(String),
     /// It did not run; when to try again, if the service said so.
     NotNow(Option<Duration>, String),
+    /// There was no connection.
+    Unreachable(String),
+}
+
+impl Response {
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Report(_) | Self::Ended(_) => Outcome::Answered,
+            Self::Doubtful(_) | Self::NotNow(..) => Outcome::Refused,
+            Self::Unreachable(_) => Outcome::Unreachable,
+        }
+    }
 }
 
 fn end(code: i32, message: impl Into<String>) -> End {
@@ -176,10 +188,10 @@ where
         SdkError::DispatchFailure(failure)
             if failure.as_other() == Some(ErrorKind::TransientError) =>
         {
-            return Response::NotNow(
-                None,
-                format!("Lambda's endpoint does not answer: {}", words(error)),
-            );
+            return Response::Unreachable(format!(
+                "Lambda's endpoint does not answer: {}",
+                words(error)
+            ));
         }
         _ => return Response::Ended(explain(function, error)),
     }

@@ -193,6 +193,9 @@ class _Handler(BaseHTTPRequestHandler):
         return self._answer(found.status, headers, answer)
 
     def _answer(self, status, headers, answer):
+        if self.front.environments.is_closed:  # as a machine that is switched off: its connections break
+            self.close_connection = True
+            return
         with contextlib.suppress(ConnectionError):  # its client has gone
             self.send_response(status)
             for name, value in headers.items():

@@ -1,0 +1,251 @@
+//! The queue for invocations: Lambda runs only so many at once, and refuses the others.
+//!
+//! A process waits for as long as invocations of ours run, since each of them makes room at its end. It gives up if none has
+//! run for the time of its patience, or if nothing has begun or ended for so long that nothing will.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use crate::locked::Locked;
+
+/// No connection takes longer to be made.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A refusal comes sooner; an invocation that is older runs.
+const REFUSED_WITHIN: Duration = Duration::from_secs(1);
+/// From when on the user is told of a wait.
+const TOLD_AFTER: Duration = Duration::from_secs(10);
+
+pub struct Queue {
+    /// How long a process waits while no invocation runs.
+    start_timeout: Duration,
+    /// How long it waits while none begins or ends.
+    stall_timeout: Duration,
+    state: Mutex<State>,
+    waiting: AtomicUsize,
+    is_told: AtomicBool,
+    room: Notify,
+}
+
+/// How an invocation went, for those that wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The function answered.
+    Answered,
+    /// It was refused at once, or its connection broke.
+    Refused,
+    /// No connection was made.
+    Unreachable,
+}
+
+/// Why a process waits no longer.
+#[derive(Debug, PartialEq, Eq)]
+pub enum GivenUp {
+    NoneRuns(Duration),
+    Stalled(Duration),
+}
+
+struct State {
+    /// The beginning of each invocation that is not answered, by its ticket.
+    open: Vec<(u64, Instant)>,
+    tickets: u64,
+    /// The age from which an open invocation runs for certain: without a connection it may be waiting for one.
+    runs_from: Duration,
+    /// When one that ran has ended last.
+    ended: Instant,
+}
+
+impl State {
+    fn new(now: Instant) -> Self {
+        Self {
+            open: Vec::new(),
+            tickets: 0,
+            runs_from: REFUSED_WITHIN,
+            ended: now,
+        }
+    }
+
+    fn enter(&mut self, now: Instant) -> u64 {
+        self.tickets += 1;
+        self.open.push((self.tickets, now));
+        self.tickets
+    }
+
+    /// Whether there is room for another now.
+    fn leave(&mut self, ticket: u64, outcome: Outcome, now: Instant) -> bool {
+        let has_run =
+            outcome == Outcome::Answered || self.running(now).any(|(running, _)| running == ticket);
+        self.open.retain(|(one, _)| *one != ticket);
+        self.runs_from = match outcome {
+            Outcome::Unreachable => CONNECT_TIMEOUT + REFUSED_WITHIN,
+            Outcome::Answered | Outcome::Refused => REFUSED_WITHIN,
+        };
+        let is_room = has_run && outcome != Outcome::Unreachable;
+        if is_room {
+            self.ended = now;
+        }
+        is_room
+    }
+
+    /// Those that run, with their beginnings.
+    fn running(&self, now: Instant) -> impl Iterator<Item = (u64, Instant)> {
+        let open = self.open.iter().copied();
+        open.filter(move |(_, begun)| now.duration_since(*begun) > self.runs_from)
+    }
+
+    /// Whether one that waits since then goes on: patience counts from when the last of the others ended.
+    fn check(
+        &self,
+        since: Instant,
+        start_timeout: Duration,
+        stall_timeout: Duration,
+        now: Instant,
+    ) -> Result<(), GivenUp> {
+        let ended = self.ended.max(since);
+        let begun = self.running(now).map(|(_, begun)| begun).max();
+        if begun.is_none() && now.duration_since(ended) > start_timeout {
+            return Err(GivenUp::NoneRuns(start_timeout));
+        }
+        if now.duration_since(begun.map_or(ended, |begun| begun.max(ended))) > stall_timeout {
+            return Err(GivenUp::Stalled(stall_timeout));
+        }
+        Ok(())
+    }
+}
+
+impl Queue {
+    pub fn new(start_timeout: Duration, stall_timeout: Duration) -> Self {
+        Self {
+            start_timeout,
+            stall_timeout,
+            state: Mutex::new(State::new(Instant::now())),
+            waiting: AtomicUsize::new(0),
+            is_told: AtomicBool::new(false),
+            room: Notify::new(),
+        }
+    }
+
+    /// An invocation is sent. Returns its ticket.
+    pub fn enter(&self) -> u64 {
+        self.state.locked().enter(Instant::now())
+    }
+
+    /// It is over.
+    pub fn leave(&self, ticket: u64, outcome: Outcome) {
+        let is_room = self.state.locked().leave(ticket, outcome, Instant::now());
+        if is_room {
+            self.room.notify_one();
+        }
+    }
+
+    /// How many invocations are not answered.
+    pub fn open(&self) -> usize {
+        self.state.locked().open.len()
+    }
+
+    /// A place in the queue.
+    pub fn join(&self) -> Place<'_> {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        Place {
+            queue: self,
+            since: Instant::now(),
+        }
+    }
+}
+
+/// Of those that share an invocation, from their first refusal on.
+pub struct Place<'q> {
+    queue: &'q Queue,
+    since: Instant,
+}
+
+impl Place<'_> {
+    /// It was refused once more: whether to go on.
+    pub fn check(&self) -> Result<(), GivenUp> {
+        let Queue {
+            start_timeout,
+            stall_timeout,
+            ref state,
+            ..
+        } = *self.queue;
+        let now = Instant::now();
+        state
+            .locked()
+            .check(self.since, start_timeout, stall_timeout, now)
+    }
+
+    /// How many run and how many wait, if it is time to tell the user: once.
+    pub fn news(&self) -> Option<(usize, usize)> {
+        let queue = self.queue;
+        let is_time = self.since.elapsed() > TOLD_AFTER;
+        let is_first = is_time && !queue.is_told.swap(true, Ordering::AcqRel);
+        is_first.then(|| {
+            let running = queue.state.locked().running(Instant::now()).count();
+            (running, queue.waiting.load(Ordering::Acquire))
+        })
+    }
+
+    /// Waits for the next try: until the time is over, or an invocation was answered. Returns whether one was.
+    pub async fn pause(&self, time: Duration) -> bool {
+        let room = self.queue.room.notified();
+        tokio::time::timeout(time, room).await.is_ok()
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.queue.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Duration = Duration::from_secs(2);
+    const STALL: Duration = Duration::from_secs(60);
+
+    /// A queue's state, and moments in seconds after its beginning.
+    fn state() -> (State, impl Fn(f64) -> Instant) {
+        let zero = Instant::now();
+        (State::new(zero), move |seconds| {
+            zero + Duration::from_secs_f64(seconds)
+        })
+    }
+
+    #[test]
+    fn patience_counts_from_the_end_of_the_last_that_ran() {
+        let (mut state, at) = state();
+        let first = state.enter(at(0.0));
+        assert_eq!(state.check(at(0.1), START, STALL, at(9.0)), Ok(()));
+        assert!(state.leave(first, Outcome::Answered, at(9.0)));
+        // Another has begun and may yet be refused: nobody is seen to run, and none has for less than the patience.
+        let second = state.enter(at(9.1));
+        assert_eq!(state.check(at(0.1), START, STALL, at(9.9)), Ok(()));
+        assert!(!state.leave(second, Outcome::Refused, at(9.9)));
+        let given_up = Err(GivenUp::NoneRuns(START));
+        assert_eq!(state.check(at(0.1), START, STALL, at(11.1)), given_up);
+        assert_eq!(state.check(at(10.0), START, STALL, at(11.1)), Ok(()));
+    }
+
+    #[test]
+    fn those_that_wait_for_a_connection_do_not_run() {
+        let (mut state, at) = state();
+        let (first, _second) = (state.enter(at(0.0)), state.enter(at(5.0)));
+        assert!(!state.leave(first, Outcome::Unreachable, at(10.0)));
+        let given_up = Err(GivenUp::NoneRuns(START));
+        assert_eq!(state.check(at(0.0), START, STALL, at(10.1)), given_up);
+        assert_eq!(state.check(at(0.0), START, STALL, at(16.1)), Ok(()));
+    }
+
+    #[test]
+    fn those_that_run_and_neither_begin_nor_end_make_no_room() {
+        let (mut state, at) = state();
+        state.enter(at(0.0));
+        assert_eq!(state.check(at(1.0), START, STALL, at(60.9)), Ok(()));
+        let given_up = Err(GivenUp::Stalled(STALL));
+        assert_eq!(state.check(at(1.0), START, STALL, at(61.1)), given_up);
+    }
+}
