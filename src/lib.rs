@@ -56,6 +56,9 @@ mod _core {
     use crate::leaves::lambda_function::Lambda;
     #[pymodule_export]
     use crate::leaves::latch::CountDownLatch;
+    #[cfg(target_os = "linux")]
+    #[pymodule_export]
+    use crate::leaves::native_semlock::NativeSemLock;
     #[pymodule_export]
     use crate::leaves::region::Region;
     #[pymodule_export]

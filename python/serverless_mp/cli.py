@@ -7,11 +7,11 @@ import os
 import sys
 from typing import Any
 
-from . import config
+from . import config, native
 from .store import report, session
 
 _USAGE = (
-    "serverless-mp run [--on local|lambda] [--function NAME] [--workers N] [--as NAME] [--summary FILE] "
+    "serverless-mp run [--on local|lambda|native] [--function NAME] [--workers N] [--as NAME] [--summary FILE] "
     "(script.py | -m module | -c code | -) [arguments ...]"
 )
 
@@ -78,8 +78,12 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
 
     try:
         config.check()
-        report.check()
-        session.try_store()
+        if native.is_wanted():
+            _refuse_ours(options)
+        else:
+            report.check()
+            session.try_store()
+            runner.preload()
         install(options.names)
     except (ValueError, RuntimeError, OSError) as e:
         parser.error(str(e))
@@ -91,6 +95,13 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
         runner.run_standard_input(options.arguments)
     else:
         runner.run_script(options.program, options.arguments)
+
+
+def _refuse_ours(options: argparse.Namespace) -> None:
+    for name in ("workers", "summary", "function"):
+        if getattr(options, name):
+            message = f"--{name} is for workers of ours, and native processes are CPython's own: use --on local or --on lambda"
+            raise ValueError(message)
 
 
 def _call_account(options: argparse.Namespace) -> None:

@@ -7,8 +7,7 @@ documentation.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from . import _core
@@ -21,7 +20,7 @@ T = TypeVar("T")
 _PREFIX = "SERVERLESS_MP_"
 # Variables that others set: a deployment in its function, tests.
 _OTHERS = (f"{_PREFIX}DEPLOYED", f"{_PREFIX}TEST_")
-LAUNCHERS = ("local", "lambda")
+LAUNCHERS = ("local", "lambda", "native")
 # The store notes the count in one digit.
 _MOST_ATTEMPTS = 9
 # A supervisor has four descriptors for each of its workers.
@@ -30,8 +29,7 @@ _MOST_SHARING = 128
 _MOST_PROCESSES, _MOST_SECONDS, _MOST_BYTES = 100_000, 30 * 86400, 1 << 40
 
 
-@dataclass(frozen=True)
-class Setting(Generic[T]):
+class Setting(NamedTuple, Generic[T]):
     """One setting; calling it gives its value.
 
     `default` is the value where the variable is unset or empty, `shown` is how a text names it. `parse` takes the variable's
@@ -124,7 +122,10 @@ own_packages: Setting[list[str]] = Setting(
 )
 summary = _text("SUMMARY", None, "A file for the summary of the run, as JSON (`run --summary` sets it).")
 launcher = _choice(
-    "LAUNCHER", LAUNCHERS, "Where processes run: on this machine, or as invocations of a function (`run --on` sets it)."
+    "LAUNCHER",
+    LAUNCHERS,
+    "Where processes run (`run --on` sets it): on this machine, as invocations of a function, or `native`: as CPython's own "
+    "children without a store, on a machine that has no /dev/shm. In a plain Lambda function unset means `native`.",
 )
 function = _text("FUNCTION", "serverless-mp", "The function: its name or ARN (`run --function` sets it).")
 packing = _number(

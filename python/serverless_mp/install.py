@@ -14,8 +14,7 @@ import os
 from multiprocessing import context as _stdlib
 from typing import TYPE_CHECKING, Any
 
-from . import config, context, installed, reduction
-from .integrations import alias
+from . import config, context, installed, native, reduction
 from .program import own_fork, registrations
 
 if TYPE_CHECKING:
@@ -45,7 +44,19 @@ def install(as_: Iterable[str] = ()) -> None:
     `as_`: further names, of packages that are drop-ins for multiprocessing: `install(as_=["multiprocess"])`. Call it before the
     modules that use them are imported. A second call only adds names. Raises ValueError for what is no package's name,
     RuntimeError for a package that is imported already.
+
+    In a plain Lambda function, and where SERVERLESS_MP_LAUNCHER is `native`, multiprocessing stays CPython's: it only needs no
+    /dev/shm any more.
     """
+    if not native.is_wanted():
+        return _install(as_)
+    if as_:
+        message = f"native multiprocessing is CPython's, and serves no other names: set {config.launcher.name}=local for {as_}"
+        raise ValueError(message)
+    return native.install()
+
+
+def _install(as_: Iterable[str]) -> None:
     _serve_as([as_] if isinstance(as_, str) else as_)
     if installed.replaced:
         return
@@ -82,6 +93,8 @@ def install(as_: Iterable[str] = ()) -> None:
 
 
 def _serve_as(names: Iterable[str]) -> None:
+    from .integrations import alias  # noqa: PLC0415 - only where it is wanted
+
     for name in names:
         if name not in [known.name for known in installed.aliases]:
             installed.aliases.append(alias.Alias(name))
@@ -106,7 +119,9 @@ def uninstall() -> None:
 
 def restore(wanted: dict[str, Any]) -> None:
     """In a worker: has it see the same names as the program, by what `installed.state` said there."""
-    if wanted["installed"]:
-        install(wanted["as"])
+    if wanted["native"]:
+        native.install()
+    elif wanted["installed"]:
+        _install(wanted["as"])
     if wanted["method"] is not None:
         context.default.set_start_method(wanted["method"], force=True)

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 # Each with its owner, its name and its value before.
 replaced: list[tuple[Any, str, Any]] = []
 aliases: list[Alias] = []
+# Whether they are CPython's own, on leaves that need no /dev/shm.
+is_native = False
 # The default context of `import serverless_mp as multiprocessing`, which `context` makes.
 default: Any = None
 
@@ -20,14 +22,25 @@ def replace(owner: Any, name: str, value: Any) -> None:
     setattr(owner, name, value)
 
 
+def replace_item(table: dict[str, Any], key: str, value: Any) -> None:
+    """Sets an item of a dictionary, to be given back later."""
+    replaced.append((table, key, table[key]))
+    table[key] = value
+
+
 def give_back() -> None:
-    """All attributes as they were."""
+    """All attributes and items as they were."""
+    global is_native  # noqa: PLW0603 - one per process
+    is_native = False
     while replaced:
         owner, name, value = replaced.pop()
-        setattr(owner, name, value)
+        if isinstance(owner, dict):
+            owner[name] = value
+        else:
+            setattr(owner, name, value)
 
 
 def state() -> dict[str, Any]:
     """The state for a worker's `install.restore`, so that it sees the same names as this process."""
     names = [known.name for known in aliases]
-    return {"installed": bool(replaced), "as": names, "method": default.get_start_method(allow_none=True)}
+    return {"installed": bool(replaced), "native": is_native, "as": names, "method": default.get_start_method(allow_none=True)}

@@ -8,6 +8,8 @@ pub mod job;
 #[cfg(feature = "aws")]
 pub mod lambda_function;
 pub mod latch;
+#[cfg(target_os = "linux")]
+pub mod native_semlock;
 pub mod region;
 pub mod semlock;
 pub mod shm_name;

@@ -19,7 +19,7 @@ use crate::store::scripts;
 pub const RECURSIVE_MUTEX: i32 = 0;
 
 /// A semaphore's greatest value, as `CPython`'s `SEM_VALUE_MAX` on Linux.
-const SEM_VALUE_MAX: i64 = i32::MAX as i64;
+pub const SEM_VALUE_MAX: i64 = i32::MAX as i64;
 
 #[pyclass(frozen, module = "serverless_mp._core")]
 pub struct SemLock {

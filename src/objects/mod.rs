@@ -2,6 +2,8 @@
 
 pub mod blob;
 pub mod buffer;
+#[cfg(target_os = "linux")]
+pub mod futex;
 pub mod handle;
 pub mod item;
 pub mod length;

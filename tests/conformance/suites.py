@@ -1,10 +1,11 @@
 """CPython's own tests of multiprocessing over ours, on the interpreters that are named.
 
-    python tests/conformance/suites.py --wheel WHEEL [--on lambda] python3.11 [python3.13 ...]
+    python tests/conformance/suites.py --wheel WHEEL [--on lambda|native] python3.11 [python3.13 ...]
 
 For each an environment of its own with the wheel, and three suites: multiprocessing itself, ProcessPoolExecutor, and how
 `__main__` is handled. A name is looked up on PATH and among pyenv's versions; an interpreter that is not there is skipped, with
-a word. `--on lambda` has the processes run in a function of the emulator that the other tests use. Exit code 1 if a test fails.
+a word. `--on lambda` has the processes run in a function of the emulator that the other tests use; `--on native` takes CPython's
+own multiprocessing with our semaphores and shared memory. Exit code 1 if a test fails.
 """
 
 from __future__ import annotations
@@ -90,6 +91,11 @@ def place(where: str):
     if where == "local":
         yield []
         return
+    if where == "native":
+        os.environ["SERVERLESS_MP_LAUNCHER"] = "native"
+        # In an interpreter that multiprocessing has started, our package is what imports it first, and is not there yet: it comes by itself.
+        yield ["--module", "multiprocessing", "--install", "getattr(__import__('serverless_mp'), 'install', int)()"]
+        return
     emulator = Emulator(Path(tempfile.mkdtemp(prefix="smp-conformance-")))
     try:
         done = emulator.deploy("conformance", "--timeout", LIMIT)
@@ -105,7 +111,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--wheel", type=Path, required=True)
     parser.add_argument("--suite", choices=SUITES, action="append", help="only this one")
-    parser.add_argument("--on", choices=["local", "lambda"], default="local", help="where processes run")
+    parser.add_argument("--on", choices=["local", "lambda", "native"], default="local", help="where processes run")
     parser.add_argument("pythons", nargs="+", metavar="PYTHON")
     options, more = parser.parse_known_args()
     failures = 0

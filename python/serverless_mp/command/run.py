@@ -18,14 +18,16 @@ from multiprocessing import util
 from pathlib import Path
 from typing import Any
 
-# Now, with all that it starts processes by: the program may put mocks in the places of those.
-from serverless_mp.local import popen  # noqa: F401
-from serverless_mp.program import modules
 
-# An older cloudpickle, or none, is told of where a process forks.
-with contextlib.suppress(Exception):
-    from serverless_mp.fork import capture  # noqa: F401
-modules.installed_places()
+def preload() -> None:
+    """All that workers are started by: the program may put mocks in the places of what it uses."""
+    from serverless_mp.local import popen  # noqa: F401, PLC0415 - native processes do not need it
+    from serverless_mp.program import modules  # noqa: PLC0415 - the same
+
+    # An older cloudpickle, or none, is told of where a process forks.
+    with contextlib.suppress(Exception):
+        from serverless_mp.fork import capture  # noqa: F401, PLC0415 - the same
+    modules.installed_places()
 
 
 def run_script(path: str, arguments: list[str]) -> None:

@@ -102,6 +102,10 @@ def _open() -> None:
     for problem in config.unknown():
         sys.stderr.write(f"serverless_mp: {problem}\n")
     config.check()
+    if config.launcher() == "native":
+        name = config.launcher.name
+        message = f"{name}=native is for install() and `serverless-mp run`, whose multiprocessing is CPython's; this is ours"
+        raise RuntimeError(message)
     url = config.redis_url()
     if url is not None:
         _core.open_session(url, config.lease() * 1000)

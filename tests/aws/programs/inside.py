@@ -5,6 +5,7 @@ import multiprocessing.pool
 import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import shared_memory
 
 
 def square(x):
@@ -46,6 +47,41 @@ def thread_pools():
 def executors():
     with ProcessPoolExecutor(2) as pool:
         return list(pool.map(square, range(5)))
+
+
+def put(name):
+    memory = shared_memory.SharedMemory(name)
+    memory.buf[0] = 7
+    memory.close()
+
+
+def shared():
+    memory = shared_memory.SharedMemory(create=True, size=100)
+    process = multiprocessing.Process(target=put, args=(memory.name,))
+    process.start()
+    process.join()
+    try:
+        return memory.buf[0]
+    finally:
+        memory.close()
+        memory.unlink()
+
+
+def company():
+    """How many processes there are below this one, while a pool of two works."""
+    with multiprocessing.Pool(2) as pool:
+        pool.map(square, range(5))
+        parents = {}
+        for pid in filter(str.isdecimal, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/stat") as stat:
+                    parents[int(pid)] = int(stat.read().rpartition(")")[2].split()[1])
+            except OSError:
+                pass
+        found = {os.getpid()}
+        while more := {pid for pid, parent in parents.items() if parent in found} - found:
+            found |= more
+        return len(found) - 1
 
 
 def pandas_in_parallel():

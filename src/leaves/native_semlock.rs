@@ -1,0 +1,191 @@
+//! `_core.NativeSemLock`: `_multiprocessing.SemLock` for machines on which the C library makes no semaphores, as where there
+//! is no /dev/shm. It knows no store.
+
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use pyo3::exceptions::{PyAssertionError, PyOverflowError, PyValueError};
+use pyo3::prelude::*;
+
+use super::semlock::{RECURSIVE_MUTEX, SEM_VALUE_MAX, thread_ident};
+use crate::objects::futex::{Futex, SIZE, Wait};
+
+const SEMAPHORE: i32 = 1;
+
+#[pyclass(frozen, module = "serverless_mp._core")]
+pub struct NativeSemLock {
+    futex: Futex,
+    kind: i32,
+    maxvalue: u32,
+    name: Option<String>,
+    /// How often this process holds it. Python's lock guards both.
+    count: AtomicI64,
+    owner: AtomicU64,
+}
+
+impl NativeSemLock {
+    fn is_mine(&self) -> bool {
+        self.count.load(Relaxed) > 0 && self.owner.load(Relaxed) == thread_ident()
+    }
+
+    /// Not at once for the processor, which Python's lock makes needless.
+    fn count_by(&self, difference: i64) {
+        self.count
+            .store(self.count.load(Relaxed) + difference, Relaxed);
+    }
+
+    fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        let deadline = timeout.map(deadline).transpose()?.flatten();
+        loop {
+            match py.detach(|| self.futex.take(deadline))? {
+                Wait::Taken => return Ok(true),
+                Wait::TimedOut => return Ok(false),
+                Wait::Interrupted => py.check_signals()?,
+            }
+        }
+    }
+}
+
+/// None where it is later than the clock can say.
+fn deadline(timeout: f64) -> PyResult<Option<Instant>> {
+    let timeout = Duration::try_from_secs_f64(timeout.max(0.0))
+        .map_err(|_| PyOverflowError::new_err("timeout is too large"))?;
+    Ok(Instant::now().checked_add(timeout))
+}
+
+#[pymethods]
+impl NativeSemLock {
+    #[classattr]
+    const SEM_VALUE_MAX: i64 = SEM_VALUE_MAX;
+
+    /// Bytes of the file of one that has a name.
+    #[classattr]
+    const SIZE: usize = SIZE;
+
+    /// `fd`: the file to be shared; without one only forks share it. `value`: of a new one; without it the file has it.
+    #[new]
+    #[pyo3(signature = (kind, value, maxvalue, name=None, fd=None))]
+    fn new(
+        kind: i32,
+        value: Option<i64>,
+        maxvalue: i64,
+        name: Option<String>,
+        fd: Option<i32>,
+    ) -> PyResult<Self> {
+        if kind != RECURSIVE_MUTEX && kind != SEMAPHORE {
+            return Err(PyValueError::new_err("unrecognized kind"));
+        }
+        let is_right = (0..=maxvalue).contains(&value.unwrap_or(0));
+        let maxvalue = u32::try_from(maxvalue).ok();
+        let most = maxvalue.filter(|most| is_right && i64::from(*most) <= SEM_VALUE_MAX);
+        let maxvalue = most.ok_or_else(|| PyValueError::new_err("invalid value"))?;
+        let futex = match fd {
+            // SAFETY: its caller has it open.
+            #[allow(unsafe_code, reason = "a descriptor of Python's")]
+            Some(fd) => Futex::of_file(unsafe { BorrowedFd::borrow_raw(fd) })?,
+            None => Futex::anonymous()?,
+        };
+        if let Some(value) = value.and_then(|value| u32::try_from(value).ok()) {
+            futex.set(value);
+        }
+        Ok(Self {
+            futex,
+            kind,
+            maxvalue,
+            name,
+            count: AtomicI64::new(0),
+            owner: AtomicU64::new(0),
+        })
+    }
+
+    #[getter]
+    fn handle(&self) -> usize {
+        self.futex.address()
+    }
+
+    #[getter]
+    const fn kind(&self) -> i32 {
+        self.kind
+    }
+
+    #[getter]
+    const fn maxvalue(&self) -> u32 {
+        self.maxvalue
+    }
+
+    #[getter]
+    fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    #[pyo3(signature = (block=true, timeout=None))]
+    fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
+        if self.kind == RECURSIVE_MUTEX && self.is_mine() {
+            self.count_by(1);
+            return Ok(true);
+        }
+        let is_taken = self.futex.try_take() || (block && self.wait(py, timeout)?);
+        if !is_taken {
+            return Ok(false);
+        }
+        self.owner.store(thread_ident(), Relaxed);
+        self.count_by(1);
+        Ok(true)
+    }
+
+    fn release(&self) -> PyResult<()> {
+        if self.kind == RECURSIVE_MUTEX {
+            if !self.is_mine() {
+                return Err(PyAssertionError::new_err(
+                    "attempt to release recursive lock not owned by thread",
+                ));
+            }
+            if self.count.load(Relaxed) > 1 {
+                self.count_by(-1);
+                return Ok(());
+            }
+        }
+        if !self.futex.give(self.maxvalue) {
+            return Err(PyValueError::new_err(
+                "semaphore or lock released too many times",
+            ));
+        }
+        self.count_by(-1);
+        Ok(())
+    }
+
+    fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
+        self.acquire(py, true, None)
+    }
+
+    #[pyo3(signature = (_kind=None, _value=None, _trace=None))]
+    fn __exit__(
+        &self,
+        _kind: Option<&Bound<'_, PyAny>>,
+        _value: Option<&Bound<'_, PyAny>>,
+        _trace: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        self.release()
+    }
+
+    fn _count(&self) -> i64 {
+        self.count.load(Relaxed)
+    }
+
+    fn _is_mine(&self) -> bool {
+        self.is_mine()
+    }
+
+    fn _get_value(&self) -> u32 {
+        self.futex.value()
+    }
+
+    fn _is_zero(&self) -> bool {
+        self.futex.value() == 0
+    }
+
+    fn _after_fork(&self) {
+        self.count.store(0, Relaxed);
+    }
+}

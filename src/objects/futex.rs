@@ -1,0 +1,217 @@
+//! A semaphore in memory that processes of one machine share: a word on which the kernel lets them wait.
+
+#![allow(
+    unsafe_code,
+    reason = "memory that other processes change, and futex(2)"
+)]
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::fd::BorrowedFd;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::time::Instant;
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+
+/// Bytes of a mapping, and of the file below it.
+pub const SIZE: usize = 4096;
+
+/// What stands at the beginning of the mapping.
+#[repr(C)]
+struct Words {
+    value: AtomicU32,
+    /// How many wait, or are about to.
+    waiters: AtomicU32,
+}
+
+/// One mapping of a semaphore. A fork shares it.
+pub struct Futex {
+    words: NonNull<Words>,
+}
+
+// SAFETY: there are atomics behind the pointer, for as long as this lives.
+unsafe impl Send for Futex {}
+// SAFETY: the same.
+unsafe impl Sync for Futex {}
+
+/// How a wait ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Wait {
+    Taken,
+    TimedOut,
+    /// By a signal.
+    Interrupted,
+}
+
+impl Futex {
+    /// Shared with this process' forks alone; its value is 0.
+    pub fn anonymous() -> io::Result<Self> {
+        // SAFETY: a new mapping at a place of the kernel's choice.
+        let address = unsafe { mmap_anonymous(None, LENGTH, PROTECTION, MapFlags::MAP_SHARED)? };
+        Ok(Self {
+            words: address.cast(),
+        })
+    }
+
+    /// Shared with all who map this file, which has at least `SIZE` bytes.
+    pub fn of_file(file: BorrowedFd<'_>) -> io::Result<Self> {
+        // SAFETY: as above.
+        let address = unsafe { mmap(None, LENGTH, PROTECTION, MapFlags::MAP_SHARED, file, 0)? };
+        Ok(Self {
+            words: address.cast(),
+        })
+    }
+
+    const fn words(&self) -> &Words {
+        // SAFETY: mapped until the drop, aligned as a page is, and any bytes are right for it.
+        unsafe { self.words.as_ref() }
+    }
+
+    pub fn address(&self) -> usize {
+        self.words.as_ptr() as usize
+    }
+
+    pub fn value(&self) -> u32 {
+        self.words().value.load(SeqCst)
+    }
+
+    /// Before others know of it.
+    pub fn set(&self, value: u32) {
+        self.words().value.store(value, SeqCst);
+    }
+
+    /// Takes a unit if there is one.
+    pub fn try_take(&self) -> bool {
+        let one_less = |value: u32| value.checked_sub(1);
+        let value = &self.words().value;
+        value.fetch_update(SeqCst, SeqCst, one_less).is_ok()
+    }
+
+    /// Takes a unit as soon as there is one; None waits for ever.
+    pub fn take(&self, deadline: Option<Instant>) -> io::Result<Wait> {
+        let words = self.words();
+        words.waiters.fetch_add(1, SeqCst);
+        let result = loop {
+            if self.try_take() {
+                break Ok(Wait::Taken);
+            }
+            let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                break Ok(Wait::TimedOut);
+            }
+            let left = left.map(|left| libc::timespec {
+                tv_sec: left.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+                tv_nsec: left.subsec_nanos().into(),
+            });
+            match wait(&words.value, left.as_ref()) {
+                // Woken, or not asleep since the value was not 0, or the time may be over.
+                Ok(()) | Err(Errno::EAGAIN | Errno::ETIMEDOUT) => {}
+                Err(Errno::EINTR) => break Ok(Wait::Interrupted),
+                Err(e) => break Err(e.into()),
+            }
+        };
+        words.waiters.fetch_sub(1, SeqCst);
+        result
+    }
+
+    /// Gives a unit back; false if there are as many as there may be.
+    pub fn give(&self, most: u32) -> bool {
+        let words = self.words();
+        let one_more = |value: u32| (value < most).then(|| value + 1);
+        if words.value.fetch_update(SeqCst, SeqCst, one_more).is_err() {
+            return false;
+        }
+        if words.waiters.load(SeqCst) > 0 {
+            wake(&words.value);
+        }
+        true
+    }
+}
+
+impl Drop for Futex {
+    fn drop(&mut self) {
+        // SAFETY: it was mapped with this length, and nothing refers to it any more.
+        let _ = unsafe { munmap(self.words.cast(), SIZE) };
+    }
+}
+
+const LENGTH: NonZeroUsize = NonZeroUsize::new(SIZE).expect("it is not 0");
+const PROTECTION: ProtFlags = ProtFlags::PROT_READ.union(ProtFlags::PROT_WRITE);
+
+/// Sleeps while the word is 0, for at most so long.
+fn wait(word: &AtomicU32, left: Option<&libc::timespec>) -> Result<(), Errno> {
+    let timeout = left.map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: the kernel reads the word and the time, which live until it returns.
+    let code = unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            word.as_ptr(),
+            libc::FUTEX_WAIT,
+            0_u32,
+            timeout,
+        )
+    };
+    Errno::result(code).map(drop)
+}
+
+fn wake(word: &AtomicU32) {
+    // SAFETY: the kernel takes the address for a name only.
+    unsafe {
+        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn units_are_counted_and_not_exceeded() {
+        let semaphore = Futex::anonymous().unwrap();
+        semaphore.set(1);
+        assert!(semaphore.try_take() && !semaphore.try_take());
+        assert!(semaphore.give(2) && semaphore.give(2) && !semaphore.give(2));
+        assert_eq!(semaphore.value(), 2);
+    }
+
+    #[test]
+    fn a_wait_ends_at_its_deadline() {
+        let semaphore = Futex::anonymous().unwrap();
+        let deadline = Instant::now() + Duration::from_millis(20);
+        assert_eq!(semaphore.take(Some(deadline)).unwrap(), Wait::TimedOut);
+        assert!(Instant::now() >= deadline);
+    }
+
+    #[test]
+    fn none_is_lost_between_many() {
+        let (lock, total) = (Futex::anonymous().unwrap(), AtomicU32::new(0));
+        lock.set(1);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..5000 {
+                        while lock.take(None).unwrap() != Wait::Taken {}
+                        total.store(total.load(SeqCst) + 1, SeqCst);
+                        assert!(lock.give(1));
+                    }
+                });
+            }
+        });
+        assert_eq!((total.load(SeqCst), lock.value()), (20_000, 1));
+    }
+
+    #[test]
+    fn mappings_of_one_file_are_one_semaphore() {
+        use std::os::fd::AsFd;
+        let file =
+            nix::sys::memfd::memfd_create(c"test", nix::sys::memfd::MFdFlags::empty()).unwrap();
+        nix::unistd::ftruncate(&file, SIZE.try_into().unwrap()).unwrap();
+        let one = Futex::of_file(file.as_fd()).unwrap();
+        let other = Futex::of_file(file.as_fd()).unwrap();
+        assert!(one.give(1) && other.try_take());
+    }
+}
