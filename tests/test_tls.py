@@ -4,6 +4,7 @@ import contextlib
 import socket
 import ssl
 import threading
+from urllib.parse import quote
 
 import pytest
 import trustme
@@ -81,3 +82,58 @@ def test_tls(run, tmp_path, trusted):
         assert done.stdout == "3000000\n", done.stderr
     else:
         assert "cannot reach the store" in done.stderr and "certificate" in done.stderr
+
+
+AUTHORITY_OF_ONES_OWN = """
+import multiprocessing, os
+
+def nested(name, queue):
+    # In a worker that knows nothing of the file.
+    queue.put(os.path.exists(name))
+
+def work(name, queue):
+    process = multiprocessing.Process(target=nested, args=(name, queue))
+    process.start()
+    process.join()
+
+if __name__ == "__main__":
+    name = os.environ["AUTHORITY"]
+    queue = multiprocessing.Queue()
+    os.rename(name, name + ".moved")
+    process = multiprocessing.Process(target=work, args=(name, queue))
+    process.start()
+    print(queue.get())
+    process.join()
+"""
+
+
+def test_authority_and_name_in_the_address(run, tmp_path):
+    """The address is enough for workers: the certificate travels in it."""
+    program = tmp_path / "program.py"
+    program.write_text(AUTHORITY_OF_ONES_OWN)
+    authority = trustme.CA()
+    path = tmp_path / "my ca.pem"
+    authority.cert_pem.write_to_path(path)
+    with (
+        stores.server(tmp_path / "server") as port,
+        tls_in_front_of(port, authority.issue_cert("store.of.mine")) as secure,
+    ):
+        place = f"rediss://:{stores.QUOTED}@127.0.0.1:{secure}/0?ssl_ca_certs={quote(str(path))}"
+        other = run(program, env={"SERVERLESS_MP_REDIS_URL": place, "AUTHORITY": str(path)})
+        assert "not valid for name" in other.stderr and stores.QUOTED not in other.stderr
+        done = run(program, env={"SERVERLESS_MP_REDIS_URL": f"{place}&server_name=store.of.mine", "AUTHORITY": str(path)})
+        assert done.stdout == "False\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("?ssl_ca_certs=/there/is/none", "ssl_ca_certs /there/is/none: "),
+        ("?ssl_cert_reqs=none", 'there is no parameter "ssl_cert_reqs"'),
+        (f"?ssl_ca_certs={quote(__file__)}", "no certificate (PEM) is in it"),
+    ],
+)
+def test_what_follows_the_address(run, query, words):
+    done = run("-c", "pass", env={"SERVERLESS_MP_REDIS_URL": f"rediss://:secret@localhost:1/0{query}"})
+    assert done.returncode == 2
+    assert words in done.stderr and "secret" not in done.stderr

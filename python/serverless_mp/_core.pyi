@@ -314,8 +314,8 @@ class Job:
 class Lambda:
     """The AWS Lambda function whose invocations are workers."""
 
-    def __new__(cls, function: str, packing: int, start_timeout: int, stall_timeout: int) -> Self:
-        """A name or an ARN; `packing` processes share an invocation. While Lambda has none to give, a process waits for
+    def __new__(cls, function: str, packing: int, start_timeout: int, stall_timeout: int, url: str | None = None) -> Self:
+        """A name or an ARN; `packing` processes share an invocation; `url`: the store's address there, if it is another one. While Lambda has none to give, a process waits for
         `start_timeout` seconds in which none runs, and for `stall_timeout` seconds in which none begins or ends.
 
         Reads AWS' own configuration. ValueError without a region.

@@ -91,7 +91,8 @@ redis_url: Setting[str | None] = Setting(
     _address,
     lambda: None,
     "a private store",
-    "The store: `redis://[user:password@]host:port/db`, `rediss://` (TLS; `SSL_CERT_FILE` names other root certificates), "
+    "The store: `redis://[user:password@]host:port/db`, `rediss://` (TLS; `?ssl_ca_certs=FILE` names the certificate of your own "
+    "authority, `server_name=NAME` whom the store's is for), "
     "`redis+unix:///path?pass=…`, `redis+cluster://host:port[,host:port]` or `rediss+cluster://`. Redis 7.0 or newer, Valkey "
     "7.2 or newer, with `maxmemory-policy noeviction`.",
 )
@@ -127,6 +128,13 @@ launcher = _choice(
     "Where processes run (`run --on` sets it): on this machine, as invocations of a function, or `native`: as CPython's own "
     "children without a store, on a machine that has no /dev/shm. In a plain Lambda function unset means `native`.",
 )
+function_redis_url: Setting[str | None] = Setting(
+    f"{_PREFIX}FUNCTION_REDIS_URL",
+    _address,
+    lambda: None,
+    "the store's address here",
+    "The same store's address for functions, where theirs is another one: here it may be a tunnel's end.",
+)
 function = _text("FUNCTION", "serverless-mp", "The function: its name or ARN (`run --function` sets it).")
 packing = _number(
     "PROCESSES_PER_FUNCTION",
@@ -154,7 +162,7 @@ log = _choice(
 
 SETTINGS: tuple[Setting[Any], ...] = (
     *(redis_url, workers, lease, attempts, pipe_size, large_argument, own_packages, summary),
-    *(launcher, function, packing, start_timeout, stall_timeout, bucket, s3_argument, bill, log),
+    *(launcher, function, function_redis_url, packing, start_timeout, stall_timeout, bucket, s3_argument, bill, log),
 )
 
 

@@ -11,6 +11,7 @@ use crate::objects::process;
 use crate::random;
 use crate::session::open;
 use crate::store::client::Session;
+use crate::store::endpoint;
 use crate::store::tls;
 
 #[pyfunction]
@@ -38,7 +39,7 @@ pub fn open_session(py: Python<'_>, url: String, ttl: u64) -> PyResult<()> {
     let session = Session {
         id: random::id()?,
         key: random::bytes::<32>()?.to_vec(),
-        url,
+        url: endpoint::portable(&url)?,
         ttl,
         parent: None,
     };
@@ -133,7 +134,7 @@ pub fn new_id() -> PyResult<String> {
 /// Reads the root certificates, for this process and those that it forks.
 #[pyfunction]
 pub fn load_roots(py: Python<'_>) -> PyResult<()> {
-    py.detach(tls::shared_config).map_err(Error::from)?;
+    py.detach(|| tls::shared_config(&[])).map_err(Error::from)?;
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 
 use crate::launcher::invocation_queue::Queue;
 use crate::launcher::lambda::Invoker;
+use crate::store::endpoint;
 
 #[pyclass(frozen, module = "serverless_mp._core")]
 pub struct Lambda {
@@ -23,9 +24,12 @@ impl Lambda {
         packing: usize,
         start_timeout: u64,
         stall_timeout: u64,
+        url: Option<String>,
     ) -> PyResult<Self> {
         let [start, stall] = [start_timeout, stall_timeout].map(Duration::from_secs);
-        let invoker = py.detach(|| Invoker::new(function, packing, Queue::new(start, stall)))?;
+        let url = url.map(|url| endpoint::portable(&url)).transpose()?;
+        let queue = Queue::new(start, stall);
+        let invoker = py.detach(|| Invoker::new(function, packing, queue, url))?;
         Ok(Self {
             invoker: Arc::new(invoker),
         })

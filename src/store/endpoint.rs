@@ -8,16 +8,25 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
+use percent_encoding::percent_decode_str;
 use redis::{ConnectionAddr, IntoConnectionInfo};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConnection, StreamOwned};
 
 use crate::error::{Error, Result};
-use crate::store::tls;
+use crate::hex;
+use crate::store::tls::{self, Trust};
 
 pub const VARIABLE: &str = "SERVERLESS_MP_REDIS_URL";
-const FORMS: &str = "redis://[user:password@]host:port/db, rediss://… (TLS), redis+unix:///path?pass=…, \
-                     redis+cluster://host:port[,host:port] or rediss+cluster://…";
+const FORMS: &str = "redis://[user:password@]host:port/db, rediss://… (TLS; ?ssl_ca_certs=FILE&server_name=NAME), \
+                     redis+unix:///path?pass=…, redis+cluster://host:port[,host:port] or rediss+cluster://…";
+
+/// Of `rediss://`: a file of certificates of authorities, for those who write an address; the certificates themselves, for
+/// an address that travels; and the name that the store's own certificate is for.
+const CA_FILE: &str = "ssl_ca_certs";
+const CA: &str = "ca";
+const SERVER_NAME: &str = "server_name";
 
 /// How long an unreachable store is tried.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
@@ -25,7 +34,11 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 #[derive(Clone)]
 pub enum NodeAddr {
     Unix(PathBuf),
-    Tcp { host: String, port: u16, tls: bool },
+    Tcp {
+        host: String,
+        port: u16,
+        tls: Option<Trust>,
+    },
 }
 
 #[derive(Clone)]
@@ -39,7 +52,7 @@ pub struct Endpoint {
 
 impl NodeAddr {
     pub const fn is_tls(&self) -> bool {
-        matches!(self, Self::Tcp { tls: true, .. })
+        matches!(self, Self::Tcp { tls: Some(_), .. })
     }
 }
 
@@ -69,10 +82,16 @@ impl Endpoint {
             return Err(wrong(&format!("scheme {scheme:?}")));
         }
         // The TLS is ours: to the parser it is a plain address.
-        let (scheme, tls) = match scheme {
+        let (scheme, is_secure) = match scheme {
             "rediss" | "valkeys" => ("redis", true),
             plain => (plain, false),
         };
+        let (rest, query) = match rest.split_once('?') {
+            Some((rest, query)) if is_secure => (rest, query),
+            _ => (rest, ""),
+        };
+        let tls = is_secure.then(|| trust(query).map_err(|why| wrong(&why)));
+        let tls = tls.transpose()?;
         // A cluster may name several nodes; each takes the place of the host in turn.
         let (login, hosts) = rest.rsplit_once('@').map_or(("", rest), |(l, h)| (l, h));
         let (hosts, tail) = hosts
@@ -99,7 +118,7 @@ impl Endpoint {
                 ConnectionAddr::Tcp(host, port) => NodeAddr::Tcp {
                     host: host.clone(),
                     port: *port,
-                    tls,
+                    tls: tls.clone(),
                 },
                 ConnectionAddr::Unix(path) => NodeAddr::Unix(path.clone()),
                 _ => return Err(wrong("address")),
@@ -124,13 +143,74 @@ impl Endpoint {
 
     /// The place of another node of the same cluster.
     pub fn node(&self, host: &str, port: u16) -> NodeAddr {
-        let tls = matches!(self.first[0], NodeAddr::Tcp { tls: true, .. });
+        let tls = match &self.first[0] {
+            NodeAddr::Tcp { tls, .. } => tls.clone(),
+            NodeAddr::Unix(_) => None,
+        };
         NodeAddr::Tcp {
             host: host.to_owned(),
             port,
             tls,
         }
     }
+}
+
+/// What follows the question mark. An error says what is wrong, in words.
+fn trust(query: &str) -> std::result::Result<Trust, String> {
+    let mut trust = Trust::default();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value = percent_decode_str(value).decode_utf8_lossy();
+        match name {
+            CA_FILE => trust.authorities = certificates_of(&value)?,
+            CA => {
+                for one in value.split(',') {
+                    let der = hex::decode(one).ok_or_else(|| format!("{CA} is not hexadecimal"))?;
+                    trust.authorities.push(CertificateDer::from(der));
+                }
+            }
+            SERVER_NAME => trust.name = Some(value.into_owned()),
+            _ => return Err(format!("there is no parameter {name:?}")),
+        }
+    }
+    Ok(trust)
+}
+
+fn certificates_of(path: &str) -> std::result::Result<Vec<CertificateDer<'static>>, String> {
+    let why = |e: &dyn std::fmt::Display| format!("{CA_FILE} {path}: {e}");
+    let found = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<std::result::Result<Vec<_>, _>>);
+    match found {
+        Ok(found) if found.is_empty() => Err(why(&"no certificate (PEM) is in it")),
+        Ok(found) => Ok(found),
+        Err(e) => Err(why(&e)),
+    }
+}
+
+/// An address that means the same on another machine: with the certificates in the place of the file that has them.
+pub fn portable(url: &str) -> Result<String> {
+    let endpoint = Endpoint::parse(url)?;
+    let NodeAddr::Tcp {
+        tls: Some(trust), ..
+    } = &endpoint.first[0]
+    else {
+        return Ok(url.to_owned());
+    };
+    let (place, _) = url.split_once('?').unwrap_or((url, ""));
+    let authorities: Vec<String> = trust
+        .authorities
+        .iter()
+        .map(|one| hex::encode(one))
+        .collect();
+    let mut pairs = Vec::new();
+    if !authorities.is_empty() {
+        pairs.push(format!("{CA}={}", authorities.join(",")));
+    }
+    if let Some(name) = &trust.name {
+        pairs.push(format!("{SERVER_NAME}={name}"));
+    }
+    let mark = if pairs.is_empty() { "" } else { "?" };
+    Ok(format!("{place}{mark}{}", pairs.join("&")))
 }
 
 pub enum Stream {
@@ -166,10 +246,9 @@ impl Stream {
                     setsockopt(&tcp, sockopt::TcpKeepInterval, &10)?;
                     setsockopt(&tcp, sockopt::TcpKeepCount, &3)?;
                 }
-                if *tls {
-                    Self::Tls(Box::new(secure(host, tcp)?))
-                } else {
-                    Self::Tcp(tcp)
+                match tls {
+                    Some(trust) => Self::Tls(Box::new(secure(host, trust, tcp)?)),
+                    None => Self::Tcp(tcp),
                 }
             }
         };
@@ -198,9 +277,15 @@ impl Stream {
     }
 }
 
-fn secure(host: &str, tcp: TcpStream) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
-    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    let session = ClientConnection::new(tls::shared_config()?, name).map_err(io::Error::other)?;
+fn secure(
+    host: &str,
+    trust: &Trust,
+    tcp: TcpStream,
+) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
+    let name = trust.name.as_deref().unwrap_or(host).to_owned();
+    let name = ServerName::try_from(name).map_err(io::Error::other)?;
+    let config = tls::shared_config(&trust.authorities)?;
+    let session = ClientConnection::new(config, name).map_err(io::Error::other)?;
     let mut stream = StreamOwned::new(session, tcp);
     stream.sock.set_read_timeout(Some(CONNECT_TIMEOUT))?;
     while stream.conn.is_handshaking() {
@@ -286,12 +371,37 @@ mod tests {
     }
 
     #[test]
+    fn an_address_that_travels_brings_its_authority() {
+        let url = "rediss://:secret@host:1/3?ca=0102,03&server_name=some.name";
+        let endpoint = Endpoint::parse(url).unwrap();
+        let NodeAddr::Tcp {
+            tls: Some(trust), ..
+        } = endpoint.node("other", 2)
+        else {
+            panic!("there is no TLS");
+        };
+        assert_eq!(trust.name.as_deref(), Some("some.name"));
+        assert_eq!(trust.authorities.len(), 2);
+        assert_eq!(portable(url).unwrap(), url);
+        for plain in [
+            "redis://host:1/0",
+            "redis+unix:///run/s?pass=a",
+            "rediss://host",
+        ] {
+            assert_eq!(portable(plain).unwrap(), plain);
+        }
+    }
+
+    #[test]
     fn what_is_no_address_names_the_forms_and_no_password() {
         for url in [
             "host:6379",
             "http://host",
             "redis://:secret@host:port",
             "redis+cluster://:secret@host:1/2",
+            "rediss://:secret@host?ca=xy",
+            "rediss://:secret@host?cert=none",
+            "rediss://:secret@host?ssl_ca_certs=/there/is/none",
         ] {
             let Err(Error::Value(text)) = Endpoint::parse(url) else {
                 panic!("{url} was taken");

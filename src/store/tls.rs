@@ -1,4 +1,4 @@
-//! TLS with the system's root certificates (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others).
+//! TLS with the system's root certificates (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others), or an authority of one's own.
 
 #![allow(
     unsafe_code,
@@ -10,24 +10,34 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 
-/// Which roots, by the two variables.
-type Roots = [Option<OsString>; 2];
+/// Whom a connection trusts, beside what is usual: the certificates of authorities in the place of the system's, and a
+/// name in the place of the host's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trust {
+    pub authorities: Vec<CertificateDer<'static>>,
+    pub name: Option<String>,
+}
+
+/// Which roots, by the two variables or by themselves.
+type Roots = ([Option<OsString>; 2], Vec<CertificateDer<'static>>);
 
 static SHARED: AtomicPtr<(Roots, Arc<ClientConfig>)> = AtomicPtr::new(std::ptr::null_mut());
 
 /// One for all connections of a process, and of those that the zygote forks: the roots are read once, and a connection
 /// resumes the session of an earlier one.
-pub fn shared_config() -> io::Result<Arc<ClientConfig>> {
-    let roots = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(std::env::var_os);
+pub fn shared_config(authorities: &[CertificateDer<'static>]) -> io::Result<Arc<ClientConfig>> {
+    let variables = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(std::env::var_os);
+    let roots = (variables, authorities.to_vec());
     // SAFETY: made by `Box::leak` below and never freed.
     if let Some((of, config)) = unsafe { SHARED.load(Ordering::Acquire).as_ref() }
         && *of == roots
     {
         return Ok(config.clone());
     }
-    let config = Arc::new(new_config()?);
+    let config = Arc::new(new_config(authorities)?);
     let made = Box::leak(Box::new((roots, config.clone())));
     SHARED.store(std::ptr::from_mut(made), Ordering::Release);
     Ok(config)
@@ -38,9 +48,15 @@ pub fn forget_after_fork() {
     SHARED.store(std::ptr::null_mut(), Ordering::Release);
 }
 
-pub fn new_config() -> io::Result<ClientConfig> {
+/// With these authorities, or the system's if there are none.
+pub fn new_config(authorities: &[CertificateDer<'static>]) -> io::Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if authorities.is_empty() {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
+    for certificate in authorities {
+        roots.add(certificate.clone()).map_err(io::Error::other)?;
+    }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -60,7 +60,8 @@ def doctor(options: argparse.Namespace, session: Any) -> int:
     )
     if now is not None:
         url = config.redis_url()
-        event = {"serverless_mp": "describe"} | ({"url": url} if url else {})
+        theirs = config.function_redis_url() or url
+        event = {"serverless_mp": "describe"} | ({"url": theirs} if theirs else {})
         answer = client.invoke(FunctionName=options.function, Payload=json.dumps(event).encode())
         body = json.loads(answer["Payload"].read())
         if "FunctionError" in answer:

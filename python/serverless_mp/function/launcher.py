@@ -34,7 +34,8 @@ def invoker() -> Any:
         if not hasattr(_core, "Lambda"):
             message = "this build of serverless_mp has no launcher for AWS: build it with the feature `aws`"
             raise RuntimeError(message)
-        found = _core.Lambda(config.function(), config.packing(), config.start_timeout(), config.stall_timeout())
+        patience = config.start_timeout(), config.stall_timeout()
+        found = _core.Lambda(config.function(), config.packing(), *patience, config.function_redis_url())
         _check_store(found.endpoint)
         description = json.loads(found.describe())
         _check_function(description)
@@ -55,13 +56,14 @@ def _check_store(endpoint: str | None) -> None:
     """A function elsewhere cannot reach a store that only this machine can."""
     if endpoint is not None and _is_loopback(urlsplit(endpoint).hostname or ""):
         return
-    url = config.redis_url()
+    here = config.redis_url()
+    url = here and (config.function_redis_url() or here)
     if url is None or url.startswith("redis+unix:") or _is_loopback(urlsplit(url).hostname or ""):
         what = "a private store of this machine" if url is None else config.place(url)
         message = (
             f"the store is {what}, which no Lambda function can reach; set {config.redis_url.name} to a Redis or Valkey that "
-            "both this machine and the function reach (lambda-layer/template.yaml makes one; the documentation says how to "
-            "get at it)"
+            "both this machine and the function reach (`serverless-mp up` makes one), and, where the function reaches it by "
+            f"another address, {config.function_redis_url.name} to that"
         )
         raise ValueError(message)
 

@@ -45,7 +45,7 @@ pub fn client() -> io::Result<SharedHttpClient> {
     tcp.set_keepalive_interval(Some(PROBE));
     tcp.set_keepalive_retries(Some(PROBES));
     let https = HttpsConnectorBuilder::new()
-        .with_tls_config(tls::new_config()?)
+        .with_tls_config(tls::new_config(&[])?)
         .https_or_http()
         .enable_http1()
         .wrap_connector(tcp);

@@ -59,6 +59,8 @@ pub struct Invoker {
     /// Processes that share an invocation.
     packing: usize,
     queue: Queue,
+    /// The store's address for functions, if theirs is another one.
+    url: Option<String>,
     batch: Mutex<Batch>,
     pub invocations: AtomicU64,
     pub milliseconds: AtomicU64,
@@ -88,7 +90,12 @@ impl Pending {
 
 impl Invoker {
     /// Reads AWS' own configuration: environment, profiles, the roles of containers and instances.
-    pub fn new(function: String, packing: usize, queue: Queue) -> Result<Self> {
+    pub fn new(
+        function: String,
+        packing: usize,
+        queue: Queue,
+        url: Option<String>,
+    ) -> Result<Self> {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         builder
             .worker_threads(2)
@@ -124,6 +131,7 @@ impl Invoker {
             runtime,
             packing,
             queue,
+            url,
             batch: Mutex::default(),
             invocations: AtomicU64::new(0),
             milliseconds: AtomicU64::new(0),
@@ -233,7 +241,7 @@ impl Invoker {
     }
 
     async fn invoke(&self, process: &Process, pending: &[Pending], attempt: &str) -> Response {
-        let event = event(process, pending, attempt);
+        let event = self.event(process, pending, attempt);
         if event.len() > MOST_PAYLOAD {
             return Response::Ended(response::too_large(event.len(), MOST_PAYLOAD));
         }
@@ -262,6 +270,21 @@ impl Invoker {
         }
         self.queue.leave(ticket, answer.outcome());
         answer
+    }
+
+    /// All that a function is told.
+    fn event(&self, process: &Process, pending: &[Pending], attempt: &str) -> Vec<u8> {
+        let s = &process.session;
+        let url = self.url.as_ref().unwrap_or(&s.url);
+        let jobs: Vec<_> = pending
+            .iter()
+            .map(|one| json!({"job": one.job.id, "process": one.job.worker, "pid": one.pid, "attempts": one.job.attempts}))
+            .collect();
+        json!({"serverless_mp": {
+            "session": s.id, "key": hex::encode(&s.key), "url": url, "ttl": s.ttl, "parent": process.id, "attempt": attempt, "jobs": jobs,
+        }})
+        .to_string()
+        .into_bytes()
     }
 
     /// Invocations that have not been answered.
@@ -332,20 +355,6 @@ impl Invoker {
             }
         }
     }
-}
-
-/// All that a function is told.
-fn event(process: &Process, pending: &[Pending], attempt: &str) -> Vec<u8> {
-    let s = &process.session;
-    let jobs: Vec<_> = pending
-        .iter()
-        .map(|one| json!({"job": one.job.id, "process": one.job.worker, "pid": one.pid, "attempts": one.job.attempts}))
-        .collect();
-    json!({"serverless_mp": {
-        "session": s.id, "key": hex::encode(&s.key), "url": s.url, "ttl": s.ttl, "parent": process.id, "attempt": attempt, "jobs": jobs,
-    }})
-    .to_string()
-    .into_bytes()
 }
 
 /// At least what the service asks for; a random part keeps those that were refused together apart.
