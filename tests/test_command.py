@@ -1,5 +1,7 @@
 """The command line: forms of programs, options, and what it says of settings that cannot be used."""
 
+import os
+import re
 import subprocess
 import sys
 
@@ -79,3 +81,37 @@ def test_no_warning_of_resources():
         [sys.executable, "-X", "dev", "-m", "serverless_mp", "run", "-c", code], capture_output=True, text=True, check=True
     )
     assert "Warning" not in done.stderr
+
+
+def doctor(**env):
+    clean = {name: value for name, value in os.environ.items() if name != "SERVERLESS_MP_REDIS_URL"}
+    command = [sys.executable, "-m", "serverless_mp.cli", "doctor", "--local"]
+    return subprocess.run(command, env=clean | env, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_doctor_without_an_account(tmp_path):
+    done = doctor()
+    assert done.returncode == 0
+    assert "\nok   store: a private one, " in done.stdout
+    with stores.server(tmp_path) as port:
+        url = f"redis://:{stores.QUOTED}@127.0.0.1:{port}/0"
+        done = doctor(SERVERLESS_MP_REDIS_URL=url, SERVERLESS_MP_WORKRES="3")
+        assert done.returncode == 0
+        assert re.search(
+            rf"ok   store redis://127.0.0.1:{port}/0 from here: (Redis|Valkey) [\d.]+, no TLS, [\d.]+ ms", done.stdout
+        )
+        assert "ok   store: maxmemory-policy noeviction" in done.stdout
+        assert "note SERVERLESS_MP_WORKRES is no setting: SERVERLESS_MP_WORKERS is" in done.stdout
+    done = doctor(SERVERLESS_MP_REDIS_URL=url)
+    assert done.returncode == 1
+    assert f"BAD  store redis://127.0.0.1:{port}/0 from here: cannot reach" in done.stdout
+    assert stores.PASSWORD not in done.stdout + done.stderr
+    done = doctor(SERVERLESS_MP_WORKERS="many")
+    assert done.returncode == 1 and "BAD  SERVERLESS_MP_WORKERS is 'many'" in done.stdout
+
+
+def test_doctor_where_keys_are_thrown_away(tmp_path):
+    with stores.server(tmp_path, "--maxmemory-policy", "allkeys-lru") as port:
+        done = doctor(SERVERLESS_MP_REDIS_URL=f"redis://:{stores.QUOTED}@127.0.0.1:{port}/0")
+    assert done.returncode == 1
+    assert "BAD  store: maxmemory-policy allkeys-lru, which throws locks and queues away" in done.stdout

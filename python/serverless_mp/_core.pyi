@@ -32,6 +32,7 @@ __all__ = [
     "counters",
     "die_with_parent",
     "drop_blob",
+    "examine_store",
     "find_name",
     "get_blob",
     "is_lost",
@@ -314,8 +315,10 @@ class Job:
 class Lambda:
     """The AWS Lambda function whose invocations are workers."""
 
-    def __new__(cls, function: str, packing: int, start_timeout: int, stall_timeout: int, url: str | None = None) -> Self:
-        """A name or an ARN; `packing` processes share an invocation; `url`: the store's address there, if it is another one. While Lambda has none to give, a process waits for
+    def __new__(cls, function: str, packing: int, start_timeout: int, stall_timeout: int, url: str | None) -> Self:
+        """A name or an ARN; `packing` processes share an invocation; `url`: the store's address there, if it is another one.
+
+        While Lambda has none to give, a process waits for
         `start_timeout` seconds in which none runs, and for `stall_timeout` seconds in which none begins or ends.
 
         Reads AWS' own configuration. ValueError without a region.
@@ -339,6 +342,11 @@ def check_url(url: str) -> None:
 
 def try_store(url: str) -> None:
     """Connects once. ConnectionError, with the reason, where that cannot be done within 4 seconds."""
+
+def examine_store(url: str) -> tuple[str, str, float]:
+    """A store's name with its version, its `maxmemory-policy`, and the median of some round trips in seconds. Raises
+    ConnectionError if it cannot be reached.
+    """
 
 def open_session(url: str, ttl: int) -> None:
     """Opens a session. `ttl`: milliseconds that its keys outlive this process; 0 in a private store. ValueError for a store

@@ -34,8 +34,10 @@ def main(argv: list[str] | None = None) -> None:
         from .command import settings  # noqa: PLC0415 - not needed to run a program
 
         sys.exit(settings.show())
+    elif options.command == "doctor":
+        sys.exit(_examine(options))
     else:
-        _call_account(options)
+        sys.exit(_call_account(options))
 
 
 class _Version(argparse.Action):
@@ -104,12 +106,22 @@ def _refuse_ours(options: argparse.Namespace) -> None:
             raise ValueError(message)
 
 
-def _call_account(options: argparse.Namespace) -> None:
+def _examine(options: argparse.Namespace) -> int:
+    from .command import doctor  # noqa: PLC0415 - not needed to run a program
+
+    here = doctor.show(doctor.local(options.function))
+    if options.local:
+        return here
+    return max(here, _call_account(options))
+
+
+def _call_account(options: argparse.Namespace) -> int:
     try:
         from .deploy import commands  # noqa: PLC0415 - boto3, which a run does not need
     except ModuleNotFoundError as e:
-        sys.exit(f"serverless-mp: {options.command} needs {e.name}: pip install 'serverless_mp[aws]'")
-    sys.exit(commands.call(options))
+        sys.stderr.write(f"serverless-mp: {options.command} needs {e.name}: pip install 'serverless_mp[aws]'\n")
+        return 1
+    return commands.call(options)
 
 
 if __name__ == "__main__":

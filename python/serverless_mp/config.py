@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from . import _core
+from . import _core, addresses
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,13 +86,18 @@ def _names(_: str, value: str) -> list[str]:
     return [name.strip() for name in value.split(",") if name.strip()]
 
 
+def _store_of_up() -> str | None:
+    """On Lambda the store that `serverless-mp up` has made for the function is found."""
+    return (addresses.read(function()) or {}).get("url") if launcher() == "lambda" else None
+
+
 redis_url: Setting[str | None] = Setting(
     f"{_PREFIX}REDIS_URL",
     _address,
-    lambda: None,
-    "a private store",
-    "The store: `redis://[user:password@]host:port/db`, `rediss://` (TLS; `?ssl_ca_certs=FILE` names the certificate of your own "
-    "authority, `server_name=NAME` whom the store's is for), "
+    _store_of_up,
+    "a private store; on Lambda that of `serverless-mp up`",
+    "The store: `redis://[user:password@]host:port/db`, `rediss://` (TLS; `?ssl_ca_certs=FILE` names the certificate of an "
+    "authority of your own, `server_name=NAME` whom the store's is for), "
     "`redis+unix:///path?pass=…`, `redis+cluster://host:port[,host:port]` or `rediss+cluster://`. Redis 7.0 or newer, Valkey "
     "7.2 or newer, with `maxmemory-policy noeviction`.",
 )

@@ -35,6 +35,16 @@ pub fn try_store(py: Python<'_>, url: &str) -> PyResult<()> {
 }
 
 #[pyfunction]
+pub fn examine_store(py: Python<'_>, url: &str) -> PyResult<(String, String, f64)> {
+    let facts = py.detach(|| open::examine(url))?;
+    Ok((
+        facts.version,
+        facts.eviction_policy,
+        facts.latency.as_secs_f64(),
+    ))
+}
+
+#[pyfunction]
 pub fn open_session(py: Python<'_>, url: String, ttl: u64) -> PyResult<()> {
     let session = Session {
         id: random::id()?,

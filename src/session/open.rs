@@ -1,6 +1,6 @@
 //! The beginning of a session and its end.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use redis::cmd;
 
@@ -9,7 +9,7 @@ use crate::objects::mailbox;
 use crate::objects::process::{self, Process};
 use crate::session::heartbeat;
 use crate::store::client::Session;
-use crate::store::conn::{Conn, TICK, Until};
+use crate::store::conn::{Conn, Ended, TICK, Until};
 use crate::store::endpoint::{CONNECT_TIMEOUT, Endpoint, NodeAddr, VARIABLE};
 use crate::store::keys;
 use crate::store::request::text;
@@ -101,16 +101,7 @@ fn prepare(process: &Process) -> Result<()> {
 
 fn prepare_node(process: &Process, place: &NodeAddr) -> Result<()> {
     let mut conn = Conn::open(&process.shared.cluster.endpoint, place)?;
-    conn.send(&cmd("INFO").arg("memory").get_packed_command())?;
-    let info = conn
-        .read(Until::prompt())
-        .map(|v| text(&v))
-        .unwrap_or_default();
-    let policy = info
-        .lines()
-        .find_map(|l| l.strip_prefix("maxmemory_policy:"))
-        .unwrap_or("noeviction")
-        .trim();
+    let policy = eviction_policy(&mut conn)?;
     if policy != "noeviction" {
         return Err(Error::Value(format!(
             "the store at {place} ({VARIABLE}) has maxmemory-policy {policy}: it would throw locks and queues away; \
@@ -118,6 +109,21 @@ fn prepare_node(process: &Process, place: &NodeAddr) -> Result<()> {
         )));
     }
     thread_client::load(&mut conn, &scripts::all())
+}
+
+/// What a store does when its memory is full. One that does not say is taken at its best.
+fn eviction_policy(conn: &mut Conn) -> Result<String> {
+    let policy = info(conn, "memory", "maxmemory_policy:")?;
+    Ok(policy.unwrap_or_else(|| "noeviction".into()))
+}
+
+/// A line of a section of INFO, by what it begins with.
+fn info(conn: &mut Conn, section: &str, name: &str) -> Result<Option<String>> {
+    conn.send(&cmd("INFO").arg(section).get_packed_command())?;
+    let reply = conn.read(Until::prompt());
+    let all = reply.map(|v| text(&v)).unwrap_or_default();
+    let line = all.lines().find_map(|line| line.strip_prefix(name));
+    Ok(line.map(|value| value.trim().to_owned()))
 }
 
 fn sweep(process: &Process) -> Result<()> {
@@ -133,11 +139,15 @@ fn sweep(process: &Process) -> Result<()> {
 
 /// Connects to a store once, as a session would.
 pub fn try_store(url: &str) -> Result<()> {
+    connect(url).map(drop)
+}
+
+fn connect(url: &str) -> Result<Conn> {
     let endpoint = Endpoint::parse(url)?;
     let end = Instant::now() + CONNECT_TIMEOUT;
     loop {
         match Conn::open(&endpoint, &endpoint.first[0]) {
-            Ok(_) => return Ok(()),
+            Ok(conn) => return Ok(conn),
             Err(e) if Instant::now() > end || !matches!(e, Error::Unreachable(_)) => return Err(e),
             Err(_) => {
                 crate::signals::check()?;
@@ -145,6 +155,40 @@ pub fn try_store(url: &str) -> Result<()> {
             }
         }
     }
+}
+
+/// Of which the median is a store's latency.
+const PINGS: usize = 21;
+
+/// What there is to know of a store before a session.
+pub struct Facts {
+    pub version: String,
+    pub eviction_policy: String,
+    /// Of a round trip: the median of some.
+    pub latency: Duration,
+}
+
+pub fn examine(url: &str) -> Result<Facts> {
+    let mut conn = connect(url)?;
+    let valkey = info(&mut conn, "server", "valkey_version:")?.map(|v| format!("Valkey {v}"));
+    let redis = info(&mut conn, "server", "redis_version:")?.map(|v| format!("Redis {v}"));
+    let version = valkey.or(redis).unwrap_or_else(|| "unknown".into());
+    let eviction_policy = eviction_policy(&mut conn)?;
+    let mut times = Vec::new();
+    for _ in 0..PINGS {
+        let begun = Instant::now();
+        conn.send(&cmd("PING").get_packed_command())?;
+        if let Err(Ended::Failed(e)) = conn.read(Until::prompt()) {
+            return Err(e);
+        }
+        times.push(begun.elapsed());
+    }
+    times.sort_unstable();
+    Ok(Facts {
+        version,
+        eviction_policy,
+        latency: times[PINGS / 2],
+    })
 }
 
 /// Checks a URL without opening anything.

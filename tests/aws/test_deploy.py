@@ -204,7 +204,7 @@ def test_doctor(aws, functions, tmp_path):
         done = aws.command("doctor", "--function", function, env={"SERVERLESS_MP_REDIS_URL": url})
     version = importlib.metadata.version("cloudpickle")
     assert f"ok   function {function}\n" in done.stdout
-    assert f"ok   store redis://127.0.0.1:{port}/0 from here\n" in done.stdout
+    assert f"ok   store redis://127.0.0.1:{port}/0 from here: " in done.stdout
     assert f"ok   store redis://127.0.0.1:{port}/0 from the function\n" in done.stdout
     assert "cloudpickle" in done.stdout and version not in done.stdout  # the same on both sides
     assert stores.PASSWORD not in done.stdout

@@ -16,7 +16,11 @@ def show() -> int:
     is_good = True
     for setting in config.SETTINGS:
         value = os.environ.get(setting.name)
-        state = "" if not value else f", now {config.place(value) if setting is config.redis_url else value}"
+        state = (
+            ""
+            if not value
+            else f", now {config.place(value) if setting in {config.redis_url, config.function_redis_url} else value}"
+        )
         sys.stdout.write(f"{setting.name} (default: {setting.shown}{state})\n")
         sys.stdout.write(textwrap.indent(textwrap.fill(setting.text, _WIDTH), "    ") + "\n")
         try:

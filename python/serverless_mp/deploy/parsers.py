@@ -12,21 +12,29 @@ if TYPE_CHECKING:
     import argparse
 
 HELP = {
+    "up": "make everything that a first run on AWS needs: a store, and the function",
+    "down": "remove what up has made",
     "deploy": "make or update the Lambda function that processes run in",
     "destroy": "delete the function, its layer, its role and its log",
     "status": "what is deployed",
-    "doctor": "compare this environment with what is deployed",
+    "doctor": "whether a run would begin: this machine, the store, the account, the function",
     "logs": "what the function has logged",
 }
 
 
 def add(commands: Any) -> None:
     """Adds the commands to the command line."""
-    deploy = commands.add_parser(
-        "deploy", help=HELP["deploy"], epilog="What is not named stays as it is, where the function is there already."
-    )
-    option = deploy.add_argument
-    _add_function(deploy)
+    for name, text in HELP.items():
+        parser = commands.add_parser(name, help=text, epilog=_EPILOGS.get(name))
+        _add_function(parser)
+        _MORE.get(name, lambda _: None)(parser)
+
+
+_EPILOGS = dict.fromkeys(("up", "deploy"), "What is not named stays as it is, where the function is there already.")
+
+
+def _deploy(parser: argparse.ArgumentParser) -> None:
+    option = parser.add_argument
     option(
         "--requirements",
         metavar="FILE",
@@ -54,14 +62,31 @@ def add(commands: Any) -> None:
     option("--interpreter", metavar="PATH", help="for a custom runtime: the Python that its image or another layer has")
     option("--glibc", metavar="M.N", help="the C library there, if it is not the managed runtime's")
     option("--dry-run", action="store_true", help="print what would be done")
-    for name in [name for name in HELP if name != "deploy"]:
-        parser = commands.add_parser(name, help=HELP[name])
-        _add_function(parser)
-        if name == "destroy":
-            parser.add_argument("--yes", action="store_true", help="do not ask")
-        if name == "logs":
-            parser.add_argument("--minutes", type=int, default=10, help="how far back (default: %(default)s)")
-            parser.add_argument("--follow", action="store_true", help="go on until interrupted")
+
+
+def _up(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--instance-type", default="t4g.small", metavar="TYPE", help="of the store's machine (default: %(default)s, 2 GB)"
+    )
+    parser.add_argument("--port", type=int, default=6379, help="of the store (default: %(default)s)")
+    _yes(parser)
+    _deploy(parser)
+
+
+def _yes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _logs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--minutes", type=int, default=10, help="how far back (default: %(default)s)")
+    parser.add_argument("--follow", action="store_true", help="go on until interrupted")
+
+
+def _doctor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--local", action="store_true", help="this machine and the store, not the account")
+
+
+_MORE = {"doctor": _doctor, "up": _up, "down": _yes, "deploy": _deploy, "destroy": _yes, "logs": _logs}
 
 
 def _add_function(parser: argparse.ArgumentParser) -> None:

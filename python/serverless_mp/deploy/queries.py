@@ -11,23 +11,30 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.utils import canonicalize_name
 
-from serverless_mp import _core, config
+from serverless_mp import addresses, config
+from serverless_mp.command import doctor as local
 from serverless_mp.program import packages
 
 from .deployed import manifest_of
+from .instance import Store
 from .resources import found
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
 _FOLLOW = 1.0
+# What every program uses.
+_ALWAYS = {"serverless-mp", "cloudpickle"}
 
 
 def status(options: argparse.Namespace, session: Any) -> int:
     """Prints what is deployed; returns 1 if nothing is."""
     now = found(session.client("lambda").get_function_configuration, FunctionName=options.function)
+    store = _store(options.function, session)
     if now is None:
         sys.stdout.write(f"there is no function {options.function} in {session.region_name}: `serverless-mp deploy` makes it\n")
+        _show(store)
         return 1
     vpc = ", ".join(now.get("VpcConfig", {}).get("SubnetIds", [])) or "none"
     there = manifest_of(now)
@@ -43,62 +50,88 @@ def status(options: argparse.Namespace, session: Any) -> int:
     if there is not None:
         versions = ", ".join(f"{name} {version}" for name, version in sorted(there.versions.items()))
         rows["packages"] = f"Python {there.python}, {versions}"
-    for name, value in rows.items():
-        sys.stdout.write(f"{name:13} {value}\n")
+    _show(rows | store)
     return 0
 
 
+def _show(rows: dict[str, str]) -> None:
+    for name, value in rows.items():
+        sys.stdout.write(f"{name:13} {value}\n")
+
+
+def _store(function: str, session: Any) -> dict[str, str]:
+    """What there is of a store that `up` has made, by name."""
+    noted = addresses.read(function)
+    store = Store(session, function, "", 0)
+    instance = store.instance()
+    if instance is None:
+        return {}
+    kind = instance["InstanceType"]
+    price = Store(session, function, kind, 0).price()
+    state = instance["State"]["Name"]
+    address = instance.get("PublicIpAddress", "no address")
+    rows = {"store": f"{instance['InstanceId']}, {kind}, {state}, {address}, {price} an hour while it runs"}
+    if noted is None or noted.get("instance") != instance["InstanceId"]:
+        rows["store"] += "; its password is not known here"
+    elif state == "stopped":
+        rows["store"] += "; `serverless-mp up` starts it again"
+    return rows
+
+
 def doctor(options: argparse.Namespace, session: Any) -> int:
-    """Everything that a run needs, one line each; 1 if something is not in order."""
-    checks: list[tuple[bool, str]] = []
+    """What a run needs of the account; returns 1 if it would be refused."""
+    return local.show(_needs(options.function, session))
+
+
+def _needs(function: str, session: Any) -> Iterator[tuple[str, str]]:
     identity = session.client("sts").get_caller_identity()
-    checks.append((True, f"credentials: {identity['Arn']}, region {session.region_name}"))
+    yield "ok", f"credentials: {identity['Arn']}, region {session.region_name}"
     client = session.client("lambda")
-    now = found(client.get_function_configuration, FunctionName=options.function)
-    checks.append(
-        (now is not None, f"function {options.function}" + ("" if now else ": not there; `serverless-mp deploy` makes it"))
+    now = found(client.get_function_configuration, FunctionName=function)
+    if now is None:
+        yield "BAD", f"function {function}: not there; `serverless-mp deploy` makes it"
+        return
+    yield "ok", f"function {function}"
+    quota = client.get_account_settings()["AccountLimit"]["ConcurrentExecutions"]
+    text = f"the account runs {quota} invocations at once; more processes wait for their turn"
+    yield (
+        ("note" if quota else "BAD"),
+        text if quota else "the account may run no invocation: ask for the quota (Service Quotas)",
     )
-    if now is not None:
-        url = config.redis_url()
-        theirs = config.function_redis_url() or url
-        event = {"serverless_mp": "describe"} | ({"url": theirs} if theirs else {})
-        answer = client.invoke(FunctionName=options.function, Payload=json.dumps(event).encode())
-        body = json.loads(answer["Payload"].read())
-        if "FunctionError" in answer:
-            checks.append((False, f"invocation: {body.get('errorMessage', body)}"))
-        else:
-            checks += _compare(body["serverless_mp"])
-            checks += _stores(url, body["serverless_mp"])
-    for is_well, text in checks:
-        sys.stdout.write(f"{'ok  ' if is_well else 'BAD '} {text}\n")
-    return 0 if all(is_well for is_well, _ in checks) else 1
+    url = local.store_url(function)
+    theirs = config.function_redis_url() or url
+    event = {"serverless_mp": "describe"} | ({"url": theirs} if theirs else {})
+    answer = client.invoke(FunctionName=function, Payload=json.dumps(event).encode())
+    body = json.loads(answer["Payload"].read())
+    if "FunctionError" in answer:
+        yield "BAD", f"invocation: {body.get('errorMessage', body)}"
+        return
+    yield from _compare(body["serverless_mp"])
+    if theirs is None:
+        yield (
+            "BAD",
+            f"store: {config.redis_url.name} is not set; functions need one that they reach: `serverless-mp up` makes one",
+        )
+        return
+    problem = body["serverless_mp"].get("store")
+    place = f"store {config.place(theirs)} from the function"
+    yield ("BAD", f"{place}: {problem}") if problem else ("ok", place)
 
 
-def _compare(there: dict[str, Any]) -> list[tuple[bool, str]]:
+def _compare(there: dict[str, Any]) -> Iterator[tuple[str, str]]:
     here, theirs = packages.installed(), {str(canonicalize_name(name)): version for name, version in there["packages"].items()}
     python = platform.python_version()
     fits = python.split(".")[:2] == there["python"].split(".")[:2]
-    checks = [(fits, f"Python {python} here, {there['python']} there")]
-    differ = [name for name in sorted(here.keys() & theirs.keys()) if here[name] != theirs[name]]
-    checks += [(False, f"{name} {here[name]} here, {theirs[name]} there") for name in differ]
-    same = sorted((here.keys() & theirs.keys()) - set(differ))
-    checks.append((True, f"{len(same)} packages in the same version on both sides: {', '.join(same)}"))
-    return checks
-
-
-def _stores(url: str | None, there: dict[str, Any]) -> list[tuple[bool, str]]:
-    if url is None:
-        return [(False, f"store: {config.redis_url.name} is not set; functions need one that they reach")]
-    checks = []
-    try:
-        _core.open_session(url, config.lease() * 1000)
-        _core.close_session()
-        checks.append((True, f"store {config.place(url)} from here"))
-    except OSError as e:
-        checks.append((False, f"store {config.place(url)} from here: {e}"))
-    problem = there.get("store")
-    checks.append((not problem, f"store {config.place(url)} from the function" + (f": {problem}" if problem else "")))
-    return checks
+    yield ("ok" if fits else "BAD"), f"Python {python} here, {there['python']} there"
+    both = sorted(here.keys() & theirs.keys())
+    for name in [name for name in both if here[name] != theirs[name]]:
+        # A program that imports it is refused; one that does not is none the worse for it.
+        fits = packages.release(here[name]) == packages.release(theirs[name])
+        text = f"{name} {here[name]} here, {theirs[name]} there"
+        needed = name in _ALWAYS and not fits
+        yield ("BAD" if needed else "note"), text if fits or needed else f"{text}: a program that imports it is refused"
+    same = [name for name in both if here[name] == theirs[name]]
+    yield "ok", f"{len(same)} packages in the same version on both sides: {', '.join(same)}"
 
 
 def logs(options: argparse.Namespace, session: Any) -> int:

@@ -63,7 +63,7 @@ def check(deployed: Manifest, function: str) -> None:
                 continue
             if other is None and module in used:
                 problems.append(f"{distribution} is {version} here and not there")
-            elif other is not None and _release(other) != _release(version):
+            elif other is not None and release(other) != release(version):
                 problems.append(f"{distribution} is {version} here and {other} there")
     if problems:
         problems = list(dict.fromkeys(problems))
@@ -74,7 +74,7 @@ def check(deployed: Manifest, function: str) -> None:
         raise RuntimeError(message)
 
 
-def _release(version: str) -> Any:
+def release(version: str) -> Any:
     """The part of a version that decides whether pickles fit: the epoch and the first two numbers."""
     try:
         parsed = Version(version)

@@ -11,6 +11,7 @@ import contextlib
 import http.client
 import itertools
 import json
+import queue
 import re
 import shutil
 import tempfile
@@ -28,6 +29,7 @@ from sandbox.environments import Environments, Function, outcome
 
 INVOCATION = re.compile(r"^/2015-03-31/functions/([^/]+)/invocations(?:\?.*)?$")
 HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
+IP_ADDRESS = re.compile(rb"<ipAddress>[\d.]+</ipAddress>")
 # Lines of the runtime interface emulator about itself.
 OF_EMULATOR = re.compile(r"^\d\d \w{3} \d{4} [\d:,]+ \[\w+\] \(rapid\)")
 LOG_TAIL = 4096
@@ -64,6 +66,11 @@ class Front:
         self._busy: Counter[str] = Counter()
         self._streams = itertools.count()
         self.rules: list[Rule] = []
+        # What machines were to run at their first start; and where they are, for the answers of EC2.
+        self.user_data: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.address = "127.0.0.1"
+        # Actions of EC2 that are refused, with the code of the error; None: of these there are none.
+        self.refusals: dict[str, str | None] = {}
         handler = type("Handler", (_Handler,), {"front": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.server.daemon_threads = True
@@ -179,6 +186,9 @@ class _Handler(BaseHTTPRequestHandler):
         if rule is not None and rule.status:
             said = json.dumps({"Type": "User", "message": rule.message}).encode()
             return self._answer(rule.status, {"X-Amzn-ErrorType": rule.kind, "Content-Type": "application/json"}, said)
+        action = urllib.parse.parse_qs(body.decode(errors="replace")).get("Action", [""])[0]
+        if action in self.front.refusals:
+            return self._refuse(action, self.front.refusals[action])
         behind = http.client.HTTPConnection(urllib.parse.urlsplit(self.front.behind).netloc, timeout=120)
         headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP}
         behind.request(self.command, self.path, body or None, headers)
@@ -186,11 +196,22 @@ class _Handler(BaseHTTPRequestHandler):
         answer = found.read()
         headers = {name: value for name, value in found.getheaders() if name.lower() not in HOP}
         behind.close()
+        if action == "RunInstances":
+            asked = urllib.parse.parse_qs(body.decode())
+            self.front.user_data.put(base64.b64decode(asked["UserData"][0]).decode())
+        answer = IP_ADDRESS.sub(f"<ipAddress>{self.front.address}</ipAddress>".encode(), answer)
         if rule is not None and found.status < 300:
             body = json.loads(answer)
             body.get("Configuration", body).update(rule.fields)
             answer = json.dumps(body).encode()
         return self._answer(found.status, headers, answer)
+
+    def _refuse(self, action, code):
+        answer = f"<{action}Response><vpcSet/></{action}Response>"
+        if code:
+            error = f"<Error><Code>{code}</Code><Message>refused by the test</Message></Error>"
+            answer = f"<Response><Errors>{error}</Errors><RequestID>1</RequestID></Response>"
+        self._answer(400 if code else 200, {"Content-Type": "text/xml"}, answer.encode())
 
     def _answer(self, status, headers, answer):
         if self.front.environments.is_closed:  # as a machine that is switched off: its connections break

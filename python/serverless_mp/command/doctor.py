@@ -1,0 +1,90 @@
+"""`serverless-mp doctor`: whether a run would begin, one line for each thing that it needs. This half needs no account.
+
+`BAD` is what a run would be refused for; `note` is worth knowing.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+import sys
+from importlib import metadata
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+from serverless_mp import _core, addresses, config
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_LEAST = {"Redis": (7, 0), "Valkey": (7, 2)}
+
+
+def show(checks: Iterable[tuple[str, str]]) -> int:
+    """Prints them as they come; 1 if one is bad."""
+    is_bad = False
+    for mark, text in checks:
+        sys.stdout.write(f"{mark:4} {text}\n")
+        sys.stdout.flush()
+        is_bad |= mark == "BAD"
+    return int(is_bad)
+
+
+def store_url(function: str) -> str | None:
+    """The store of runs on this function."""
+    return config.redis_url() or (addresses.read(function) or {}).get("url")
+
+
+def local(function: str) -> Iterable[tuple[str, str]]:
+    """This machine: versions, settings, and the store as it is seen from here."""
+    yield "ok", f"Python {platform.python_version()}, serverless_mp {metadata.version('serverless_mp')}, {platform.platform()}"
+    for problem in config.unknown():
+        yield "note", problem
+    try:
+        config.check()
+        url = store_url(function)
+    except ValueError as e:
+        yield "BAD", str(e)
+        return
+    if url is None:
+        yield from _private()
+    else:
+        yield from _given(url)
+
+
+def _private() -> Iterable[tuple[str, str]]:
+    from serverless_mp.store import embedded  # noqa: PLC0415 - only where it is needed
+
+    try:
+        yield "ok", f"store: a private one, {embedded.find_server()}; for runs on this machine"
+    except (OSError, RuntimeError) as e:
+        yield "BAD", f"store: {e}"
+
+
+def _given(url: str) -> Iterable[tuple[str, str]]:
+    place = f"store {config.place(url)} from here"
+    try:
+        version, policy, seconds = _core.examine_store(url)
+    except (OSError, ValueError) as e:
+        yield "BAD", f"{place}: {e}"
+        return
+    yield "ok", f"{place}: {version}, {_security(url)}, {seconds * 1000:.2f} ms a round trip"
+    name, _, number = version.partition(" ")
+    found = tuple(map(int, re.findall(r"\d+", number)[:2]))
+    if name in _LEAST and found < _LEAST[name]:
+        least = ".".join(map(str, _LEAST[name]))
+        yield "BAD", f"store: {version} is too old: {name} {least} or newer is needed"
+    mark = "ok" if policy == "noeviction" else "BAD"
+    yield (
+        mark,
+        f"store: maxmemory-policy {policy}" + ("" if mark == "ok" else ", which throws locks and queues away: noeviction"),
+    )
+
+
+def _security(url: str) -> str:
+    scheme, query = urlsplit(url).scheme, parse_qs(urlsplit(url).query)
+    if "+unix" in scheme or scheme == "unix":
+        return "a socket of this machine"
+    if not scheme.startswith(("rediss", "valkeys")):
+        return "no TLS"
+    return "TLS with an authority of its own" if query.keys() & {"ca", "ssl_ca_certs"} else "TLS"

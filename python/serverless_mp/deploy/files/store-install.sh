@@ -1,0 +1,30 @@
+# On Amazon Linux 2023: the server, and the units that run it, also when the machine starts again.
+dnf install -y valkey || dnf install -y redis6
+useradd --system --no-create-home serverless-mp 2>/dev/null || true
+chown -R serverless-mp: "$directory"
+cat > /etc/systemd/system/serverless-mp-store.service <<END
+[Unit]
+After=network-online.target
+Wants=network-online.target
+[Service]
+User=serverless-mp
+ExecStart=/bin/sh $directory/store-serve.sh $directory $port
+Restart=always
+LimitNOFILE=65536
+[Install]
+WantedBy=multi-user.target
+END
+cat > /etc/systemd/system/serverless-mp-idle.service <<END
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c '/bin/sh $directory/store-idle.sh $port 12 /run/serverless-mp-idle || systemctl poweroff'
+END
+cat > /etc/systemd/system/serverless-mp-idle.timer <<END
+[Timer]
+OnBootSec=5min
+OnUnitActiveSec=5min
+[Install]
+WantedBy=timers.target
+END
+systemctl daemon-reload
+systemctl enable --now serverless-mp-store.service serverless-mp-idle.timer

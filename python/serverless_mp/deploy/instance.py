@@ -1,0 +1,243 @@
+"""The store of `serverless-mp up`: one machine in the default VPC with a Redis or Valkey behind TLS, found again by its tag."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from botocore.exceptions import ClientError
+
+from serverless_mp import _core, addresses
+
+from . import certificate
+from .resources import found
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+TAG = "serverless-mp"
+_FILES = Path(__file__).with_name("files")
+_DIRECTORY = "/etc/serverless-mp"
+# EC2 looks it up: the newest Amazon Linux 2023.
+_IMAGE = "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-"
+# USD an hour, us-east-1, 2026 (aws.amazon.com/ec2/pricing/on-demand); a public IPv4 address; a month of its 8 GB of gp3.
+_PRICES = {
+    "t4g.micro": 0.0084, "t4g.small": 0.0168, "t4g.medium": 0.0336, "t4g.large": 0.0672, "t3.small": 0.0208,
+    "t3.medium": 0.0416, "c7g.large": 0.0725, "c7g.xlarge": 0.145, "m7g.large": 0.0816, "r7g.large": 0.1071,
+}  # fmt: skip
+_ADDRESS_PRICE, _DISK_PRICE = 0.005, 0.64
+_GRAVITON = re.compile(r"(?:a1|[a-z]+\d+g[a-z]*)\.")
+# One zone may have none of a type where another has.
+_ELSEWHERE = {"Unsupported", "InsufficientInstanceCapacity"}
+_READY, _PAUSE = 300.0, 3.0
+_LIVING = ["pending", "running", "stopping", "stopped"]
+
+
+class InstanceError(ValueError):
+    """What is wrong, and what to do."""
+
+
+class Store:
+    """The machine and its security group, by the name of the function that they serve."""
+
+    def __init__(self, session: Any, function: str, kind: str, port: int) -> None:
+        self.session, self.function, self.kind, self.port = session, function, kind, port
+        self.ec2 = session.client("ec2")
+        self.name = f"{function}-store"
+        self.tags = [{"Key": TAG, "Value": function}, {"Key": "Name", "Value": self.name}]
+        self._mine = [{"Name": f"tag:{TAG}", "Values": [function]}]
+
+    # ---- what there is ---------------------------------------------------------------------------------------
+
+    def instance(self) -> dict[str, Any] | None:
+        """The machine, unless it has ended."""
+        filters = [*self._mine, {"Name": "instance-state-name", "Values": _LIVING}]
+        reservations = self.ec2.describe_instances(Filters=filters)["Reservations"]
+        return next((instance for one in reservations for instance in one["Instances"]), None)
+
+    def groups(self) -> list[str]:
+        """Its security group."""
+        return [group["GroupId"] for group in self.ec2.describe_security_groups(Filters=self._mine)["SecurityGroups"]]
+
+    def price(self) -> str:
+        """What it costs."""
+        if self.kind not in _PRICES:
+            return f"see the price of {self.kind}, and ${_ADDRESS_PRICE} for its address,"
+        return f"about ${_PRICES[self.kind] + _ADDRESS_PRICE:.3f}"
+
+    def plan(self) -> list[str]:
+        """The steps that are needed. Raises InstanceError where its address and password are not known here."""
+        instance = self.instance()
+        if instance is None:
+            self._subnets()
+            group = (
+                f"create security group {self.name}: TCP {self.port} from anywhere, since functions have no address of their "
+                "own; the store asks for TLS and a password of 256 bits"
+            )
+            machine = (
+                f"start a machine {self.name} ({self.kind}, Amazon Linux 2023, Valkey): {self.price()} an hour; it stops when "
+                f"no program has used it for an hour, and then its disk costs about ${_DISK_PRICE} a month"
+            )
+            return [group, machine]
+        self._noted(instance)
+        if instance["State"]["Name"] in {"stopping", "stopped"}:
+            return [f"start machine {instance['InstanceId']} again: {self.price()} an hour"]
+        return []
+
+    def _noted(self, instance: dict[str, Any]) -> dict[str, Any]:
+        noted = addresses.read(self.function)
+        if noted is None or noted.get("instance") != instance["InstanceId"]:
+            raise InstanceError(
+                f"machine {instance['InstanceId']} is the store of {self.function}, and its password is only where "
+                f"`serverless-mp up` made it: copy {addresses.path(self.function)} from there, or remove the machine with "
+                "`serverless-mp down`"
+            )
+        return noted
+
+    def _subnets(self) -> list[str]:
+        """Those of the default VPC, one in each zone."""
+        vpcs = self.ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
+        if not vpcs:
+            raise InstanceError(
+                f"there is no default VPC in {self.session.region_name}: `aws ec2 create-default-vpc` makes one; or set "
+                "SERVERLESS_MP_REDIS_URL to a store of yours and use `serverless-mp deploy`"
+            )
+        filters = [{"Name": "vpc-id", "Values": [vpcs[0]["VpcId"]]}, {"Name": "default-for-az", "Values": ["true"]}]
+        subnets = self.ec2.describe_subnets(Filters=filters)["Subnets"]
+        if not subnets:
+            raise InstanceError(
+                f"the default VPC {vpcs[0]['VpcId']} has no default subnet: `aws ec2 create-default-subnet --availability-zone "
+                "ZONE` makes one"
+            )
+        return [subnet["SubnetId"] for subnet in subnets]
+
+    # ---- making and removing ---------------------------------------------------------------------------------
+
+    def apply(self) -> None:
+        """Makes it or starts it, and notes its address. What it has made is removed again if a later step fails."""
+        instance = self.instance()
+        if instance is None:
+            self._make()
+        else:
+            noted = self._noted(instance)
+            if instance["State"]["Name"] in {"stopping", "stopped"}:
+                self.ec2.get_waiter("instance_stopped").wait(InstanceIds=[instance["InstanceId"]], WaiterConfig={"Delay": 2})
+                self.ec2.start_instances(InstanceIds=[instance["InstanceId"]])
+            self._note(instance["InstanceId"], noted["login"], noted["query"])
+
+    def _make(self) -> None:
+        password, made = secrets.token_hex(32), certificate.make()
+        image = f"{_IMAGE}{'arm64' if _GRAVITON.match(self.kind) else 'x86_64'}"
+        subnets = self._subnets()
+        group = self._group()
+        try:
+            instance = self._run(image, subnets, group, user_data(password, made, self.port))
+        except BaseException:
+            self.ec2.delete_security_group(GroupId=group)
+            raise
+        query = urlencode({"ca": made.authority.hex(), "server_name": certificate.SERVER_NAME})
+        self._note(instance, f":{password}@", query)
+
+    def _group(self) -> str:
+        for one in self.groups():
+            return one
+        group = self.ec2.create_security_group(
+            GroupName=self.name,
+            Description="Functions and programs reach the store of serverless_mp",
+            TagSpecifications=[{"ResourceType": "security-group", "Tags": self.tags}],
+        )["GroupId"]
+        anywhere = {"IpProtocol": "tcp", "FromPort": self.port, "ToPort": self.port, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+        self.ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[anywhere])
+        return group
+
+    def _run(self, image: str, subnets: list[str], group: str, text: str) -> str:
+        problem: ClientError | None = None
+        for subnet in subnets:
+            try:
+                made = self.ec2.run_instances(
+                    ImageId=image, InstanceType=self.kind, MinCount=1, MaxCount=1, UserData=text,
+                    InstanceInitiatedShutdownBehavior="stop",
+                    MetadataOptions={"HttpTokens": "required"},
+                    NetworkInterfaces=[
+                        {"DeviceIndex": 0, "SubnetId": subnet, "Groups": [group], "AssociatePublicIpAddress": True}
+                    ],
+                    TagSpecifications=[{"ResourceType": kind, "Tags": self.tags} for kind in ("instance", "volume")],
+                )  # fmt: skip
+                return made["Instances"][0]["InstanceId"]
+            except ClientError as e:
+                if e.response["Error"]["Code"] not in _ELSEWHERE:
+                    raise
+                problem = e
+        raise InstanceError(
+            f"no zone of {self.session.region_name} has a machine of type {self.kind} now ({problem}): choose another with "
+            "--instance-type"
+        )
+
+    def _note(self, instance: str, login: str, query: str) -> None:
+        """Its address, which is another one after each start."""
+        # Noted first without one: whatever happens next, its password is not lost.
+        noted = {"instance": instance, "region": self.session.region_name, "login": login, "query": query, "url": None}
+        addresses.write(self.function, noted)
+        self.ec2.get_waiter("instance_running").wait(InstanceIds=[instance], WaiterConfig={"Delay": 2})
+        now = self.instance() or {}
+        host = now.get("PublicIpAddress")
+        if host is None:
+            raise InstanceError(f"machine {instance} has no public address: {self._remains(instance)}")
+        addresses.write(self.function, noted | {"url": f"rediss://{login}{host}:{self.port}/0?{query}"})
+
+    def wait(self, tell: Callable[[str], None]) -> None:
+        """Until the store answers. Raises InstanceError if it does not."""
+        noted = addresses.read(self.function) or {}
+        last = time.monotonic() + _READY
+        while True:
+            try:
+                return _core.try_store(noted["url"])
+            except OSError as e:
+                tell(f"the store is not there yet: {e}")
+                if time.monotonic() > last:
+                    problem = f"the store does not answer after {_READY:.0f} s ({e}); {self._remains(noted['instance'])}"
+                    raise InstanceError(problem) from None
+            time.sleep(_PAUSE)
+
+    def _remains(self, instance: str) -> str:
+        return (
+            f"`aws ec2 get-console-output --latest --instance-id {instance}` may say why. It costs {self.price()} an hour "
+            "until `serverless-mp down` removes it"
+        )
+
+    def destroy(self) -> Iterator[str]:
+        """Removes everything that has its tag; each thing is told as it goes. It can be run again."""
+        instance = self.instance()
+        if instance is not None:
+            identity = instance["InstanceId"]
+            self.ec2.terminate_instances(InstanceIds=[identity])
+            yield f"terminated machine {identity}"
+            self.ec2.get_waiter("instance_terminated").wait(InstanceIds=[identity], WaiterConfig={"Delay": 3})
+        for group in self.groups():
+            found(self.ec2.delete_security_group, GroupId=group)
+            yield f"deleted security group {group}"
+        if addresses.forget(self.function):
+            yield f"deleted {addresses.path(self.function)}"
+
+
+def user_data(password: str, made: certificate.Certificate, port: int) -> str:
+    """What the machine runs at its first start. Of the password it has only the hash."""
+
+    def file(name: str, text: str) -> str:
+        return f"cat > $directory/{name} <<'END-OF-FILE'\n{text.rstrip()}\nEND-OF-FILE\n"
+
+    digest = hashlib.sha256(password.encode()).hexdigest()
+    parts = [
+        f"#!/bin/sh\nset -eu\ndirectory={_DIRECTORY}\nport={port}\numask 077\nmkdir -p $directory\n",
+        file("server.pem", made.server.decode()),
+        file("server.key", made.key.decode()),
+        file("password.sha256", digest),
+        *(file(name, (_FILES / name).read_text()) for name in ("store-serve.sh", "store-idle.sh")),
+        (_FILES / "store-install.sh").read_text(),
+    ]
+    return "".join(parts)

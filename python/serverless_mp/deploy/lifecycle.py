@@ -1,0 +1,92 @@
+"""deploy and destroy: a function from nothing, and back to nothing."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from . import deployed
+from .deployment import Deployment
+from .resources import Layer, Role, found
+from .settings import AL2023, Settings
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+
+def deploy(options: argparse.Namespace, session: Any) -> int:
+    """Makes the function, or the difference."""
+    # Credentials and region first: they are what is most often missing, and building takes longest.
+    session.client("sts").get_caller_identity()
+    deployment = Deployment(options, session)
+    for plan in deployment.plans:
+        sys.stdout.write(f"{plan}\n")
+    if not deployment.plans:
+        sys.stdout.write(f"function {options.function} is as it should be: nothing to do\n")
+    elif not options.dry_run:
+        for line in deployment.apply():
+            sys.stdout.write(f"{line}\n")
+        sys.stdout.write(f"done: {how_to_run(options.function)}\n")
+    return 0
+
+
+def how_to_run(function: str) -> str:
+    """The command."""
+    named = "" if function == "serverless-mp" else f" --function {function}"
+    return f"serverless-mp run --on lambda{named} script.py"
+
+
+def destroy(options: argparse.Namespace, session: Any) -> int:
+    """Each thing is printed as it goes. What is gone already is no error: it can be run again."""
+    question = f"Delete function {options.function}, its packages, its role and its log?"
+    if not options.yes and not agrees(
+        question, f"destroy deletes function {options.function}, its packages, its role and its log"
+    ):
+        return 1
+    lines = 0
+    for line in ends(options.function, session):
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+        lines += 1
+    if not lines:
+        sys.stdout.write("nothing was there\n")
+    return 0
+
+
+def agrees(question: str, deed: str) -> bool:
+    """Asks. Raises ValueError where nobody can answer."""
+    if not sys.stdin.isatty():
+        raise ValueError(f"{deed}: name --yes")
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+def ends(function: str, session: Any) -> Iterator[str]:
+    """Deletes a function with all that belongs to it; tells each thing as it goes."""
+    settings = Settings(function=function, glibc=AL2023)
+    now = found(session.client("lambda").get_function_configuration, FunctionName=function)
+    if now is not None:
+        session.client("lambda").delete_function(FunctionName=function)
+        yield f"deleted function {function}"
+        manifest = deployed.manifest_of(now)
+        bucket = manifest and manifest.options.get("bucket")
+        if bucket:
+            yield from _empty(session, bucket, f"serverless-mp/{function}/")
+    yield from Layer(session, settings, None, lambda *_: {}).destroy()
+    yield from Role(session, settings).destroy()
+    log = f"/aws/lambda/{function}"
+    logs = session.client("logs")
+    if any(g["logGroupName"] == log for g in logs.describe_log_groups(logGroupNamePrefix=log)["logGroups"]):
+        logs.delete_log_group(logGroupName=log)
+        yield f"deleted log {log}"
+
+
+def _empty(session: Any, bucket: str, prefix: str) -> Iterator[str]:
+    """What was uploaded for the function."""
+    client = session.client("s3")
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for one in page.get("Contents", []):
+            client.delete_object(Bucket=bucket, Key=one["Key"])
+            yield f"deleted s3://{bucket}/{one['Key']}"
