@@ -315,8 +315,11 @@ class Job:
 class Lambda:
     """The AWS Lambda function whose invocations are workers."""
 
-    def __new__(cls, function: str, packing: int, start_timeout: int, stall_timeout: int, url: str | None) -> Self:
-        """A name or an ARN; `packing` processes share an invocation; `url`: the store's address there, if it is another one.
+    def __new__(
+        cls, function: str, packing: int, start_timeout: int, stall_timeout: int, url: str | None, credentials: str | None
+    ) -> Self:
+        """A name or an ARN; `packing` processes share an invocation; `url`: the store's address there, if it is another one;
+        `credentials`: a command that prints them as AWS' `credential_process` does, where the core does not find them itself.
 
         While Lambda has none to give, a process waits for
         `start_timeout` seconds in which none runs, and for `stall_timeout` seconds in which none begins or ends.

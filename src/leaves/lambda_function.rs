@@ -25,11 +25,12 @@ impl Lambda {
         start_timeout: u64,
         stall_timeout: u64,
         url: Option<String>,
+        credentials: Option<String>,
     ) -> PyResult<Self> {
         let [start, stall] = [start_timeout, stall_timeout].map(Duration::from_secs);
         let url = url.map(|url| endpoint::portable(&url)).transpose()?;
         let queue = Queue::new(start, stall);
-        let invoker = py.detach(|| Invoker::new(function, packing, queue, url))?;
+        let invoker = py.detach(|| Invoker::new(function, packing, queue, url, credentials))?;
         Ok(Self {
             invoker: Arc::new(invoker),
         })

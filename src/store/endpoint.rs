@@ -10,7 +10,6 @@ use std::time::Duration;
 use nix::sys::socket::{setsockopt, sockopt};
 use percent_encoding::percent_decode_str;
 use redis::{ConnectionAddr, IntoConnectionInfo};
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConnection, StreamOwned};
 
@@ -162,7 +161,10 @@ fn trust(query: &str) -> std::result::Result<Trust, String> {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value = percent_decode_str(value).decode_utf8_lossy();
         match name {
-            CA_FILE => trust.authorities = certificates_of(&value)?,
+            CA_FILE => {
+                let found = tls::certificates_of(&value);
+                trust.authorities = found.map_err(|e| format!("{CA_FILE} {e}"))?;
+            }
             CA => {
                 for one in value.split(',') {
                     let der = hex::decode(one).ok_or_else(|| format!("{CA} is not hexadecimal"))?;
@@ -174,17 +176,6 @@ fn trust(query: &str) -> std::result::Result<Trust, String> {
         }
     }
     Ok(trust)
-}
-
-fn certificates_of(path: &str) -> std::result::Result<Vec<CertificateDer<'static>>, String> {
-    let why = |e: &dyn std::fmt::Display| format!("{CA_FILE} {path}: {e}");
-    let found = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<std::result::Result<Vec<_>, _>>);
-    match found {
-        Ok(found) if found.is_empty() => Err(why(&"no certificate (PEM) is in it")),
-        Ok(found) => Ok(found),
-        Err(e) => Err(why(&e)),
-    }
 }
 
 /// An address that means the same on another machine: with the certificates in the place of the file that has them.

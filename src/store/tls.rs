@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 /// Whom a connection trusts, beside what is usual: the certificates of authorities in the place of the system's, and a
@@ -46,6 +47,17 @@ pub fn shared_config(authorities: &[CertificateDer<'static>]) -> io::Result<Arc<
 /// In a child of the program's own `fork()`: another thread may have held a lock of the one that was inherited.
 pub fn forget_after_fork() {
     SHARED.store(std::ptr::null_mut(), Ordering::Release);
+}
+
+/// The certificates of a file (PEM). An error names the file.
+pub fn certificates_of(path: &str) -> io::Result<Vec<CertificateDer<'static>>> {
+    let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    let found: Vec<_> = found.map_err(|e| io::Error::other(format!("{path}: {e}")))?;
+    if found.is_empty() {
+        let why = format!("{path}: no certificate (PEM) is in it");
+        return Err(io::Error::other(why));
+    }
+    Ok(found)
 }
 
 /// With these authorities, or the system's if there are none.

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from emulator import REGION, ROOT, wheel
 from sandbox.front import Rule
 
@@ -246,3 +247,39 @@ def test_template():
         [Path(sys.executable).with_name("cfn-lint"), template], capture_output=True, text=True, check=False, timeout=100
     )
     assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
+
+
+def test_rights_and_disk(aws):
+    """What the program's processes may do in the account, and their /tmp; both are kept."""
+    name, right = "tests-rights", "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"
+    done = lines(aws.deploy(name, "--policy", right, "--disk", 2048))
+    assert done[0] == f"create role {name}-worker, with {right}"
+    assert ", 2048 MB of disk, " in done[1]
+    iam, client = aws.client("iam"), aws.client("lambda")
+
+    def attached():
+        return [one["PolicyArn"] for one in iam.list_attached_role_policies(RoleName=f"{name}-worker")["AttachedPolicies"]]
+
+    assert attached() == [right]
+    assert client.get_function_configuration(FunctionName=name)["EphemeralStorage"] == {"Size": 2048}
+    assert lines(aws.deploy(name, "--memory", 512))[0] == f"update function {name}: MemorySize"
+    assert attached() == [right]
+    assert client.get_function_configuration(FunctionName=name)["EphemeralStorage"] == {"Size": 2048}
+    another = "arn:aws:iam::aws:policy/AmazonDynamoDBReadOnlyAccess"
+    assert lines(aws.deploy(name, "--policy", another))[0] == f"update the policies of role {name}-worker, with {another}"
+    assert sorted(attached()) == sorted([right, another])
+    gone = lines(aws.command("destroy", "--yes", "--function", name))
+    assert f"detached policy AmazonS3ReadOnlyAccess from role {name}-worker" in gone
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--disk", "100"], "--disk 100: a function has 512 to 10240 MB of /tmp"),
+        (["--policy", "AmazonS3ReadOnlyAccess"], "must be the ARN of a policy"),
+        (["--policy", "arn:aws:iam::aws:policy/A", "--role", "arn:aws:iam::1:role/r"], "--policy is for the role that is made"),
+    ],
+)
+def test_rights_and_disk_that_cannot_be(aws, options, words):
+    done = aws.deploy("tests-not", *options)
+    assert done.returncode == 1 and words in done.stderr

@@ -39,6 +39,7 @@ def complete(options: argparse.Namespace, session: Any) -> list[str]:
     _default(options, "architecture", next(iter(now.get("Architectures", [])), None), local_architecture())
     _default(options, "memory", now.get("MemorySize"), 1769)
     _default(options, "timeout", now.get("Timeout"), 900)
+    _default(options, "disk", now.get("EphemeralStorage", {}).get("Size"), 512)
     role = now.get("Role", "")
     if options.role is None and role and not role.endswith(f"/{options.function}-worker"):
         options.role = role

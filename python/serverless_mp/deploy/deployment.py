@@ -77,8 +77,8 @@ def _settings(options: argparse.Namespace) -> Settings:
         **{
             key: getattr(options, key)
             for key in (
-                "function", "runtime", "architecture", "memory", "timeout", "requirements", "wheel", "bucket", "role",
-                "subnets", "security_groups", "strip_tests", "in_function", "interpreter",
+                "function", "runtime", "architecture", "memory", "timeout", "disk", "policies", "requirements", "wheel",
+                "bucket", "role", "subnets", "security_groups", "strip_tests", "in_function", "interpreter",
             )
         },
         environment=environment,

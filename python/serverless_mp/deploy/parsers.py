@@ -42,11 +42,21 @@ def _deploy(parser: argparse.ArgumentParser) -> None:
     )
     option("--memory", type=int, metavar="MB", help="128 to 10240; 1769, the default, is one processor")
     option("--timeout", type=int, metavar="S", help="1 to 900, the default: the longest life of a process")
+    option("--disk", type=int, metavar="MB", help="512, the default, to 10240: the room in /tmp")
     option("--runtime", help=f"a managed runtime, or provided.al2023 (default: this Python's, {local_runtime()})")
     option("--architecture", choices=ARCHITECTURES, help=f"default: this machine's, {local_architecture()}")
     option("--subnets", nargs="+", metavar="ID", help="the subnets of the store's VPC")
     option("--security-groups", nargs="+", metavar="ID", help="security groups that the store lets in")
     option("--role", metavar="ARN", help="a role of yours (default: one is made)")
+    option(
+        "--policy",
+        dest="policies",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="ARN",
+        help="managed policies for the role that is made: what the program's processes may do in the account",
+    )
     option("--bucket", metavar="NAME", help="an S3 bucket, for packages above 50 MB zipped and for large arguments")
     option(
         "--environment",

@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from serverless_mp.program import packages
 
 from .layer import MOST_DIRECT, Content, LayerError, function_files
+from .settings import LEAST_DISK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,10 +83,18 @@ class Role:
         """The steps that are needed."""
         if self.settings.role is not None:
             return None
+        rights = f", with {', '.join(self._missing())}" if self._missing() else ""
         if found(self.iam.get_role, RoleName=self.name) is None:
-            return f"create role {self.name}"
+            return f"create role {self.name}{rights}"
         policy = found(self.iam.get_role_policy, RoleName=self.name, PolicyName="worker")
-        return None if policy and policy["PolicyDocument"] == self.policy() else f"update the policy of role {self.name}"
+        is_same = policy is not None and policy["PolicyDocument"] == self.policy()
+        return None if is_same and not rights else f"update the policies of role {self.name}{rights}"
+
+    def _missing(self) -> list[str]:
+        """The managed policies that are still to be attached; others that it has stay."""
+        attached = found(self.iam.list_attached_role_policies, RoleName=self.name) if self.settings.policies else None
+        has = {policy["PolicyArn"] for policy in attached["AttachedPolicies"]} if attached else set()
+        return [arn for arn in self.settings.policies if arn not in has]
 
     def arn(self) -> str | None:
         """Its ARN, if it is there."""
@@ -104,6 +113,8 @@ class Role:
             Description=_DESCRIPTION,
         )
         self.iam.put_role_policy(RoleName=self.name, PolicyName="worker", PolicyDocument=json.dumps(self.policy()))
+        for arn in self._missing():
+            self.iam.attach_role_policy(RoleName=self.name, PolicyArn=arn)
         return role["Role"]["Arn"]
 
     def policy(self) -> dict[str, Any]:
@@ -234,6 +245,7 @@ class Function:
             "Handler": _HANDLER,
             "MemorySize": s.memory,
             "Timeout": s.timeout,
+            "EphemeralStorage": {"Size": s.disk},
             "Environment": {"Variables": environment},
             "VpcConfig": {"SubnetIds": sorted(s.subnets), "SecurityGroupIds": sorted(s.security_groups)},
             "Description": _DESCRIPTION,
@@ -247,6 +259,7 @@ class Function:
             return None
         now["Layers"] = [layer["Arn"] for layer in now.get("Layers", [])]
         now["VpcConfig"] = {key: sorted(now.get("VpcConfig", {}).get(key, [])) for key in ("SubnetIds", "SecurityGroupIds")}
+        now.setdefault("EphemeralStorage", {"Size": LEAST_DISK})
         differ = [key for key, value in self.wanted(role, layers).items() if now.get(key) != value]
         if now["CodeSha256"] != self.code_digest or now["Architectures"] != [self.settings.architecture]:
             differ.append("Code")
@@ -266,7 +279,8 @@ class Function:
         differ = self.differences(role, layers)
         if differ is None:
             where = f", VPC {', '.join(s.subnets)}" if s.subnets else ""
-            what = f"{s.runtime}, {s.architecture}, {s.memory} MB, {s.timeout} s, no asynchronous retries{where}"
+            disk = f", {s.disk} MB of disk" if s.disk > LEAST_DISK else ""
+            what = f"{s.runtime}, {s.architecture}, {s.memory} MB, {s.timeout} s{disk}, no asynchronous retries{where}"
             now = found(self.client.get_function_configuration, FunctionName=s.function)
             again = f" again (it is in state Failed: {self.failure(now)})" if now is not None else ""
             return f"create function {s.function}{again}: {what}"

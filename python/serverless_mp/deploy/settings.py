@@ -18,6 +18,9 @@ _NAME = re.compile("[A-Za-z0-9_-]{1,64}")
 _LONGEST_NAME = 64 - len("-worker")
 _MEMORY = range(128, 10241)
 _TIMEOUT = range(1, 901)
+LEAST_DISK = 512
+_DISK = range(LEAST_DISK, 10241)
+_POLICY = re.compile(r"arn:[\w-]+:iam::(\d{12}|aws):policy/.+")
 
 ARCHITECTURES = {"x86_64": "x86_64", "arm64": "aarch64"}
 
@@ -49,6 +52,10 @@ class Settings:
     wheel: str | None = None
     bucket: str | None = None
     role: str | None = None
+    # Managed policies (ARNs) for the role that is made.
+    policies: list[str] = field(default_factory=list)
+    # MB of /tmp.
+    disk: int = LEAST_DISK
     subnets: list[str] = field(default_factory=list)
     security_groups: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
@@ -59,6 +66,16 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Checks."""
+        self._check_names()
+        self._check_sizes()
+        if bool(self.subnets) != bool(self.security_groups):
+            raise ValueError("--subnets and --security-groups belong together: a function in a VPC needs both")
+        for path, option in ((self.requirements, "--requirements"), (self.wheel, "--wheel")):
+            if path is not None and not os.path.exists(path):
+                raise ValueError(f"{option} {path}: there is no such file")
+        self._check_runtime()
+
+    def _check_names(self) -> None:
         if not _NAME.fullmatch(self.function):
             raise ValueError(
                 f"--function {self.function}: must be a name of letters, digits, - and _, neither an ARN nor an alias"
@@ -68,16 +85,21 @@ class Settings:
                 f"--function {self.function}: its role {self.function}-worker would have more than 64 characters; choose a "
                 "shorter name, or name a role of yours with --role"
             )
+        for arn in self.policies:
+            if not _POLICY.fullmatch(arn):
+                raise ValueError(
+                    f"--policy {arn}: must be the ARN of a policy, as arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"
+                )
+        if self.policies and self.role is not None:
+            raise ValueError("--policy is for the role that is made; give a role of yours (--role) its policies yourself")
+
+    def _check_sizes(self) -> None:
         if self.memory not in _MEMORY:
             raise ValueError(f"--memory {self.memory}: a function has 128 to 10240 MB")
         if self.timeout not in _TIMEOUT:
             raise ValueError(f"--timeout {self.timeout}: a function may run 1 to 900 seconds")
-        if bool(self.subnets) != bool(self.security_groups):
-            raise ValueError("--subnets and --security-groups belong together: a function in a VPC needs both")
-        for path, option in ((self.requirements, "--requirements"), (self.wheel, "--wheel")):
-            if path is not None and not os.path.exists(path):
-                raise ValueError(f"{option} {path}: there is no such file")
-        self._check_runtime()
+        if self.disk not in _DISK:
+            raise ValueError(f"--disk {self.disk}: a function has 512 to 10240 MB of /tmp")
 
     def _check_runtime(self) -> None:
         if self.is_custom:

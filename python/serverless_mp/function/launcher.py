@@ -13,7 +13,7 @@ from serverless_mp import _core, config
 from serverless_mp.program import packages
 from serverless_mp.store import session
 
-from . import pids
+from . import credentials, pids
 
 # USD, us-east-1, 2026 (aws.amazon.com/lambda/pricing): for a GB-second by architecture, and for a request.
 _PRICES = {"x86_64": 1.66667e-5, "arm64": 1.33334e-5}
@@ -35,7 +35,7 @@ def invoker() -> Any:
             message = "this build of serverless_mp has no launcher for AWS: build it with the feature `aws`"
             raise RuntimeError(message)
         patience = config.start_timeout(), config.stall_timeout()
-        found = _core.Lambda(config.function(), config.packing(), *patience, config.function_redis_url())
+        found = _core.Lambda(config.function(), config.packing(), *patience, config.function_redis_url(), credentials.command())
         _check_store(found.endpoint)
         description = json.loads(found.describe())
         _check_function(description)

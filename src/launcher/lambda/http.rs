@@ -1,9 +1,12 @@
-//! The HTTP client below the SDK: its own has no way to keep a silent connection alive.
+//! The HTTP client below the SDK: its own has no way to keep a silent connection alive. As AWS' other tools it goes through
+//! `HTTPS_PROXY` (not to those in `NO_PROXY`), and trusts the certificates of `AWS_CA_BUNDLE`.
 //!
 //! An invocation is silent for up to 15 minutes, and address translators forget a connection after some 350 s.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::http::{
@@ -14,10 +17,16 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::retry::ErrorKind;
+use http::Uri;
+use http::uri::Scheme;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+use tower_service::Service;
 
 use crate::launcher::invocation_queue::CONNECT_TIMEOUT;
 use crate::store::tls;
@@ -26,8 +35,42 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 const PROBE: Duration = Duration::from_secs(15);
 const PROBES: u32 = 4;
 
+/// Connections, through the proxy that is named for a place.
 #[derive(Clone)]
-struct KeptAlive(Client<HttpsConnector<HttpConnector>, SdkBody>);
+struct Connect {
+    tcp: HttpConnector,
+    proxies: Arc<Matcher>,
+}
+
+impl Service<Uri> for Connect {
+    type Response = TokioIo<TcpStream>;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.tcp.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, place: Uri) -> Self::Future {
+        let mut tcp = self.tcp.clone();
+        // Not those without TLS: these are services of the machine itself.
+        let is_secure = place.scheme() == Some(&Scheme::HTTPS);
+        let proxy = is_secure.then(|| self.proxies.intercept(&place)).flatten();
+        Box::pin(async move {
+            let Some(proxy) = proxy else {
+                return Ok(tcp.call(place).await?);
+            };
+            let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);
+            if let Some(login) = proxy.basic_auth() {
+                tunnel = tunnel.with_auth(login.clone());
+            }
+            Ok(tunnel.call(place).await?)
+        })
+    }
+}
+
+#[derive(Clone)]
+struct KeptAlive(Client<HttpsConnector<Connect>, SdkBody>);
 
 impl std::fmt::Debug for KeptAlive {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -44,11 +87,18 @@ pub fn client() -> io::Result<SharedHttpClient> {
     tcp.set_keepalive(Some(KEEP_ALIVE));
     tcp.set_keepalive_interval(Some(PROBE));
     tcp.set_keepalive_retries(Some(PROBES));
+    let bundle = std::env::var("AWS_CA_BUNDLE").ok();
+    let bundle = bundle.filter(|path| !path.is_empty());
+    let bundle = bundle.map(|path| tls::certificates_of(&path)).transpose();
+    let bundle = bundle.map_err(|e| io::Error::other(format!("AWS_CA_BUNDLE {e}")))?;
     let https = HttpsConnectorBuilder::new()
-        .with_tls_config(tls::new_config(&[])?)
+        .with_tls_config(tls::new_config(&bundle.unwrap_or_default())?)
         .https_or_http()
         .enable_http1()
-        .wrap_connector(tcp);
+        .wrap_connector(Connect {
+            tcp,
+            proxies: Arc::new(Matcher::from_env()),
+        });
     let client = Client::builder(TokioExecutor::new()).build(https);
     let shared = SharedHttpConnector::new(KeptAlive(client));
     let shared = Arc::new(shared);

@@ -17,7 +17,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aws_config::BehaviorVersion;
+use aws_config::credential_process::CredentialProcessProvider;
 use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_lambda::Client;
 use aws_sdk_lambda::primitives::Blob;
@@ -89,12 +91,14 @@ impl Pending {
 }
 
 impl Invoker {
-    /// Reads AWS' own configuration: environment, profiles, the roles of containers and instances.
+    /// Reads AWS' own configuration: environment, profiles, the roles of containers and instances. `credentials`: a command
+    /// that prints them, as AWS' `credential_process`, where this way has none.
     pub fn new(
         function: String,
         packing: usize,
         queue: Queue,
         url: Option<String>,
+        credentials: Option<String>,
     ) -> Result<Self> {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         builder
@@ -104,17 +108,15 @@ impl Invoker {
             .enable_all();
         let runtime = threads::with_signals_blocked(|| builder.build())?;
         let runtime: &'static Runtime = Box::leak(Box::new(runtime));
-        let config = runtime.block_on(
-            aws_config::defaults(BehaviorVersion::latest())
-                .http_client(http::client()?)
-                .retry_config(RetryConfig::disabled())
-                .timeout_config(TimeoutConfig::disabled())
-                .stalled_stream_protection(
-                    aws_config::stalled_stream_protection::StalledStreamProtectionConfig::disabled(
-                    ),
-                )
-                .load(),
-        );
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http::client()?)
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(TimeoutConfig::disabled())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        if let Some(command) = credentials {
+            loader = loader.credentials_provider(CredentialProcessProvider::new(command));
+        }
+        let config = runtime.block_on(loader.load());
         if config.region().is_none() {
             return Err(Error::Value(
                 "no AWS region: set AWS_REGION, or `region` in the profile (~/.aws/config)".into(),

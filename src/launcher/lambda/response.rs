@@ -247,8 +247,8 @@ where
         "" if words.contains("credentials") => end(
             exit_codes::NOT_ALLOWED,
             format!(
-                "no AWS credentials were found: run `aws configure`, or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY \
-                 ({words})"
+                "no AWS credentials were found: run `aws configure`, or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; \
+                 a profile that signs in (`aws sso login`, `aws login`) needs boto3: pip install boto3 ({words})"
             ),
         ),
         "" => end(

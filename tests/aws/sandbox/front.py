@@ -186,6 +186,9 @@ class _Handler(BaseHTTPRequestHandler):
         if rule is not None and rule.status:
             said = json.dumps({"Type": "User", "message": rule.message}).encode()
             return self._answer(rule.status, {"X-Amzn-ErrorType": rule.kind, "Content-Type": "application/json"}, said)
+        if self.path.startswith("/federation/credentials"):  # of SSO, which the emulator does not know
+            keys = {"accessKeyId": "test", "secretAccessKey": "test", "sessionToken": "token", "expiration": 4102444800000}
+            return self._answer(200, {"Content-Type": "application/json"}, json.dumps({"roleCredentials": keys}).encode())
         action = urllib.parse.parse_qs(body.decode(errors="replace")).get("Action", [""])[0]
         if action in self.front.refusals:
             return self._refuse(action, self.front.refusals[action])

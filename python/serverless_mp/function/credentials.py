@@ -1,0 +1,54 @@
+"""Credentials of profiles that sign in (SSO, `aws login`): boto3 finds them, and the core asks here for them, as AWS does by
+`credential_process`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+
+# Keys of such profiles in AWS' configuration.
+_SIGNED_IN = ("sso_", "login_session")
+
+
+def command() -> str | None:
+    """What prints them; None where the core finds credentials by itself, or boto3 is not installed."""
+    if os.environ.get("AWS_ACCESS_KEY_ID") or importlib.util.find_spec("boto3") is None:
+        return None
+    path = Path(os.environ.get("AWS_CONFIG_FILE") or "~/.aws/config").expanduser()
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    if not any(line.strip().startswith(_SIGNED_IN) for line in lines):
+        return None
+    return f"{shlex.quote(sys.executable)} -m {__name__}"
+
+
+def main() -> None:
+    """Prints them; ends with 1 and a word on standard error where there are none."""
+    import boto3  # noqa: PLC0415 - only here
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - only here
+
+    try:
+        found = boto3.session.Session().get_credentials()
+        frozen = found and found.get_frozen_credentials()
+    except (BotoCoreError, ClientError) as e:
+        sys.exit(str(e))
+    if not frozen:
+        sys.exit("boto3 finds no credentials: `aws sso login` or `aws login` signs in")
+    answer = {"Version": 1, "AccessKeyId": frozen.access_key, "SecretAccessKey": frozen.secret_key}
+    if frozen.token:
+        answer["SessionToken"] = frozen.token
+    expiry = getattr(found, "_expiry_time", None)
+    if expiry is not None:
+        answer["Expiration"] = expiry.isoformat()
+    sys.stdout.write(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()
