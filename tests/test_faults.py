@@ -259,9 +259,19 @@ def test_settings_that_cannot_be_used(one_lock, name, value):
 
 
 def test_a_store_that_evicts_is_refused(one_lock, tmp_path):
-    with stores.server(tmp_path / "server", "--maxmemory-policy", "allkeys-lru") as port:
+    policy = ("--maxmemory-policy", "allkeys-lru")
+    with stores.server(tmp_path / "server", *policy, "--maxmemory", "100mb") as port:
         err, _ = one_lock(SERVERLESS_MP_REDIS_URL=f"redis://:{stores.QUOTED}@127.0.0.1:{port}")
     assert "maxmemory-policy allkeys-lru" in err and "noeviction" in err
+
+
+def test_a_store_without_a_limit_evicts_nothing(run, tmp_path):
+    with stores.server(tmp_path / "server", "--maxmemory-policy", "volatile-lru") as port:
+        url = f"redis://:{stores.QUOTED}@127.0.0.1:{port}"
+        done = run(
+            "-c", "import multiprocessing; print(multiprocessing.Lock().acquire())", env={"SERVERLESS_MP_REDIS_URL": url}
+        )
+    assert done.stdout == "True\n", done.stderr
 
 
 FORGED = """

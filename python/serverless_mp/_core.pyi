@@ -346,9 +346,9 @@ def check_url(url: str) -> None:
 def try_store(url: str) -> None:
     """Connects once. ConnectionError, with the reason, where that cannot be done within 4 seconds."""
 
-def examine_store(url: str) -> tuple[str, str, float]:
-    """A store's name with its version, its `maxmemory-policy`, and the median of some round trips in seconds. Raises
-    ConnectionError if it cannot be reached.
+def examine_store(url: str) -> tuple[str, str | None, float]:
+    """A store's name with its version; the `maxmemory-policy` by which it throws keys away, if it does; and the median of some
+    round trips in seconds. Raises ConnectionError if it cannot be reached.
     """
 
 def open_session(url: str, ttl: int) -> None:

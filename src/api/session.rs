@@ -35,13 +35,9 @@ pub fn try_store(py: Python<'_>, url: &str) -> PyResult<()> {
 }
 
 #[pyfunction]
-pub fn examine_store(py: Python<'_>, url: &str) -> PyResult<(String, String, f64)> {
+pub fn examine_store(py: Python<'_>, url: &str) -> PyResult<(String, Option<String>, f64)> {
     let facts = py.detach(|| open::examine(url))?;
-    Ok((
-        facts.version,
-        facts.eviction_policy,
-        facts.latency.as_secs_f64(),
-    ))
+    Ok((facts.version, facts.eviction, facts.latency.as_secs_f64()))
 }
 
 #[pyfunction]

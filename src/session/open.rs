@@ -101,8 +101,7 @@ fn prepare(process: &Process) -> Result<()> {
 
 fn prepare_node(process: &Process, place: &NodeAddr) -> Result<()> {
     let mut conn = Conn::open(&process.shared.cluster.endpoint, place)?;
-    let policy = eviction_policy(&mut conn)?;
-    if policy != "noeviction" {
+    if let Some(policy) = eviction(&mut conn)? {
         return Err(Error::Value(format!(
             "the store at {place} ({VARIABLE}) has maxmemory-policy {policy}: it would throw locks and queues away; \
                  set it to noeviction"
@@ -111,10 +110,12 @@ fn prepare_node(process: &Process, place: &NodeAddr) -> Result<()> {
     thread_client::load(&mut conn, &scripts::all())
 }
 
-/// What a store does when its memory is full. One that does not say is taken at its best.
-fn eviction_policy(conn: &mut Conn) -> Result<String> {
+/// By which policy a store throws keys away when its memory is full; None if it does not, or its memory has no limit. One
+/// that does not say is taken at its best.
+fn eviction(conn: &mut Conn) -> Result<Option<String>> {
     let policy = info(conn, "memory", "maxmemory_policy:")?;
-    Ok(policy.unwrap_or_else(|| "noeviction".into()))
+    let has_limit = info(conn, "memory", "maxmemory:")?.is_none_or(|limit| limit != "0");
+    Ok(policy.filter(|policy| has_limit && policy != "noeviction"))
 }
 
 /// A line of a section of INFO, by what it begins with.
@@ -163,7 +164,8 @@ const PINGS: usize = 21;
 /// What there is to know of a store before a session.
 pub struct Facts {
     pub version: String,
-    pub eviction_policy: String,
+    /// The policy by which it throws keys away, if it does.
+    pub eviction: Option<String>,
     /// Of a round trip: the median of some.
     pub latency: Duration,
 }
@@ -173,7 +175,7 @@ pub fn examine(url: &str) -> Result<Facts> {
     let valkey = info(&mut conn, "server", "valkey_version:")?.map(|v| format!("Valkey {v}"));
     let redis = info(&mut conn, "server", "redis_version:")?.map(|v| format!("Redis {v}"));
     let version = valkey.or(redis).unwrap_or_else(|| "unknown".into());
-    let eviction_policy = eviction_policy(&mut conn)?;
+    let eviction = eviction(&mut conn)?;
     let mut times = Vec::new();
     for _ in 0..PINGS {
         let begun = Instant::now();
@@ -186,7 +188,7 @@ pub fn examine(url: &str) -> Result<Facts> {
     times.sort_unstable();
     Ok(Facts {
         version,
-        eviction_policy,
+        eviction,
         latency: times[PINGS / 2],
     })
 }

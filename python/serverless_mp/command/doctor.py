@@ -74,11 +74,8 @@ def _given(url: str) -> Iterable[tuple[str, str]]:
     if name in _LEAST and found < _LEAST[name]:
         least = ".".join(map(str, _LEAST[name]))
         yield "BAD", f"store: {version} is too old: {name} {least} or newer is needed"
-    mark = "ok" if policy == "noeviction" else "BAD"
-    yield (
-        mark,
-        f"store: maxmemory-policy {policy}" + ("" if mark == "ok" else ", which throws locks and queues away: noeviction"),
-    )
+    if policy is not None:
+        yield "BAD", f"store: maxmemory-policy {policy} throws locks and queues away: set it to noeviction"
 
 
 def _security(url: str) -> str:
