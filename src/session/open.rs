@@ -159,7 +159,7 @@ fn connect(url: &str) -> Result<Conn> {
 }
 
 /// Of which the median is a store's latency.
-const PINGS: usize = 21;
+const ROUND_TRIPS: usize = 21;
 
 /// What there is to know of a store before a session.
 pub struct Facts {
@@ -177,9 +177,9 @@ pub fn examine(url: &str) -> Result<Facts> {
     let version = valkey.or(redis).unwrap_or_else(|| "unknown".into());
     let eviction = eviction(&mut conn)?;
     let mut times = Vec::new();
-    for _ in 0..PINGS {
+    for _ in 0..ROUND_TRIPS {
         let begun = Instant::now();
-        conn.send(&cmd("PING").get_packed_command())?;
+        conn.send(&cmd("CLIENT").arg("ID").get_packed_command())?;
         if let Err(Ended::Failed(e)) = conn.read(Until::prompt()) {
             return Err(e);
         }
@@ -189,7 +189,7 @@ pub fn examine(url: &str) -> Result<Facts> {
     Ok(Facts {
         version,
         eviction,
-        latency: times[PINGS / 2],
+        latency: times[ROUND_TRIPS / 2],
     })
 }
 
