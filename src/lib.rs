@@ -50,7 +50,7 @@ mod _core {
     #[pymodule_export]
     use crate::leaves::condition::Condition;
     #[pymodule_export]
-    use crate::leaves::job::Job;
+    use crate::leaves::job::{Job, Program};
     #[cfg(feature = "aws")]
     #[pymodule_export]
     use crate::leaves::lambda_function::Lambda;

@@ -135,6 +135,16 @@ pub enum Event<'a> {
         claimant: &'a str,
         message: String,
     },
+    /// `l JOB WORKER PID ATTEMPTS PARENT`: for the program, from a worker on another machine: to be launched for it.
+    Launch {
+        job: &'a str,
+        /// The process that it is to be, and its id for those who send it signals.
+        worker: &'a str,
+        pid: i32,
+        attempts: u32,
+        /// The process that has started it.
+        parent: &'a str,
+    },
 }
 
 /// In the place of a claimant: the launcher, which has looked.
@@ -159,6 +169,13 @@ impl<'a> Event<'a> {
                 claimant,
                 message,
             } => format!("d {job} {code} {claimant} {message}").into_bytes(),
+            Self::Launch {
+                job,
+                worker,
+                pid,
+                attempts,
+                parent,
+            } => format!("l {job} {worker} {pid} {attempts} {parent}").into_bytes(),
         }
     }
 
@@ -197,6 +214,18 @@ impl<'a> Event<'a> {
                     code: parse(code)?,
                     claimant: name(claimant)?,
                     message: String::from_utf8_lossy(message).into_owned(),
+                })
+            }
+            b"l" => {
+                let (worker, rest) = split_word(rest);
+                let (pid, rest) = split_word(rest);
+                let (attempts, parent) = split_word(rest);
+                Some(Self::Launch {
+                    job,
+                    worker: name(worker)?,
+                    pid: parse(pid)?,
+                    attempts: parse(attempts)?,
+                    parent: name(parent)?,
                 })
             }
             _ => None,
@@ -472,6 +501,7 @@ mod tests {
                 Event::Exited { job: &job, record: ExitRecord { code, versions: &versions } },
                 Event::Output { job: &job, is_error, bytes: &bytes },
                 Event::Died { job: &job, code, claimant: &claimant, message },
+                Event::Launch { job: &job, worker: &claimant, pid: code, attempts: 2, parent: &job },
             ] {
                 let bytes = event.encode();
                 prop_assert_eq!(Event::decode(&bytes).unwrap(), event);

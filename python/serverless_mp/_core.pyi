@@ -21,6 +21,7 @@ __all__ = [
     "Job",
     "Lambda",
     "NativeSemLock",
+    "Program",
     "Region",
     "SemLock",
     "TaskQueue",
@@ -310,6 +311,12 @@ class Job:
     @staticmethod
     def finish(id: str, parent: str, code: int, attempts: int) -> None:
         """In the worker: writes the exit record, after everything else that it had to say."""
+
+@final
+class Program:
+    """The program by the id of its process, as the launcher of its workers' own processes."""
+
+    def __new__(cls, process: str) -> Self: ...
 
 @final
 class Lambda:

@@ -9,8 +9,13 @@ mod local;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use nix::fcntl::OFlag;
+use nix::unistd::pipe2;
+
 use crate::error::Result;
+use crate::objects::mailbox;
 use crate::objects::process::Process;
+use crate::protocol::Event;
 use crate::session::jobs::StartedJob;
 
 /// A launched worker: its process id, and where the launcher says how it ended.
@@ -25,6 +30,8 @@ pub enum Launcher {
     /// Invocations of a function.
     #[cfg(feature = "aws")]
     Lambda(Arc<lambda::Invoker>),
+    /// The program, by the id of its process, which launches for its workers.
+    Program(String),
 }
 
 impl Launcher {
@@ -40,6 +47,7 @@ impl Launcher {
             Self::Local { path } => local::launch(path, event, descriptors),
             #[cfg(feature = "aws")]
             Self::Lambda(invoker) => invoker.launch(process, job),
+            Self::Program(program) => through_program(program, process, job),
         }
     }
 
@@ -52,6 +60,24 @@ impl Launcher {
             Self::Local { .. } => "local",
             #[cfg(feature = "aws")]
             Self::Lambda(_) => "lambda",
+            Self::Program(_) => "program",
         }
     }
+}
+
+/// A worker needs no right and no way to what makes machines run jobs. How it ends comes as an event, from the program if it
+/// could not be launched.
+fn through_program(program: &str, process: &Process, job: &StartedJob) -> Result<Launched> {
+    let pid = process.next_pid()?;
+    let event = Event::Launch {
+        job: &job.id,
+        worker: &job.worker,
+        pid,
+        attempts: job.attempts,
+        parent: &process.id,
+    };
+    mailbox::send(process, program, &event.encode(), true)?;
+    // One that says nothing.
+    let (report, _) = pipe2(OFlag::O_CLOEXEC)?;
+    Ok(Launched { pid, report })
 }

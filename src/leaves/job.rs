@@ -36,6 +36,21 @@ enum Choice {
     Local(String),
     #[cfg(feature = "aws")]
     Lambda(Py<Lambda>),
+    Program(Py<Program>),
+}
+
+/// The program, as the launcher of its workers' own processes.
+#[pyclass(frozen, module = "serverless_mp._core")]
+pub struct Program {
+    process: String,
+}
+
+#[pymethods]
+impl Program {
+    #[new]
+    const fn new(process: String) -> Self {
+        Self { process }
+    }
 }
 
 #[pyclass(frozen, module = "serverless_mp._core")]
@@ -135,6 +150,7 @@ impl Job {
             Choice::Local(path) => Launcher::Local { path },
             #[cfg(feature = "aws")]
             Choice::Lambda(lambda) => Launcher::Lambda(lambda.get().invoker.clone()),
+            Choice::Program(program) => Launcher::Program(program.get().process.clone()),
         };
         Ok(py.detach(|| {
             let process = process::current()?;

@@ -40,6 +40,18 @@ pub struct Jobs {
     reports: Mutex<Vec<(OwnedFd, Arc<StartedJob>)>>,
     /// Wakes the thread that waits for them.
     wake_pipe: Mutex<Option<OwnedFd>>,
+    /// What launches the jobs of workers that have no way of their own to it.
+    forward: Mutex<Option<Forward>>,
+}
+
+type Forward = Box<dyn Fn(ForwardedJob) + Send>;
+
+/// A job that a worker has started, and this process is to launch.
+pub struct ForwardedJob {
+    pub job: Arc<StartedJob>,
+    pub pid: i32,
+    /// The worker's process.
+    pub parent: String,
 }
 
 pub struct StartedJob {
@@ -85,6 +97,22 @@ impl StartedJob {
             is_remote,
             attempts,
             end,
+        }
+    }
+
+    /// One that a worker watches.
+    fn of_worker(id: &str, worker: &str, attempts: u32) -> Self {
+        Self {
+            id: id.to_owned(),
+            worker: worker.to_owned(),
+            pid: AtomicI32::new(0),
+            is_remote: true,
+            attempts,
+            end: Mutex::new(End {
+                sentinel: None,
+                holds: Vec::new(),
+                exit: None,
+            }),
         }
     }
 
@@ -153,6 +181,7 @@ pub fn of(process: &'static Process) -> &'static Jobs {
         table: Mutex::default(),
         reports: Mutex::default(),
         wake_pipe: Mutex::default(),
+        forward: Mutex::default(),
     }));
     let new_ptr = std::ptr::from_ref(new).cast_mut();
     match CURRENT.compare_exchange(known, new_ptr, Ordering::AcqRel, Ordering::Acquire) {
@@ -181,6 +210,11 @@ impl Jobs {
         })?;
         *started = true;
         Ok(())
+    }
+
+    /// From now on jobs of workers are launched by this.
+    pub fn forward_with(&self, launch: impl FnOnce() -> Forward) {
+        self.forward.locked().get_or_insert_with(launch);
     }
 
     /// A job that is about to be launched.
@@ -233,10 +267,31 @@ impl Jobs {
             Ok(event) => event,
             Err(e) => return eprintln!("serverless_mp: {e}"),
         };
+        if let Event::Launch {
+            job,
+            worker,
+            pid,
+            attempts,
+            parent,
+        } = event
+        {
+            let job = StartedJob::of_worker(job, worker, attempts);
+            if let Some(forward) = &*self.forward.locked() {
+                forward(ForwardedJob {
+                    job: Arc::new(job),
+                    pid,
+                    parent: parent.to_owned(),
+                });
+            }
+            return;
+        }
         let (Event::Attached { job }
         | Event::Exited { job, .. }
         | Event::Output { job, .. }
-        | Event::Died { job, .. }) = &event;
+        | Event::Died { job, .. }) = &event
+        else {
+            return;
+        };
         let Some(job) = self.get(job) else {
             return;
         };
@@ -261,6 +316,8 @@ impl Jobs {
                 }
                 Ok(())
             }
+            // Answered above.
+            Event::Launch { .. } => Ok(()),
             Event::Exited { record, .. } => {
                 if job.is_remote {
                     self.remove(&job.id);

@@ -104,8 +104,7 @@ class Emulator:
         """Deploys: `managed` a Python runtime with a layer, `custom` AWS' own client with everything in the function."""
         if kind == "custom":
             options = (*options, "--runtime", "provided.al2023", "--interpreter", INTERPRETER)
-        # Processes of processes are launched from there; and the sandbox has this machine's C library.
-        options += ("--environment", f"AWS_ENDPOINT_URL={self.url}")
+        # The sandbox has this machine's C library. It has no way to Lambda's API: the program launches processes of processes.
         return self.command("deploy", "--function", function, "--wheel", wheel(), "--glibc", "2.36", *options, **more)
 
     def run(self, function: str, *arguments, **options):

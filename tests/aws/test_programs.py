@@ -80,6 +80,22 @@ def test_more_processes_than_run_at_once_each_longer_than_the_patience(aws, thro
     assert 9 <= processes == invocations <= 16  # an executor starts as many workers as it needs
 
 
+def test_ends_of_processes_of_processes(aws, custom):
+    assert ours(aws.run(custom, PROGRAMS / "deep_failures.py")) == python(PROGRAMS / "deep_failures.py")
+
+
+def test_process_of_a_process_that_finds_no_room(aws, throttled):
+    """The program has tried for it, and says why."""
+    client = aws.client("lambda")
+    client.put_function_concurrency(FunctionName=throttled, ReservedConcurrentExecutions=1)
+    try:
+        done = aws.run(throttled, PROGRAMS / "deep_failures.py", env={"SERVERLESS_MP_STALL_TIMEOUT": "3"})
+    finally:
+        client.put_function_concurrency(FunctionName=throttled, ReservedConcurrentExecutions=2)
+    assert ours(done).startswith("[69, 69, "), done.stderr
+    assert "no process has begun or ended for 3 s" in done.stderr
+
+
 def test_processes_that_wait_for_one_that_cannot_begin(aws, throttled):
     done = aws.run(throttled, PROGRAMS / "together.py", 4, env={"SERVERLESS_MP_STALL_TIMEOUT": "5"})
     # The last may get its turn when the others have gone.

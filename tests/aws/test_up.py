@@ -64,7 +64,7 @@ def free_port():
 def options(aws, name, port):
     where = ["--function", name, "--port", str(port), "--wheel", wheel(), "--glibc", "2.36", "--timeout", "60"]
     where += ["--runtime", "provided.al2023", "--interpreter", INTERPRETER]
-    return [*where, "--environment", f"AWS_ENDPOINT_URL={aws.url}"]
+    return where
 
 
 def up(aws, name, port):

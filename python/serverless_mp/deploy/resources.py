@@ -118,15 +118,11 @@ class Role:
         return role["Role"]["Arn"]
 
     def policy(self) -> dict[str, Any]:
-        """The least that a worker needs: its log, its own function for processes of processes, its VPC."""
+        """The least that a worker needs: its log and its VPC. Processes of processes are launched by the program."""
         place = f"{self.region}:{self.account}"
         log = f"arn:{self.partition}:logs:{place}:log-group:/aws/lambda/{self.settings.function}"
         statements = [
             _allow(["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"], [log, f"{log}:*"]),
-            _allow(
-                ["lambda:InvokeFunction", "lambda:GetFunctionConfiguration"],
-                [f"arn:{self.partition}:lambda:{place}:function:{self.settings.function}"],
-            ),
         ]
         if self.settings.subnets:
             actions = ["ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces", "ec2:DeleteNetworkInterface"]

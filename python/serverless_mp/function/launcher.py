@@ -25,11 +25,21 @@ _LOOPBACK = ("localhost", "127.", "::1", "[::1]")
 
 _invoker: tuple[int, Any, dict[str, Any]] | None = None
 _launched = 0
+# In a worker: the program, which launches for it.
+_program: Any = None
+
+
+def launch_through(program: str) -> None:
+    """Has the processes of this worker launched by the program: a worker has no right and perhaps no way to Lambda's API."""
+    global _program  # noqa: PLW0603 - one per process
+    _program = _core.Program(program)
 
 
 def invoker() -> Any:
     """The function's launcher. Raises ValueError or RuntimeError, which say what to do, before anything is launched."""
     global _invoker  # noqa: PLW0603 - one per process
+    if _program is not None:
+        return _program
     if _invoker is None or _invoker[0] != os.getpid():
         if not hasattr(_core, "Lambda"):
             message = "this build of serverless_mp has no launcher for AWS: build it with the feature `aws`"

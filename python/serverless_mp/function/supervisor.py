@@ -172,7 +172,7 @@ class Supervisor:
             process=job["process"],
             job=job["job"],
             attempts=job["attempts"],
-            remote=Remote(self.claimant, self.retires_at, job["pid"], gettempdir()),
+            remote=Remote(self.claimant, self.retires_at, job["pid"], gettempdir(), self.event["program"]),
         )
         directory = mkdtemp(prefix="process-")
         request = launcher.launch_environment() | {"launch": launch, "streams": [1, 2], "line_buffered": True}

@@ -17,6 +17,8 @@ class Remote:
     pid: int
     # The directory of the environment's cache.
     cache: str
+    # The process of the program, which launches what this one starts.
+    program: str
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from serverless_mp import _core
 from serverless_mp.function import deadline, pids
+from serverless_mp.function import launcher as function_launcher
 from serverless_mp.function.control import EXITED, FLUSH, NOT_NEEDED
 from serverless_mp.program import cache, main_module
 from serverless_mp.store import report
@@ -72,6 +73,7 @@ def _take_remote_part(remote: Remote, descriptors: list[int]) -> socket.socket:
     cache.keep_in(remote.cache)
     deadline.set_retirement(remote.retires_at)
     pids.take(remote.pid)
+    function_launcher.launch_through(remote.program)
     return socket.socket(fileno=descriptors.pop(0))
 
 

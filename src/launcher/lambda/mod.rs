@@ -34,10 +34,11 @@ use super::invocation_queue::Queue;
 use crate::error::{Error, Result};
 use crate::hex;
 use crate::locked::Locked;
+use crate::objects::mailbox;
 use crate::objects::process::Process;
-use crate::protocol::ExitReport;
+use crate::protocol::{self, Event, ExitReport};
 use crate::random;
-use crate::session::jobs::StartedJob;
+use crate::session::jobs::{self, ForwardedJob, StartedJob};
 use crate::store::threads;
 use job_state::JobState;
 use response::{End, Response};
@@ -76,17 +77,47 @@ struct Batch {
     count: u64,
 }
 
-/// A process that waits for its invocation, and the descriptor for its exit report.
+/// A process that waits for its invocation, and who is told if it cannot be begun.
 struct Pending {
     job: Arc<StartedJob>,
     pid: i32,
-    report: OwnedFd,
+    watcher: Watcher,
+}
+
+enum Watcher {
+    /// This process, by the descriptor for the exit report.
+    Own(OwnedFd),
+    /// The worker that has started it.
+    Worker(String),
 }
 
 impl Pending {
-    fn say(&self, end: &End) {
-        // The watcher may be gone with its session.
-        let _ = write(&self.report, &ExitReport::encode(end.code, &end.message));
+    /// Who has started it.
+    fn parent<'a>(&'a self, process: &'a Process) -> &'a str {
+        match &self.watcher {
+            Watcher::Own(_) => &process.id,
+            Watcher::Worker(parent) => parent,
+        }
+    }
+
+    async fn say(&self, process: &'static Process, end: &End) {
+        match &self.watcher {
+            // It may be gone with its session.
+            Watcher::Own(report) => {
+                let _ = write(report, &ExitReport::encode(end.code, &end.message));
+            }
+            Watcher::Worker(parent) => {
+                let event = Event::Died {
+                    job: &self.job.id,
+                    code: end.code,
+                    claimant: protocol::LAUNCHER,
+                    message: end.message.clone(),
+                };
+                let (parent, event) = (parent.clone(), event.encode());
+                let send = move || mailbox::send(process, &parent, &event, true);
+                let _ = tokio::task::spawn_blocking(send).await;
+            }
+        }
     }
 }
 
@@ -171,9 +202,11 @@ impl Invoker {
     ) -> Result<Launched> {
         let pid = process.next_pid()?;
         let (read, report) = pipe2(OFlag::O_CLOEXEC)?;
+        jobs::of(process).forward_with(|| self.forwarder(process));
         let job = job.clone();
+        let watcher = Watcher::Own(report);
         let mut batch = self.batch.locked();
-        batch.pending.push(Pending { job, pid, report });
+        batch.pending.push(Pending { job, pid, watcher });
         batch.count += 1;
         if batch.pending.len() >= self.packing {
             let pending = std::mem::take(&mut batch.pending);
@@ -183,6 +216,17 @@ impl Invoker {
                 .spawn(self.clone().wait_for_batch(process, batch.count));
         }
         Ok(Launched { pid, report: read })
+    }
+
+    /// Launches the jobs of workers; each in an invocation of its own, whose event names its parent.
+    fn forwarder(self: &Arc<Self>, process: &'static Process) -> Box<dyn Fn(ForwardedJob) + Send> {
+        let invoker = self.clone();
+        Box::new(move |forwarded| {
+            let ForwardedJob { job, pid, parent } = forwarded;
+            let watcher = Watcher::Worker(parent);
+            let pending = vec![Pending { job, pid, watcher }];
+            invoker.runtime.spawn(invoker.clone().run(process, pending));
+        })
     }
 
     /// Invokes an incomplete batch if nobody else has come in time.
@@ -278,12 +322,16 @@ impl Invoker {
     fn event(&self, process: &Process, pending: &[Pending], attempt: &str) -> Vec<u8> {
         let s = &process.session;
         let url = self.url.as_ref().unwrap_or(&s.url);
+        // Those of one invocation have one parent.
+        let parent = pending
+            .first()
+            .map_or(&*process.id, |one| one.parent(process));
         let jobs: Vec<_> = pending
             .iter()
             .map(|one| json!({"job": one.job.id, "process": one.job.worker, "pid": one.pid, "attempts": one.job.attempts}))
             .collect();
         json!({"serverless_mp": {
-            "session": s.id, "key": hex::encode(&s.key), "url": url, "ttl": s.ttl, "parent": process.id, "attempt": attempt, "jobs": jobs,
+            "session": s.id, "key": hex::encode(&s.key), "url": url, "ttl": s.ttl, "parent": parent, "program": process.id, "attempt": attempt, "jobs": jobs,
         }})
         .to_string()
         .into_bytes()
@@ -324,11 +372,11 @@ impl Invoker {
             match job_state::of(process, &one.job).await {
                 JobState::Over => {}
                 JobState::Unclaimed => match end {
-                    Some(end) => one.say(end),
+                    Some(end) => one.say(process, end).await,
                     None => unclaimed.push(one),
                 },
                 JobState::Claimed { by, .. } => match end {
-                    Some(end) if by == attempt => one.say(end),
+                    Some(end) if by == attempt => one.say(process, end).await,
                     _ => drop(self.runtime.spawn(self.clone().follow(process, one))),
                 },
             }
@@ -340,7 +388,8 @@ impl Invoker {
     async fn check_begun(&self, process: &'static Process, pending: Vec<Pending>) {
         for one in pending {
             if matches!(job_state::of(process, &one.job).await, JobState::Unclaimed) {
-                one.say(&response::not_begun(&self.function));
+                let end = response::not_begun(&self.function);
+                one.say(process, &end).await;
             }
         }
     }
@@ -351,7 +400,8 @@ impl Invoker {
             match job_state::of(process, &one.job).await {
                 JobState::Over => return,
                 JobState::Claimed { alive: false, .. } => {
-                    return one.say(&response::vanished(&self.function));
+                    let end = response::vanished(&self.function);
+                    return one.say(process, &end).await;
                 }
                 _ => tokio::time::sleep(LEASE_CHECK_INTERVAL).await,
             }
