@@ -12,7 +12,7 @@ INTERPRETERS ?= $(PYTHON)
 TESTS ?=
 FAST = tests/test_process.py tests/test_queues.py tests/test_synchronize.py tests/test_pool.py
 
-.PHONY: help build check coverage docs fuzz demo test test-python test-aws test-core test-apps test-stores conformance conformance-lambda lint lint-deny lint-pyright bench wheel clean
+.PHONY: help build check coverage docs fuzz demo test test-python test-aws test-core test-apps test-stores conformance conformance-lambda conformance-native lint lint-deny lint-pyright bench wheel clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 24
@@ -101,7 +101,14 @@ test: $(if $(TESTS),test-python,test-core test-python test-aws conformance)  ## 
 test-python: $(VENV)/.built $(VENV)/.group-test $(if $(TESTS),,$(VENV)/.group-demo $(VENV)/.apps)
 	$(BIN)/python -m pytest tests --ignore tests/aws $(TESTS) || test $$? -eq 5  # none chosen
 
-test-aws: $(VENV)/.wheel $(VENV)/.group-test $(VENV)-emulator/.built  ## those of AWS Lambda, on an emulator, as a user that is not root
+# A server that has TLS, for the machine of `up`; the package's own has none. Without one these tests are skipped by name.
+TLS_SERVER = command -v valkey-server || command -v redis-server || (apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server)
+
+$(VENV)-emulator/.store: $(VENV)-emulator/.built
+	($(TLS_SERVER)) >/dev/null 2>&1 || echo "no valkey-server or redis-server is installed, nor can be: the tests of the machine of up are skipped"
+	touch $@
+
+test-aws: $(VENV)/.wheel $(VENV)/.group-test $(VENV)-emulator/.store  ## those of AWS Lambda, on an emulator, as a user that is not root
 	tests/as_another_user.sh $(BIN)/python -m pytest -p no:cacheprovider tests/aws $(TESTS) || test $$? -eq 5  # none chosen
 
 coverage: $(VENV)/.built $(VENV)/.group-test $(VENV)/.group-demo $(VENV)/.group-coverage $(VENV)/.apps  ## which lines of the package's Python the tests run, in workers too
@@ -128,6 +135,9 @@ test-stores: $(VENV)/.built $(VENV)/.group-test  ## all tests on a Redis over TC
 
 conformance: $(VENV)/.wheel  ## CPython's installed tests of multiprocessing, for example make conformance INTERPRETERS='python3.12 python3.13'
 	$(BIN)/python tests/conformance/suites.py --wheel $(VENV)/dist/*.whl $(INTERPRETERS)
+
+conformance-native: $(VENV)/.wheel  ## multiprocessing's own tests with CPython's processes on our semaphores and shared memory
+	$(BIN)/python tests/conformance/suites.py --wheel $(VENV)/dist/*.whl --on native --suite mp $(INTERPRETERS)
 
 conformance-lambda: $(VENV)/.wheel $(VENV)/.group-test $(VENV)-emulator/.built  ## multiprocessing's own tests with processes in a function of the emulator
 	$(BIN)/python tests/conformance/suites.py --wheel $(VENV)/dist/*.whl --on lambda --suite mp $(INTERPRETERS)
