@@ -14,7 +14,7 @@ def path(function: str) -> str:
 
 
 def read(function: str) -> dict[str, Any] | None:
-    """`url`, `region`, `instance`; None if there is no such file. Raises ValueError for one that is damaged."""
+    """`url`, perhaps `function_url`, `region`, `instance`; None if there is no file. Raises ValueError for a damaged one."""
     try:
         with open(path(function), encoding="utf-8") as file:
             return json.load(file)

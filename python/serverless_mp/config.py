@@ -86,15 +86,15 @@ def _names(_: str, value: str) -> list[str]:
     return [name.strip() for name in value.split(",") if name.strip()]
 
 
-def _store_of_up() -> str | None:
+def _noted_by_up(name: str) -> str | None:
     """On Lambda the store that `serverless-mp up` has made for the function is found."""
-    return (addresses.read(function()) or {}).get("url") if launcher() == "lambda" else None
+    return (addresses.read(function()) or {}).get(name) if launcher() == "lambda" else None
 
 
 redis_url: Setting[str | None] = Setting(
     f"{_PREFIX}REDIS_URL",
     _address,
-    _store_of_up,
+    lambda: _noted_by_up("url"),
     "a private store; on Lambda that of `serverless-mp up`",
     "The store: `redis://[user:password@]host:port/db`, `rediss://` (TLS; `?ssl_ca_certs=FILE` names the certificate of an "
     "authority of your own, `server_name=NAME` whom the store's is for), "
@@ -136,7 +136,7 @@ launcher = _choice(
 function_redis_url: Setting[str | None] = Setting(
     f"{_PREFIX}FUNCTION_REDIS_URL",
     _address,
-    lambda: None,
+    lambda: _noted_by_up("function_url"),
     "the store's address here",
     "The same store's address for functions, where theirs is another one: here it may be a tunnel's end.",
 )

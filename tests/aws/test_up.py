@@ -127,8 +127,8 @@ def test_from_an_account_to_a_result_and_back(account, tmp_path):
             (tmp_path / "elsewhere").rename(note)
 
             gone = lines(account.command("down", "--yes", "--function", name))
-            assert gone[0] == f"terminated machine {identity}"
-            assert f"deleted function {name}" in gone and f"deleted {note}" in gone
+            assert gone[0] == f"deleted function {name}"
+            assert f"terminated machine {identity}" in gone and f"deleted {note}" in gone
             assert everything(account, name) == left(account, name) == []
             assert not note.exists()
             assert lines(account.command("down", "--yes", "--function", name)) == ["nothing was there"]
@@ -183,7 +183,7 @@ def test_no_default_vpc(account):
 def test_function_in_a_vpc(account):
     done = account.command("up", "--yes", "--subnets", "subnet-1", "--security-groups", "sg-1")
     assert done.returncode == 1
-    assert "a function in a VPC has no way to the store's public address" in done.stderr
+    assert "up makes a store that the function reaches where it is" in done.stderr
 
 
 @needs_server

@@ -35,6 +35,11 @@ def store_url(function: str) -> str | None:
     return config.redis_url() or (addresses.read(function) or {}).get("url")
 
 
+def function_store_url(function: str) -> str | None:
+    """The same as its processes see it, where that is another address."""
+    return config.function_redis_url() or (addresses.read(function) or {}).get("function_url")
+
+
 def local(function: str) -> Iterable[tuple[str, str]]:
     """This machine: versions, settings, and the store as it is seen from here."""
     yield "ok", f"Python {platform.python_version()}, serverless_mp {metadata.version('serverless_mp')}, {platform.platform()}"

@@ -79,6 +79,9 @@ def _up(parser: argparse.ArgumentParser) -> None:
         "--instance-type", default="t4g.small", metavar="TYPE", help="of the store's machine (default: %(default)s, 2 GB)"
     )
     parser.add_argument("--port", type=int, default=6379, help="of the store (default: %(default)s)")
+    parser.add_argument(
+        "--private", action="store_true", help="a VPC without a way to the internet, and ElastiCache, in place of the machine"
+    )
     _yes(parser)
     _deploy(parser)
 

@@ -17,6 +17,7 @@ from serverless_mp.program import packages
 
 from .deployed import manifest_of
 from .instance import Store
+from .private import Network
 from .resources import found
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _ALWAYS = {"serverless-mp", "cloudpickle"}
 def status(options: argparse.Namespace, session: Any) -> int:
     """Prints what is deployed; returns 1 if nothing is."""
     now = found(session.client("lambda").get_function_configuration, FunctionName=options.function)
-    store = _store(options.function, session)
+    store = _store(options.function, session) | _network(options.function, session)
     if now is None:
         sys.stdout.write(f"there is no function {options.function} in {session.region_name}: `serverless-mp deploy` makes it\n")
         _show(store)
@@ -78,6 +79,13 @@ def _store(function: str, session: Any) -> dict[str, str]:
     return rows
 
 
+def _network(function: str, session: Any) -> dict[str, str]:
+    """The same of `up --private`."""
+    network = Network(session, function)
+    stack = network.stack()
+    return {} if stack is None else {"network": f"stack {network.name}, {stack['StackStatus']}", "tunnel": network.tunnel()}
+
+
 def doctor(options: argparse.Namespace, session: Any) -> int:
     """What a run needs of the account; returns 1 if it would be refused."""
     return local.show(_needs(options.function, session))
@@ -99,7 +107,7 @@ def _needs(function: str, session: Any) -> Iterator[tuple[str, str]]:
         text if quota else "the account may run no invocation: ask for the quota (Service Quotas)",
     )
     url = local.store_url(function)
-    theirs = config.function_redis_url() or url
+    theirs = local.function_store_url(function) or url
     event = {"serverless_mp": "describe"} | ({"url": theirs} if theirs else {})
     answer = client.invoke(FunctionName=function, Payload=json.dumps(event).encode())
     body = json.loads(answer["Payload"].read())

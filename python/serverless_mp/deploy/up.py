@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from . import lifecycle
 from .deployment import Deployment
 from .instance import Store
+from .private import Network
 
 if TYPE_CHECKING:
     import argparse
@@ -19,24 +20,55 @@ def up(options: argparse.Namespace, session: Any) -> int:
     begun = time.monotonic()
     session.client("sts").get_caller_identity()
     if options.subnets:
-        raise ValueError("--subnets: a function in a VPC has no way to the store's public address; use `serverless-mp deploy`")
+        raise ValueError(
+            "--subnets: up makes a store that the function reaches where it is; for one of yours use `serverless-mp deploy`"
+        )
+    last = (_up_private if options.private else _up_public)(options, session)
+    if last is None:
+        return 0 if options.dry_run else 1
+    sys.stdout.write(f"done in {time.monotonic() - begun:.0f} s: {last}\n")
+    return 0
+
+
+def _up_public(options: argparse.Namespace, session: Any) -> str | None:
+    """The command to go on with; None if nothing was to be done."""
     store = Store(session, options.function, options.instance_type, options.port)
     plans = store.plan()
     deployment = Deployment(options, session)
-    plans += deployment.plans
+    if not _is_wanted([*plans, *deployment.plans], options, session):
+        return None
+    # The machine installs its server while the function is made.
+    store.apply()
+    _apply(deployment)
+    store.wait(_tell)
+    return lifecycle.how_to_run(options.function)
+
+
+def _up_private(options: argparse.Namespace, session: Any) -> str | None:
+    """The same. The function is made when its subnets are known."""
+    network = Network(session, options.function)
+    plans = network.plan() or [f"stack {network.name} is there"]
+    then = f"deploy function {options.function} into its subnets"
+    if not _is_wanted([*plans, then], options, session):
+        return None
+    network.apply()
+    outputs = network.outputs()
+    options.subnets, options.security_groups = outputs["Subnets"].split(), [outputs["SecurityGroup"]]
+    _apply(Deployment(options, session))
+    return f"{lifecycle.how_to_run(options.function)}, while this runs: {network.tunnel()}"
+
+
+def _is_wanted(plans: list[str], options: argparse.Namespace, session: Any) -> bool:
     for plan in plans:
         sys.stdout.write(f"{plan}\n")
     if options.dry_run:
-        return 0
-    if plans and not options.yes and not lifecycle.agrees("Do this?", f"up makes what costs money in {session.region_name}"):
-        return 1
-    # The machine installs its server while the function is made.
-    store.apply()
+        return False
+    return not plans or options.yes or lifecycle.agrees("Do this?", f"up makes what costs money in {session.region_name}")
+
+
+def _apply(deployment: Deployment) -> None:
     for line in deployment.apply():
         sys.stdout.write(f"{line}\n")
-    store.wait(_tell)
-    sys.stdout.write(f"done in {time.monotonic() - begun:.0f} s: {lifecycle.how_to_run(options.function)}\n")
-    return 0
 
 
 def _tell(text: str) -> None:
@@ -50,9 +82,14 @@ def down(options: argparse.Namespace, session: Any) -> int:
     question = f"Delete the store of {options.function}, the function, its packages, its role and its log?"
     if not options.yes and not lifecycle.agrees(question, f"down deletes the store and the function {options.function}"):
         return 1
-    store = Store(session, options.function, "", 0)
+    # The function first: a network is not deleted while something is in it.
+    parts = (
+        lifecycle.ends(options.function, session),
+        Store(session, options.function, "", 0).destroy(),
+        Network(session, options.function).destroy(),
+    )
     lines = 0
-    for part in (store.destroy(), lifecycle.ends(options.function, session)):
+    for part in parts:
         for line in part:
             sys.stdout.write(f"{line}\n")
             sys.stdout.flush()

@@ -30,6 +30,7 @@ from sandbox.environments import Environments, Function, outcome
 INVOCATION = re.compile(r"^/2015-03-31/functions/([^/]+)/invocations(?:\?.*)?$")
 HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
 IP_ADDRESS = re.compile(rb"<ipAddress>[\d.]+</ipAddress>")
+MACHINE, STAND_IN = b"AWS%3A%3AEC2%3A%3AInstance%0A", b"AWS%3A%3ACloudFormation%3A%3AWaitConditionHandle%0A"
 # Lines of the runtime interface emulator about itself.
 OF_EMULATOR = re.compile(r"^\d\d \w{3} \d{4} [\d:,]+ \[\w+\] \(rapid\)")
 LOG_TAIL = 4096
@@ -192,6 +193,8 @@ class _Handler(BaseHTTPRequestHandler):
         action = urllib.parse.parse_qs(body.decode(errors="replace")).get("Action", [""])[0]
         if action in self.front.refusals:
             return self._refuse(action, self.front.refusals[action])
+        if action == "CreateStack":  # in a stack the emulator knows neither machines nor images: another thing takes the place
+            body = body.replace(MACHINE, STAND_IN).replace(b"resolve%3Assm%3A", b"")
         behind = http.client.HTTPConnection(urllib.parse.urlsplit(self.front.behind).netloc, timeout=120)
         headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP}
         behind.request(self.command, self.path, body or None, headers)
