@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import os
 import sys
 import time
 import zipfile
+from pathlib import Path
 
 import pytest
 from emulator import PROGRAMS
@@ -153,3 +156,28 @@ def test_frozen_for_longer_than_a_supervisor_s_lease(aws, custom):
         program.stdin.write("again\n")
         program.stdin.close()
         assert program.stdout.readline() == "code 0\n"
+
+
+MEMORY = Path("/sys/fs/cgroup/memory")
+
+
+@pytest.mark.skipif(not os.access(MEMORY, os.W_OK), reason="limits of memory need root and a memory cgroup")
+def test_process_that_runs_out_of_memory(aws):
+    """A kernel that kills it says why: the function's processes get a limit once they run."""
+    assert aws.deploy("tests-memory", "--timeout", 60, "--memory", 256).returncode == 0
+    group = MEMORY / f"serverless-mp-{os.getpid()}"
+    group.mkdir()
+    try:
+        with aws.popen("tests-memory", PROGRAMS / "eats.py") as program:
+            assert program.stdout.readline() == "ready\n"
+            (group / "memory.limit_in_bytes").write_text(str(256 << 20))
+            for pid in aws.front.environments.pids():
+                with contextlib.suppress(ProcessLookupError):
+                    (group / "cgroup.procs").write_text(str(pid))
+            out, err = program.communicate("go on\n", timeout=60)
+        assert out == "-9\n", err
+        assert "function tests-memory ran out of memory, 256 MB; raise it (`serverless-mp deploy --memory`)" in err
+    finally:
+        for pid in (group / "cgroup.procs").read_text().split():
+            (MEMORY / "cgroup.procs").write_text(pid)
+        group.rmdir()

@@ -267,6 +267,12 @@ class Environments:
             there = list(self._all)
         return [path for environment in there for path in environment.temporary(pattern)]
 
+    def pids(self) -> list[int]:
+        """The processes in all of them."""
+        with self._lock:
+            there = list(self._all)
+        return [pid for environment in there for pid in environment.pids()]
+
     def close(self) -> None:
         """Ends all."""
         self.is_closed = True

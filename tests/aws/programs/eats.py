@@ -1,0 +1,22 @@
+"""A process that takes more and more memory once its program is told."""
+
+import multiprocessing
+import sys
+
+
+def eat(go_on):
+    print("ready", flush=True)
+    go_on.get()
+    eaten = []
+    while True:
+        eaten.append(b"x" * (1 << 24))
+
+
+if __name__ == "__main__":
+    go_on = multiprocessing.Queue()
+    process = multiprocessing.Process(target=eat, args=(go_on,))
+    process.start()
+    sys.stdin.readline()
+    go_on.put(None)
+    process.join()
+    print(process.exitcode)
