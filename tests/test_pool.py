@@ -5,6 +5,7 @@ import os
 import pickle
 import signal
 import time
+from multiprocessing.connection import wait
 
 import pytest
 
@@ -146,3 +147,17 @@ def test_what_cannot_be_pickled_is_named_as_the_caller_knows_it(smp):
             with pytest.raises((AttributeError, TypeError, pickle.PicklingError)) as caught:
                 call()
             assert any(f"serverless_mp: {name} cannot be pickled" in note for note in caught.value.__notes__)
+
+
+def test_idle_workers_end_and_come_back_with_tasks(smp, monkeypatch):
+    """As many as there are tasks; the others are not started again."""
+    monkeypatch.setenv("SERVERLESS_MP_IDLE_TIMEOUT", "1")
+    with smp.Pool(3) as pool:
+        first = set(pool.map(pid_of, range(3), chunksize=1))
+        for worker in list(pool._pool):
+            wait([worker.sentinel], 60)
+        assert pool.apply(pid_of, (0,)) not in first
+        assert len(pool._pool) == 1
+        assert pool.map(abs, range(-50, 0), chunksize=1) == list(range(50, 0, -1))
+        pool.close()
+        pool.join()

@@ -156,6 +156,15 @@ stall_timeout = _number(
     _MOST_SECONDS,
     "Seconds that it waits while none begins or ends: the others may wait for it. Longer than any process may run.",
 )
+# 0: never.
+idle_timeout = _number(
+    "IDLE_TIMEOUT",
+    0,
+    _MOST_SECONDS,
+    "Seconds after which a pool's worker without a task ends; another takes its place when there is one. On Lambda waiting is "
+    "billed.",
+    "none",
+)
 bucket = _text("BUCKET", None, "An S3 bucket for very large arguments.")
 s3_argument = _number("S3_ARGUMENT", 64 << 20, _MOST_BYTES, "Bytes from which on an argument travels through the bucket.")
 bill = _choice("BILL", ("on", "off"), "Whether a run on Lambda ends with a line on standard error that says what it cost.")
@@ -167,7 +176,19 @@ log = _choice(
 
 SETTINGS: tuple[Setting[Any], ...] = (
     *(redis_url, workers, lease, attempts, pipe_size, large_argument, own_packages, summary),
-    *(launcher, function, function_redis_url, packing, start_timeout, stall_timeout, bucket, s3_argument, bill, log),
+    *(
+        launcher,
+        function,
+        function_redis_url,
+        packing,
+        start_timeout,
+        stall_timeout,
+        idle_timeout,
+        bucket,
+        s3_argument,
+        bill,
+        log,
+    ),
 )
 
 

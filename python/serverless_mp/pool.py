@@ -60,22 +60,31 @@ class _Tasks:
 
     def __init__(self, queue: Any, workers: Any = None) -> None:
         self._queue, self._workers = queue, workers
+        # How many were put. Whether there are fewer workers than the pool may have; then its next look is not to be waited for.
+        self.count = 0
+        self.lacks_workers = False
+        self.tell_pool: Callable[[], None] = lambda: None
 
     def put(self, task: Any) -> None:
         """A task, or None to end one worker. Waits where too many bytes of tasks are on their way."""
         if task is None:
             _post_end(self._queue)
             return
-        self._queue.put_task(_dump_task(task))
+        data = _dump_task(task)
+        self.count += 1
+        if self.lacks_workers:
+            self.tell_pool()
+        self._queue.put_task(data)
 
     def get(self) -> Any:
         """In a worker: the next task, which stays noted as in work until its result is sent. None, as from the parent, to end
-        a worker whose machine will not be there for much longer: the pool replaces it.
+        a worker whose machine will not be there for much longer, or that has had none for too long: the pool replaces it.
         """
         while True:
-            working_time = deadline.working_time()
+            times = [time for time in (deadline.working_time(), config.idle_timeout() or None) if time is not None]
+            limit = min(times, default=None)
             try:
-                data = None if working_time is not None and working_time <= 0 else self._queue.get_task(working_time)
+                data = None if limit is not None and limit <= 0 else self._queue.get_task(limit)
             except ValueError:  # no task of ours: it was refused, and that is noted
                 continue
             if data is None or data == _NOBODY:
@@ -119,6 +128,8 @@ class _Results:
         self._workers = workers
         self._parent = parent
         self._taken: collections.deque[Any] = collections.deque()
+        # How many there were.
+        self.count = 0
         # Workers that have ended badly since the last result.
         self.failures = 0
         # Why there will be no result any more; and, in the parent, what has its pool look.
@@ -155,6 +166,7 @@ class _Results:
         self.failures = 0
         if data == _NOBODY:
             return None
+        self.count += 1
         job, i = _HEAD.unpack_from(data)
         if code is not None:
             message = f"the worker process died with exit code {code} while it ran this task, as its last attempt"
@@ -187,6 +199,7 @@ def _workers_side(ident: str) -> _core.TaskQueue:
 
 # CPython's own, which `install()` hides.
 _base_maintain, _base_help = pool.Pool._maintain_pool, pool.Pool._help_stuff_finish
+_repopulate = pool.Pool._repopulate_pool_static
 
 
 class Pool(pool.Pool):
@@ -212,7 +225,7 @@ class Pool(pool.Pool):
         parent, workers = _core.TaskQueue.pair(config.pipe_size())
         self._inqueue = _Tasks(parent, workers)
         self._outqueue = _Results(workers, parent)
-        self._outqueue.tell_pool = functools.partial(_wake, weakref.ref(self))
+        self._inqueue.tell_pool = self._outqueue.tell_pool = functools.partial(_wake, weakref.ref(self))
         self._quick_put = self._inqueue.put
         self._quick_get = self._outqueue.get
 
@@ -235,14 +248,19 @@ class Pool(pool.Pool):
                         "must stand below `if __name__ == '__main__':`"
                     )
                 raise ProcessError(message)
+            processes = _wanted(processes, workers, inqueue, outqueue)
         while True:
             try:
-                return _base_maintain(ctx, process, processes, workers, inqueue, outqueue, *rest)
+                _base_maintain(ctx, process, processes, workers, inqueue, outqueue, *rest)
+                if len(workers) < processes:  # not those that have ended at this look
+                    _repopulate(ctx, process, processes, workers, inqueue, outqueue, *rest)
             except ConnectionError as e:
                 # A store that does not answer may do so at the next look.
                 if _core.is_lost() or threading.current_thread()._state != pool.RUN:
                     message = f"no worker can be started any more: {e}"
                     raise ProcessError(message) from e
+            else:
+                return
 
     @classmethod
     def _handle_workers(cls, cache: Any, taskqueue: Any, *rest: Any) -> None:
@@ -277,6 +295,18 @@ class Pool(pool.Pool):
             while task_handler.is_alive() and inqueue._workers.discard_task():
                 pass
         return None
+
+
+def _wanted(processes: int, workers: list[Any], tasks: _Tasks, results: _Results) -> int:
+    """How many workers there are to be: those that have ended for want of tasks are missed when there are some."""
+    if not config.idle_timeout():
+        return processes
+    # First: a task that is not counted here has its putter look.
+    tasks.lacks_workers = True
+    alive = sum(worker.exitcode is None for worker in workers)
+    wanted = min(processes, max(alive, tasks.count - results.count))
+    tasks.lacks_workers = wanted < processes
+    return wanted
 
 
 # It starts its threads with the methods of the class that it finds under its own name.
