@@ -17,8 +17,10 @@ from pathlib import Path
 
 import pytest
 from emulator import INTERPRETER, PROGRAMS, wheel
+from sandbox.front import Rule
 from test_deploy import everything, lines
 
+from serverless_mp import addresses
 from serverless_mp.deploy import certificate, instance
 
 SERVERS = [name for name in ("valkey-server", "redis-server") if shutil.which(name)]
@@ -150,17 +152,18 @@ def test_asks_before_it_makes_what_costs(account):
 
 
 @pytest.mark.parametrize(
-    ("rule", "words"),
+    ("action", "code", "words"),
     [
-        ("UnauthorizedOperation", "AWS refuses RunInstances: UnauthorizedOperation"),
-        ("VcpuLimitExceeded", "raise the quota `Running On-Demand Standard instances`"),
-        ("Unsupported", "no zone of eu-central-1 has a machine of type t4g.small now"),
-        ("RequestExpired", "this machine's clock may be wrong"),
+        ("RunInstances", "UnauthorizedOperation", "AWS refuses RunInstances: UnauthorizedOperation"),
+        ("RunInstances", "VcpuLimitExceeded", "raise the quota `Running On-Demand Standard instances`"),
+        ("RunInstances", "Unsupported", "no zone of eu-central-1 has a machine of type t4g.small now"),
+        ("GetCallerIdentity", "ExpiredToken", "the credentials have expired"),
+        ("GetCallerIdentity", "SignatureDoesNotMatch", "or this machine's clock is wrong"),
     ],
 )
-def test_machine_that_aws_refuses(account, rule, words):
+def test_what_aws_refuses(account, action, code, words):
     """Nothing is left behind."""
-    account.front.refusals["RunInstances"] = rule
+    account.front.refusals[action] = code
     try:
         done = account.command("up", "--yes", *options(account, "tests-refused", 6379))
     finally:
@@ -168,6 +171,32 @@ def test_machine_that_aws_refuses(account, rule, words):
     assert done.returncode == 1
     assert words in done.stderr
     assert left(account, "tests-refused") == everything(account, "tests-refused") == []
+
+
+def test_quota_of_none(account):
+    rule = Rule("GET", "^/2016-08-19/account-settings", fields={"AccountLimit": {"ConcurrentExecutions": 0}})
+    account.front.rules.append(rule)
+    done = account.command("up", "--yes", *options(account, "tests-quota", 6379))
+    assert done.returncode == 1
+    assert "the account may run no invocation: ask for the quota `Concurrent executions`" in done.stderr
+    assert left(account, "tests-quota") == everything(account, "tests-quota") == []
+
+
+def test_machine_that_never_answers(account, monkeypatch):
+    """It still costs, and that is said."""
+    import boto3
+
+    for name, value in account.env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(instance, "_READY", 0.0)
+    store = instance.Store(boto3.session.Session(), "tests-silent", "t4g.small", 1)
+    addresses.write("tests-silent", {"url": "redis://127.0.0.1:1/0", "instance": "i-1"})
+    told = []
+    with pytest.raises(
+        instance.InstanceError, match="the store does not answer after 0 s .* It costs about .0.022 an hour until"
+    ):
+        store.wait(told.append)
+    assert told
 
 
 def test_no_default_vpc(account):

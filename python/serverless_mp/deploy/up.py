@@ -23,6 +23,10 @@ def up(options: argparse.Namespace, session: Any) -> int:
         raise ValueError(
             "--subnets: up makes a store that the function reaches where it is; for one of yours use `serverless-mp deploy`"
         )
+    if not session.client("lambda").get_account_settings()["AccountLimit"]["ConcurrentExecutions"]:
+        raise ValueError(
+            "the account may run no invocation: ask for the quota `Concurrent executions` of AWS Lambda (Service Quotas)"
+        )
     last = (_up_private if options.private else _up_public)(options, session)
     if last is None:
         return 0 if options.dry_run else 1

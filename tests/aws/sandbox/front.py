@@ -216,7 +216,10 @@ class _Handler(BaseHTTPRequestHandler):
         answer = f"<{action}Response><vpcSet/></{action}Response>"
         if code:
             error = f"<Error><Code>{code}</Code><Message>refused by the test</Message></Error>"
-            answer = f"<Response><Errors>{error}</Errors><RequestID>1</RequestID></Response>"
+            if action == "GetCallerIdentity":  # as STS answers; the others as EC2
+                answer = f"<ErrorResponse>{error}<RequestId>1</RequestId></ErrorResponse>"
+            else:
+                answer = f"<Response><Errors>{error}</Errors><RequestID>1</RequestID></Response>"
         self._answer(400 if code else 200, {"Content-Type": "text/xml"}, answer.encode())
 
     def _answer(self, status, headers, answer):

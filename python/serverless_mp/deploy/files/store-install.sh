@@ -1,13 +1,18 @@
 # On Amazon Linux 2023: the server, and the units that run it, also when the machine starts again.
 dnf install -y valkey || dnf install -y redis6
 useradd --system --no-create-home serverless-mp 2>/dev/null || true
-chown -R serverless-mp: "$directory"
+# The server's user reads them; root runs one of them, which nobody else may change.
+chown -R root:serverless-mp "$directory"
+chmod 750 "$directory"
+chmod 640 "$directory"/*
 cat > /etc/systemd/system/serverless-mp-store.service <<END
 [Unit]
 After=network-online.target
 Wants=network-online.target
 [Service]
 User=serverless-mp
+RuntimeDirectory=serverless-mp
+RuntimeDirectoryMode=0700
 ExecStart=/bin/sh $directory/store-serve.sh $directory $port
 Restart=always
 LimitNOFILE=65536

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Runs the store of `serverless-mp up`: the server that is installed, with TLS of its own. store-serve.sh DIRECTORY PORT
-# In the directory: server.pem and server.key (its certificate and key), and password.sha256.
+# In the directory: server.pem and server.key (its certificate and key), and password.sha256. What it writes goes to the
+# unit's runtime directory, or to the same.
 set -eu
 directory=$1
 port=$2
@@ -10,8 +11,9 @@ done
 [ -n "${server:-}" ] || { echo "no valkey-server and no redis-server is installed" >&2; exit 69; }
 # Three quarters of the memory; the rest is for connections.
 most=$(awk '/^MemTotal:/ { printf "%d", $2 * 3 / 4 }' /proc/meminfo)
+place=${RUNTIME_DIRECTORY:-$directory}
 umask 077
-cat > "$directory/store.conf" <<END
+cat > "$place/store.conf" <<END
 port 0
 tls-port $port
 tls-cert-file $directory/server.pem
@@ -19,7 +21,7 @@ tls-key-file $directory/server.key
 tls-ca-cert-file $directory/server.pem
 tls-auth-clients no
 user default on #$(cat "$directory/password.sha256") ~* &* +@all
-dir $directory
+dir $place
 save ""
 appendonly no
 maxmemory ${most}kb
@@ -28,4 +30,4 @@ maxclients 20000
 tcp-backlog 4096
 tcp-keepalive 60
 END
-exec "$server" "$directory/store.conf"
+exec "$server" "$place/store.conf"
