@@ -126,6 +126,16 @@ def test_names_that_are_none(ours, name):
     assert "OSError: [Errno 22] Invalid argument" in done.stderr
 
 
+def test_values_that_cannot_be(ours):
+    code = "import multiprocessing as m, sys; m.Semaphore(int(sys.argv[1]))"
+    plain = [sys.executable, "-c", code]
+    for value in ("-1", str(1 << 40)):
+        theirs = subprocess.run([*plain, value], capture_output=True, text=True, check=False, timeout=60)
+        done = ours("-c", code, value)
+        kind = theirs.stderr.splitlines()[-1].partition(":")[0]
+        assert any(line.startswith(f"{kind}: ") for line in done.stderr.splitlines()), done.stderr
+
+
 def test_directory_of_somebody_else(ours, tmp):
     place = tmp / f"serverless-mp-shm-{os.getuid()}"
     place.mkdir(mode=0o755)

@@ -129,6 +129,7 @@ def test_authority_and_name_in_the_address(run, tmp_path):
     ("query", "words"),
     [
         ("?ssl_ca_certs=/there/is/none", "ssl_ca_certs /there/is/none: "),
+        ("?secret@host", "a question mark in a password is written %3F"),
         ("?ssl_cert_reqs=none", 'there is no parameter "ssl_cert_reqs"'),
         (f"?ssl_ca_certs={quote(__file__)}", "no certificate (PEM) is in it"),
     ],

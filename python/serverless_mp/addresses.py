@@ -20,7 +20,7 @@ def read(function: str) -> dict[str, Any] | None:
             return json.load(file)
     except FileNotFoundError:
         return None
-    except ValueError as e:
+    except (OSError, ValueError) as e:
         message = f"{path(function)} cannot be read ({e}): remove it, and `serverless-mp up` says what to do"
         raise ValueError(message) from None
 
@@ -32,6 +32,22 @@ def write(function: str, noted: dict[str, Any]) -> None:
     with open(f"{place}.new", "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         json.dump(noted, file)
     os.replace(f"{place}.new", place)
+
+
+def account_of(session: Any) -> dict[str, str]:
+    """Whose store it is, to be noted: `account`, `region`."""
+    return {"account": session.client("sts").get_caller_identity()["Account"], "region": session.region_name}
+
+
+def check(function: str, session: Any) -> None:
+    """Raises ValueError where the store that is noted is in another account or region than these commands."""
+    noted, here = read(function), account_of(session)
+    if noted is not None and {name: noted.get(name) for name in here} != here:
+        message = (
+            f"the store of {function} is in region {noted.get('region')} of account {noted.get('account')}, and this is "
+            f"{here['region']} of {here['account']}: set AWS_REGION and AWS_PROFILE, or remove {path(function)} once it is gone"
+        )
+        raise ValueError(message)
 
 
 def forget(function: str) -> bool:

@@ -109,7 +109,9 @@ def _refuse_ours(options: argparse.Namespace) -> None:
 def _examine(options: argparse.Namespace) -> int:
     from .command import doctor  # noqa: PLC0415 - not needed to run a program
 
-    here = doctor.show(doctor.local(options.function))
+    # What is looked at is what a run on Lambda would use.
+    os.environ.update({config.launcher.name: "lambda", config.function.name: options.function})
+    here = doctor.show(doctor.local())
     if options.local:
         return here
     return max(here, _call_account(options))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
-from urllib.parse import urlsplit
 
 from . import _core, addresses
 
@@ -87,8 +86,10 @@ def _names(_: str, value: str) -> list[str]:
 
 
 def _noted_by_up(name: str) -> str | None:
-    """On Lambda the store that `serverless-mp up` has made for the function is found."""
-    return (addresses.read(function()) or {}).get(name) if launcher() == "lambda" else None
+    """On Lambda the store that `serverless-mp up` has made for the function is found, if no other is named."""
+    if launcher() != "lambda" or os.environ.get(f"{_PREFIX}REDIS_URL"):
+        return None
+    return (addresses.read(function()) or {}).get(name)
 
 
 redis_url: Setting[str | None] = Setting(
@@ -194,8 +195,10 @@ SETTINGS: tuple[Setting[Any], ...] = (
 
 def place(url: str) -> str:
     """A store's URL without its password."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    scheme, _, rest = url.partition("://")
+    head, _, query = rest.partition("?")
+    # A password may have anything in it.
+    return f"{scheme}://{(rest if '@' in query else head).rpartition('@')[2]}"
 
 
 def check() -> None:

@@ -34,8 +34,10 @@ pub struct Queue {
 pub enum Outcome {
     /// The function answered.
     Answered,
-    /// It was refused at once, or its connection broke.
+    /// It was refused.
     Refused,
+    /// Its connection broke: it may have run.
+    Broken,
     /// No connection was made.
     Unreachable,
 }
@@ -75,18 +77,20 @@ impl State {
 
     /// Whether there is room for another now.
     fn leave(&mut self, ticket: u64, outcome: Outcome, now: Instant) -> bool {
-        let has_run =
-            outcome == Outcome::Answered || self.running(now).any(|(running, _)| running == ticket);
+        let has_run = match outcome {
+            Outcome::Answered => true,
+            Outcome::Broken => self.running(now).any(|(running, _)| running == ticket),
+            Outcome::Refused | Outcome::Unreachable => false,
+        };
         self.open.retain(|(one, _)| *one != ticket);
         self.runs_from = match outcome {
             Outcome::Unreachable => CONNECT_TIMEOUT + REFUSED_WITHIN,
-            Outcome::Answered | Outcome::Refused => REFUSED_WITHIN,
+            Outcome::Answered | Outcome::Refused | Outcome::Broken => REFUSED_WITHIN,
         };
-        let is_room = has_run && outcome != Outcome::Unreachable;
-        if is_room {
+        if has_run {
             self.ended = now;
         }
-        is_room
+        has_run
     }
 
     /// Those that run, with their beginnings.
@@ -228,6 +232,17 @@ mod tests {
         let given_up = Err(GivenUp::NoneRuns(START));
         assert_eq!(state.check(at(0.1), START, STALL, at(11.1)), given_up);
         assert_eq!(state.check(at(10.0), START, STALL, at(11.1)), Ok(()));
+    }
+
+    #[test]
+    fn a_refusal_has_not_run_however_long_it_took() {
+        let (mut state, at) = state();
+        let (first, second) = (state.enter(at(0.0)), state.enter(at(0.0)));
+        assert!(!state.leave(first, Outcome::Refused, at(5.0)));
+        assert!(state.leave(second, Outcome::Broken, at(5.0)));
+        assert_eq!(state.check(at(0.0), START, STALL, at(6.0)), Ok(()));
+        let given_up = Err(GivenUp::NoneRuns(START));
+        assert_eq!(state.check(at(0.0), START, STALL, at(7.1)), given_up);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use pyo3::exceptions::{PyAssertionError, PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 
@@ -68,25 +69,25 @@ impl NativeSemLock {
     #[pyo3(signature = (kind, value, maxvalue, name=None, fd=None))]
     fn new(
         kind: i32,
-        value: Option<i64>,
-        maxvalue: i64,
+        value: Option<i32>,
+        maxvalue: i32,
         name: Option<String>,
         fd: Option<i32>,
     ) -> PyResult<Self> {
         if kind != RECURSIVE_MUTEX && kind != SEMAPHORE {
             return Err(PyValueError::new_err("unrecognized kind"));
         }
-        let is_right = (0..=maxvalue).contains(&value.unwrap_or(0));
-        let maxvalue = u32::try_from(maxvalue).ok();
-        let most = maxvalue.filter(|most| is_right && i64::from(*most) <= SEM_VALUE_MAX);
-        let maxvalue = most.ok_or_else(|| PyValueError::new_err("invalid value"))?;
+        // As sem_open(3) says it.
+        let invalid = |_| std::io::Error::from_raw_os_error(Errno::EINVAL as i32);
+        let value = value.map(u32::try_from).transpose().map_err(invalid)?;
+        let maxvalue = u32::try_from(maxvalue).map_err(invalid)?;
         let futex = match fd {
             // SAFETY: its caller has it open.
             #[allow(unsafe_code, reason = "a descriptor of Python's")]
             Some(fd) => Futex::of_file(unsafe { BorrowedFd::borrow_raw(fd) })?,
             None => Futex::anonymous()?,
         };
-        if let Some(value) = value.and_then(|value| u32::try_from(value).ok()) {
+        if let Some(value) = value {
             futex.set(value);
         }
         Ok(Self {

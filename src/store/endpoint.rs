@@ -156,6 +156,10 @@ impl Endpoint {
 
 /// What follows the question mark. An error says what is wrong, in words.
 fn trust(query: &str) -> std::result::Result<Trust, String> {
+    // Never a piece of a password in a message.
+    if query.contains('@') {
+        return Err("a question mark in a password is written %3F".into());
+    }
     let mut trust = Trust::default();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -392,6 +396,7 @@ mod tests {
             "redis+cluster://:secret@host:1/2",
             "rediss://:secret@host?ca=xy",
             "rediss://:secret@host?cert=none",
+            "rediss://:se?secret@host",
             "rediss://:secret@host?ssl_ca_certs=/there/is/none",
         ] {
             let Err(Error::Value(text)) = Endpoint::parse(url) else {

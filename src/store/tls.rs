@@ -63,11 +63,15 @@ pub fn certificates_of(path: &str) -> io::Result<Vec<CertificateDer<'static>>> {
 /// With these authorities, or the system's if there are none.
 pub fn new_config(authorities: &[CertificateDer<'static>]) -> io::Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    if authorities.is_empty() {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    }
-    for certificate in authorities {
-        roots.add(certificate.clone()).map_err(io::Error::other)?;
+    let found = if authorities.is_empty() {
+        rustls_native_certs::load_native_certs().certs
+    } else {
+        authorities.to_vec()
+    };
+    let (usable, _) = roots.add_parsable_certificates(found);
+    if usable == 0 && !authorities.is_empty() {
+        let why = "none of the certificates of authorities can be used";
+        return Err(io::Error::other(why));
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     Ok(ClientConfig::builder_with_provider(provider)

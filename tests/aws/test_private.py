@@ -109,6 +109,8 @@ def test_from_nothing_to_nothing(account, tmp_path):  # noqa: F811
     status = "\n".join(lines(account.command("status", "--function", name)))
     assert f"network       stack {name}-private, CREATE_COMPLETE" in status and "tunnel        aws ssm" in status
 
+    done = account.command("up", "--yes", *options)
+    assert f"{name} has a store of `up --private`: `serverless-mp down` removes it first" in done.stderr
     again = lines(account.command("up", "--private", "--yes", *options))
     assert again[0] == f"stack {name}-private is there"
 

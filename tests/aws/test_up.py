@@ -122,6 +122,16 @@ def test_from_an_account_to_a_result_and_back(account, tmp_path):
             assert again[0] == f"start machine {identity} again: about $0.022 an hour"
             assert len(again) == 2
 
+            # It has a port and a type, and stands in one region.
+            done = account.command("up", "--yes", *options(account, name, port), "--port", str(port + 1))
+            assert f"--port {port + 1}: the store has {port}; `serverless-mp down` removes it first" in done.stderr
+            for command in (["up", *options(account, name, port)], ["down", "--function", name]):
+                done = account.command(*command, "--yes", env={"AWS_REGION": "us-east-1"})
+                assert done.returncode == 1
+                assert "is in region eu-central-1 of account 000000000000, and this is us-east-1" in done.stderr
+            done = account.command("up", "--private", "--yes", "--function", name, "--wheel", wheel())
+            assert f"{name} has a store of `up`: `serverless-mp down` removes it first" in done.stderr
+
             # From another machine there is a machine, and no password.
             note.rename(tmp_path / "elsewhere")
             done = account.command("up", "--yes", *options(account, name, port))
@@ -129,8 +139,8 @@ def test_from_an_account_to_a_result_and_back(account, tmp_path):
             (tmp_path / "elsewhere").rename(note)
 
             gone = lines(account.command("down", "--yes", "--function", name))
-            assert gone[0] == f"deleted function {name}"
-            assert f"terminated machine {identity}" in gone and f"deleted {note}" in gone
+            assert gone[0] == f"terminated machine {identity}"
+            assert f"deleted function {name}" in gone and gone[-1] == f"deleted {note}"
             assert everything(account, name) == left(account, name) == []
             assert not note.exists()
             assert lines(account.command("down", "--yes", "--function", name)) == ["nothing was there"]
@@ -171,6 +181,23 @@ def test_what_aws_refuses(account, action, code, words):
     assert done.returncode == 1
     assert words in done.stderr
     assert left(account, "tests-refused") == everything(account, "tests-refused") == []
+
+
+def test_group_that_was_left_closed(account):
+    """An earlier up could not open its port."""
+    account.front.refusals["AuthorizeSecurityGroupIngress"] = "UnauthorizedOperation"
+    try:
+        done = account.command("up", "--yes", *options(account, "tests-closed", 6379))
+    finally:
+        account.front.refusals.clear()
+    assert "what it has made until now may cost money" in done.stderr
+    assert len(left(account, "tests-closed")) == 1
+    account.front.refusals["RunInstances"] = "VcpuLimitExceeded"
+    try:
+        account.command("up", "--yes", *options(account, "tests-closed", 6379))
+    finally:
+        account.front.refusals.clear()
+    assert left(account, "tests-closed") == []  # it was opened, and removed with the failure
 
 
 def test_quota_of_none(account):

@@ -12,7 +12,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
-from serverless_mp import _core, addresses, config
+from serverless_mp import _core, config
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,24 +30,14 @@ def show(checks: Iterable[tuple[str, str]]) -> int:
     return int(is_bad)
 
 
-def store_url(function: str) -> str | None:
-    """The store of runs on this function."""
-    return config.redis_url() or (addresses.read(function) or {}).get("url")
-
-
-def function_store_url(function: str) -> str | None:
-    """The same as its processes see it, where that is another address."""
-    return config.function_redis_url() or (addresses.read(function) or {}).get("function_url")
-
-
-def local(function: str) -> Iterable[tuple[str, str]]:
+def local() -> Iterable[tuple[str, str]]:
     """This machine: versions, settings, and the store as it is seen from here."""
     yield "ok", f"Python {platform.python_version()}, serverless_mp {metadata.version('serverless_mp')}, {platform.platform()}"
     for problem in config.unknown():
         yield "note", problem
     try:
         config.check()
-        url = store_url(function)
+        url = config.redis_url()
     except ValueError as e:
         yield "BAD", str(e)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import secrets
@@ -15,7 +16,6 @@ from botocore.exceptions import ClientError
 from serverless_mp import _core, addresses
 
 from . import certificate
-from .resources import found
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,6 +36,8 @@ _GRAVITON = re.compile(r"(?:a1|[a-z]+\d+g[a-z]*)\.")
 _ELSEWHERE = {"Unsupported", "InsufficientInstanceCapacity"}
 _READY, _PAUSE = 300.0, 3.0
 _LIVING = ["pending", "running", "stopping", "stopped"]
+_STOPPED = {"stopping", "stopped"}
+_KIND, _PORT = "t4g.small", 6379
 
 
 class InstanceError(ValueError):
@@ -43,10 +45,14 @@ class InstanceError(ValueError):
 
 
 class Store:
-    """The machine and its security group, by the name of the function that they serve."""
+    """The machine and its security group, by the name of the function that they serve.
 
-    def __init__(self, session: Any, function: str, kind: str, port: int) -> None:
-        self.session, self.function, self.kind, self.port = session, function, kind, port
+    `kind` and `port` are for one that is to be made; one that is there has its own.
+    """
+
+    def __init__(self, session: Any, function: str, kind: str | None = None, port: int | None = None) -> None:
+        self.session, self.function, self.kind, self.port = session, function, kind or _KIND, port or _PORT
+        self._named = {"--instance-type": kind, "--port": port}
         self.ec2 = session.client("ec2")
         self.name = f"{function}-store"
         self.tags = [{"Key": TAG, "Value": function}, {"Key": "Name", "Value": self.name}]
@@ -54,25 +60,22 @@ class Store:
 
     # ---- what there is ---------------------------------------------------------------------------------------
 
-    def instance(self) -> dict[str, Any] | None:
-        """The machine, unless it has ended."""
+    def instances(self) -> list[dict[str, Any]]:
+        """The machines that have not ended: one, unless two commands have run at once."""
         filters = [*self._mine, {"Name": "instance-state-name", "Values": _LIVING}]
         reservations = self.ec2.describe_instances(Filters=filters)["Reservations"]
-        return next((instance for one in reservations for instance in one["Instances"]), None)
+        return [instance for one in reservations for instance in one["Instances"]]
 
     def groups(self) -> list[str]:
         """Its security group."""
         return [group["GroupId"] for group in self.ec2.describe_security_groups(Filters=self._mine)["SecurityGroups"]]
 
-    def price(self) -> str:
-        """What it costs."""
-        if self.kind not in _PRICES:
-            return f"see the price of {self.kind}, and ${_ADDRESS_PRICE} for its address,"
-        return f"about ${_PRICES[self.kind] + _ADDRESS_PRICE:.3f}"
-
     def plan(self) -> list[str]:
         """The steps that are needed. Raises InstanceError where its address and password are not known here."""
-        instance = self.instance()
+        noted = addresses.read(self.function)
+        if noted is not None and "function_url" in noted:
+            raise InstanceError(f"{self.function} has a store of `up --private`: `serverless-mp down` removes it first")
+        instance = self._only()
         if instance is None:
             self._subnets()
             group = (
@@ -80,24 +83,32 @@ class Store:
                 "own; the store asks for TLS and a password of 256 bits"
             )
             machine = (
-                f"start a machine {self.name} ({self.kind}, Amazon Linux 2023, Valkey): {self.price()} an hour; it stops when "
-                f"no program has used it for an hour, and then its disk costs about ${_DISK_PRICE} a month"
+                f"start a machine {self.name} ({self.kind}, Amazon Linux 2023, Valkey): {price(self.kind)} an hour; it stops "
+                f"when nobody has been connected to it for an hour, and then its disk costs about ${_DISK_PRICE} a month"
             )
             return [group, machine]
-        self._noted(instance)
-        if instance["State"]["Name"] in {"stopping", "stopped"}:
-            return [f"start machine {instance['InstanceId']} again: {self.price()} an hour"]
-        return []
-
-    def _noted(self, instance: dict[str, Any]) -> dict[str, Any]:
-        noted = addresses.read(self.function)
         if noted is None or noted.get("instance") != instance["InstanceId"]:
             raise InstanceError(
                 f"machine {instance['InstanceId']} is the store of {self.function}, and its password is only where "
                 f"`serverless-mp up` made it: copy {addresses.path(self.function)} from there, or remove the machine with "
                 "`serverless-mp down`"
             )
-        return noted
+        self.kind, self.port = instance["InstanceType"], noted["port"]
+        for option, now in (("--instance-type", self.kind), ("--port", self.port)):
+            if self._named[option] not in {None, now}:
+                raise InstanceError(
+                    f"{option} {self._named[option]}: the store has {now}; `serverless-mp down` removes it first"
+                )
+        if instance["State"]["Name"] in _STOPPED:
+            return [f"start machine {instance['InstanceId']} again: {price(self.kind)} an hour"]
+        return []
+
+    def _only(self) -> dict[str, Any] | None:
+        found = self.instances()
+        if len(found) > 1:
+            names = ", ".join(one["InstanceId"] for one in found)
+            raise InstanceError(f"{self.function} has several machines, {names}: `serverless-mp down` removes them")
+        return found[0] if found else None
 
     def _subnets(self) -> list[str]:
         """Those of the default VPC, one in each zone."""
@@ -119,16 +130,16 @@ class Store:
     # ---- making and removing ---------------------------------------------------------------------------------
 
     def apply(self) -> None:
-        """Makes it or starts it, and notes its address. What it has made is removed again if a later step fails."""
-        instance = self.instance()
+        """Makes it or starts it, as planned, and notes its address."""
+        instance = self._only()
         if instance is None:
             self._make()
-        else:
-            noted = self._noted(instance)
-            if instance["State"]["Name"] in {"stopping", "stopped"}:
-                self.ec2.get_waiter("instance_stopped").wait(InstanceIds=[instance["InstanceId"]], WaiterConfig={"Delay": 2})
-                self.ec2.start_instances(InstanceIds=[instance["InstanceId"]])
-            self._note(instance["InstanceId"], noted["login"], noted["query"])
+            return
+        noted = addresses.read(self.function) or {}
+        if instance["State"]["Name"] in _STOPPED:
+            self.ec2.get_waiter("instance_stopped").wait(InstanceIds=[instance["InstanceId"]], WaiterConfig={"Delay": 2})
+            self.ec2.start_instances(InstanceIds=[instance["InstanceId"]])
+        self._note(noted)
 
     def _make(self) -> None:
         password, made = secrets.token_hex(32), certificate.make()
@@ -138,21 +149,30 @@ class Store:
         try:
             instance = self._run(image, subnets, group, user_data(password, made, self.port))
         except BaseException:
-            self.ec2.delete_security_group(GroupId=group)
+            # It stays if a machine is in it after all, which `down` finds by its tag.
+            with contextlib.suppress(ClientError):
+                self.ec2.delete_security_group(GroupId=group)
             raise
         query = urlencode({"ca": made.authority.hex(), "server_name": certificate.SERVER_NAME})
-        self._note(instance, f":{password}@", query)
+        self._note({"instance": instance, "port": self.port, "login": f":{password}@", "query": query})
 
     def _group(self) -> str:
-        for one in self.groups():
-            return one
-        group = self.ec2.create_security_group(
-            GroupName=self.name,
-            Description="Functions and programs reach the store of serverless_mp",
-            TagSpecifications=[{"ResourceType": "security-group", "Tags": self.tags}],
-        )["GroupId"]
+        there = self.groups()
+        group = (
+            there[0]
+            if there
+            else self.ec2.create_security_group(
+                GroupName=self.name,
+                Description="Functions and programs reach the store of serverless_mp",
+                TagSpecifications=[{"ResourceType": "security-group", "Tags": self.tags}],
+            )["GroupId"]
+        )
         anywhere = {"IpProtocol": "tcp", "FromPort": self.port, "ToPort": self.port, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
-        self.ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[anywhere])
+        try:
+            self.ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[anywhere])
+        except ClientError as e:
+            if e.response["Error"]["Code"] != "InvalidPermission.Duplicate":
+                raise
         return group
 
     def _run(self, image: str, subnets: list[str], group: str, text: str) -> str:
@@ -178,17 +198,18 @@ class Store:
             "--instance-type"
         )
 
-    def _note(self, instance: str, login: str, query: str) -> None:
+    def _note(self, noted: dict[str, Any]) -> None:
         """Its address, which is another one after each start."""
         # Noted first without one: whatever happens next, its password is not lost.
-        noted = {"instance": instance, "region": self.session.region_name, "login": login, "query": query, "url": None}
+        noted = noted | addresses.account_of(self.session) | {"url": None}
         addresses.write(self.function, noted)
-        self.ec2.get_waiter("instance_running").wait(InstanceIds=[instance], WaiterConfig={"Delay": 2})
-        now = self.instance() or {}
-        host = now.get("PublicIpAddress")
+        identity = noted["instance"]
+        self.ec2.get_waiter("instance_running").wait(InstanceIds=[identity], WaiterConfig={"Delay": 2})
+        host = next((one.get("PublicIpAddress") for one in self.instances() if one["InstanceId"] == identity), None)
         if host is None:
-            raise InstanceError(f"machine {instance} has no public address: {self._remains(instance)}")
-        addresses.write(self.function, noted | {"url": f"rediss://{login}{host}:{self.port}/0?{query}"})
+            raise InstanceError(f"machine {identity} has no public address: {self._remains(identity)}")
+        url = f"rediss://{noted['login']}{host}:{noted['port']}/0?{noted['query']}"
+        addresses.write(self.function, noted | {"url": url})
 
     def wait(self, tell: Callable[[str], None]) -> None:
         """Until the store answers. Raises InstanceError if it does not."""
@@ -206,23 +227,27 @@ class Store:
 
     def _remains(self, instance: str) -> str:
         return (
-            f"`aws ec2 get-console-output --latest --instance-id {instance}` may say why. It costs {self.price()} an hour "
+            f"`aws ec2 get-console-output --latest --instance-id {instance}` may say why. It costs {price(self.kind)} an hour "
             "until `serverless-mp down` removes it"
         )
 
     def destroy(self) -> Iterator[str]:
         """Removes everything that has its tag; each thing is told as it goes. It can be run again."""
-        instance = self.instance()
-        if instance is not None:
-            identity = instance["InstanceId"]
-            self.ec2.terminate_instances(InstanceIds=[identity])
-            yield f"terminated machine {identity}"
-            self.ec2.get_waiter("instance_terminated").wait(InstanceIds=[identity], WaiterConfig={"Delay": 3})
+        identities = [instance["InstanceId"] for instance in self.instances()]
+        if identities:
+            self.ec2.terminate_instances(InstanceIds=identities)
+            yield from (f"terminated machine {identity}" for identity in identities)
+            self.ec2.get_waiter("instance_terminated").wait(InstanceIds=identities, WaiterConfig={"Delay": 3})
         for group in self.groups():
-            found(self.ec2.delete_security_group, GroupId=group)
+            self.ec2.delete_security_group(GroupId=group)
             yield f"deleted security group {group}"
-        if addresses.forget(self.function):
-            yield f"deleted {addresses.path(self.function)}"
+
+
+def price(kind: str) -> str:
+    """What a machine costs an hour, with its address."""
+    if kind not in _PRICES:
+        return f"the price of {kind}, and ${_ADDRESS_PRICE} for its address,"
+    return f"about ${_PRICES[kind] + _ADDRESS_PRICE:.3f}"
 
 
 def user_data(password: str, made: certificate.Certificate, port: int) -> str:

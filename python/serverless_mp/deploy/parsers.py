@@ -75,15 +75,18 @@ def _deploy(parser: argparse.ArgumentParser) -> None:
 
 
 def _up(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--instance-type", default="t4g.small", metavar="TYPE", help="of the store's machine (default: %(default)s, 2 GB)"
-    )
-    parser.add_argument("--port", type=int, default=6379, help="of the store (default: %(default)s)")
+    parser.add_argument("--instance-type", metavar="TYPE", help="of the store's machine (default: t4g.small, 2 GB)")
+    parser.add_argument("--port", type=int, help="of the store (default: 6379)")
     parser.add_argument(
         "--private", action="store_true", help="a VPC without a way to the internet, and ElastiCache, in place of the machine"
     )
     _yes(parser)
     _deploy(parser)
+
+
+def _down(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--private", action="store_true", help="the network of up --private, where nothing is noted of it here")
+    _yes(parser)
 
 
 def _yes(parser: argparse.ArgumentParser) -> None:
@@ -99,7 +102,7 @@ def _doctor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--local", action="store_true", help="this machine and the store, not the account")
 
 
-_MORE = {"doctor": _doctor, "up": _up, "down": _yes, "deploy": _deploy, "destroy": _yes, "logs": _logs}
+_MORE = {"doctor": _doctor, "up": _up, "down": _down, "deploy": _deploy, "destroy": _yes, "logs": _logs}
 
 
 def _add_function(parser: argparse.ArgumentParser) -> None:

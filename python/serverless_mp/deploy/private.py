@@ -44,6 +44,9 @@ class Network:
 
     def plan(self) -> list[str]:
         """The steps that are needed. Raises NetworkError for a stack that is not whole."""
+        noted = addresses.read(self.function)
+        if noted is not None and "function_url" not in noted:
+            raise NetworkError(f"{self.function} has a store of `up`: `serverless-mp down` removes it first")
         stack = self.stack()
         if stack is None:
             text = (
@@ -78,10 +81,9 @@ class Network:
             # Here is the end of a tunnel; the certificate is for the store's own name.
             "url": f"rediss://:{password}@localhost:{port}/0?server_name={host}",
             "function_url": f"rediss://:{password}@{host}:{port}/0",
-            "region": self.session.region_name,
             "instance": outputs["Machine"],
         }
-        addresses.write(self.function, noted)
+        addresses.write(self.function, noted | addresses.account_of(self.session))
 
     def _failure(self) -> str:
         events = self.client.describe_stack_events(StackName=self.name)["StackEvents"]
@@ -101,8 +103,10 @@ class Network:
         return {one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])}
 
     def tunnel(self) -> str:
-        """The command whose end is the store's address here."""
+        """The command whose end is the store's address here; none while the network is not whole."""
         outputs = self.outputs()
+        if not outputs:
+            return "none yet"
         parameters = f"host={outputs['Host']},portNumber={outputs['Port']},localPortNumber={outputs['Port']}"
         return (
             f"aws ssm start-session --target {outputs['Machine']} --document-name AWS-StartPortForwardingSessionToRemoteHost "
@@ -121,5 +125,3 @@ class Network:
                 events = f"aws cloudformation describe-stack-events --stack-name {self.name}"
                 raise NetworkError(f"stack {self.name} is not gone: `{events}` says why") from None
             yield f"deleted stack {self.name}"
-        if addresses.forget(self.function):
-            yield f"deleted {addresses.path(self.function)}"

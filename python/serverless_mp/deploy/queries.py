@@ -9,6 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
 from packaging.utils import canonicalize_name
 
 from serverless_mp import addresses, config
@@ -16,7 +17,7 @@ from serverless_mp.command import doctor as local
 from serverless_mp.program import packages
 
 from .deployed import manifest_of
-from .instance import Store
+from .instance import Store, price
 from .private import Network
 from .resources import found
 
@@ -32,7 +33,7 @@ _ALWAYS = {"serverless-mp", "cloudpickle"}
 def status(options: argparse.Namespace, session: Any) -> int:
     """Prints what is deployed; returns 1 if nothing is."""
     now = found(session.client("lambda").get_function_configuration, FunctionName=options.function)
-    store = _store(options.function, session) | _network(options.function, session)
+    store = _up(options.function, session)
     if now is None:
         sys.stdout.write(f"there is no function {options.function} in {session.region_name}: `serverless-mp deploy` makes it\n")
         _show(store)
@@ -60,30 +61,26 @@ def _show(rows: dict[str, str]) -> None:
         sys.stdout.write(f"{name:13} {value}\n")
 
 
-def _store(function: str, session: Any) -> dict[str, str]:
-    """What there is of a store that `up` has made, by name."""
+def _up(function: str, session: Any) -> dict[str, str]:
+    """What there is of `up`, by name."""
     noted = addresses.read(function)
-    store = Store(session, function, "", 0)
-    instance = store.instance()
-    if instance is None:
-        return {}
-    kind = instance["InstanceType"]
-    price = Store(session, function, kind, 0).price()
-    state = instance["State"]["Name"]
-    address = instance.get("PublicIpAddress", "no address")
-    rows = {"store": f"{instance['InstanceId']}, {kind}, {state}, {address}, {price} an hour while it runs"}
-    if noted is None or noted.get("instance") != instance["InstanceId"]:
-        rows["store"] += "; its password is not known here"
-    elif state == "stopped":
-        rows["store"] += "; `serverless-mp up` starts it again"
-    return rows
+    try:
+        if noted is not None and "function_url" in noted:
+            network = Network(session, function)
+            stack = network.stack() or {"StackStatus": "gone"}
+            return {"network": f"stack {network.name}, {stack['StackStatus']}", "tunnel": network.tunnel()}
+        rows = [_machine(one, noted) for one in Store(session, function).instances()]
+        return {"store": "; ".join(rows)} if rows else {}
+    except ClientError as e:
+        return {"store": f"not looked at: {e.operation_name}: {e.response['Error']['Code']}"}
 
 
-def _network(function: str, session: Any) -> dict[str, str]:
-    """The same of `up --private`."""
-    network = Network(session, function)
-    stack = network.stack()
-    return {} if stack is None else {"network": f"stack {network.name}, {stack['StackStatus']}", "tunnel": network.tunnel()}
+def _machine(instance: dict[str, Any], noted: dict[str, Any] | None) -> str:
+    identity, kind, state = instance["InstanceId"], instance["InstanceType"], instance["State"]["Name"]
+    text = f"{identity}, {kind}, {state}, {instance.get('PublicIpAddress', 'no address')}, {price(kind)} an hour while it runs"
+    if noted is None or noted.get("instance") != identity:
+        return f"{text}; its password is not known here"
+    return f"{text}; `serverless-mp up` starts it again" if state == "stopped" else text
 
 
 def doctor(options: argparse.Namespace, session: Any) -> int:
@@ -106,8 +103,7 @@ def _needs(function: str, session: Any) -> Iterator[tuple[str, str]]:
         ("note" if quota else "BAD"),
         text if quota else "the account may run no invocation: ask for the quota (Service Quotas)",
     )
-    url = local.store_url(function)
-    theirs = local.function_store_url(function) or url
+    theirs = config.function_redis_url() or config.redis_url()
     event = {"serverless_mp": "describe"} | ({"url": theirs} if theirs else {})
     answer = client.invoke(FunctionName=function, Payload=json.dumps(event).encode())
     body = json.loads(answer["Payload"].read())

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from typing import TYPE_CHECKING, Any
+
+from serverless_mp import addresses
 
 from . import lifecycle
 from .deployment import Deployment
@@ -13,6 +16,7 @@ from .private import Network
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
 
 def up(options: argparse.Namespace, session: Any) -> int:
@@ -27,6 +31,7 @@ def up(options: argparse.Namespace, session: Any) -> int:
         raise ValueError(
             "the account may run no invocation: ask for the quota `Concurrent executions` of AWS Lambda (Service Quotas)"
         )
+    addresses.check(options.function, session)
     last = (_up_private if options.private else _up_public)(options, session)
     if last is None:
         return 0 if options.dry_run else 1
@@ -39,27 +44,50 @@ def _up_public(options: argparse.Namespace, session: Any) -> str | None:
     store = Store(session, options.function, options.instance_type, options.port)
     plans = store.plan()
     deployment = Deployment(options, session)
+    if options.subnets:
+        raise ValueError(
+            f"function {options.function} is in a VPC, from which it has no way to the store's public address: "
+            "`serverless-mp destroy` removes it first"
+        )
     if not _is_wanted([*plans, *deployment.plans], options, session):
         return None
-    # The machine installs its server while the function is made.
-    store.apply()
-    _apply(deployment)
+    with _naming_what_may_be_left():
+        # The machine installs its server while the function is made.
+        store.apply()
+        _apply(deployment)
     store.wait(_tell)
     return lifecycle.how_to_run(options.function)
 
 
 def _up_private(options: argparse.Namespace, session: Any) -> str | None:
     """The same. The function is made when its subnets are known."""
+    for option in ("instance_type", "port"):
+        if getattr(options, option) is not None:
+            raise ValueError(f"--{option.replace('_', '-')} is for the machine of `up`; the template of --private has its own")
     network = Network(session, options.function)
     plans = network.plan() or [f"stack {network.name} is there"]
     then = f"deploy function {options.function} into its subnets"
     if not _is_wanted([*plans, then], options, session):
         return None
-    network.apply()
-    outputs = network.outputs()
-    options.subnets, options.security_groups = outputs["Subnets"].split(), [outputs["SecurityGroup"]]
-    _apply(Deployment(options, session))
+    with _naming_what_may_be_left():
+        network.apply()
+        outputs = network.outputs()
+        options.subnets, options.security_groups = outputs["Subnets"].split(), [outputs["SecurityGroup"]]
+        _apply(Deployment(options, session))
     return f"{lifecycle.how_to_run(options.function)}, while this runs: {network.tunnel()}"
+
+
+@contextlib.contextmanager
+def _naming_what_may_be_left() -> Iterator[None]:
+    """An error, or a user who interrupts, may come when something is there already."""
+    try:
+        yield
+    except BaseException:
+        sys.stderr.write(
+            "serverless-mp: up has not ended; what it has made until now may cost money: `serverless-mp status` shows it, "
+            "`serverless-mp down` removes it\n"
+        )
+        raise
 
 
 def _is_wanted(plans: list[str], options: argparse.Namespace, session: Any) -> bool:
@@ -84,14 +112,16 @@ def _tell(text: str) -> None:
 def down(options: argparse.Namespace, session: Any) -> int:
     """Removes the store, the function and all that belongs to them; each thing is told as it goes."""
     question = f"Delete the store of {options.function}, the function, its packages, its role and its log?"
+    addresses.check(options.function, session)
     if not options.yes and not lifecycle.agrees(question, f"down deletes the store and the function {options.function}"):
         return 1
-    # The function first: a network is not deleted while something is in it.
-    parts = (
-        lifecycle.ends(options.function, session),
-        Store(session, options.function, "", 0).destroy(),
-        Network(session, options.function).destroy(),
-    )
+    # First what costs, but a network is not deleted while something is in it.
+    noted = addresses.read(options.function)
+    is_private = options.private or (noted is not None and "function_url" in noted)
+    parts = [Store(session, options.function).destroy(), lifecycle.ends(options.function, session)]
+    if is_private:
+        parts.append(Network(session, options.function).destroy())
+    parts.append(_forget(options.function))
     lines = 0
     for part in parts:
         for line in part:
@@ -101,3 +131,8 @@ def down(options: argparse.Namespace, session: Any) -> int:
     if not lines:
         sys.stdout.write("nothing was there\n")
     return 0
+
+
+def _forget(function: str) -> Iterator[str]:
+    if addresses.forget(function):
+        yield f"deleted {addresses.path(function)}"

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import configparser
 import importlib.util
 import json
 import os
@@ -19,14 +20,28 @@ def command() -> str | None:
     """What prints them; None where the core finds credentials by itself, or boto3 is not installed."""
     if os.environ.get("AWS_ACCESS_KEY_ID") or importlib.util.find_spec("boto3") is None:
         return None
-    path = Path(os.environ.get("AWS_CONFIG_FILE") or "~/.aws/config").expanduser()
+    if not _signs_in(os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE") or "default"):
+        return None
+    # Not what stands in the current directory.
+    return f"{shlex.quote(sys.executable)} -P -m {__name__}"
+
+
+def _signs_in(profile: str) -> bool:
+    """Whether this profile does, or one that it takes its credentials from."""
+    found = configparser.RawConfigParser(strict=False)
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return None
-    if not any(line.strip().startswith(_SIGNED_IN) for line in lines):
-        return None
-    return f"{shlex.quote(sys.executable)} -m {__name__}"
+        found.read(Path(os.environ.get("AWS_CONFIG_FILE") or "~/.aws/config").expanduser(), encoding="utf-8")
+    except (configparser.Error, ValueError):
+        return False
+    seen = set()
+    while profile and profile not in seen:
+        seen.add(profile)
+        section = next((name for name in (f"profile {profile}", profile) if found.has_section(name)), None)
+        options = dict(found.items(section)) if section else {}
+        if any(name.startswith(_SIGNED_IN) for name in options):
+            return True
+        profile = options.get("source_profile", "")
+    return False
 
 
 def main() -> None:

@@ -56,6 +56,6 @@ def with_leaves(command: list[Any]) -> list[Any]:
 def _begin() -> str:
     """What comes before: our package may not be in the search path that an interpreter begins with."""
     return (
-        f"import sys; sys.path.append({_PACKAGES!r}); from serverless_mp import native; "
-        f"native.install({files.directory()!r}); sys.path.pop(); "
+        f"import sys; sys.path.insert(0, {_PACKAGES!r}); from serverless_mp import native; "
+        f"native.install({files.directory()!r}); sys.path.remove({_PACKAGES!r}); "
     )

@@ -100,6 +100,12 @@ impl Pending {
         }
     }
 
+    /// Whether one that a worker watches has ended: only the store knows it here.
+    async fn is_over_elsewhere(&self, process: &'static Process) -> bool {
+        matches!(self.watcher, Watcher::Worker(_))
+            && matches!(job_state::of(process, &self.job).await, JobState::Over)
+    }
+
     async fn say(&self, process: &'static Process, end: &End) {
         match &self.watcher {
             // It may be gone with its session.
@@ -249,6 +255,11 @@ impl Invoker {
         loop {
             // Not those that were ended before they began.
             pending.retain(|one| !one.job.has_ended());
+            for one in std::mem::take(&mut pending) {
+                if !one.is_over_elsewhere(process).await {
+                    pending.push(one);
+                }
+            }
             if pending.is_empty() || !process.is_current() {
                 return;
             }

@@ -33,7 +33,8 @@ impl Response {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Report(_) | Self::Ended(_) => Outcome::Answered,
-            Self::Doubtful(_) | Self::NotNow(..) => Outcome::Refused,
+            Self::NotNow(..) => Outcome::Refused,
+            Self::Doubtful(_) => Outcome::Broken,
             Self::Unreachable(_) => Outcome::Unreachable,
         }
     }

@@ -1,5 +1,5 @@
 # On Amazon Linux 2023: the server, and the units that run it, also when the machine starts again.
-dnf install -y valkey || dnf install -y redis6
+dnf install -y valkey
 useradd --system --no-create-home serverless-mp 2>/dev/null || true
 # The server's user reads them; root runs one of them, which nobody else may change.
 chown -R root:serverless-mp "$directory"

@@ -5,7 +5,7 @@
 set -eu
 directory=$1
 port=$2
-for name in valkey-server redis6-server redis-server; do
+for name in valkey-server redis-server; do
     server=$(command -v "$name") && break
 done
 [ -n "${server:-}" ] || { echo "no valkey-server and no redis-server is installed" >&2; exit 69; }
