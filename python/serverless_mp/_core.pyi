@@ -8,7 +8,7 @@ Times are in seconds; None waits for ever. An `id` names an object in its sessio
 to that object, else it makes a new one. An object lives while any process holds a handle on it.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Final, Self, final
 
 __all__ = [
@@ -113,10 +113,14 @@ class NativeSemLock:
     def maxvalue(self) -> int: ...
     @property
     def name(self) -> str | None: ...
-    def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
-        """Takes one unit; False when it is not there in time."""
-    def release(self) -> None:
-        """One unit back. ValueError beyond the maximum; AssertionError for a recursive lock of another thread."""
+    @property
+    def acquire(self) -> Callable[..., bool]:
+        """A function, as of a method `acquire(block=True, timeout=None)`: takes one unit; False when it is not there in time."""
+    @property
+    def release(self) -> Callable[[], None]:
+        """The same: one unit back. ValueError beyond the maximum; AssertionError for a recursive lock of another thread."""
+    def _acquire(self, block: bool = True, timeout: float | None = None) -> bool: ...
+    def _release(self) -> None: ...
     def __enter__(self) -> bool: ...
     def __exit__(self, _kind: object = None, _value: object = None, _trace: object = None) -> None: ...
     def _count(self) -> int: ...
