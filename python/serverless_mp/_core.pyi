@@ -115,7 +115,7 @@ class NativeSemLock:
     def name(self) -> str | None: ...
     @property
     def acquire(self) -> Callable[..., bool]:
-        """A function, as of a method `acquire(block=True, timeout=None)`: takes one unit; False when it is not there in time."""
+        """A function, as of a method `acquire(block=True, timeout=None)`: takes one unit; False if it is not there in time."""
     @property
     def release(self) -> Callable[[], None]:
         """The same: one unit back. ValueError beyond the maximum; AssertionError for a recursive lock of another thread."""
