@@ -79,7 +79,7 @@ def test_store_that_only_this_machine_reaches(url, what):
 def test_launcher_of_no_known_name():
     done = command("run", PROGRAM, SERVERLESS_MP_LAUNCHER="cloud")
     assert done.returncode == 2
-    assert "SERVERLESS_MP_LAUNCHER is 'cloud'; it must be one of local, lambda (or unset: local)" in done.stderr
+    assert "SERVERLESS_MP_LAUNCHER is 'cloud'; it must be one of local, lambda, native (or unset: local)" in done.stderr
 
 
 def test_program_too_large(aws, custom, tmp_path):
