@@ -9,6 +9,8 @@ pub mod job;
 pub mod lambda_function;
 pub mod latch;
 #[cfg(target_os = "linux")]
+mod native_calls;
+#[cfg(target_os = "linux")]
 pub mod native_semlock;
 pub mod region;
 pub mod semlock;

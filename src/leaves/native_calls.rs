@@ -1,0 +1,154 @@
+//! `acquire` and `release` of a native lock as C functions that are bound to it, as `CPython`'s own are: through methods of a Rust
+//! class a pair of calls costs half as much again.
+
+#![allow(unsafe_code, reason = "functions that the interpreter calls")]
+
+use std::ffi::CStr;
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDict, PyTuple};
+
+use super::native_semlock::NativeSemLock;
+
+/// The definition of one.
+pub struct Bare(ffi::PyMethodDef);
+
+// SAFETY: it is never changed.
+unsafe impl Sync for Bare {}
+
+pub static ACQUIRE: Bare = Bare::new(c"acquire", acquire);
+pub static RELEASE: Bare = Bare::new(c"release", release);
+
+type Object = *mut ffi::PyObject;
+type Function = unsafe extern "C" fn(Object, *const Object, ffi::Py_ssize_t, Object) -> Object;
+
+impl Bare {
+    const fn new(name: &'static CStr, function: Function) -> Self {
+        Self(ffi::PyMethodDef {
+            ml_name: name.as_ptr(),
+            ml_meth: ffi::PyMethodDefPointer {
+                PyCFunctionFastWithKeywords: function,
+            },
+            ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
+            ml_doc: std::ptr::null(),
+        })
+    }
+
+    /// The function for one lock.
+    pub fn bind<'py>(
+        &'static self,
+        lock: &Bound<'py, NativeSemLock>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let definition = std::ptr::from_ref(&self.0).cast_mut();
+        // SAFETY: the definition lives for ever, and the interpreter only reads it.
+        unsafe {
+            let function = ffi::PyCFunction_NewEx(definition, lock.as_ptr(), std::ptr::null_mut());
+            Bound::from_owned_ptr_or_err(lock.py(), function)
+        }
+    }
+}
+
+/// A call by the interpreter, which holds its lock.
+struct Call<'py> {
+    lock: Bound<'py, NativeSemLock>,
+    /// Those by position, then those by name.
+    arguments: *const Object,
+    count: usize,
+    names: Object,
+}
+
+impl<'py> Call<'py> {
+    /// # Safety
+    ///
+    /// `lock` is one, and the others are as the interpreter gives them to a fast function.
+    unsafe fn new(
+        lock: Object,
+        arguments: *const Object,
+        count: ffi::Py_ssize_t,
+        names: Object,
+    ) -> Self {
+        // SAFETY: as above.
+        let lock = unsafe { Bound::from_borrowed_ptr(Python::assume_attached(), lock) };
+        Self {
+            // SAFETY: as above.
+            lock: unsafe { lock.cast_into_unchecked() },
+            arguments,
+            count: count.unsigned_abs(),
+            names,
+        }
+    }
+
+    fn argument(&self, at: usize) -> Bound<'py, PyAny> {
+        // SAFETY: it is one of those that were given.
+        unsafe { Bound::from_borrowed_ptr(self.lock.py(), *self.arguments.add(at)) }
+    }
+
+    /// Whether it says nothing but whether to block.
+    fn is_plain(&self) -> bool {
+        let is_right = |at: usize| match at {
+            0 => self.argument(0).is_instance_of::<PyBool>(),
+            _ => self.argument(at).is_none(),
+        };
+        self.names.is_null() && self.count <= 2 && (0..self.count).all(is_right)
+    }
+
+    /// By the method of this name, with all that it checks.
+    fn pass_to(&self, method: &str) -> Object {
+        let result = self.arguments().and_then(|(positional, by_name)| {
+            let method = self.lock.getattr(method)?;
+            method.call(positional, Some(&by_name))
+        });
+        match result {
+            Ok(value) => value.into_ptr(),
+            Err(e) => {
+                e.restore(self.lock.py());
+                std::ptr::null_mut()
+            }
+        }
+    }
+
+    fn arguments(&self) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyDict>)> {
+        let py = self.lock.py();
+        let positional = PyTuple::new(py, (0..self.count).map(|at| self.argument(at)))?;
+        let by_name = PyDict::new(py);
+        if !self.names.is_null() {
+            // SAFETY: it is a tuple of the interpreter's.
+            let names: Bound<'_, PyAny> = unsafe { Bound::from_borrowed_ptr(py, self.names) };
+            for (at, name) in names.try_iter()?.enumerate() {
+                by_name.set_item(name?, self.argument(self.count + at))?;
+            }
+        }
+        Ok((positional, by_name))
+    }
+}
+
+unsafe extern "C" fn acquire(
+    lock: Object,
+    arguments: *const Object,
+    count: ffi::Py_ssize_t,
+    names: Object,
+) -> Object {
+    // SAFETY: the function is bound to a lock, and the interpreter calls it.
+    let call = unsafe { Call::new(lock, arguments, count, names) };
+    if call.is_plain() && call.lock.get().take_now() {
+        // SAFETY: it is always there.
+        return unsafe { ffi::Py_NewRef(ffi::Py_True()) };
+    }
+    call.pass_to("_acquire")
+}
+
+unsafe extern "C" fn release(
+    lock: Object,
+    arguments: *const Object,
+    count: ffi::Py_ssize_t,
+    names: Object,
+) -> Object {
+    // SAFETY: as above.
+    let call = unsafe { Call::new(lock, arguments, count, names) };
+    if call.names.is_null() && call.count == 0 && call.lock.get().give_now() {
+        // SAFETY: it is always there.
+        return unsafe { ffi::Py_NewRef(ffi::Py_None()) };
+    }
+    call.pass_to("_release")
+}
