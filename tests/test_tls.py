@@ -29,6 +29,20 @@ if __name__ == "__main__":
 """
 
 
+def pass_on(here, there):
+    """Bytes both ways, until an end is closed."""
+
+    def pump(source, target):
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 14):
+                target.sendall(data)
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_RDWR)
+
+    threading.Thread(target=pump, args=(there, here), daemon=True).start()
+    pump(here, there)
+
+
 @contextlib.contextmanager
 def tls_in_front_of(port, certificate):
     """A port that speaks TLS and passes everything on."""
@@ -48,15 +62,7 @@ def tls_in_front_of(port, certificate):
             with contextlib.suppress(OSError):
                 there = socket.create_connection(("127.0.0.1", port))
                 here = context.wrap_socket(plain, server_side=True)
-                threading.Thread(target=pump, args=(there, here), daemon=True).start()
-                pump(here, there)
-
-        def pump(source, target):
-            with contextlib.suppress(OSError):
-                while data := source.recv(1 << 14):
-                    target.sendall(data)
-            with contextlib.suppress(OSError):
-                target.shutdown(socket.SHUT_RDWR)
+                pass_on(here, there)
 
         threading.Thread(target=serve, daemon=True).start()
         yield listener.getsockname()[1]

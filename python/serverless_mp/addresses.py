@@ -25,6 +25,11 @@ def read(function: str) -> dict[str, Any] | None:
         raise ValueError(message) from None
 
 
+def is_private(noted: dict[str, Any] | None) -> bool:
+    """Whether the store is one of `up --private`, which functions reach by an address of their own."""
+    return noted is not None and "function_url" in noted
+
+
 def write(function: str, noted: dict[str, Any]) -> None:
     """In the place of what was there."""
     place = path(function)

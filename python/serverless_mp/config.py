@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PREFIX = "SERVERLESS_MP_"
+# In a function's environment: what `serverless-mp deploy` notes of it.
+DEPLOYED = f"{_PREFIX}DEPLOYED"
 # Variables that others set: a deployment in its function, tests.
-_OTHERS = (f"{_PREFIX}DEPLOYED", f"{_PREFIX}TEST_")
+_OTHERS = (DEPLOYED, f"{_PREFIX}TEST_")
 LAUNCHERS = ("local", "lambda", "native")
 # The store notes the count in one digit.
 _MOST_ATTEMPTS = 9

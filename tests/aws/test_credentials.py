@@ -13,7 +13,7 @@ import pytest
 import trustme
 from emulator import PROGRAMS
 
-from test_tls import tls_in_front_of
+from test_tls import pass_on, tls_in_front_of
 
 PROFILE = """
 [profile me]
@@ -80,14 +80,7 @@ def proxy(login):
                 asked.append((method, place, login in head.decode()))
                 there = socket.create_connection(place.split(":"))
                 here.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-                threading.Thread(target=pump, args=(there, here), daemon=True).start()
-                pump(here, there)
-
-        def pump(source, target):
-            with contextlib.suppress(OSError):
-                while data := source.recv(1 << 14):
-                    target.sendall(data)
-                target.shutdown(socket.SHUT_WR)
+                pass_on(here, there)
 
         threading.Thread(target=serve, daemon=True).start()
         yield listener.getsockname()[1], asked

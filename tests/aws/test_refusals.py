@@ -108,11 +108,12 @@ def test_package_that_the_function_has_not(aws, custom, tmp_path):
 def test_package_of_another_version(aws, tmp_path):
     deployed = aws.client("lambda")
     assert aws.deploy("tests-versions").returncode == 0
+    from serverless_mp import config
     from serverless_mp.program import packages
 
     manifest = packages.pack(packages.Manifest("3.7", {"cloudpickle": "1.0"}))
     deployed.update_function_configuration(
-        FunctionName="tests-versions", Environment={"Variables": {packages.VARIABLE: manifest}}
+        FunctionName="tests-versions", Environment={"Variables": {config.DEPLOYED: manifest}}
     )
     program = tmp_path / "main.py"
     program.write_text("import cloudpickle\n" + PROGRAM.read_text())

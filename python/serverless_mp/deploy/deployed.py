@@ -6,6 +6,7 @@ import contextlib
 import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
+from serverless_mp import config
 from serverless_mp.program import packages
 
 from .resources import found
@@ -20,7 +21,7 @@ _NOTED = ("interpreter", "glibc", "strip_tests", "in_function", "bucket")
 
 def manifest_of(now: dict[str, Any]) -> packages.Manifest | None:
     """The manifest in a function's configuration; None if there is none that can be read, which a deployment mends."""
-    text = now.get("Environment", {}).get("Variables", {}).get(packages.VARIABLE)
+    text = now.get("Environment", {}).get("Variables", {}).get(config.DEPLOYED)
     with contextlib.suppress(ValueError):
         return packages.unpack(text) if text else None
     return None
@@ -46,7 +47,7 @@ def complete(options: argparse.Namespace, session: Any) -> list[str]:
     if options.subnets is None and options.security_groups is None:
         network = now.get("VpcConfig", {})
         options.subnets, options.security_groups = network.get("SubnetIds", []), network.get("SecurityGroupIds", [])
-    kept = {name: value for name, value in variables.items() if name != packages.VARIABLE}
+    kept = {name: value for name, value in variables.items() if name != config.DEPLOYED}
     options.environment = [f"{name}={value}" for name, value in kept.items()] + options.environment
     if options.requirements is not None or manifest is None:
         return []

@@ -73,7 +73,7 @@ class Store:
     def plan(self) -> list[str]:
         """The steps that are needed. Raises InstanceError where its address and password are not known here."""
         noted = addresses.read(self.function)
-        if noted is not None and "function_url" in noted:
+        if addresses.is_private(noted):
             raise InstanceError(f"{self.function} has a store of `up --private`: `serverless-mp down` removes it first")
         instance = self._only()
         if instance is None:

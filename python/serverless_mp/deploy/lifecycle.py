@@ -12,7 +12,7 @@ from .settings import AL2023, Settings
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 
 def deploy(options: argparse.Namespace, session: Any) -> int:
@@ -38,20 +38,25 @@ def how_to_run(function: str) -> str:
 
 
 def destroy(options: argparse.Namespace, session: Any) -> int:
-    """Each thing is printed as it goes. What is gone already is no error: it can be run again."""
+    """What is gone already is no error: it can be run again."""
     question = f"Delete function {options.function}, its packages, its role and its log?"
     if not options.yes and not agrees(
         question, f"destroy deletes function {options.function}, its packages, its role and its log"
     ):
         return 1
+    tell(ends(options.function, session))
+    return 0
+
+
+def tell(gone: Iterable[str]) -> None:
+    """Prints each thing as it goes."""
     lines = 0
-    for line in ends(options.function, session):
+    for line in gone:
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
         lines += 1
     if not lines:
         sys.stdout.write("nothing was there\n")
-    return 0
 
 
 def agrees(question: str, deed: str) -> bool:

@@ -45,7 +45,7 @@ class Network:
     def plan(self) -> list[str]:
         """The steps that are needed. Raises NetworkError for a stack that is not whole."""
         noted = addresses.read(self.function)
-        if noted is not None and "function_url" not in noted:
+        if noted is not None and not addresses.is_private(noted):
             raise NetworkError(f"{self.function} has a store of `up`: `serverless-mp down` removes it first")
         stack = self.stack()
         if stack is None:

@@ -65,7 +65,7 @@ def _up(function: str, session: Any) -> dict[str, str]:
     """What there is of `up`, by name."""
     noted = addresses.read(function)
     try:
-        if noted is not None and "function_url" in noted:
+        if addresses.is_private(noted):
             network = Network(session, function)
             stack = network.stack() or {"StackStatus": "gone"}
             return {"network": f"stack {network.name}, {stack['StackStatus']}", "tunnel": network.tunnel()}

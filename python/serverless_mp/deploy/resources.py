@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from serverless_mp import config
 from serverless_mp.program import packages
 
 from .layer import MOST_DIRECT, Content, LayerError, function_files
@@ -235,7 +236,7 @@ class Function:
         s = self.settings
         noted = s.noted | {"requested": self.content.requested}
         manifest = packages.Manifest(s.python, self.content.versions, noted)
-        environment = s.environment | {packages.VARIABLE: packages.pack(manifest)}
+        environment = s.environment | {config.DEPLOYED: packages.pack(manifest)}
         wanted = {
             "Runtime": s.runtime,
             "Handler": _HANDLER,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 def up(options: argparse.Namespace, session: Any) -> int:
     """Makes a store that both sides reach, and the function; notes the store's address where a run finds it."""
     begun = time.monotonic()
-    session.client("sts").get_caller_identity()
+    # Its first call needs credentials: they are what is most often missing.
+    addresses.check(options.function, session)
     if options.subnets:
         raise ValueError(
             "--subnets: up makes a store that the function reaches where it is; for one of yours use `serverless-mp deploy`"
@@ -31,7 +33,6 @@ def up(options: argparse.Namespace, session: Any) -> int:
         raise ValueError(
             "the account may run no invocation: ask for the quota `Concurrent executions` of AWS Lambda (Service Quotas)"
         )
-    addresses.check(options.function, session)
     last = (_up_private if options.private else _up_public)(options, session)
     if last is None:
         return 0 if options.dry_run else 1
@@ -116,20 +117,12 @@ def down(options: argparse.Namespace, session: Any) -> int:
     if not options.yes and not lifecycle.agrees(question, f"down deletes the store and the function {options.function}"):
         return 1
     # First what costs, but a network is not deleted while something is in it.
-    noted = addresses.read(options.function)
-    is_private = options.private or (noted is not None and "function_url" in noted)
+    is_private = options.private or addresses.is_private(addresses.read(options.function))
     parts = [Store(session, options.function).destroy(), lifecycle.ends(options.function, session)]
     if is_private:
         parts.append(Network(session, options.function).destroy())
     parts.append(_forget(options.function))
-    lines = 0
-    for part in parts:
-        for line in part:
-            sys.stdout.write(f"{line}\n")
-            sys.stdout.flush()
-            lines += 1
-    if not lines:
-        sys.stdout.write("nothing was there\n")
+    lifecycle.tell(itertools.chain.from_iterable(parts))
     return 0
 
 

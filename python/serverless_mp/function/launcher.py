@@ -86,7 +86,7 @@ def _check_function(description: dict[str, Any]) -> None:
     if description["state"] == "Failed":
         message = f"function {config.function()} is in state Failed: {description['reason']}; `serverless-mp deploy` mends it"
         raise RuntimeError(message)
-    manifest = (description["environment"] or {}).get(packages.VARIABLE)
+    manifest = (description["environment"] or {}).get(config.DEPLOYED)
     if manifest:
         packages.check(packages.unpack(manifest), config.function())
 

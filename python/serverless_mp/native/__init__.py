@@ -13,16 +13,15 @@ import sys
 
 from serverless_mp import config, installed
 
-# In the environment of every function, but not of our workers.
+# In the environment of every function.
 _OF_FUNCTIONS = "AWS_LAMBDA_RUNTIME_API"
-_DEPLOYED = "SERVERLESS_MP_DEPLOYED"
 
 
 def is_wanted() -> bool:
     """Whether the setting says so, or this is a plain Lambda function whose settings name no launcher and no store."""
     if os.environ.get(config.launcher.name):
         return config.launcher() == "native"
-    return _OF_FUNCTIONS in os.environ and _DEPLOYED not in os.environ and config.redis_url() is None
+    return _OF_FUNCTIONS in os.environ and config.DEPLOYED not in os.environ and config.redis_url() is None
 
 
 def install(directory: str | None = None) -> None:

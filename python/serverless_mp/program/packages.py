@@ -15,10 +15,9 @@ from typing import Any
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from . import modules
+from serverless_mp import config
 
-# The function's environment variable in which `serverless-mp deploy` notes what it has deployed.
-VARIABLE = "SERVERLESS_MP_DEPLOYED"
+from . import modules
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ def unpack(text: str) -> Manifest:
     try:
         return Manifest(*json.loads(zlib.decompress(base64.b85decode(text))))
     except (ValueError, TypeError, zlib.error):
-        message = f"{VARIABLE} of the function is damaged: `serverless-mp deploy` writes it anew"
+        message = f"{config.DEPLOYED} of the function is damaged: `serverless-mp deploy` writes it anew"
         raise ValueError(message) from None
 
 
