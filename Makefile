@@ -101,14 +101,17 @@ test: $(if $(TESTS),test-python,test-core test-python test-aws conformance)  ## 
 test-python: $(VENV)/.built $(VENV)/.group-test $(if $(TESTS),,$(VENV)/.group-demo $(VENV)/.apps)
 	$(BIN)/python -m pytest tests --ignore tests/aws $(TESTS) || test $$? -eq 5  # none chosen
 
-# A server that has TLS, for the machine of `up`; the package's own has none. Without one these tests are skipped by name.
+# Servers of the distribution: one that has TLS, for the machine of `up` (the package's own has none), and a registry of images.
+# Without them the tests that need them are skipped by name.
 TLS_SERVER = command -v valkey-server || command -v redis-server || (apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server)
+REGISTRY = command -v docker-registry || (apt-get update -qq && apt-get install -y -qq --no-install-recommends docker-registry)
 
-$(VENV)-emulator/.store: $(VENV)-emulator/.built
+$(VENV)-emulator/.servers: $(VENV)-emulator/.built
 	($(TLS_SERVER)) >/dev/null 2>&1 || echo "no valkey-server or redis-server is installed, nor can be: the tests of the machine of up are skipped"
+	($(REGISTRY)) >/dev/null 2>&1 || echo "no docker-registry is installed, nor can be: the tests of deploy --image are skipped"
 	touch $@
 
-test-aws: $(VENV)/.wheel $(VENV)/.group-test $(VENV)-emulator/.store  ## those of AWS Lambda, on an emulator, as a user that is not root
+test-aws: $(VENV)/.wheel $(VENV)/.group-test $(VENV)-emulator/.servers  ## those of AWS Lambda, on an emulator, as a user that is not root
 	tests/as_another_user.sh $(BIN)/python -m pytest -p no:cacheprovider tests/aws $(TESTS) || test $$? -eq 5  # none chosen
 
 coverage: $(VENV)/.built $(VENV)/.group-test $(VENV)/.group-demo $(VENV)/.group-coverage $(VENV)/.apps  ## which lines of the package's Python the tests run, in workers too

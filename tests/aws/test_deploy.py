@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
+import shutil
 import subprocess
 import sys
 
@@ -162,14 +164,14 @@ def test_a_function_that_has_failed_is_made_again(aws):
     lines(aws.deploy(name, kind="managed"))
     reason = "The function could not be restored: its image is gone"
     failed = {"State": "Failed", "StateReason": reason, "StateReasonCode": "ImageDeleted"}
-    aws.front.rules = [Rule("GET", rf"/functions/{name}/configuration", 99, fields=failed)]
+    aws.front.rules = [Rule("GET", rf"/functions/{name}$", 99, fields=failed)]
     dry = lines(aws.deploy(name, "--dry-run", kind="managed"))
     assert dry == [
         f"create function {name} again (it is in state Failed: {reason}): {RUNTIME}, x86_64, 1769 MB, 900 s, no asynchronous retries"
     ]
-    aws.front.rules = [Rule("GET", rf"/functions/{name}/configuration", 3, fields=failed)]
+    aws.front.rules = []
     created = aws.client("lambda").get_function(FunctionName=name)["Configuration"]["RevisionId"]
-    aws.front.rules = [Rule("GET", rf"/functions/{name}/configuration", 4, fields=failed)]
+    aws.front.rules = [Rule("GET", rf"/functions/{name}$", 2, fields=failed)]  # to the plan, and when it is carried out
     lines(aws.deploy(name, kind="managed"))
     aws.front.rules = []
     assert aws.client("lambda").get_function(FunctionName=name)["Configuration"]["RevisionId"] != created
@@ -272,3 +274,17 @@ def test_rights_and_disk(aws):
 def test_rights_and_disk_that_cannot_be(aws, options, words):
     done = aws.deploy("tests-not", *options)
     assert done.returncode == 1 and words in done.stderr
+
+
+def test_architecture_is_that_which_has_the_wheels(aws, tmp_path):
+    """For a new function, where none is named."""
+    other = tmp_path / os.path.basename(wheel()).replace("x86_64", "aarch64")
+    shutil.copy(wheel(), other)
+    name = "tests-architecture"
+    options = ("deploy", "--function", name, "--runtime", "python3.12", "--wheel", other, "--glibc", "2.36", "--dry-run")
+    assert lines(aws.command(*options))[-1] == (
+        f"create function {name}: python3.12, arm64, 1769 MB, 900 s, no asynchronous retries"
+    )
+    done = aws.command(*options, "--architecture", "x86_64")
+    assert done.returncode == 1
+    assert "the wheel must be for manylinux_2_36_x86_64 or older" in done.stderr

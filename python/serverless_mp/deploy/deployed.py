@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from serverless_mp import config
 from serverless_mp.program import packages
 
 from .resources import found
-from .settings import local_architecture, local_runtime
+from .settings import local_runtime
 
 if TYPE_CHECKING:
     import argparse
 
 # Options that AWS does not keep.
-_NOTED = ("interpreter", "glibc", "strip_tests", "in_function", "bucket")
+_NOTED = ("interpreter", "glibc", "strip_tests", "in_function", "bucket", "image")
 
 
 def manifest_of(now: dict[str, Any]) -> packages.Manifest | None:
@@ -27,17 +27,26 @@ def manifest_of(now: dict[str, Any]) -> packages.Manifest | None:
     return None
 
 
-def complete(options: argparse.Namespace, session: Any) -> list[str]:
-    """Fills in the options that are not named. Returns the packages that the function keeps, as requirements."""
+class Before(NamedTuple):
+    """Of a function that is there: the packages that it keeps, as requirements; `Zip` or `Image`."""
+
+    packages: list[str]
+    kind: str | None
+
+
+def complete(options: argparse.Namespace, session: Any) -> Before:
+    """Fills in the options that are not named."""
     now = found(session.client("lambda").get_function_configuration, FunctionName=options.function) or {}
     variables = now.get("Environment", {}).get("Variables", {})
     manifest = manifest_of(now)
     noted = manifest.options if manifest else {}
     for name in _NOTED:
-        if not getattr(options, name):
+        if getattr(options, name) is None:
             setattr(options, name, noted.get(name))
-    _default(options, "runtime", now.get("Runtime"), local_runtime())
-    _default(options, "architecture", next(iter(now.get("Architectures", [])), None), local_architecture())
+    if options.image and options.base is None:
+        options.base = noted.get("base")
+    _default(options, "runtime", now.get("Runtime") or noted.get("runtime"), local_runtime())
+    _default(options, "architecture", next(iter(now.get("Architectures", [])), None), None)
     _default(options, "memory", now.get("MemorySize"), 1769)
     _default(options, "timeout", now.get("Timeout"), 900)
     _default(options, "disk", now.get("EphemeralStorage", {}).get("Size"), 512)
@@ -50,13 +59,16 @@ def complete(options: argparse.Namespace, session: Any) -> list[str]:
     kept = {name: value for name, value in variables.items() if name != config.DEPLOYED}
     options.environment = [f"{name}={value}" for name, value in kept.items()] + options.environment
     if options.requirements is not None or manifest is None:
-        return []
-    return [name if _is_here(name) else f"{name}=={manifest.versions[name]}" for name in noted.get("requested", [])]
+        return Before([], now.get("PackageType"))
+    names = noted.get("requested", [])
+    return Before([name if _is_here(name) else f"{name}=={manifest.versions[name]}" for name in names], now.get("PackageType"))
 
 
 def note(options: argparse.Namespace) -> dict[str, Any]:
     """The options that AWS does not keep, for the next deployment."""
-    return {name: getattr(options, name) for name in _NOTED if getattr(options, name)}
+    # A function that is an image has no runtime.
+    names = (*_NOTED, "runtime", "base") if options.image else _NOTED
+    return {name: getattr(options, name) for name in names if getattr(options, name)}
 
 
 def _default(options: argparse.Namespace, name: str, now: Any, usual: Any) -> None:

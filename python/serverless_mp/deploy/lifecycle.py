@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import deployed
 from .deployment import Deployment
+from .repository import Repository
 from .resources import Layer, Role, found
 from .settings import AL2023, Settings
 
@@ -79,6 +80,8 @@ def ends(function: str, session: Any) -> Iterator[str]:
         bucket = manifest and manifest.options.get("bucket")
         if bucket:
             yield from _empty(session, bucket, f"serverless-mp/{function}/")
+    if now is None or now.get("PackageType") == "Image":
+        yield from Repository(session, function).destroy()
     yield from Layer(session, settings, None, lambda *_: {}).destroy()
     yield from Role(session, settings).destroy()
     log = f"/aws/lambda/{function}"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import argparse
+from typing import Any
 
 from serverless_mp import config
 
 from .settings import ARCHITECTURES, local_architecture, local_runtime
-
-if TYPE_CHECKING:
-    import argparse
 
 HELP = {
     "up": "make everything that a first run on AWS needs: a store, and the function",
@@ -44,7 +42,11 @@ def _deploy(parser: argparse.ArgumentParser) -> None:
     option("--timeout", type=int, metavar="S", help="1 to 900, the default: the longest life of a process")
     option("--disk", type=int, metavar="MB", help="512, the default, to 10240: the room in /tmp")
     option("--runtime", help=f"a managed runtime, or provided.al2023 (default: this Python's, {local_runtime()})")
-    option("--architecture", choices=ARCHITECTURES, help=f"default: this machine's, {local_architecture()}")
+    option(
+        "--architecture",
+        choices=ARCHITECTURES,
+        help=f"default: this machine's, {local_architecture()}, or the other one if only that has all wheels",
+    )
     option("--subnets", nargs="+", metavar="ID", help="the subnets of the store's VPC")
     option("--security-groups", nargs="+", metavar="ID", help="security groups that the store lets in")
     option("--role", metavar="ARN", help="a role of yours (default: one is made)")
@@ -66,9 +68,12 @@ def _deploy(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="environment variables of the function",
     )
-    option("--strip-tests", action="store_true", help="leave out directories named tests or test, which a few packages need")
+    switch = argparse.BooleanOptionalAction
+    option("--strip-tests", action=switch, help="leave out directories named tests or test, which a few packages need")
     option("--wheel", metavar="FILE", help="the wheel of serverless_mp (default: from the package index)")
-    option("--in-function", action="store_true", help="the packages go into the function itself, not into a layer")
+    option("--in-function", action=switch, help="the packages go into the function itself, not into a layer")
+    option("--image", action=switch, help="a container image, for packages above 250 MB; made without Docker")
+    option("--base", metavar="IMAGE", help="what the image is built on (default: public.ecr.aws/lambda/python:VERSION)")
     option("--interpreter", metavar="PATH", help="for a custom runtime: the Python that its image or another layer has")
     option("--glibc", metavar="M.N", help="the C library there, if it is not the managed runtime's")
     option("--dry-run", action="store_true", help="print what would be done")

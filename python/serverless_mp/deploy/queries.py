@@ -43,7 +43,7 @@ def status(options: argparse.Namespace, session: Any) -> int:
     rows = {
         "function": now["FunctionArn"],
         "state": f"{now.get('State')}, {now.get('LastUpdateStatus')}",
-        "runtime": f"{now.get('Runtime')}, {', '.join(now.get('Architectures', []))}",
+        "runtime": f"{now.get('Runtime') or 'image'}, {', '.join(now.get('Architectures', []))}",
         "memory, time": f"{now['MemorySize']} MB, {now['Timeout']} s",
         "subnets": vpc,
         "layers": ", ".join(item["Arn"] for item in now.get("Layers", [])) or "none",

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import io
 import json
 import time
 from typing import TYPE_CHECKING, Any
@@ -14,15 +11,15 @@ from botocore.exceptions import ClientError
 from serverless_mp import config
 from serverless_mp.program import packages
 
-from .layer import MOST_DIRECT, Content, LayerError, function_files
 from .settings import LEAST_DISK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .code import Code
+    from .content import Content
     from .settings import Settings
 
-_HANDLER = "serverless_mp_index.handler"
 _PATIENCE, _PAUSE = 60.0, 2.0
 _DESCRIPTION = "Workers of serverless_mp programs"
 _TRUST = {
@@ -221,15 +218,9 @@ class Layer:
 class Function:
     """The function itself."""
 
-    def __init__(
-        self, session: Any, settings: Settings, content: Content, upload: Callable[[bytes, str], dict[str, str]]
-    ) -> None:
+    def __init__(self, session: Any, settings: Settings, content: Content, code: Code) -> None:
         self.client = session.client("lambda")
-        self.settings, self.upload = settings, upload
-        self.content = content
-        code = content if settings.in_function else Content(function_files(settings), {})
-        self.code = code.archive
-        self.code_digest = base64.b64encode(hashlib.sha256(self.code).digest()).decode()
+        self.settings, self.content, self.code = settings, content, code
 
     def wanted(self, role: str | None, layers: list[str] | None) -> dict[str, Any]:
         """Its configuration as it should be."""
@@ -237,9 +228,7 @@ class Function:
         noted = s.noted | {"requested": self.content.requested}
         manifest = packages.Manifest(s.python, self.content.versions, noted)
         environment = s.environment | {config.DEPLOYED: packages.pack(manifest)}
-        wanted = {
-            "Runtime": s.runtime,
-            "Handler": _HANDLER,
+        wanted = self.code.configuration() | {
             "MemorySize": s.memory,
             "Timeout": s.timeout,
             "EphemeralStorage": {"Size": s.disk},
@@ -247,40 +236,48 @@ class Function:
             "VpcConfig": {"SubnetIds": sorted(s.subnets), "SecurityGroupIds": sorted(s.security_groups)},
             "Description": _DESCRIPTION,
         }
-        return wanted | ({"Role": role} if role is not None else {}) | ({"Layers": layers} if layers is not None else {})
+        wanted |= {"Role": role} if role is not None else {}
+        return wanted | ({"Layers": layers} if layers is not None and self.code.kind == "Zip" else {})
 
-    def differences(self, role: str | None, layers: list[str] | None) -> list[str] | None:
-        """Which settings differ; None: there is no function."""
-        now = found(self.client.get_function_configuration, FunctionName=self.settings.function)
-        if now is None or self.failure(now) is not None:
-            return None
+    def _there(self) -> dict[str, Any] | None:
+        there: dict[str, Any] | None = found(self.client.get_function, FunctionName=self.settings.function)
+        return there
+
+    def differences(self, there: dict[str, Any], role: str | None, layers: list[str] | None) -> list[str]:
+        """Which settings differ."""
+        now = dict(there["Configuration"])
         now["Layers"] = [layer["Arn"] for layer in now.get("Layers", [])]
         now["VpcConfig"] = {key: sorted(now.get("VpcConfig", {}).get(key, [])) for key in ("SubnetIds", "SecurityGroupIds")}
         now.setdefault("EphemeralStorage", {"Size": LEAST_DISK})
         differ = [key for key, value in self.wanted(role, layers).items() if now.get(key) != value]
-        if now["CodeSha256"] != self.code_digest or now["Architectures"] != [self.settings.architecture]:
+        if not self.code.is_current(there) or now["Architectures"] != [self.settings.architecture]:
             differ.append("Code")
         retries = found(self.client.get_function_event_invoke_config, FunctionName=self.settings.function)
         if retries is None or retries.get("MaximumRetryAttempts") != 0:
             differ.append("MaximumRetryAttempts")
         return differ
 
-    @staticmethod
-    def failure(now: dict[str, Any]) -> str | None:
-        """Why a function cannot be used and must be made again; None for one that can be."""
-        return now.get("StateReason", "no reason is given") if now.get("State") == "Failed" else None
+    def replaced(self, there: dict[str, Any]) -> str | None:
+        """Why a function that is there must be made again; None for one that can be changed."""
+        now = there["Configuration"]
+        if now.get("State") == "Failed":
+            return f"it is in state Failed: {now.get('StateReason', 'no reason is given')}"
+        if now.get("PackageType", "Zip") != self.code.kind:
+            return f"no function changes from {now.get('PackageType', 'Zip')} to {self.code.kind}"
+        return None
 
     def plan(self, role: str | None, layers: list[str] | None) -> str | None:
         """The steps that are needed. Layers are not known while they are to be published."""
         s = self.settings
-        differ = self.differences(role, layers)
-        if differ is None:
+        there = self._there()
+        why = self.replaced(there) if there is not None else None
+        if there is None or why is not None:
             where = f", VPC {', '.join(s.subnets)}" if s.subnets else ""
             disk = f", {s.disk} MB of disk" if s.disk > LEAST_DISK else ""
-            what = f"{s.runtime}, {s.architecture}, {s.memory} MB, {s.timeout} s{disk}, no asynchronous retries{where}"
-            now = found(self.client.get_function_configuration, FunctionName=s.function)
-            again = f" again (it is in state Failed: {self.failure(now)})" if now is not None else ""
-            return f"create function {s.function}{again}: {what}"
+            form = s.runtime if self.code.kind == "Zip" else f"image on {s.base_image}"
+            what = f"{form}, {s.architecture}, {s.memory} MB, {s.timeout} s{disk}, no asynchronous retries{where}"
+            return f"create function {s.function}{f' again ({why})' if why is not None else ''}: {what}"
+        differ = self.differences(there, role, layers)
         if layers is None:
             differ.append("Layers")
         return f"update function {s.function}: {', '.join(differ)}" if differ else None
@@ -288,18 +285,18 @@ class Function:
     def apply(self, role: str, layers: list[str]) -> None:
         """Does it, and waits until it can be invoked."""
         name = self.settings.function
-        differ = self.differences(role, layers)
+        there = self._there()
         wanted = self.wanted(role, layers)
-        if differ is None:
-            found(self.client.delete_function, FunctionName=name)  # one that has failed
+        if there is None or self.replaced(there) is not None:
+            found(self.client.delete_function, FunctionName=name)
             self._create(wanted)
-        elif differ:
+        elif differ := self.differences(there, role, layers):
             if "Code" in differ:
                 patiently(
                     self.client.update_function_code,
                     FunctionName=name,
                     Architectures=[self.settings.architecture],
-                    **self.upload(self.code, "function"),
+                    **self.code.arguments(),
                 )
                 self.client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
             patiently(self.client.update_function_configuration, FunctionName=name, **wanted)
@@ -308,41 +305,12 @@ class Function:
         self.client.put_function_event_invoke_config(FunctionName=name, MaximumRetryAttempts=0)
 
     def _create(self, wanted: dict[str, Any]) -> None:
-        code = self.upload(self.code, "function")
         patiently(
             self.client.create_function,
             FunctionName=self.settings.function,
+            PackageType=self.code.kind,
             Architectures=[self.settings.architecture],
-            Code=code,
+            Code=self.code.arguments(),
             **wanted,
         )
         self.client.get_waiter("function_active_v2").wait(FunctionName=self.settings.function, WaiterConfig={"Delay": 1})
-
-
-def check_zip(data: bytes, settings: Settings) -> None:
-    """Raises LayerError for a zip that there is no way for."""
-    if len(data) > MOST_DIRECT and settings.bucket is None:
-        raise LayerError(
-            f"the packages' zip is {len(data) >> 20} MB; above {MOST_DIRECT >> 20} MB it goes through S3: name a bucket with "
-            "--bucket"
-        )
-
-
-def uploader(session: Any, settings: Settings, progress: Callable[[int, int], None]) -> Callable[[bytes, str], dict[str, str]]:
-    """How a zip gets there: in the call itself, or above 50 MB through S3."""
-
-    def upload(data: bytes, kind: str) -> dict[str, Any]:
-        if len(data) <= MOST_DIRECT:
-            return {"ZipFile": data}
-        key = f"serverless-mp/{settings.function}/{kind}-{hashlib.sha256(data).hexdigest()}.zip"
-        sent = 0
-
-        def count(more: int) -> None:
-            nonlocal sent
-            sent += more
-            progress(sent, len(data))
-
-        session.client("s3").upload_fileobj(io.BytesIO(data), settings.bucket, key, Callback=count)
-        return {"S3Bucket": settings.bucket, "S3Key": key}
-
-    return upload

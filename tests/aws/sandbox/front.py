@@ -26,9 +26,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from sandbox.environments import Environments, Function, outcome
+from sandbox.images import Image
 
 INVOCATION = re.compile(r"^/2015-03-31/functions/([^/]+)/invocations(?:\?.*)?$")
 HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
+REGISTRY = re.compile(rb"\d+\.dkr\.ecr\.[\w-]+\.amazonaws\.com")
 IP_ADDRESS = re.compile(rb"<ipAddress>[\d.]+</ipAddress>")
 MACHINE, STAND_IN = b"AWS%3A%3AEC2%3A%3AInstance%0A", b"AWS%3A%3ACloudFormation%3A%3AWaitConditionHandle%0A"
 # Lines of the runtime interface emulator about itself.
@@ -70,6 +72,8 @@ class Front:
         # What machines were to run at their first start; and where they are, for the answers of EC2.
         self.user_data: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.address = "127.0.0.1"
+        # In the place of ECR's registry, and what it asks for.
+        self.registry, self.login = "", ""
         # Actions of EC2 that are refused, with the code of the error; None: of these there are none.
         self.refusals: dict[str, str | None] = {}
         handler = type("Handler", (_Handler,), {"front": self})
@@ -109,7 +113,8 @@ class Front:
         configuration = found["Configuration"]
         layers = [layer["Arn"] for layer in configuration.get("Layers", [])]
         parts = [configuration[key] for key in ("FunctionArn", "CodeSha256", "Timeout", "MemorySize", "Handler", "Runtime")]
-        revision = json.dumps([*parts, layers, configuration.get("Environment", {})], sort_keys=True)
+        image = found["Code"].get("ImageUri")
+        revision = json.dumps([*parts, image, layers, configuration.get("Environment", {})], sort_keys=True)
         with self._lock:
             if revision not in self._functions:
                 archives = []
@@ -117,8 +122,11 @@ class Front:
                     layer = self._get(f"/2018-10-31/layers?find=LayerVersion&Arn={urllib.parse.quote(arn, safe='')}")
                     archives.append(self._fetch(layer["Content"]["Location"]))
                 folder = Path(tempfile.mkdtemp(dir=self.folder))
-                code = self._fetch(found["Code"]["Location"])
-                self._functions[revision] = Function.unpack(configuration, code, archives, folder)
+                if image is not None:
+                    self._functions[revision] = Function.of_image(configuration, Image.pull(image, self.login), folder)
+                else:
+                    code = self._fetch(found["Code"]["Location"])
+                    self._functions[revision] = Function.unpack(configuration, code, archives, folder)
             return revision, self._functions[revision]
 
     def _reserved(self, name: str) -> int | None:
@@ -205,6 +213,8 @@ class _Handler(BaseHTTPRequestHandler):
         if action == "RunInstances":
             asked = urllib.parse.parse_qs(body.decode())
             self.front.user_data.put(base64.b64decode(asked["UserData"][0]).decode())
+        if self.front.registry:
+            answer = REGISTRY.sub(self.front.registry.encode(), answer)
         answer = IP_ADDRESS.sub(f"<ipAddress>{self.front.address}</ipAddress>".encode(), answer)
         if rule is not None and found.status < 300:
             body = json.loads(answer)

@@ -6,30 +6,23 @@ A package that has no wheel is built from its source where that gives a wheel fo
 from __future__ import annotations
 
 import contextlib
-import functools
-import hashlib
 import importlib.metadata
-import io
 import os
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
+from .content import Content, ContentError, File
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from .settings import Settings
-
-# Quotas of Lambda: unzipped, function and layers together; and what the API takes without S3.
-MOST_UNZIPPED = 250 << 20
-MOST_DIRECT = 50 << 20
 
 _FILES = Path(__file__).with_name("files")
 # How pip names what it finds no wheel for: not at all, or not in the version that is installed here.
@@ -39,72 +32,30 @@ _MISSING = re.compile(
 _OURS = "serverless-mp"
 
 
-class LayerError(Exception):
-    """The packages cannot be had for the function."""
+class NoWheelError(ContentError):
+    """A package has no wheel for the function's platform."""
 
 
-class Content:
-    """The content of a function: files by their path, packages by their version, and the whole as a reproducible zip."""
-
-    def __init__(self, files: dict[str, tuple[bytes, bool]], versions: dict[str, str], requested: Sequence[str] = ()) -> None:
-        self.files, self.versions = files, versions
-        # The packages that were asked for by name, and are not there for the sake of others.
-        self.requested = list(requested)
-        self.size = sum(len(data) for data, _ in files.values())
-        digest = hashlib.sha256()
-        for name, (data, _) in sorted(files.items()):
-            digest.update(f"{name}\0{len(data)}\0".encode())
-            digest.update(data)
-        self.digest = digest.hexdigest()
-
-    @functools.cached_property
-    def archive(self) -> bytes:
-        """The content as a zip. Everything has one date: the same content gives the same bytes."""
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
-            for name, (data, executable) in sorted(self.files.items()):
-                info = zipfile.ZipInfo(name)
-                info.external_attr = (0o755 if executable else 0o644) << 16
-                archive.writestr(info, data, zipfile.ZIP_DEFLATED)
-        return buffer.getvalue()
-
-    def check_size(self) -> None:
-        """Raises LayerError above the limit, with the largest packages."""
-        if self.size <= MOST_UNZIPPED:
-            return
-        sizes: dict[str, int] = {}
-        for name, (data, _) in self.files.items():
-            top = name.removeprefix("python/").partition("/")[0]
-            sizes[top] = sizes.get(top, 0) + len(data)
-        largest = ", ".join(f"{name} {sizes[name] >> 20} MB" for name in sorted(sizes, key=lambda n: -sizes[n])[:5])
-        raise LayerError(
-            f"the packages are {self.size >> 20} MB unzipped; a function and its layers may have {MOST_UNZIPPED >> 20} MB. The "
-            f"largest: {largest}. Leave some out of --requirements, try --strip-tests, or use a container image "
-            "(lambda-layer/README.md)"
-        )
-
-
-def build(settings: Settings, progress: Callable[[str], None]) -> Content:
-    """Fetches, builds, unpacks. Raises LayerError."""
-    with tempfile.TemporaryDirectory(prefix="serverless-mp-layer-") as place:
-        target, built = os.path.join(place, "target"), os.path.join(place, "built")
-        os.mkdir(built)
-        requirements = _requirements(settings)
-        constraints = os.path.join(place, "constraints.txt")
-        Path(constraints).write_text("\n".join(_pins()) + "\n", encoding="utf-8")
-        refused: set[str] = set()
-        while True:
-            progress("fetching wheels")
-            missing = _install(settings, requirements, constraints, built, target)
-            if missing is None:
-                break
-            if missing in refused:
-                raise LayerError(_no_wheel(missing, settings))
-            refused.add(missing)
-            progress(f"building {missing}")
-            _build_pure(missing, built, settings)
-        progress("packing")
-        return _collect(settings, target)
+def build(settings: Settings, place: str, progress: Callable[[str], None]) -> Content:
+    """Fetches, builds, unpacks, into a folder in which the files stay. Raises ContentError."""
+    target, built = os.path.join(place, "target"), os.path.join(place, "built")
+    os.makedirs(built, exist_ok=True)
+    requirements = _requirements(settings)
+    constraints = os.path.join(place, "constraints.txt")
+    Path(constraints).write_text("\n".join(_pins()) + "\n", encoding="utf-8")
+    refused: set[str] = set()
+    while True:
+        progress(f"fetching wheels for {settings.architecture}")
+        missing = _install(settings, requirements, constraints, built, target)
+        if missing is None:
+            break
+        if missing in refused:
+            raise _no_wheel(missing, settings)
+        refused.add(missing)
+        progress(f"building {missing}")
+        _build_pure(missing, built, settings)
+    progress("packing")
+    return _collect(settings, target)
 
 
 def _requirements(settings: Settings) -> list[str]:
@@ -137,13 +88,15 @@ def _install(settings: Settings, requirements: list[str], constraints: str, buil
     output = done.stdout + done.stderr
     found = _MISSING.search(output)
     if found is None:
-        hint = ""
+        message = f":\n{done.stderr.strip()}"
         if settings.wheel and "not a supported wheel" in output:
-            hint = f" (the wheel must be for {settings.platforms()[0]} or older)"
-        raise LayerError(f"pip could not fetch the packages{hint}:\n{done.stderr.strip()}")
+            raise NoWheelError(
+                f"pip could not fetch the packages (the wheel must be for {settings.platforms()[0]} or older){message}"
+            )
+        raise ContentError(f"pip could not fetch the packages{message}")
     name = found.group(1)
     if canonicalize_name(name) == _OURS:
-        raise LayerError(
+        raise NoWheelError(
             f"serverless_mp {importlib.metadata.version('serverless_mp')} has no wheel for {settings.runtime} on the package "
             "index: build one (`make wheel`) and name it with --wheel"
         )
@@ -158,7 +111,7 @@ def _build_pure(name: str, built: str, settings: Settings) -> None:
         wanted = f"{name}=={here.version}"
         if "none-any" not in (here.read_text("WHEEL") or "none-any"):
             # It is compiled here as well: no need to compile it once more to know.
-            raise LayerError(_no_wheel(wanted, settings))
+            raise _no_wheel(wanted, settings)
     command = [
         sys.executable,
         "-m",
@@ -175,13 +128,13 @@ def _build_pure(name: str, built: str, settings: Settings) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - pip
     made = set(os.listdir(built)) - before
     if done.returncode != 0 or not all(wheel.endswith("-none-any.whl") for wheel in made) or not made:
-        raise LayerError(_no_wheel(wanted, settings))
+        raise _no_wheel(wanted, settings)
 
 
-def _no_wheel(name: str, settings: Settings) -> str:
+def _no_wheel(name: str, settings: Settings) -> NoWheelError:
     libc = f"glibc {settings.libc[0]}.{settings.libc[1]}"
-    advice = "leave it out of --requirements, or use a container image (lambda-layer/README.md)"
-    return (
+    advice = "leave it out of --requirements, or use an image that has it (--image --base IMAGE)"
+    return NoWheelError(
         f"{name} has no wheel for Python {settings.python} on {settings.architecture} with {libc} ({settings.runtime}), and "
         f"its source does not build to one for every platform: {advice}"
     )
@@ -193,7 +146,7 @@ def _collect(settings: Settings, target: str) -> Content:
     names = sorted(d.metadata["Name"] for d in there if d.read_text("REQUESTED") is not None)
     requested = [name for name in names if canonicalize_name(name) != _OURS]
     prefix = "" if settings.in_function else "python/"
-    files: dict[str, tuple[bytes, bool]] = {}
+    files: dict[str, File] = {}
     for folder, folders, names in os.walk(target):
         folders[:] = sorted(f for f in folders if f != "__pycache__" and not (settings.strip_tests and f in {"tests", "test"}))
         for name in sorted(names):
@@ -201,17 +154,17 @@ def _collect(settings: Settings, target: str) -> Content:
             place = os.path.relpath(path, target)
             # pip's scripts name an interpreter of this machine; nothing in a function runs them.
             if not name.endswith(".pyc") and not place.startswith("bin" + os.sep):
-                files[prefix + place] = (Path(path).read_bytes(), os.access(path, os.X_OK))
+                files[prefix + place] = File(Path(path), os.access(path, os.X_OK))
     if settings.in_function:
         files |= function_files(settings)
-    files["serverless-mp"] = ((_FILES / "wrapper.sh").read_bytes(), True)
+    files["serverless-mp"] = File(_FILES / "wrapper.sh", True)
     return Content(files, versions, requested)
 
 
-def function_files(settings: Settings) -> dict[str, tuple[bytes, bool]]:
+def function_files(settings: Settings) -> dict[str, File]:
     """The function's own code: what Lambda calls."""
-    files = {"serverless_mp_index.py": (b"from serverless_mp.function import handler\n", False)}
+    files = {"serverless_mp_index.py": File(b"from serverless_mp.function import handler\n")}
     if settings.is_custom:
         text = (_FILES / "bootstrap.sh").read_text(encoding="utf-8")
-        files["bootstrap"] = (text.replace("@INTERPRETER@", str(settings.interpreter)).encode(), True)
+        files["bootstrap"] = File(text.replace("@INTERPRETER@", str(settings.interpreter)).encode(), True)
     return files
