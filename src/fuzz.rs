@@ -43,7 +43,8 @@ pub fn sealed(bytes: &[u8]) {
 pub fn opened(bytes: &[u8]) {
     let seal = Seal::new("session", b"key", PROCESS);
     let mut sealed = Vec::new();
-    seal.close("object", "kind", &[bytes], &mut sealed);
+    let kind = format!("kind {}", Item::sealed_head(false, false, bytes.len()));
+    seal.close("object", &kind, &[bytes], &mut sealed);
     let payload = Item {
         is_task: false,
         is_blob: false,

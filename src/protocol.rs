@@ -49,15 +49,23 @@ pub struct Item<'a> {
 }
 
 impl<'a> Item<'a> {
-    /// The head, before the sealed part.
-    pub fn head(is_task: bool, is_blob: bool, size: usize) -> String {
-        let letter = match (is_blob, is_task) {
+    const fn letter(is_task: bool, is_blob: bool) -> char {
+        match (is_blob, is_task) {
             (false, false) => 'I',
             (false, true) => 'P',
             (true, false) => 'B',
             (true, true) => 'Q',
-        };
-        format!("{letter}0{size} ")
+        }
+    }
+
+    /// The head, before the sealed part.
+    pub fn head(is_task: bool, is_blob: bool, size: usize) -> String {
+        format!("{}0{size} ", Self::letter(is_task, is_blob))
+    }
+
+    /// What of a head the seal vouches for: all but how often a task was begun, which the store counts.
+    pub fn sealed_head(is_task: bool, is_blob: bool, size: usize) -> String {
+        format!("{}{size}", Self::letter(is_task, is_blob))
     }
 
     pub fn decode(item: &'a [u8]) -> Result<Self> {

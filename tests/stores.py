@@ -26,7 +26,7 @@ class Connection:
             self.call("AUTH", password)
 
     def call(self, *words):
-        words = [str(word).encode() for word in words]
+        words = [word if isinstance(word, bytes) else str(word).encode() for word in words]
         self.socket.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(w), w) for w in words))
         return self._reply()
 

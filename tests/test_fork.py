@@ -1,7 +1,6 @@
 """What reaches a forked worker, beside what programs in test_field show: costs, classification, what is told."""
 
 import importlib
-import io
 import os
 import types
 
@@ -127,19 +126,3 @@ def test_an_older_cloudpickle_is_named_at_the_first_fork(run, tmp_path):
     )
     done = run(program)
     assert done.stdout == "spawned\n" and "needs cloudpickle 3 or newer, and 1.6.0 is installed" in done.stderr
-
-
-def test_a_bundle_can_be_entered(tmp_path):
-    """Its directories and files have modes of their own: who unpacks it need not be root to read it."""
-    import zipfile
-
-    from serverless_mp.program import bundle
-
-    (tmp_path / "own").mkdir()
-    (tmp_path / "own" / "main.py").write_text("")
-    (tmp_path / "own" / "tool.sh").write_text("")
-    (tmp_path / "own" / "tool.sh").chmod(0o700)
-    payload = bundle._pack([str(tmp_path / "own")], {str(tmp_path / "own"): None})
-    with zipfile.ZipFile(io.BytesIO(payload)) as archive:
-        modes = {info.filename: oct(info.external_attr >> 16 & 0o777) for info in archive.infolist()}
-    assert modes == {"r0/": "0o755", "r0/main.py": "0o644", "r0/tool.sh": "0o755"}

@@ -11,7 +11,7 @@ from . import config, native
 from .store import report, session
 
 _USAGE = (
-    "serverless-mp run [--on local|lambda|native] [--function NAME] [--workers N] [--as NAME] [--summary FILE] "
+    "serverless-mp run [--on local|lambda|native] [--function NAME] [--workers N] [--as NAME] [--summary FILE] [--dry-run] "
     "(script.py | -m module | -c code | -) [arguments ...]"
 )
 
@@ -59,6 +59,9 @@ def _add_run(commands: Any) -> None:
         "lithops.multiprocessing)",
     )  # fmt: skip
     run.add_argument("--summary", metavar="FILE", help="write to FILE, as JSON, which processes ran, where and how")
+    run.add_argument(
+        "--dry-run", action="store_true", help="run nothing: list which of the program's files would travel to a function"
+    )
     form = run.add_mutually_exclusive_group()
     form.add_argument("-m", dest="form", action="store_const", const="module", help="the program is a module, as for python -m")
     form.add_argument("-c", dest="form", action="store_const", const="code", help="the program is this text, as for python -c")
@@ -67,6 +70,10 @@ def _add_run(commands: Any) -> None:
 
 
 def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    if options.dry_run:
+        from .command import dry_run  # noqa: PLC0415 - only when it is asked for
+
+        sys.exit(dry_run.show(options.form, options.program))
     settings = {
         config.launcher.name: options.on,
         config.function.name: options.function,

@@ -73,6 +73,8 @@ class Connection(connection.Connection):
             # In a message: the end must live until it is received.
             lent = f"t{_core.new_id()}"
             channel.transfer_ref(lent)
+            # It may travel by another way than the store, and arrive before what was posted.
+            _core.settle()
         return _rebuild, (channel.id, channel.end, self._readable, self._writable, lent)
 
 
@@ -109,6 +111,8 @@ class _StoreListener:
         session.ensure()
         # Both ends, so that there is no end of file when a client goes.
         self._channel, self._clients = _core.Channel.pair(config.pipe_size())
+        # Others may be told the address by another way than the store.
+        _core.settle()
         self._address = _FAMILY + self._channel.id
         self._last_accepted = None
         self._unlink = None

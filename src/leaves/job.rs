@@ -286,7 +286,8 @@ impl Job {
                 versions: &versions,
             };
             let script = process.script(&scripts::FINISH, &keys::job(id));
-            script.arg(record.encode()).post()?;
+            let sealed = jobs::seal_exit(process, id, record);
+            script.arg(sealed).post()?;
             let event = Event::Exited { job: id, record };
             mailbox::send(process, parent, &event.encode(), true)
         })?)

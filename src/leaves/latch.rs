@@ -34,8 +34,12 @@ impl CountDownLatch {
     fn pass(&self, block: bool, timeout: Option<f64>) -> Result<bool> {
         let process = self.handle.current_process()?;
         let deadline = wait::sem_deadline(timeout)?;
-        let script = process.script(&scripts::LATCH_WAIT, &self.handle.id);
-        let reply = script.arg(block).text()?;
+        let script = if block {
+            &scripts::LATCH_WAIT
+        } else {
+            &scripts::LATCH_STATE
+        };
+        let reply = process.script(script, &self.handle.id).text()?;
         let until = wait::by(deadline);
         let token = wait::reply_or_token(process, &self.handle.id, reply, until, &wait::FOR_NEWS)?;
         let Some(token) = token else {

@@ -27,7 +27,7 @@ pub struct TaskQueue {
 type TaskOutcome = (Vec<u8>, Option<i32>);
 
 impl TaskQueue {
-    const fn with(handle: Handle, id: String, end: u8) -> Self {
+    fn with(handle: Handle, id: String, end: u8) -> Self {
         Self {
             handle,
             pipe: PipeEnd::new(id, end),

@@ -1,21 +1,52 @@
--- Stands before every script: its first lines, and those of its functions that the script uses.
--- KEYS[1] the object's hash; ARGV[1] the caller (process.thread); ARGV[2] the seq of its command.
--- Every other key of the object begins with KEYS[1]: one hash tag, so one slot of a cluster.
-local OBJECT, CALLER, SEQ = KEYS[1], ARGV[1], ARGV[2]
-local call = redis.call
-local ttl = '0'
+-- Stands before the scripts in their library, which a store keeps: what they have in common.
+-- Every key of the object begins with KEYS[1]: one hash tag, so one slot of a cluster.
 
--- Reads fields of the object, which stand from [3] on. The second value is set when there is nothing left to do: the
--- object is gone, or this very command ran before (its reply was lost on the way) and is answered as it was then.
-local function open(...)
-  local fields = call('HMGET', OBJECT, TTL, ANSWER .. CALLER, ...)
+-- Of the call that runs: the object's hash; the caller (process.thread); the seq of its command, and that of the command of its
+-- that the object has noted last.
+local OBJECT, CALLER, SEQ, PREVIOUS
+local call, ttl
+
+local function begin(keys, args)
+  OBJECT, CALLER, SEQ, PREVIOUS = keys[1], args[1], tonumber(args[2]), tonumber(args[3])
+  call, ttl = redis.call, '0'
+end
+
+-- A refusal while the object's slot is on its way to another node of a cluster: a key that is not there cannot be told then from
+-- one that has left already, and would break a script between two writes.
+local function moving()
+  if IS_CLUSTER and type(redis.pcall('EXISTS', OBJECT .. PROBE)) == 'table' then
+    return redis.error_reply('TRYAGAIN the slot of ' .. OBJECT .. ' is on its way')
+  end
+end
+
+-- Reads fields of the object, which stand from [2] on. The second value is set when there is nothing left to do.
+local function look(...)
+  local refused = moving()
+  if refused then return {}, refused end
+  local fields = call('HMGET', OBJECT, TTL, ...)
   if not fields[1] then return fields, redis.error_reply('SMPLOST ' .. OBJECT) end
   ttl = fields[1]
-  if fields[2] then
-    local seq, text = string.match(fields[2], '^(%d+) (.*)$')
-    if tonumber(seq) >= tonumber(SEQ) then return fields, text end
-  end
   return fields
+end
+
+-- The same for a numbered command, whose fields stand from [3] on. There is nothing left to do, too, when this very command ran
+-- before (its reply was lost on the way): it is answered as it was then; and when one of its caller's is missing before it.
+local function open(...)
+  local fields, refused = look(ANSWER .. CALLER, ...)
+  if refused then return fields, refused end
+  local last, text = 0, nil
+  if fields[2] then
+    last, text = string.match(fields[2], '^(%d+) (.*)$')
+    last = tonumber(last)
+  end
+  if last >= SEQ then return fields, text end
+  if last < PREVIOUS then return fields, redis.error_reply('SMPGAP ' .. OBJECT) end
+  return fields
+end
+
+-- Whether a refusal says that the object is not there.
+local function is_absent(refusal)
+  return string.find(refusal.err, 'SMPLOST', 1, true) ~= nil
 end
 
 -- Remembers the answer to this command, for a repetition of it.
@@ -93,6 +124,18 @@ end
 -- An empty pipe takes anything: nobody would wake who waits for it.
 local function is_full(to, fill, bound)
   return bound and tonumber(fill or '0') >= tonumber(bound) and call('EXISTS', OBJECT .. ITEMS .. to) == 1
+end
+
+-- The item that the caller has taken first has arrived. Another one may have come after it already: a wait runs also where
+-- the command before it was refused, and is sent again.
+local function arrived()
+  local list = OBJECT .. IN_FLIGHT .. CALLER
+  if call('LLEN', list) <= 2 then
+    call('LTRIM', list, -1, -1)
+  else
+    call('RPOP', list, 2)
+    call('RPUSH', list, 'A')
+  end
 end
 
 -- So many bytes were taken from one end of a pipe and have arrived. A pipe without a bound counts nothing.

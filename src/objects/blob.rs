@@ -23,9 +23,9 @@ pub fn put_as(client: &Client, blob: &str, payload: &[u8]) -> Result<()> {
     let mut sealed = Vec::with_capacity(payload.len() + 64);
     client.seal.close(blob, "blob", &[payload], &mut sealed);
     client.create(blob, 0, &[(keys::VERSION, 0), (keys::SIZE, sealed.len())])?;
-    for (n, span) in sealed.chunks(PIECE).enumerate() {
-        let publish = client.script(&scripts::PUBLISH, blob);
-        publish.arg(PIECE).arg(n * PIECE).arg(span).post()?;
+    for (n, piece) in sealed.chunks(PIECE).enumerate() {
+        let store = client.script(&scripts::STORE, blob).waits_for_room();
+        store.arg(n).arg(piece).post()?;
     }
     client.settle()
 }

@@ -42,8 +42,10 @@ pub fn encode(
         Content::Blob(name, size) => (true, name.as_bytes(), *size),
     };
     let mut bytes = Vec::with_capacity(content.len() + plain_head.len() + 64);
-    bytes.extend_from_slice(Item::head(is_task, is_blob, self::size(size)).as_bytes());
-    seal.close(object, kind, &[&plain_head, content], &mut bytes);
+    let size = self::size(size);
+    bytes.extend_from_slice(Item::head(is_task, is_blob, size).as_bytes());
+    let kind = format!("{kind} {}", Item::sealed_head(is_task, is_blob, size));
+    seal.close(object, &kind, &[&plain_head, content], &mut bytes);
     Ok(bytes)
 }
 
@@ -54,7 +56,8 @@ pub fn decode(seal: &Seal, object: &str, kind: &str, payload: &Item<'_>) -> Resu
             "payload refused: no item for {kind} of object {object}"
         ))
     };
-    let plain = seal.open(object, kind, payload.sealed)?;
+    let head = Item::sealed_head(payload.is_task, payload.is_blob, payload.size);
+    let plain = seal.open(object, &format!("{kind} {head}"), payload.sealed)?;
     let (length, rest) = plain.split_first_chunk().ok_or_else(refused)?;
     let length = u32::from_be_bytes(*length) as usize;
     let (versions, content) = rest.split_at_checked(length).ok_or_else(refused)?;
@@ -85,6 +88,10 @@ mod tests {
             prop_assert_eq!(opened.versions, versions);
             prop_assert_eq!(opened.content, blob.map_or(payload, String::into_bytes));
             prop_assert!(decode(&seal, "o", "to 1", &found).is_err());
+            // Whoever has the store may write another head before it.
+            for other in [Item { is_blob: !found.is_blob, ..found }, Item { is_task: !found.is_task, ..found }, Item { size: found.size + 1, ..found }] {
+                prop_assert!(decode(&seal, "o", "to 0", &other).is_err());
+            }
         }
     }
 }

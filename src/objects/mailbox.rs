@@ -23,7 +23,8 @@ pub fn send(process: &Process, to: &str, event: &[u8], wait: bool) -> Result<()>
     let object = keys::process(to);
     let packed = payload::pack(process, &object, pipe::kind(0), false, event)?;
     // Neither a result, nor does it wait for capacity or count against it.
-    let send = process.script(&scripts::SEND, &object).arg(0);
+    let send = process.script(&scripts::SEND, &object);
+    let send = send.waits_for_room().arg(0);
     send.arg(false).arg(false).arg(0).arg(packed.item).post()?;
     if wait { process.settle() } else { Ok(()) }
 }

@@ -33,7 +33,11 @@ impl Client {
         ends: u8,
         fields: &[(&str, V)],
     ) -> Result<()> {
-        let create = self.script(&scripts::CREATE, object);
+        let mut create = self.script(&scripts::CREATE, object);
+        if ends == 0 {
+            // Of a message, a job, a process: as a message.
+            create = create.waits_for_room();
+        }
         let create = create.arg(self.session.ttl).arg(&self.id).arg(ends);
         let with_fields = fields.iter().fold(create, |create, (field, value)| {
             create.arg(field).arg(value)

@@ -1,6 +1,5 @@
 //! Waiting for a token: how a lock, an event, a condition or a barrier wakes a process.
 
-use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -23,7 +22,7 @@ pub enum Waited {
 
 /// A kind of wait: how a waiter leaves its queue, and what becomes of a token that came too late.
 pub struct WaitKind {
-    cancel: &'static LazyLock<Script>,
+    cancel: &'static Script,
     late: &'static str,
 }
 
@@ -62,6 +61,11 @@ pub fn deadline(timeout: Option<f64>) -> Result<Option<Instant>> {
 /// The same for what is a semaphore in `CPython`, to which the system refuses it.
 pub fn sem_deadline(timeout: Option<f64>) -> Result<Option<Instant>> {
     deadline(timeout).map_err(|_| Error::Invalid("Invalid argument".into()))
+}
+
+/// Whether the time of a wait is over.
+pub fn is_over(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| deadline <= Instant::now())
 }
 
 /// As a wait that ends at a time.
@@ -114,7 +118,7 @@ pub fn token(
         // A peek: the token stays where it is until it is acknowledged.
         let peek = client.take_head(key.clone(), key.clone(), until.deadline);
         match peek.block(waking(until)) {
-            Ok(Outcome::Again) if until.deadline.is_some_and(|d| d <= Instant::now()) => {
+            Ok(Outcome::Again) if is_over(until.deadline) => {
                 cancel_wait(client, object, waiter, kind);
                 return Ok(Waited::Timeout);
             }

@@ -2,7 +2,8 @@
 
 #![allow(unsafe_code, reason = "a worker whose session is lost ends at once")]
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use redis::Value;
 
@@ -11,6 +12,7 @@ use crate::exit_codes;
 use crate::objects::mailbox;
 use crate::objects::process::Process;
 use crate::protocol::Command;
+use crate::store::conn::TICK;
 use crate::store::keys;
 use crate::store::request::text;
 use crate::store::scripts;
@@ -21,6 +23,9 @@ const PRIVATE_STORE_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The stack of a thread, in bytes.
 const STACK: usize = 256 << 10;
+
+/// From when on it is told that messages wait for room.
+const TOLD_AFTER: Duration = Duration::from_secs(5);
 
 /// A supervisor's lease.
 const SUPERVISOR_LEASE: Duration = Duration::from_secs(10);
@@ -67,31 +72,49 @@ pub fn beat(process: &'static Process) -> Result<()> {
         PRIVATE_STORE_CHECK_INTERVAL
     };
     threads::spawn("serverless_mp-heartbeat", STACK, move || {
+        let mut full_since = None;
+        let mut renewed = Instant::now();
         loop {
-            // What could not be sent during an outage is sent at its end.
+            // Sooner at the end of an outage, and after a connection that broke: another store may be in its place.
+            let pause = if full_since.is_some() { TICK } else { pause };
             process.shared.health.sleep(pause);
             if !process.is_current() {
                 return;
+            }
+            full_since = process
+                .send_what_waits_for_room()
+                .then(|| full_since.unwrap_or_else(Instant::now));
+            if let Some(since) = full_since {
+                tell_full(since);
             }
             // Waits until the store answers: the lease runs on, and is renewed at once.
             let question = process.plain("EXISTS", process.key(keys::SESSION));
             match question.peek() {
                 Ok(Value::Int(1)) => {
                     process.send_owed();
-                    if process.session.parent.is_none() && process.session.ttl > 0 {
+                    let is_owner = process.session.parent.is_none() && process.session.ttl > 0;
+                    if is_owner && renewed.elapsed().as_millis() >= u128::from(process.session.ttl / 6) {
+                        renewed = Instant::now();
                         // A failure is retried at the next beat, well within the lease.
                         let _ = renew(process);
                     }
                     continue;
                 }
-                Ok(_) => process.shared.health.set_lost("its owner has ended"),
+                Ok(_) => process.shared.health.set_lost(
+                    "the store no longer has it (its owner has ended, or the store was started without its data)",
+                ),
                 Err(_) => {}
             }
             let Err(lost) = process.healthy() else {
                 continue;
             };
             if process.session.parent.is_some() {
-                eprintln!("serverless_mp: worker {} stops: {lost}", std::process::id());
+                // In one write: others say so at the same time.
+                let line = format!(
+                    "serverless_mp: worker {} stops: {lost}\n",
+                    std::process::id()
+                );
+                eprint!("{line}");
                 // At once: nothing that it could still say would reach anybody.
                 // SAFETY: no destructors are wanted.
                 unsafe { nix::libc::_exit(exit_codes::SESSION_LOST) }
@@ -101,13 +124,45 @@ pub fn beat(process: &'static Process) -> Result<()> {
     })
 }
 
+/// Tells once that messages wait for room, when they have for a while.
+fn tell_full(since: Instant) {
+    static IS_TOLD: AtomicBool = AtomicBool::new(false);
+    if since.elapsed() > TOLD_AFTER && !IS_TOLD.swap(true, Ordering::AcqRel) {
+        let line = format!(
+            "serverless_mp: the store's memory is full: messages of process {} wait until others were taken; raise its maxmemory\n",
+            std::process::id()
+        );
+        eprint!("{line}");
+    }
+}
+
+/// Objects whose leases are renewed in one round trip.
+const RENEWED_AT_ONCE: usize = 256;
+
 /// A new lease for every key of the session.
 fn renew(process: &Process) -> Result<()> {
-    for object in objects(process)? {
-        let script = process.script(&scripts::RENEW, &object);
-        if script.arg(process.session.ttl).text()? == "gone" {
+    let mut objects = objects(process)?;
+    // In a cluster those of one node stand together.
+    objects.sort_by_cached_key(|object| process.node_of(object));
+    for some in objects.chunks(RENEWED_AT_ONCE) {
+        let renewals = some
+            .iter()
+            .map(|object| {
+                process
+                    .script(&scripts::RENEW, object)
+                    .arg(process.session.ttl)
+            })
+            .collect();
+        let replies = process.call_all(renewals)?;
+        let gone: Vec<&String> = some
+            .iter()
+            .zip(&replies)
+            .filter(|(_, reply)| text(reply) == "gone")
+            .map(|(object, _)| object)
+            .collect();
+        if !gone.is_empty() {
             let index = keys::held(&process.key(keys::INDEX));
-            process.plain("SREM", index).arg(&object).call()?;
+            process.plain("SREM", index).arg(gone).call()?;
         }
     }
     Ok(())

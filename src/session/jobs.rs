@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{pipe2, read, write};
+use redis::Value;
 
 use crate::error::{Error, Result};
 use crate::exit_codes;
@@ -139,6 +140,18 @@ impl StartedJob {
 
     pub fn complete(&self, process: &Process, code: i32, versions: &str) -> Result<()> {
         tracing::info!(job = self.id, code, "ended");
+        let cleared = self.clear(process, code);
+        // Also where the store is gone.
+        let mut end = self.end.locked();
+        if end.exit.is_none() {
+            end.exit = Some((code, versions.to_owned()));
+        }
+        end.sentinel = None;
+        cleared
+    }
+
+    /// Clears away what the store has of it.
+    fn clear(&self, process: &Process, code: i32) -> Result<()> {
         self.attached(process)?;
         process
             .script(&scripts::DROP, &keys::job(&self.id))
@@ -155,11 +168,6 @@ impl StartedJob {
         )?;
         process.settle()?;
         process.readiness_fds.catch_up(process);
-        let mut end = self.end.locked();
-        if end.exit.is_none() {
-            end.exit = Some((code, versions.to_owned()));
-        }
-        end.sentinel = None;
         Ok(())
     }
 }
@@ -380,10 +388,9 @@ impl Jobs {
         if job.has_ended() {
             return;
         }
-        let question = process.plain("HGET", process.key(&keys::job(&job.id)));
-        let record = question.arg(keys::EXIT).text().unwrap_or_default();
-        let _ = if let Ok(record) = ExitRecord::decode(&record) {
-            job.complete(process, record.code, record.versions)
+        let record = exit_record(process, &job.id).unwrap_or_default();
+        if let Ok(record) = ExitRecord::decode(&record) {
+            let _ = job.complete(process, record.code, record.versions);
         } else {
             let code = report.code.unwrap_or(exit_codes::UNKNOWN);
             // A failure after the end of the session is not reported.
@@ -391,14 +398,34 @@ impl Jobs {
                 let line = format!("serverless-mp: process {}: {}\n", job.pid(), report.message);
                 print(true, line.as_bytes());
             }
-            let cleared = process.reap(&job.worker, code, job.attempts);
-            job.complete(process, code, "").and(cleared)
-        };
-        // Even when the store is gone the sentinel must close.
-        let mut end = job.end.locked();
-        end.exit.get_or_insert((exit_codes::UNKNOWN, String::new()));
-        end.sentinel = None;
+            let _ = process.reap(&job.worker, code, job.attempts);
+            let _ = job.complete(process, code, "");
+        }
     }
+}
+
+/// The kind of an exit record, which its seal vouches for.
+const EXIT: &str = "exit";
+
+/// An exit record, sealed.
+pub fn seal_exit(process: &Process, id: &str, record: ExitRecord<'_>) -> Vec<u8> {
+    let mut sealed = Vec::new();
+    let record = record.encode();
+    process
+        .seal
+        .close(&keys::job(id), EXIT, &[record.as_bytes()], &mut sealed);
+    sealed
+}
+
+/// The exit record of a job, if there is one; one that was not written by its worker is none.
+fn exit_record(process: &Process, id: &str) -> Result<String> {
+    let job = keys::job(id);
+    let question = process.plain("HGET", process.key(&job));
+    let Value::BulkString(sealed) = question.arg(keys::EXIT).call()? else {
+        return Ok(String::new());
+    };
+    let record = process.seal.open(&job, EXIT, &sealed)?;
+    Ok(String::from_utf8_lossy(&record).into_owned())
 }
 
 /// Reads a launcher's report from a readable descriptor, whose other end is closed after it.

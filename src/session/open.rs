@@ -14,7 +14,6 @@ use crate::store::endpoint::{CONNECT_TIMEOUT, Endpoint, NodeAddr, VARIABLE};
 use crate::store::keys;
 use crate::store::request::text;
 use crate::store::scripts;
-use crate::store::thread_client;
 
 /// Opens a session: its first keys, its scripts on every node, its heartbeat.
 pub fn open(session: Session) -> Result<()> {
@@ -107,7 +106,12 @@ fn prepare_node(process: &Process, place: &NodeAddr) -> Result<()> {
                  set it to noeviction"
         )));
     }
-    thread_client::load(&mut conn, &scripts::all())
+    if let Some(master) = info(&mut conn, "replication", "master_host:")? {
+        return Err(Error::Value(format!(
+            "the store at {place} ({VARIABLE}) is a replica of {master}, which takes no writes: use the address of its primary"
+        )));
+    }
+    Conn::for_commands(&process.shared.cluster.endpoint, place, "serverless_mp").map(drop)
 }
 
 /// By which policy a store throws keys away when its memory is full; None if it does not, or its memory has no limit. One

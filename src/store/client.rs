@@ -178,6 +178,11 @@ impl Client {
         keys::object(&self.session.id, object)
     }
 
+    /// The node that has an object, by name.
+    pub fn node_of(&self, object: &str) -> String {
+        self.shared.cluster.route(&self.key(object)).to_string()
+    }
+
     /// Reads the replies of everything that any thread has posted, and raises the error of what this one has.
     pub fn settle(&self) -> Result<()> {
         if self.shared.unread.load(Ordering::Acquire) == 0 {
@@ -196,6 +201,23 @@ impl Client {
 
     pub fn take_owed(&self) -> Vec<Request> {
         std::mem::take(&mut *self.owed.locked())
+    }
+
+    /// Sends again what the store had no memory for; whether it still has none.
+    pub fn send_what_waits_for_room(&self) -> bool {
+        let threads = self.links.locked().clone();
+        let full = |thread: &&Thread| thread.posted.is_full();
+        for thread in threads.iter().chain(&*self.idle.locked()).filter(full) {
+            // Who has it tries again itself.
+            if let Ok(mut link) = thread.link.try_lock() {
+                // An error is raised by whoever uses the link next.
+                let _ = link.settle_for_others(&self.shared);
+            }
+        }
+        threads
+            .iter()
+            .chain(&*self.idle.locked())
+            .any(|thread| full(&thread))
     }
 
     // ---- threads ---------------------------------------------------------------------------------------------
@@ -264,7 +286,9 @@ impl Client {
             links
                 .iter()
                 .chain(idle.iter())
-                .filter(|t| t.posted.is_unread() && !Arc::ptr_eq(&t.link, &me.link))
+                .filter(|t| {
+                    t.posted.is_unread() && !t.posted.is_full() && !Arc::ptr_eq(&t.link, &me.link)
+                })
                 .map(|t| (t.clone(), t.posted.count()))
                 .collect()
         };

@@ -20,6 +20,7 @@ pub struct Cmd<'c> {
     keys: Vec<String>,
     /// The first argument of a plain command is its name.
     args: Vec<Vec<u8>>,
+    waits_for_room: bool,
 }
 
 impl Client {
@@ -30,6 +31,7 @@ impl Client {
             script: Some(script),
             keys: vec![self.key(object)],
             args: Vec::new(),
+            waits_for_room: false,
         }
     }
 
@@ -40,6 +42,8 @@ impl Client {
             script: None,
             keys: vec![key],
             args: vec![name.into()],
+            // Mostly a wait for an item, which makes room.
+            waits_for_room: true,
         }
     }
 
@@ -53,7 +57,7 @@ impl Client {
         command.arg("LEFT").arg("LEFT").arg(format!("{timeout:.3}"))
     }
 
-    /// Runs scripts that change nothing, in one round trip where they go to one node.
+    /// Runs scripts that may be repeated, in one round trip for each node.
     pub fn call_all(&self, commands: Vec<Cmd<'_>>) -> Result<Vec<Value>> {
         let requests: Vec<Request> = commands.into_iter().map(Cmd::into_request).collect();
         self.with_link(|link| link.call_all(&self.shared, &requests))
@@ -65,15 +69,13 @@ impl Client {
             return;
         }
         for request in self.take_owed() {
-            // It takes its place after what was sent since: with an older seq a script would count it as repeated.
-            let seq = self.shared.next_seq();
-            self.send_when_possible(Request { seq, ..request });
+            self.send_when_possible(request);
         }
     }
 
     fn send_when_possible(&self, request: Request) {
         let is_done = !self.shared.health.is_out()
-            && match self.with_link(|link| link.call(&self.shared, &request)) {
+            && match self.with_link(|link| link.call(&self.shared, request.clone())) {
                 // An object that is gone needs nothing.
                 Ok(_) | Err(Error::ObjectGone(_)) => true,
                 Err(_) => false,
@@ -97,12 +99,16 @@ impl Cmd<'_> {
         self
     }
 
+    /// For a message: where the store's memory is full it waits until others were taken.
+    pub const fn waits_for_room(mut self) -> Self {
+        self.waits_for_room = true;
+        self
+    }
+
     fn into_request(self) -> Request {
         Request {
-            script: self.script,
-            keys: self.keys,
-            args: self.args,
-            seq: self.client.shared.next_seq(),
+            waits_for_room: self.waits_for_room,
+            ..Request::new(self.script, self.keys, self.args)
         }
     }
 
@@ -110,7 +116,7 @@ impl Cmd<'_> {
     pub fn call(self) -> Result<Value> {
         let client = self.client;
         let request = self.into_request();
-        client.with_link(|link| link.call(&client.shared, &request))
+        client.with_link(|link| link.call(&client.shared, request))
     }
 
     /// The same, the reply as text.
@@ -122,7 +128,7 @@ impl Cmd<'_> {
     pub fn peek(self) -> Result<Value> {
         let client = self.client;
         let request = self.into_request();
-        client.with_link_unordered(|link| link.call(&client.shared, &request))
+        client.with_link_unordered(|link| link.call(&client.shared, request))
     }
 
     /// Returns without the reply, which is read before anything that could be observed elsewhere.

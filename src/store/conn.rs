@@ -14,8 +14,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use redis::{Cmd, Parser, Value, cmd};
 
 use crate::error::{Error, Result};
+use crate::random;
 use crate::signals;
 use crate::store::endpoint::{CONNECT_TIMEOUT, Endpoint, NodeAddr, Stream, VARIABLE};
+use crate::store::request::{Names, Refusal, refusal, text};
+use crate::store::scripts::{Library, OF_A_CLUSTER, OF_A_NODE};
 
 /// How often a waiting thread looks at signals that another thread received, and at the session's health.
 pub const TICK: Duration = Duration::from_millis(100);
@@ -128,42 +131,157 @@ pub fn ready(
 }
 
 impl Conn {
-    /// Connects, logs in and asks for the connection's id.
+    /// Connects, logs in and asks for the connection's id, all in one write.
     pub fn open(endpoint: &Endpoint, place: &NodeAddr) -> Result<Self> {
+        Self::greeted(endpoint, place, &[]).map(|(conn, _)| conn)
+    }
+
+    /// The same, under a name that operators and [`Conn::kill`] see; and the names of the scripts, which the node gets if it does
+    /// not have them.
+    pub fn for_commands(
+        endpoint: &Endpoint,
+        place: &NodeAddr,
+        name: &str,
+    ) -> Result<(Self, Names)> {
+        let library: &'static Library = if endpoint.cluster {
+            &OF_A_CLUSTER
+        } else {
+            &OF_A_NODE
+        };
+        let ask = cmd("FCALL_RO").arg(&library.name).arg(0).to_owned();
+        let set_name = cmd("CLIENT").arg("SETNAME").arg(name).to_owned();
+        let (mut conn, replies) = Self::greeted(endpoint, place, &[set_name, ask.clone()])?;
+        let mut reply = replies.into_iter().nth(1).unwrap_or(Value::Nil);
+        loop {
+            match refusal(&reply) {
+                Some(Refusal::Unknown) => reply = conn.load(library)?,
+                Some(_) => {
+                    return Err(unreachable_store(
+                        place,
+                        &io::Error::other(reply_text(&reply)),
+                    ));
+                }
+                None => break,
+            }
+            if reply_text(&reply).contains("already exists") {
+                // Another process was faster.
+                reply = conn.ask(&ask)?;
+            }
+        }
+        match reply {
+            Value::ServerError(e) => Err(Error::Refused(format!(
+                "the store at {place} ({VARIABLE}) does not take our functions ({} {}): it must be Redis 7.0, Valkey 7.2 or newer, and \
+                 let this user call FUNCTION LOAD, FCALL and FCALL_RO (ACL: +function|load +fcall +fcall_ro)",
+                e.code(),
+                e.details().unwrap_or_default()
+            ))),
+            reply => Ok((
+                conn,
+                Names {
+                    library,
+                    number: text(&reply),
+                },
+            )),
+        }
+    }
+
+    /// Loads the library; the number that it was given, or what the store says.
+    fn load(&mut self, library: &Library) -> Result<Value> {
+        let number = random::id()?;
+        let load = cmd("FUNCTION")
+            .arg("LOAD")
+            .arg(library.text(&number))
+            .to_owned();
+        Ok(match self.ask(&load)? {
+            error @ Value::ServerError(_) => error,
+            _ => Value::BulkString(number.into_bytes()),
+        })
+    }
+
+    /// A command beside all others, and its reply.
+    pub fn ask(&mut self, command: &Cmd) -> Result<Value> {
+        self.send(&command.get_packed_command())?;
+        self.read(Until::prompt()).map_err(|ended| match ended {
+            Ended::Failed(e) => e,
+            _ => Error::Unreachable("the store does not answer".into()),
+        })
+    }
+
+    /// Ends a connection of ours that broke, where the server still believes in it. Its id may be another client's by now: a
+    /// server that was started again counts from the beginning.
+    pub fn kill(&mut self, id: i64, name: &str) -> Result<()> {
+        let who = self.ask(cmd("CLIENT").arg("LIST").arg("ID").arg(id))?;
+        let is_ours = |who: &Value| {
+            text(who)
+                .split_ascii_whitespace()
+                .any(|field| field.strip_prefix("name=") == Some(name))
+        };
+        // Where nobody may ask, a wait that takes an item for nobody would be worse.
+        if matches!(who, Value::ServerError(_)) || is_ours(&who) {
+            self.ask(cmd("CLIENT").arg("KILL").arg("ID").arg(id))?;
+        }
+        Ok(())
+    }
+
+    fn greeted(endpoint: &Endpoint, place: &NodeAddr, more: &[Cmd]) -> Result<(Self, Vec<Value>)> {
         let stream = Stream::connect(place).map_err(|e| unreachable_store(place, &e))?;
         let mut conn = Self {
             stream,
             parser: Parser::new(),
             id: 0,
         };
+        let mut greeting = Vec::new();
         if let Some(password) = &endpoint.password {
             let mut auth = cmd("AUTH");
             if let Some(user) = &endpoint.user {
                 auth.arg(user);
             }
-            conn.greet(auth.arg(password), place)?;
+            greeting.push(auth.arg(password).to_owned());
         }
         if endpoint.db != 0 {
-            conn.greet(cmd("SELECT").arg(endpoint.db), place)?;
+            greeting.push(cmd("SELECT").arg(endpoint.db).to_owned());
         }
-        if let Value::Int(id) = conn.greet(cmd("CLIENT").arg("ID"), place)? {
-            conn.id = id;
+        greeting.push(cmd("CLIENT").arg("ID").to_owned());
+        let packed: Vec<u8> = greeting
+            .iter()
+            .chain(more)
+            .flat_map(Cmd::get_packed_command)
+            .collect();
+        conn.send(&packed)?;
+        for _ in &greeting {
+            if let Value::Int(id) = conn.greet(place)? {
+                conn.id = id;
+            }
         }
+        let replies = more
+            .iter()
+            .map(|_| conn.reply(place))
+            .collect::<Result<Vec<_>>>()?;
         tracing::debug!(%place, connection = conn.id, "connected");
-        Ok(conn)
+        Ok((conn, replies))
     }
 
-    fn greet(&mut self, command: &Cmd, place: &NodeAddr) -> Result<Value> {
+    /// A reply to the greeting, which must not be an error.
+    fn greet(&mut self, place: &NodeAddr) -> Result<Value> {
+        match self.reply(place)? {
+            value if refusal(&value).is_some() => Err(unreachable_store(
+                place,
+                &io::Error::other(reply_text(&value)),
+            )),
+            Value::ServerError(e) => Err(Error::Refused(format!(
+                "the store at {place} ({VARIABLE}) refuses the connection: {}",
+                e.details().unwrap_or(e.code())
+            ))),
+            value => Ok(value),
+        }
+    }
+
+    fn reply(&mut self, place: &NodeAddr) -> Result<Value> {
         let until = Until {
             deadline: Some(Instant::now() + CONNECT_TIMEOUT),
             ..Until::default()
         };
-        self.send(&command.get_packed_command())?;
         match self.read(until) {
-            Ok(Value::ServerError(e)) => Err(Error::Refused(format!(
-                "the store at {place} ({VARIABLE}) refuses the connection: {}",
-                e.details().unwrap_or(e.code())
-            ))),
             Ok(value) => Ok(value),
             Err(Ended::Failed(Error::Io(e))) if !place.is_tls() && is_no_reply(&e) => {
                 Err(unreachable_store(
@@ -218,6 +336,13 @@ impl Conn {
                 Ended::Failed(Error::Io(io::Error::new(io::ErrorKind::ConnectionReset, e)))
             })),
         }
+    }
+}
+
+fn reply_text(value: &Value) -> String {
+    match value {
+        Value::ServerError(e) => format!("{} {}", e.code(), e.details().unwrap_or_default()),
+        value => text(value),
     }
 }
 

@@ -3,7 +3,9 @@
 //! An outage is the process', whichever thread meets it: it begins with the first failure, ends with the first reply, is
 //! told after some seconds, and when it has lasted as long as the lease the session is lost for all threads.
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -33,7 +35,7 @@ pub struct Health {
     lost: Mutex<Option<String>>,
     is_out: AtomicBool,
     outage: Mutex<Option<Outage>>,
-    /// Signalled at the end of an outage.
+    /// Signalled at the end of an outage, or of the session.
     recovered: Condvar,
 }
 
@@ -90,6 +92,8 @@ impl Health {
         self.lost
             .locked()
             .get_or_insert_with(|| format!("session {}: {why}", self.session));
+        // The heartbeat ends a worker.
+        self.wake();
     }
 
     /// Whether the store does not answer.
@@ -101,8 +105,13 @@ impl Health {
     pub fn answered(&self) {
         if self.is_out.swap(false, Ordering::AcqRel) {
             *self.outage.locked() = None;
-            self.recovered.notify_all();
+            self.wake();
         }
+    }
+
+    /// Wakes who sleeps.
+    pub fn wake(&self) {
+        self.recovered.notify_all();
     }
 
     /// Sleeps for a time, or until an outage ends.
@@ -112,8 +121,9 @@ impl Health {
         drop(self.recovered.wait_timeout(outage, time));
     }
 
-    /// The store has not answered. An error once it has not for as long as the session's lease.
-    pub fn silent(&self) -> Result<()> {
+    /// The store has not answered, or only that it cannot do its work. An error once it has been so for as long as the
+    /// session's lease.
+    pub fn silent(&self, why: &Error) -> Result<()> {
         self.check()?;
         let mut outage = self.outage.locked();
         self.is_out.store(true, Ordering::Release);
@@ -122,9 +132,12 @@ impl Health {
             is_told: false,
         });
         let lasts = outage.begin.elapsed();
-        let is_gone = self.socket.as_ref().is_some_and(|path| !path.exists());
+        let is_gone = self.socket.as_deref().is_some_and(is_gone);
         if lasts >= self.limit || is_gone {
-            self.set_lost("the store does not answer");
+            self.set_lost(&match why {
+                Error::Store(text) => format!("the store cannot do its work ({text})"),
+                _ => "the store does not answer".to_owned(),
+            });
             return self.check();
         }
         if lasts >= TOLD_AFTER && !outage.is_told && self.is_teller {
@@ -140,6 +153,13 @@ impl Health {
     }
 }
 
+/// Whether nobody listens at the socket of a private store, which is never started again. One that is only busy takes connections.
+fn is_gone(socket: &Path) -> bool {
+    let refused =
+        |e: std::io::Error| matches!(e.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound);
+    UnixStream::connect(socket).is_err_and(refused)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,7 +172,7 @@ mod tests {
     #[test]
     fn an_outage_ends_with_a_reply() {
         let health = health(60_000);
-        health.silent().unwrap();
+        health.silent(&Error::Eof).unwrap();
         assert!(health.is_out());
         health.answered();
         assert!(!health.is_out());
@@ -162,12 +182,12 @@ mod tests {
     #[test]
     fn the_end_of_an_outage_wakes_a_sleeper() {
         let health = std::sync::Arc::new(health(60_000));
-        health.silent().unwrap();
+        health.silent(&Error::Eof).unwrap();
         let sleeper = health.clone();
         let asleep = std::thread::spawn(move || sleeper.sleep(Duration::from_secs(3600)));
         while !asleep.is_finished() {
             health.answered();
-            health.silent().unwrap();
+            health.silent(&Error::Eof).unwrap();
         }
         asleep.join().unwrap();
     }
@@ -175,7 +195,7 @@ mod tests {
     #[test]
     fn one_as_long_as_the_lease_is_the_end() {
         let health = health(1);
-        while health.silent().is_ok() {
+        while health.silent(&Error::Eof).is_ok() {
             std::thread::yield_now();
         }
         let said = health.check().unwrap_err().to_string();
@@ -188,8 +208,16 @@ mod tests {
     #[test]
     fn the_socket_of_a_private_store_that_is_gone_is_the_end_at_once() {
         let endpoint = Endpoint::parse("redis+unix:///there/is/no/such.socket").unwrap();
-        assert!(Health::new("s", &endpoint, 0, false).silent().is_err());
-        assert!(Health::new("s", &endpoint, 1000, false).silent().is_ok());
+        assert!(
+            Health::new("s", &endpoint, 0, false)
+                .silent(&Error::Eof)
+                .is_err()
+        );
+        assert!(
+            Health::new("s", &endpoint, 1000, false)
+                .silent(&Error::Eof)
+                .is_ok()
+        );
     }
 
     #[test]

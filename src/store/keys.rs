@@ -47,6 +47,8 @@ names! {
     GRANULE = ":G:";
     /// Set: the objects that a process holds, or that an index names.
     HELD = ":held";
+    /// Never there: by it a script learns whether a slot of a cluster is on its way to another node.
+    PROBE = ":probe";
     /// String: there while a supervisor of remote workers lives.
     LEASE = ":lease";
 

@@ -3,7 +3,7 @@
 //! There is no order between two connections: before a thread sends anything, all that other threads have sent without
 //! waiting must have been answered. Each thread's commands have a count, so that one that goes on to post holds nobody up.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
 
 use crate::error::Result;
@@ -15,6 +15,8 @@ pub struct Posted {
     sent: AtomicU64,
     /// Those whose replies were read.
     read: AtomicU64,
+    /// Whether the store has no memory for them: others do not wait for what they must make room for.
+    is_full: AtomicBool,
     /// Threads that wait for replies to be read.
     waiting: AtomicUsize,
     /// How often those that wait were told that something has changed.
@@ -50,6 +52,16 @@ impl Posted {
         self.read.load(Ordering::Acquire) >= count
     }
 
+    pub fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Acquire)
+    }
+
+    pub fn set_full(&self, is_full: bool) {
+        if self.is_full.swap(is_full, Ordering::AcqRel) != is_full {
+            self.tell();
+        }
+    }
+
     /// Whether another thread sleeps until replies are read.
     pub fn is_awaited(&self) -> bool {
         self.waiting.load(Ordering::SeqCst) > 0
@@ -74,7 +86,7 @@ impl Posted {
     fn sleep(&self, count: u64, look: &mut impl FnMut() -> Result<bool>) -> Result<()> {
         loop {
             let before = *self.told();
-            if self.is_read_up_to(count) || look()? {
+            if self.is_read_up_to(count) || self.is_full() || look()? {
                 return Ok(());
             }
             let told = self.told();

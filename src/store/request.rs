@@ -1,10 +1,16 @@
 //! Requests as they are sent to the store, and the reading of replies.
 
-use redis::{Value, cmd};
+use std::time::{Duration, Instant};
+
+use redis::{ServerError, Value, cmd};
 
 use crate::error::{Error, Result};
-use crate::store::scripts::Script;
+use crate::store::scripts::{CREATE, DETACH, DROP, Kind, Library, Script};
 
+/// How long what others do not wait for waits for room.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[derive(Clone)]
 pub struct Request {
     /// A script, or a plain command whose repetition changes nothing.
     pub script: Option<&'static Script>,
@@ -12,19 +18,63 @@ pub struct Request {
     pub keys: Vec<String>,
     /// For a plain command: its name first; then what follows its keys.
     pub args: Vec<Vec<u8>>,
-    /// Its place among all commands of the process: by it the scripts know a repetition.
+    /// Its place among all commands of the process, for a numbered script: by it the script knows a repetition.
     pub seq: u64,
+    /// The seq of the command before it of the same caller on the same object; 0 where none is known.
+    pub previous: u64,
+    /// Whether it waits for room where the store's memory is full, however long that takes.
+    pub waits_for_room: bool,
+    pub made: Instant,
+}
+
+/// By which names a node knows the scripts.
+pub struct Names {
+    pub library: &'static Library,
+    pub number: String,
 }
 
 impl Request {
-    pub fn pack(&self, caller: &str) -> Vec<u8> {
+    pub fn new(script: Option<&'static Script>, keys: Vec<String>, args: Vec<Vec<u8>>) -> Self {
+        Self {
+            script,
+            keys,
+            args,
+            seq: 0,
+            previous: 0,
+            waits_for_room: false,
+            made: Instant::now(),
+        }
+    }
+
+    /// Whether it is sent again where the store's memory is full.
+    pub fn still_waits_for_room(&self) -> bool {
+        self.waits_for_room || self.made.elapsed() < PATIENCE
+    }
+
+    pub fn is_numbered(&self) -> bool {
+        self.script
+            .is_some_and(|script| script.kind == Kind::Numbered)
+    }
+
+    /// Whether what was known of the object's commands is no longer so.
+    pub fn is_beginning_or_end(&self) -> bool {
+        let is = |script: &'static Script| self.script.is_some_and(|own| std::ptr::eq(own, script));
+        is(&CREATE) || is(&DROP) || is(&DETACH)
+    }
+
+    pub fn pack(&self, names: &Names, caller: &str) -> Vec<u8> {
         let command = if let Some(script) = self.script {
-            let mut c = cmd("EVALSHA");
-            c.arg(&script.sha)
+            let mut c = cmd(if script.kind == Kind::Reads {
+                "FCALL_RO"
+            } else {
+                "FCALL"
+            });
+            c.arg(names.library.function(&names.number, script))
                 .arg(self.keys.len())
                 .arg(&self.keys)
                 .arg(caller)
-                .arg(self.seq);
+                .arg(self.seq)
+                .arg(self.previous);
             for a in &self.args {
                 c.arg(a.as_slice());
             }
@@ -45,10 +95,44 @@ impl Request {
     }
 }
 
-/// The code of an error reply.
-pub fn error_code(value: &Value) -> Option<&str> {
-    match value {
-        Value::ServerError(e) => Some(e.code()),
+/// Why a command did not run that may run later.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+pub enum Refusal {
+    /// The node has no such functions, or others by now.
+    Unknown,
+    /// The key is another node's, or on its way there.
+    Elsewhere,
+    /// The store cannot do its work for now: it is loading its data, follows another, or has lost a part.
+    Unable,
+    /// A message does not fit into the store's memory: it will when others were taken.
+    Full,
+    /// A command that was answered before this one is not there any more.
+    Gap,
+}
+
+/// The refusal that a reply is. Everything that a store may answer before it runs a command is on this list.
+pub fn refusal(value: &Value) -> Option<Refusal> {
+    let Value::ServerError(e) = value else {
+        return None;
+    };
+    match e.code() {
+        "MOVED" | "ASK" | "TRYAGAIN" => Some(Refusal::Elsewhere),
+        "LOADING" | "MASTERDOWN" | "READONLY" | "CLUSTERDOWN" | "MISCONF" | "NOREPLICAS"
+        | "BUSY" | "UNBLOCKED" => Some(Refusal::Unable),
+        "OOM" => Some(Refusal::Full),
+        "SMPGAP" => Some(Refusal::Gap),
+        "ERR"
+            if e.details()
+                .is_some_and(|text| text.starts_with("Function not found")) =>
+        {
+            Some(Refusal::Unknown)
+        }
+        "ERR"
+            if e.details()
+                .is_some_and(|text| text.starts_with("max number of clients")) =>
+        {
+            Some(Refusal::Unable)
+        }
         _ => None,
     }
 }
@@ -56,16 +140,19 @@ pub fn error_code(value: &Value) -> Option<&str> {
 /// An error reply as our error.
 pub fn checked(value: Value) -> Result<Value> {
     match value {
-        Value::ServerError(e) if e.code() == "SMPLOST" => Err(Error::ObjectGone(format!(
-            "object {}",
-            e.details().unwrap_or_default()
-        ))),
-        Value::ServerError(e) => Err(Error::Store(format!(
-            "store: {} {}",
-            e.code(),
-            e.details().unwrap_or_default()
-        ))),
+        Value::ServerError(e) => Err(failed(&e)),
         value => Ok(value),
+    }
+}
+
+fn failed(e: &ServerError) -> Error {
+    let details = e.details().unwrap_or_default();
+    match e.code() {
+        "SMPLOST" => Error::ObjectGone(format!("object {details}")),
+        "OOM" => Error::Memory(
+            "the store's memory is full: raise its maxmemory, or let it hold less".into(),
+        ),
+        code => Error::Store(format!("store: {code} {details}")),
     }
 }
 
@@ -88,15 +175,35 @@ mod tests {
     #[test]
     fn an_error_reply_is_ours() {
         let lost = parse_redis_value(b"-SMPLOST smp:{s.o}\r\n").unwrap();
-        assert_eq!(error_code(&lost), Some("SMPLOST"));
+        assert_eq!(refusal(&lost), None);
         assert!(
             matches!(checked(lost), Err(Error::ObjectGone(what)) if what == "object smp:{s.o}")
         );
-        let other = parse_redis_value(b"-OOM no memory\r\n").unwrap();
+        let other = parse_redis_value(b"-WRONGTYPE of key\r\n").unwrap();
         assert!(
-            matches!(checked(other), Err(Error::Store(text)) if text == "store: OOM no memory")
+            matches!(checked(other), Err(Error::Store(text)) if text == "store: WRONGTYPE of key")
         );
+        let full = parse_redis_value(b"-OOM command not allowed\r\n").unwrap();
+        assert!(matches!(checked(full), Err(Error::Memory(_))));
         assert_eq!(checked(Value::Int(1)).unwrap(), Value::Int(1));
+    }
+
+    #[test]
+    fn what_did_not_run_is_told_from_what_failed() {
+        for (reply, expected) in [
+            ("-ERR Function not found", Some(Refusal::Unknown)),
+            ("-ERR wrong number of arguments", None),
+            ("-MOVED 1 127.0.0.1:7000", Some(Refusal::Elsewhere)),
+            ("-TRYAGAIN Multiple keys", Some(Refusal::Elsewhere)),
+            ("-LOADING data", Some(Refusal::Unable)),
+            ("-READONLY a replica", Some(Refusal::Unable)),
+            ("-OOM memory", Some(Refusal::Full)),
+            ("-SMPGAP smp:{s.o}", Some(Refusal::Gap)),
+            ("+OK", None),
+        ] {
+            let value = parse_redis_value(format!("{reply}\r\n").as_bytes()).unwrap();
+            assert_eq!(refusal(&value), expected, "{reply}");
+        }
     }
 
     #[test]
@@ -107,23 +214,24 @@ mod tests {
     }
 
     #[test]
-    fn a_script_is_told_its_caller_and_seq() {
-        let script: &'static Script = &crate::store::scripts::LENGTH;
-        let request = Request {
-            script: Some(script),
-            keys: vec!["smp:{s.o}".into()],
-            args: vec![b"0".to_vec()],
-            seq: 7,
+    fn a_script_is_told_its_caller_and_place() {
+        let names = Names {
+            library: &crate::store::scripts::OF_A_NODE,
+            number: "7".into(),
         };
-        let expected = redis::cmd("EVALSHA")
-            .arg(&script.sha)
+        let script = &crate::store::scripts::NOTIFY;
+        let mut request = Request::new(Some(script), vec!["smp:{s.o}".into()], vec![b"0".to_vec()]);
+        (request.seq, request.previous) = (9, 8);
+        let expected = redis::cmd("FCALL")
+            .arg(names.library.function("7", script))
             .arg(1)
             .arg("smp:{s.o}")
             .arg("process.1")
-            .arg(7)
+            .arg(9)
+            .arg(8)
             .arg("0")
             .get_packed_command();
-        assert_eq!(request.pack("process.1"), expected);
+        assert_eq!(request.pack(&names, "process.1"), expected);
         assert_eq!(request.size(), 1);
     }
 }

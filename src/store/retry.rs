@@ -1,85 +1,67 @@
-//! Retries of a command while the store does not answer: with pauses, until the session is over.
+//! The pauses between the tries of one command that a store does not run for now.
 
-use std::time::Duration;
-
-use redis::Value;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::store::conn::TICK;
 use crate::store::health::Health;
-use crate::store::request::{Request, checked};
+use crate::store::request::Refusal;
 
-/// A request that may be sent again, for a time.
-pub struct Repeat<'a> {
-    first: &'a Request,
-    again: Option<Request>,
-    backoff: Backoff<'a>,
-}
+/// From when on refusals are told.
+const TOLD_AFTER: Duration = Duration::from_secs(5);
 
-impl<'a> Repeat<'a> {
-    pub const fn new(health: &'a Health, first: &'a Request) -> Self {
-        Self {
-            first,
-            again: None,
-            backoff: Backoff::new(health),
-        }
-    }
-
-    pub fn get(&self) -> &Request {
-        self.again.as_ref().unwrap_or(self.first)
-    }
-
-    /// It did not run, and later ones may have: it takes its place after them.
-    pub fn renew_seq(&mut self, seq: u64) {
-        let old = self.get();
-        let (script, keys, args) = (old.script, old.keys.clone(), old.args.clone());
-        self.again = Some(Request {
-            script,
-            keys,
-            args,
-            seq,
-        });
-    }
-
-    pub fn pause(&mut self, value: &Value) -> Result<()> {
-        let text = checked(value.clone())
-            .err()
-            .map(|e| e.to_string())
-            .unwrap_or_default();
-        self.backoff.after(Error::Store(text))
-    }
-
-    pub fn after(&mut self, e: Error) -> Result<()> {
-        self.backoff.after(e)
-    }
-}
-
-/// The pauses between the tries of one command.
 pub struct Backoff<'a> {
     health: &'a Health,
     pause: Duration,
+    begin: Instant,
+    is_told: bool,
 }
 
 impl<'a> Backoff<'a> {
-    pub const fn new(health: &'a Health) -> Self {
+    pub fn new(health: &'a Health) -> Self {
         Self {
             health,
             pause: Duration::from_millis(1),
+            begin: Instant::now(),
+            is_told: false,
         }
     }
 
-    /// Waits a little before the next try, or gives up with the error.
+    /// The store has not answered, or cannot do its work: waits a little before the next try, or gives up.
     pub fn after(&mut self, e: Error) -> Result<()> {
         if !matches!(e, Error::Io(_) | Error::Unreachable(_) | Error::Store(_)) {
             return Err(e);
         }
-        if let Err(lost) = self.health.silent() {
-            return Err(match e {
-                Error::Store(_) => e,
-                _ => lost,
-            });
-        }
+        self.health.silent(&e)?;
         tracing::info!(error = %e, pause = ?self.pause, "the store does not answer; it is tried again");
+        self.sleep()
+    }
+
+    /// The store has refused a command, which has changed nothing.
+    pub fn refused(&mut self, refusal: Refusal, e: Error) -> Result<()> {
+        match refusal {
+            Refusal::Unknown | Refusal::Elsewhere | Refusal::Full => {}
+            Refusal::Unable => return self.after(e),
+            Refusal::Gap => {
+                self.health.set_lost(
+                    "the store has lost what it had acknowledged (it was restarted without its data, or failed over)",
+                );
+            }
+        }
+        self.health.answered();
+        self.health.check()?;
+        tracing::info!(error = %e, pause = ?self.pause, "the store refuses a command; it is tried again");
+        if !self.is_told && self.begin.elapsed() > TOLD_AFTER {
+            self.is_told = true;
+            eprintln!(
+                "serverless_mp: {e}; process {} tries it again",
+                std::process::id()
+            );
+        }
+        self.sleep()
+    }
+
+    fn sleep(&mut self) -> Result<()> {
         crate::signals::check()?;
         std::thread::sleep(self.pause);
         self.pause = (self.pause * 2).min(TICK);

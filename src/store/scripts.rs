@@ -1,7 +1,8 @@
-//! The scripts: text kept in `.lua` files, put together and hashed once.
+//! The scripts: text kept in `.lua` files, which a store gets as one library of functions.
 //!
-//! A store runs the whole text at each call, so it is kept short: of the prelude a script has the functions that it uses, names
-//! of keys and fields stand as the texts that they are, and comments are left out.
+//! A library's name has the hash of its text, so that sessions of different releases share a store. It is there as a whole or not
+//! at all. Its functions' names have a number more, drawn by the process that loads it: where a store has lost the library and
+//! got it again, whoever still calls by the old names is refused, and sends again in order what did not run.
 
 use std::sync::LazyLock;
 
@@ -12,55 +13,96 @@ use crate::store::keys;
 
 const PRELUDE: &str = include_str!("../lua/prelude.lua");
 
+/// In the place of the number until the library is loaded.
+const NUMBER: &str = "@NUMBER@";
+
+/// How a store treats a script.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It changes nothing.
+    Reads,
+    /// Run again, it changes nothing more.
+    Repeatable,
+    /// It has a seq, by which it knows a repetition, and always notes its answer.
+    Numbered,
+}
+
 pub struct Script {
-    pub body: String,
-    pub sha: String,
+    /// The part of the function's name that is its own.
+    pub name: &'static str,
+    pub kind: Kind,
+    /// Whether a store whose memory is full refuses it. What makes room, and what others wait for, it never does.
+    pub needs_memory: bool,
+    text: &'static str,
 }
 
 impl Script {
-    fn new(text: &str) -> Self {
-        let body = assemble(PRELUDE, text);
-        let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, body.as_bytes());
+    const fn flags(&self) -> &'static str {
+        match (self.kind, self.needs_memory) {
+            (Kind::Reads, _) => "'no-writes'",
+            (_, false) => "'allow-oom'",
+            (_, true) => "",
+        }
+    }
+}
+
+/// The library, for a single node or for the nodes of a cluster.
+pub struct Library {
+    /// Also the name of the function that tells the number.
+    pub name: String,
+    text: String,
+}
+
+pub static OF_A_NODE: LazyLock<Library> = LazyLock::new(|| Library::new(false));
+pub static OF_A_CLUSTER: LazyLock<Library> = LazyLock::new(|| Library::new(true));
+
+impl Library {
+    fn new(is_cluster: bool) -> Self {
+        let functions: String = ALL.iter().map(|script| function(script)).collect();
+        let text = format!(
+            "local IS_CLUSTER = {is_cluster}\n{}{functions}",
+            spell_out(PRELUDE)
+        );
+        let hash = digest::digest(&digest::SHA256, text.as_bytes());
+        let name = format!("smp_{}", &hex::encode(hash.as_ref())[..12]);
+        let text = format!(
+            "#!lua name={name}\n{text}redis.register_function{{function_name='{name}', \
+             callback=function() return '{NUMBER}' end, flags={{'no-writes'}}}}\n"
+        );
         Self {
-            sha: hex::encode(hash.as_ref()),
-            body,
+            text: text.replace("@NAME@", &format!("{name}_{NUMBER}")),
+            name,
         }
+    }
+
+    /// Its text, with a number drawn for it.
+    pub fn text(&self, number: &str) -> String {
+        self.text.replace(NUMBER, number)
+    }
+
+    /// The function of a script.
+    pub fn function(&self, number: &str, script: &Script) -> String {
+        format!("{}_{number}_{}", self.name, script.name)
     }
 }
 
-/// A script behind the parts of the prelude that it needs. Parts are apart by a blank line; one that defines a function is
-/// needed where its name stands.
-fn assemble(prelude: &str, script: &str) -> String {
-    let mut needed = vec![script];
-    for part in prelude.split("\n\n").collect::<Vec<_>>().into_iter().rev() {
-        let is_needed = function(part).is_none_or(|name| {
-            needed
-                .iter()
-                .any(|text| words(text).any(|word| word == name))
-        });
-        if is_needed {
-            needed.push(part);
-        }
-    }
-    needed.into_iter().rev().map(spell_out).collect()
-}
-
-/// The function that a part of the prelude defines.
-fn function(part: &str) -> Option<&str> {
-    let (_, rest) = part.split_once("local function ")?;
-    rest.split_once('(').map(|(name, _)| name)
-}
-
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.lines()
-        .filter(|line| !line.starts_with("--"))
-        .flat_map(|line| line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
+/// A script as a function of the library.
+fn function(script: &Script) -> String {
+    format!(
+        "redis.register_function{{function_name='@NAME@_{}', callback=function(KEYS, ARGV)\nbegin(KEYS, ARGV)\n{}end, flags={{{}}}}}\n",
+        script.name,
+        spell_out(script.text),
+        script.flags()
+    )
 }
 
 /// Without comments, and with names of keys and fields as texts.
 fn spell_out(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for line in text.lines().filter(|line| !line.starts_with("--")) {
+    for line in text
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with("--"))
+    {
         let mut rest = line;
         while let Some(start) = rest.find(|c: char| c.is_ascii_uppercase()) {
             let is_start =
@@ -85,28 +127,54 @@ fn spell_out(text: &str) -> String {
 }
 
 macro_rules! scripts {
-    ($($name:ident $file:literal)*) => {
-        $(pub static $name: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!(concat!("../lua/", $file, ".lua"))));)*
-        /// All of them, for loading at the start of a session.
-        pub fn all() -> Vec<&'static Script> {
-            vec![$(&*$name),*]
-        }
-
-        /// Their texts as they are written.
-        #[cfg(test)]
-        const TEXTS: &[&str] = &[$(include_str!(concat!("../lua/", $file, ".lua"))),*];
+    ($($id:ident $folder:literal $name:literal $kind:ident $($needs_memory:ident)?;)*) => {
+        $(pub static $id: Script = Script {
+            name: $name,
+            kind: Kind::$kind,
+            needs_memory: scripts!(@ $($needs_memory)?),
+            text: include_str!(concat!("../lua/", $folder, "/", $name, ".lua")),
+        };)*
+        /// All of them.
+        pub static ALL: &[&Script] = &[$(&$id),*];
     };
+    (@ needs_memory) => { true };
+    (@) => { false };
 }
 
 scripts! {
-    CREATE "object/create" NOTE "object/note" ATTACH "object/attach" DETACH "object/detach" REAP "object/reap" RENEW "object/renew" DROP "object/drop"
-    SEM_ACQUIRE "lock/acquire" SEM_RELEASE "lock/release" CANCEL "waiter/cancel"
-    COND_WAIT "lock/condition_wait" NOTIFY "lock/notify"
-    LATCH_CHANGE "latch/change" LATCH_WAIT "latch/wait"
-    BARRIER_WAIT "barrier/wait" BARRIER_END "barrier/end" BARRIER_CANCEL "barrier/cancel"
-    SEND "pipe/send" CAPACITY "pipe/capacity" TAKE_OPEN "pipe/take_open" TAKE_NOW "pipe/take_now" TAKE_MANY "pipe/take_many" TAKE_BACK "pipe/take_back" TAKE_DONE "pipe/take_done" TASK_BEGUN "pipe/task_begun" LENGTH "pipe/length"
-    PUBLISH "memory/publish" FETCH "memory/fetch" NAME "memory/name"
-    CLAIM "job/claim" FINISH "job/finish"
+    CREATE "object" "create" Repeatable needs_memory;
+    NOTE "object" "note" Repeatable;
+    ATTACH "object" "attach" Repeatable;
+    DETACH "object" "detach" Repeatable;
+    REAP "object" "reap" Repeatable;
+    RENEW "object" "renew" Repeatable;
+    DROP "object" "drop" Repeatable;
+    SEM_ACQUIRE "lock" "acquire" Numbered;
+    SEM_RELEASE "lock" "release" Numbered;
+    CANCEL "waiter" "cancel" Numbered;
+    COND_WAIT "lock" "condition_wait" Numbered;
+    NOTIFY "lock" "notify" Numbered;
+    LATCH_CHANGE "latch" "change" Numbered;
+    LATCH_STATE "latch" "state" Reads;
+    LATCH_WAIT "latch" "wait" Numbered;
+    BARRIER_WAIT "barrier" "arrive" Numbered;
+    BARRIER_END "barrier" "end" Numbered;
+    BARRIER_CANCEL "barrier" "leave" Numbered;
+    SEND "pipe" "send" Numbered needs_memory;
+    CAPACITY "pipe" "capacity" Numbered;
+    TAKE_OPEN "pipe" "take_open" Repeatable;
+    TAKE_NOW "pipe" "take_now" Repeatable;
+    TAKE_MANY "pipe" "take_many" Repeatable;
+    TAKE_BACK "pipe" "take_back" Numbered;
+    TAKE_DONE "pipe" "take_done" Numbered;
+    TASK_BEGUN "pipe" "task_begun" Numbered;
+    LENGTH "pipe" "length" Reads;
+    PUBLISH "memory" "publish" Numbered;
+    STORE "memory" "store" Repeatable needs_memory;
+    FETCH "memory" "fetch" Reads;
+    NAME "memory" "name" Numbered needs_memory;
+    CLAIM "job" "claim" Repeatable;
+    FINISH "job" "finish" Numbered;
 }
 
 #[cfg(test)]
@@ -114,37 +182,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_script_has_what_it_uses_and_no_more() {
-        let prelude = "-- Head.\nlocal KEY = KEYS[1]\n\n-- One.\nlocal function one() return ITEMS .. 0 end\n\n\
-                       local function two() return one() end\n\nlocal function three() end\n";
-        let body = assemble(
-            prelude,
-            "-- Calls three().\nreturn two() .. 'ITEMS_' .. TTL",
-        );
-        assert_eq!(
-            body,
-            "local KEY = KEYS[1]\nlocal function one() return ':q' .. 0 end\nlocal function two() return one() end\n\
-             return two() .. 'ITEMS_' .. 'ttl'\n"
-        );
+    fn every_name_is_spelled_out() {
+        let text = OF_A_NODE.text("1");
+        for word in text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
+            let is_name = keys::NAMES.iter().any(|(name, _)| *name == word);
+            assert!(!is_name, "{word} is left in {text}");
+        }
+        assert!(!text.contains('@'));
     }
 
     #[test]
-    fn every_name_is_spelled_out() {
-        for script in all() {
-            for word in words(&script.body) {
-                let is_name = keys::NAMES.iter().any(|(name, _)| *name == word);
-                assert!(!is_name, "{word} is left in {}", script.body);
+    fn no_script_spells_a_key_itself() {
+        for text in ALL.iter().map(|script| script.text).chain([PRELUDE]) {
+            for line in text.lines().filter(|line| !line.starts_with("--")) {
+                let line = line.replace("':'", "");
+                assert!(!line.contains("':"), "a key is spelled in: {line}");
             }
         }
     }
 
     #[test]
-    fn no_script_spells_a_key_itself() {
-        for text in TEXTS.iter().chain([&PRELUDE]) {
-            for line in text.lines().filter(|line| !line.starts_with("--")) {
-                let line = line.replace("':'", "");
-                assert!(!line.contains("':"), "a key is spelled in: {line}");
-            }
+    fn names_tell_scripts_texts_and_numbers_apart() {
+        let names: std::collections::HashSet<_> = ALL.iter().map(|script| script.name).collect();
+        assert_eq!(names.len(), ALL.len());
+        assert_ne!(OF_A_NODE.name, OF_A_CLUSTER.name);
+        let called = OF_A_NODE.function("7", &SEND);
+        assert_eq!(called, format!("{}_7_send", OF_A_NODE.name));
+        assert!(OF_A_NODE.text("7").contains(&format!("'{called}'")));
+    }
+
+    #[test]
+    fn a_numbered_script_notes_whatever_it_answers() {
+        for script in ALL.iter().filter(|script| script.kind == Kind::Numbered) {
+            let last = script.text.lines().last().unwrap();
+            let is_noted = ["return answer(", "return wait()", "return 'ok'"]
+                .iter()
+                .any(|form| last.starts_with(form));
+            assert!(is_noted, "{} ends with {last}", script.name);
         }
     }
 }

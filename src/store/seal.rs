@@ -16,7 +16,8 @@ use aws_lc_rs::hkdf;
 use crate::error::{Error, Result};
 use crate::locked::Locked;
 
-const HEAD: usize = 16 + 8;
+/// Sender and counter: no two payloads have the same.
+pub const HEAD: usize = 16 + 8;
 /// Keys of other processes that are kept.
 const MOST_KEYS: usize = 1024;
 

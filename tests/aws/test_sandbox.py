@@ -141,6 +141,38 @@ def test_code_that_changes_between_runs(aws, custom, tmp_path):
         assert (done.returncode, done.stdout) == (0, f"{value}\n"), done.stderr
 
 
+def test_what_travels(aws, custom, tmp_path):
+    """Names that are no text, and what links inside lead to; nothing from outside, no secret, and this is said."""
+    (tmp_path / "elsewhere").write_text("not the program's")
+    folder = tmp_path / "program"
+    (folder / "data").mkdir(parents=True)
+    program = folder / "main.py"
+    program.write_text(
+        "import multiprocessing, os\n"
+        "def tell(queue):\n"
+        "    here = os.path.dirname(os.path.abspath(__file__))\n"
+        "    queue.put(sorted(os.path.relpath(os.path.join(place, name), here) for place, _, names in os.walk(here) for name in names\n"
+        "                     if not name.endswith('.pyc')))\n"
+        "if __name__ == '__main__':\n"
+        "    multiprocessing.set_start_method('spawn')\n"
+        "    queue = multiprocessing.Queue()\n"
+        "    multiprocessing.Process(target=tell, args=(queue,)).start()\n"
+        "    print(ascii(queue.get()))\n"
+    )
+    (folder / "data" / "a").write_text("a")
+    (folder / "linked").symlink_to("data")
+    (folder / "outside").symlink_to("../elsewhere")
+    (folder / "prod.env").write_text("PASSWORD=x")
+    Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9")).write_text("name")
+    done = aws.run(custom, program)
+    assert done.stdout == "['caf\\udce9', 'data/a', 'linked/a', 'main.py']\n", done.stderr
+    outside = f"{folder}/outside (a link to {tmp_path}/elsewhere, outside of the program's directory)"
+    assert f"left out of what travels to workers: {outside}; {folder}/prod.env (a secret, by its name). " in done.stderr
+    listed = aws.command("run", "--dry-run", program).stdout.splitlines()
+    assert listed[:4] == [f"{folder}/{name}" for name in ("caf\\udce9", "data/a", "linked/a", "main.py")]
+    assert f"left out: {outside}" in listed
+
+
 def test_two_programs_on_one_function(aws, custom):
     """At the same time: neither sees anything of the other."""
     programs = [aws.popen(custom, PROGRAM, "environment", env={"OF_THE_PROGRAM": name}) for name in ("one", "two")]

@@ -20,20 +20,17 @@ from typing import TYPE_CHECKING, Any
 from serverless_mp import _core
 from serverless_mp.store import session
 
-from . import cache, modules
+from . import cache, files, modules
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
 CAP = 50 << 20
 _SHOWN = 5
+# What was told to be left out: once.
+_told: set[str] = set()
 # Modes in the archive: whoever unpacks it is to read it, and to run what could be run.
 _DIRECTORY, _PROGRAM, _FILE = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755, stat.S_IFREG | 0o644
-
-# And every name that begins with a dot: version control, settings of tools, secrets.
-_SKIPPED_DIRECTORIES = {"__pycache__", "node_modules", "site-packages"}
-_SKIPPED_SUFFIXES = (".pyc", ".pyo", ".pem", ".key", ".p12", ".pfx")
-_SKIPPED_PREFIXES = (".", "id_rsa", "id_ed25519", "id_ecdsa")
 
 
 class Bundle:
@@ -50,7 +47,13 @@ class Bundle:
         with zipfile.ZipFile(io.BytesIO(_core.get_blob(self.name))) as archive:
             cache.make_room(sum(info.file_size for info in archive.infolist()))
             for info in archive.infolist():
-                path = archive.extract(info, place)
+                path = os.path.join(os.fsencode(place), info.filename.encode("latin-1"))
+                if info.is_dir():
+                    os.makedirs(path, exist_ok=True)
+                else:
+                    os.makedirs(os.path.dirname(path), exist_ok=True)
+                    with open(path, "wb") as out:
+                        out.write(archive.read(info))
                 os.chmod(path, stat.S_IMODE(info.external_attr >> 16))
 
 
@@ -113,11 +116,24 @@ def current() -> Bundle:
     if _made is None or _made[0] != key:
         trees = _trees()
         roots = sorted(trees)
-        payload = _pack(roots, trees)
+        content = {root: files.of_directory(root, trees[root]) for root in roots}
+        _tell([one for root in roots for one in content[root].left_out])
+        payload = _pack(roots, content)
         name = f"code{hashlib.sha256(payload).hexdigest()[:32]}-{session.info().process}"
         _core.put_blob(name, payload)
         _made = (key, Bundle(name, roots))
     return _made[1]
+
+
+def _tell(left_out: list[tuple[str, str]]) -> None:
+    """Says what does not travel and might be missed."""
+    new = [(path, reason) for path, reason in left_out if path not in _told]
+    if new:
+        _told.update(path for path, _ in new)
+        shown = "; ".join(f"{path} ({reason})" for path, reason in new[:_SHOWN])
+        more = f"; and {len(new) - _SHOWN} more" if len(new) > _SHOWN else ""
+        text = f"serverless_mp: left out of what travels to workers: {shown}{more}. `serverless-mp run --dry-run` lists all\n"
+        sys.stderr.write(text.encode(errors="backslashreplace").decode())
 
 
 # ---- what belongs to the program -------------------------------------------------------------------------------
@@ -132,30 +148,27 @@ def _trees() -> dict[str, frozenset[str] | None]:
         folder, name = os.path.split(os.path.realpath(path))
         # A script of an installation goes alone: the modules that it imports are installed there.
         trees[folder] = frozenset({name}) if modules.is_installed(os.path.join(folder, name)) else None
-    for name, module in list(sys.modules.items()):
+    for module in list(sys.modules.values()):
         spec: ModuleSpec | None = getattr(module, "__spec__", None)
         file = os.path.realpath(spec.origin) if spec and spec.origin else ""
         if spec is None or not file or not os.path.isabs(file) or not os.path.exists(file) or modules.is_installed(file):
             continue
-        top = (spec.name if name == "__main__" else name).partition(".")[0]
-        root = _root_of(file, spec.name, is_package=bool(spec.submodule_search_locations))
-        if root is not None and not any(
-            root == r or root.startswith(r + os.sep) for r, names in trees.items() if names is None
-        ):
-            entry = top if os.path.isdir(os.path.join(root, top)) else os.path.basename(file)
-            trees[root] = frozenset((trees.get(root) or frozenset()) | {entry})
+        root, entries = place_of(file, spec.name, is_package=bool(spec.submodule_search_locations))
+        if not any(root == r or root.startswith(r + os.sep) for r, names in trees.items() if names is None):
+            trees[root] = (trees.get(root) or frozenset()) | entries
     return trees
 
 
-def _root_of(file: str, name: str, *, is_package: bool) -> str:
-    """The directory on the path that a module of this dotted name was found in."""
+def place_of(file: str, name: str, *, is_package: bool) -> tuple[str, frozenset[str]]:
+    """The directory on the path that a module of this dotted name was found in, and which name in it is its package's."""
     path = Path(file).parent if is_package else Path(file)
     for _ in name.split("."):
         path = path.parent
-    return str(path)
+    top = name.partition(".")[0]
+    return str(path), frozenset({top if (path / top).is_dir() else os.path.basename(file)})
 
 
-def _pack(roots: list[str], trees: dict[str, frozenset[str] | None]) -> bytes:
+def _pack(roots: list[str], content: dict[str, files.Files]) -> bytes:
     """The same content always gives the same bytes."""
     sizes: dict[str, int] = {}
     total = 0
@@ -163,7 +176,7 @@ def _pack(roots: list[str], trees: dict[str, frozenset[str] | None]) -> bytes:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for number, root in enumerate(roots):
             archive.writestr(_entry(f"r{number}/", _DIRECTORY), b"")
-            for path in _files(root, trees[root]):
+            for path in content[root].paths:
                 sizes[path] = os.path.getsize(path)
                 total += sizes[path]
                 if total <= CAP:
@@ -183,31 +196,7 @@ def _pack(roots: list[str], trees: dict[str, frozenset[str] | None]) -> bytes:
 
 def _entry(name: str, mode: int) -> zipfile.ZipInfo:
     """An entry of the archive. Without a mode of its own, a file would be its owner's alone and a directory closed."""
-    entry = zipfile.ZipInfo(name)
+    # A name is bytes, which an archive has no form for: as characters of one byte each.
+    entry = zipfile.ZipInfo(os.fsencode(name).decode("latin-1"))
     entry.external_attr = mode << 16
     return entry
-
-
-def _files(root: str, names: frozenset[str] | None) -> list[str]:
-    tops = sorted(os.listdir(root) if names is None else names)
-    found: list[str] = []
-    for top in tops:
-        path = os.path.join(root, top)
-        if os.path.isfile(path) and _travels(top):
-            found.append(path)
-        elif os.path.isdir(path) and not _is_skipped(path):
-            for folder, folders, files in os.walk(path):
-                folders[:] = sorted(name for name in folders if not _is_skipped(os.path.join(folder, name)))
-                found.extend(os.path.join(folder, name) for name in sorted(files) if _travels(name))
-    # A name that is no text cannot stand in the archive.
-    return [path for path in found if path.isprintable() and os.path.isfile(path) and os.access(path, os.R_OK)]
-
-
-def _is_skipped(folder: str) -> bool:
-    name = os.path.basename(folder)
-    is_environment = os.path.exists(os.path.join(folder, "pyvenv.cfg"))
-    return name in _SKIPPED_DIRECTORIES or name.startswith(".") or is_environment
-
-
-def _travels(name: str) -> bool:
-    return not name.endswith(_SKIPPED_SUFFIXES) and not name.startswith(_SKIPPED_PREFIXES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import os
 import pickle
 import signal
 import socket
@@ -46,6 +47,8 @@ def run(launch: Launch, parent_sentinel: int | None, descriptors: list[int]) -> 
         _run_exit_handlers(context._default_context.get_start_method())  # type: ignore[attr-defined]
     # A signal that comes now comes too late: its handler is not to break what is left to do.
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    if _core.is_lost():
+        return os.EX_TEMPFAIL  # whatever it died of, this was the cause
     code &= 0xFF
     report.worker_ends()
     if control is not None:

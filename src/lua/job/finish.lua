@@ -1,5 +1,5 @@
--- The exit record of a job. ARGV[3] 'CODE VERSIONS'.
+-- The exit record of a job. ARGV[4] 'CODE VERSIONS'.
 local _, answered = open()
 if answered then return answered end
-call('HSETNX', OBJECT, EXIT, ARGV[3])
+call('HSETNX', OBJECT, EXIT, ARGV[4])
 return answer('ok')

@@ -1,11 +1,11 @@
 -- A count whose waiters pass at zero: an event (0 set, 1 clear), or the unfinished tasks of a queue.
--- ARGV[3] '=' or '+', ARGV[4] amount, ARGV[5] versions. Replies 'ok', or 'under' where the count would be negative.
+-- ARGV[4] '=' or '+', ARGV[5] amount, ARGV[6] versions. Replies 'ok', or 'under' where the count would be negative.
 local fields, answered = open(COUNT)
 if answered then return answered end
-local count = tonumber(ARGV[4])
-if ARGV[3] == '+' then count = count + tonumber(fields[3]) end
+local count = tonumber(ARGV[5])
+if ARGV[4] == '+' then count = count + tonumber(fields[3]) end
 if count < 0 then return answer('under') end
-leave_versions(ARGV[5])
+leave_versions(ARGV[6])
 call('HSET', OBJECT, COUNT, count)
 if count == 0 then wake_all(WAITERS, 'ok ' .. versions()) end
 return answer('ok')

@@ -1,4 +1,4 @@
--- One unit. ARGV[3] '1' to wait for it. Replies 'ok VERSIONS', 'no', or 'wait WAITER': a token will come.
+-- One unit. ARGV[4] '1' to wait for it. Replies 'ok VERSIONS', 'no', or 'wait WAITER': a token will come.
 local fields, answered = open(VALUE, HAS_VERSIONS)
 if answered == 'ok' then return 'ok ' .. versions() end
 if answered then return answered end
@@ -7,5 +7,5 @@ if value > 0 then
   call('HSET', OBJECT, VALUE, value - 1, ANSWER .. CALLER, SEQ .. ' ok')
   return fields[4] and 'ok ' .. versions() or 'ok '
 end
-if ARGV[3] == '0' then return 'no' end
+if ARGV[4] == '0' then return answer('no') end
 return wait()

@@ -1,8 +1,8 @@
--- Wakes up to ARGV[3] waiters. Replies how many.
+-- Wakes up to ARGV[4] waiters. Replies how many.
 local _, answered = open()
 if answered then return answered end
 local count = 0
-while count < tonumber(ARGV[3]) do
+while count < tonumber(ARGV[4]) do
   local waiter = call('LPOP', OBJECT .. WAITERS)
   if not waiter then break end
   wake(waiter, 'ok ')

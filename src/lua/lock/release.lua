@@ -1,9 +1,9 @@
--- One unit back. ARGV[3] the maximum, ARGV[4] the versions. Replies 'ok' or 'over'.
+-- One unit back. ARGV[4] the maximum, ARGV[5] the versions. Replies 'ok' or 'over'.
 local fields, answered = open(VALUE)
 if answered then return answered end
-leave_versions(ARGV[4])
+leave_versions(ARGV[5])
 local value = tonumber(fields[3])
-if value >= tonumber(ARGV[3]) then return answer('over') end
+if value >= tonumber(ARGV[4]) then return answer('over') end
 local waiter = value == 0 and call('LPOP', OBJECT .. WAITERS)
 if waiter then
   wake(waiter, 'ok ' .. versions())

@@ -1,17 +1,17 @@
--- Granules of a region newer than a version. ARGV[3] that version, ARGV[4] number of granules,
--- ARGV[5] the granule to begin with, ARGV[6] how many to send at most.
+-- Granules of a region newer than a version. ARGV[4] that version, ARGV[5] number of granules,
+-- ARGV[6] the granule to begin with, ARGV[7] how many to send at most.
 -- Replies {version, next granule or -1, granule, bytes, granule, bytes, ...}.
-local fields = call('HMGET', OBJECT, TTL, VERSION)
-if not fields[1] then return redis.error_reply('SMPLOST ' .. OBJECT) end
+local fields, refused = look(VERSION)
+if refused then return refused end
 local out, sent = {tonumber(fields[2]), -1}, 0
-local first = tonumber(ARGV[5])
-while first < tonumber(ARGV[4]) do
+local first = tonumber(ARGV[6])
+while first < tonumber(ARGV[5]) do
   local names = {}
-  for granule = first, math.min(first + 999, ARGV[4] - 1) do names[#names + 1] = GRANULE_VERSION .. granule end
+  for granule = first, math.min(first + 999, ARGV[5] - 1) do names[#names + 1] = GRANULE_VERSION .. granule end
   for i, version in ipairs(call('HMGET', OBJECT, unpack(names))) do
-    if version and tonumber(version) > tonumber(ARGV[3]) then
+    if version and tonumber(version) > tonumber(ARGV[4]) then
       local granule = first + i - 1
-      if sent == tonumber(ARGV[6]) then
+      if sent == tonumber(ARGV[7]) then
         out[2] = granule
         return out
       end

@@ -1,5 +1,5 @@
--- One holder more of one end. ARGV[3] holder, ARGV[4] end.
-local _, answered = open()
-if answered then return answered end
-if call('HSETNX', OBJECT, HOLDER .. ARGV[4] .. ':' .. ARGV[3], 1) == 1 then call('HINCRBY', OBJECT, HOLDERS .. ARGV[4], 1) end
+-- One holder more of one end. ARGV[4] holder, ARGV[5] end.
+local _, refused = look()
+if refused then return refused end
+if call('HSETNX', OBJECT, HOLDER .. ARGV[5] .. ':' .. ARGV[4], 1) == 1 then call('HINCRBY', OBJECT, HOLDERS .. ARGV[5], 1) end
 return 'ok'

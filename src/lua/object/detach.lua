@@ -1,5 +1,5 @@
--- One holder less. ARGV[3] holder, then the ends. An absent object has been left already.
-ttl = call('HGET', OBJECT, TTL)
-if not ttl then return 'ok' end
-leave(ARGV[3], {unpack(ARGV, 4)})
+-- One holder less. ARGV[4] holder, then the ends. An absent object has been left already.
+local _, refused = look()
+if refused then return is_absent(refused) and 'ok' or refused end
+leave(ARGV[4], {unpack(ARGV, 5)})
 return 'ok'

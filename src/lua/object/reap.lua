@@ -1,10 +1,10 @@
--- Gives back all that an ended process held of one object. ARGV[3] process, ARGV[4] its exit code, ARGV[5] how often a task may be begun.
+-- Gives back all that an ended process held of one object. ARGV[4] process, ARGV[5] its exit code, ARGV[6] how often a task may be begun.
 -- Items that it had taken and not acknowledged go back to the head; a task begun too often goes to the other
 -- end, marked 'D' with the exit code. A unit that was granted and not acknowledged is granted to the next waiter.
-ttl = call('HGET', OBJECT, TTL)
-if not ttl then return 'ok' end
+local _, refused = look()
+if refused then return is_absent(refused) and 'ok' or refused end
 
-local function is_mine(caller) return after(ARGV[3] .. '.', caller) end
+local function is_mine(caller) return after(ARGV[4] .. '.', caller) end
 
 local function give_back(caller)
   local list = OBJECT .. IN_FLIGHT .. caller
@@ -14,9 +14,9 @@ local function give_back(caller)
   for _, item in ipairs(call('LRANGE', list, 0, -1)) do
     local kind, begun, size = string.match(item, '^([IBPQ])(%d)(%d+) ')
     local is_task = kind == 'P' or kind == 'Q'
-    if is_task and begun + 1 >= tonumber(ARGV[5]) then
+    if is_task and begun + 1 >= tonumber(ARGV[6]) then
       local back = OBJECT .. ITEMS .. (1 - from)
-      call('RPUSH', back, 'D' .. ARGV[4] .. ' ' .. item)
+      call('RPUSH', back, 'D' .. ARGV[5] .. ' ' .. item)
       renew_ttl(back)
       if counted then taken(from, size, bound) end
     elseif item ~= 'A' then
@@ -44,5 +44,5 @@ for _, field in ipairs(call('HKEYS', OBJECT)) do
     call('HDEL', OBJECT, field)
   end
 end
-leave(ARGV[3], {0, 1})
+leave(ARGV[4], {0, 1})
 return 'ok'

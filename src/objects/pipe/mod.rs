@@ -1,5 +1,6 @@
 //! One end of a pipe, as a process uses it: what it takes, and what it sends to the other end.
 
+mod delivered;
 mod send;
 mod take;
 
@@ -9,6 +10,7 @@ use std::time::Instant;
 
 use redis::Value;
 
+use self::delivered::Delivered;
 use crate::error::Result;
 use crate::objects::length;
 use crate::objects::payload::Message;
@@ -25,6 +27,7 @@ pub struct PipeEnd {
     eof: AtomicBool,
     /// The blob of the task in work.
     blob: Mutex<Option<String>>,
+    delivered: Delivered,
     /// Bytes posted since the pipe was asked whether it is full.
     bytes_since_check: AtomicUsize,
 }
@@ -76,12 +79,13 @@ pub fn create(process: &Process, bound: usize) -> Result<String> {
 }
 
 impl PipeEnd {
-    pub const fn new(id: String, end: u8) -> Self {
+    pub fn new(id: String, end: u8) -> Self {
         Self {
             id,
             end,
             eof: AtomicBool::new(false),
             blob: Mutex::new(None),
+            delivered: Delivered::default(),
             bytes_since_check: AtomicUsize::new(0),
         }
     }
@@ -109,6 +113,7 @@ impl PipeEnd {
                     return self.length(process).map(|(n, eof)| n > 0 || eof);
                 }
                 Outcome::Reply(_) => return Ok(true),
+                Outcome::Again if wait::is_over(until.deadline) => return Ok(false),
                 Outcome::Again => {}
                 Outcome::Stopped(e, _) => return Err(e),
             }

@@ -108,6 +108,7 @@ impl PipeEnd {
     ) -> Cmd<'p> {
         process
             .script(&scripts::SEND, &self.id)
+            .waits_for_room()
             .arg(1 - self.end)
             .arg(sent == Sent::Result)
             .arg(waits_for_capacity)

@@ -5,7 +5,6 @@
 //! back to the head. A task is acknowledged by the message that is its result, in the same step.
 
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use redis::Value;
 
@@ -14,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::locked::Locked;
 use crate::objects::payload;
 use crate::objects::process::Process;
+use crate::objects::wait;
 use crate::protocol::{self, Item};
 use crate::store::conn::Until;
 use crate::store::keys;
@@ -67,6 +67,11 @@ impl PipeEnd {
                         return Ok(Taken::Nothing);
                     }
                     Outcome::Reply(value) => value,
+                    Outcome::Again if wait::is_over(deadline) => {
+                        // It may have taken one all the same.
+                        self.forget_in_flight(process);
+                        return Ok(Taken::Nothing);
+                    }
                     Outcome::Again => Value::Nil,
                     Outcome::Stopped(e, value) => {
                         if value != Value::Nil {
@@ -81,7 +86,7 @@ impl PipeEnd {
             match value {
                 Value::BulkString(item) => return self.received(process, &item, acknowledged),
                 _ if !block => return Ok(Taken::Nothing),
-                _ if look && deadline.is_some_and(|d| d <= Instant::now()) => {
+                _ if look && wait::is_over(deadline) => {
                     return Ok(Taken::Nothing);
                 }
                 _ => look = !look,
@@ -174,6 +179,13 @@ impl PipeEnd {
             }
         }
         let message = message?;
+        // A task may come again: it was given back.
+        if !payload.is_task && !self.delivered.note(payload.sealed) {
+            return Err(Error::Seal(format!(
+                "payload refused: it was delivered before, by object {}",
+                self.id
+            )));
+        }
         process.memory.acquire(process, &message.versions)?;
         Ok(Taken::Message(message))
     }

@@ -3,10 +3,10 @@
 use redis::{Value, cmd};
 
 use super::ThreadClient;
-use super::pipeline::Failure;
+use super::pipeline::{self, Failure};
 use crate::error::{Error, Result};
 use crate::store::conn::{Conn, Ended, TICK, Until};
-use crate::store::request::{Request, checked, error_code};
+use crate::store::request::{Refusal, Request};
 use crate::store::retry::Backoff;
 use crate::store::shared::Shared;
 
@@ -35,7 +35,7 @@ impl ThreadClient {
             Backoff::new(&shared.health).after(e)?;
             return Ok(Outcome::Again);
         }
-        let packed = request.pack(&self.caller);
+        let packed = self.pack(&name, request);
         shared.cluster.count(|c| &c.commands, 1);
         shared.cluster.count(|c| &c.round_trips, 1);
         let conn = self.conn(&name);
@@ -45,21 +45,30 @@ impl ThreadClient {
         }
         match self.read_unread(shared, &name) {
             Ok(()) => {}
-            Err(Failure::Stream(_)) => {
+            Err(failure) => {
                 self.drop_conn(&name);
-                return Ok(Outcome::Again);
-            }
-            Err(Failure::Fatal(e)) => {
-                self.drop_conn(&name);
-                return Err(e);
+                return self
+                    .pause(shared, failure, &mut Backoff::new(&shared.health))
+                    .map(|()| Outcome::Again);
             }
         }
         let conn = self.conn(&name);
         let ended = match conn.read(until) {
-            Ok(value) => {
-                shared.health.answered();
-                return Self::blocked(shared, value);
-            }
+            Ok(value) => match pipeline::refused(value, request.still_waits_for_room()) {
+                Ok(value) => {
+                    shared.health.answered();
+                    return Ok(Outcome::Reply(value));
+                }
+                Err(Failure::Fatal(e)) => return Err(e),
+                Err(failure) => {
+                    if !matches!(failure, Failure::Refused(Refusal::Elsewhere, _)) {
+                        self.drop_conn(&name);
+                    }
+                    self.pause(shared, failure, &mut Backoff::new(&shared.health))?;
+                    std::thread::sleep(TICK / 2);
+                    return Ok(Outcome::Again);
+                }
+            },
             Err(ended) => ended,
         };
         let reason = match ended {
@@ -86,20 +95,6 @@ impl ThreadClient {
         } else {
             self.drop_conn(&name);
             Ok(Outcome::Stopped(reason, Value::Nil))
-        }
-    }
-
-    fn blocked(shared: &Shared, value: Value) -> Result<Outcome> {
-        match error_code(&value) {
-            Some(
-                "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN"
-                | "UNBLOCKED",
-            ) => {
-                std::thread::sleep(TICK / 2);
-                shared.cluster.refresh()?;
-                Ok(Outcome::Again)
-            }
-            _ => checked(value).map(Outcome::Reply),
         }
     }
 }

@@ -1,27 +1,32 @@
 //! One thread's way to the store: a connection to each node it talks to.
 //!
 //! Three ways to send a command. `call` waits for the reply. `post` does not: the command is kept until its reply
-//! was read, and sent again on a new connection, after NOSCRIPT and after MOVED. `block` is a wait without end.
-//! Every script answers a repeated command as it was answered before, so sending again is safe.
+//! was read. `block` is a wait without end.
+//!
+//! Where a connection breaks, or a store refuses a command that it may run later, everything from that command on is sent again,
+//! in order and under the same seqs. A numbered script knows a repetition by its seq and answers it as before; and by the seq of
+//! its predecessor it knows that this one is missing, and refuses. So nothing runs twice, and nothing before its time.
 
 mod block;
+#[cfg(test)]
+mod model;
+mod numbers;
 mod pipeline;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use redis::{Value, cmd};
+use redis::Value;
 
 use crate::error::{Error, Result};
-use crate::store::conn::{Conn, Until};
 use crate::store::posted::Posted;
-use crate::store::request::{Request, checked, error_code};
-use crate::store::retry::{Backoff, Repeat};
-use crate::store::scripts::Script;
+use crate::store::request::{Refusal, Request};
+use crate::store::retry::Backoff;
 use crate::store::shared::Shared;
 
 pub use block::Outcome;
+use numbers::Numbers;
 use pipeline::{Failure, NodePipeline};
 
 /// Commands that may be on their way unread before we wait for them: bounds what a reconnect repeats.
@@ -38,6 +43,7 @@ pub struct ThreadClient {
     consumed: HashSet<String>,
     /// The first error of a posted command that was not raised yet.
     deferred: Option<Error>,
+    numbers: Numbers,
 }
 
 impl ThreadClient {
@@ -48,6 +54,7 @@ impl ThreadClient {
             posted: Arc::default(),
             consumed: HashSet::new(),
             deferred: None,
+            numbers: Numbers::default(),
         }
     }
 
@@ -67,51 +74,58 @@ impl ThreadClient {
     }
 
     /// Sends a command and waits for its reply.
-    pub fn call(&mut self, shared: &Shared, request: &Request) -> Result<Value> {
+    pub fn call(&mut self, shared: &Shared, mut request: Request) -> Result<Value> {
         self.raise_deferred()?;
         self.settle_elsewhere(shared, &request.keys[0])?;
-        let mut request = Repeat::new(&shared.health, request);
+        self.numbers.give(&mut request, || shared.next_seq());
+        let result = self.repeat(shared, &request);
+        if result.is_err() {
+            self.numbers.forget(&request.keys[0]);
+        }
+        result
+    }
+
+    fn repeat(&mut self, shared: &Shared, request: &Request) -> Result<Value> {
+        let mut backoff = Backoff::new(&shared.health);
         loop {
-            match self.attempt(shared, request.get()) {
-                Ok(value) => match error_code(&value) {
-                    Some("NOSCRIPT") => {
-                        self.load(shared, request.get())?;
-                        request.renew_seq(shared.next_seq());
-                    }
-                    Some(
-                        "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN",
-                    ) => {
-                        request.pause(&value)?;
-                        shared.cluster.refresh()?;
-                    }
-                    Some(_) => {
-                        // One error is raised: of what was posted just before, it is mostly the cause.
-                        self.deferred = None;
-                        return checked(value);
-                    }
-                    None => return Ok(value),
-                },
-                Err(Failure::Stream(e)) => request.after(e)?,
-                Err(Failure::Fatal(e)) => return Err(e),
+            match self.attempt(shared, request) {
+                Ok(value) => return Ok(value),
+                // One error is raised: that of what was posted just before is mostly the cause.
+                Err(Failure::Fatal(e)) => return Err(self.deferred.take().unwrap_or(e)),
+                Err(failure) => self.pause(shared, failure, &mut backoff)?,
             }
         }
     }
 
-    /// Sends commands that change nothing, all at once where they go to one node, and waits for their replies.
+    /// Before the next try: a node that refuses may no longer be the right one.
+    fn pause(&self, shared: &Shared, failure: Failure, backoff: &mut Backoff<'_>) -> Result<()> {
+        let is_refused = matches!(failure, Failure::Refused(..));
+        failure.pause(backoff)?;
+        if is_refused && let Err(e) = shared.cluster.refresh() {
+            backoff.after(e)?;
+        }
+        Ok(())
+    }
+
+    /// Sends commands that may be repeated and waits for their replies: at once those that stand together and go to one node.
     pub fn call_all(&mut self, shared: &Shared, requests: &[Request]) -> Result<Vec<Value>> {
         self.raise_deferred()?;
-        // A request that fails among others is sent again by itself.
-        let mut replies = self
-            .attempt_all(shared, requests)
-            .unwrap_or_default()
-            .into_iter();
-        requests
-            .iter()
-            .map(|request| match replies.next() {
-                Some(value) if error_code(&value).is_none() => Ok(value),
-                _ => self.call(shared, request),
-            })
-            .collect()
+        let mut all = Vec::with_capacity(requests.len());
+        let node = |request: &Request| shared.cluster.route(&request.keys[0]).to_string();
+        for some in requests.chunk_by(|one, next| node(one) == node(next)) {
+            // A request that fails among others is sent again by itself.
+            let mut replies = self
+                .attempt_all(shared, some)
+                .unwrap_or_default()
+                .into_iter();
+            for request in some {
+                all.push(match replies.next() {
+                    Some(value) if !matches!(value, Value::ServerError(_)) => value,
+                    _ => self.call(shared, request.clone())?,
+                });
+            }
+        }
+        Ok(all)
     }
 
     fn attempt_all(
@@ -119,20 +133,14 @@ impl ThreadClient {
         shared: &Shared,
         requests: &[Request],
     ) -> std::result::Result<Vec<Value>, Failure> {
-        let mut places = requests.iter().map(|r| shared.cluster.route(&r.keys[0]));
-        let Some(place) = places.next() else {
-            return Ok(Vec::new());
-        };
+        let place = shared.cluster.route(&requests[0].keys[0]);
         let name = place.to_string();
-        if places.any(|other| other.to_string() != name) {
-            return Ok(Vec::new());
-        }
         self.settle_elsewhere(shared, &requests[0].keys[0])
             .map_err(Failure::Fatal)?;
         self.connect(shared, &place).map_err(Failure::Stream)?;
         shared.cluster.count(|c| &c.commands, requests.len());
         shared.cluster.count(|c| &c.round_trips, 1);
-        let packed: Vec<u8> = requests.iter().flat_map(|r| r.pack(&self.caller)).collect();
+        let packed: Vec<u8> = requests.iter().flat_map(|r| self.pack(&name, r)).collect();
         let conn = self.conn(&name);
         let result = conn
             .send(&packed)
@@ -146,17 +154,21 @@ impl ThreadClient {
     }
 
     /// Sends a command and returns; its reply is read before anything that could be observed elsewhere.
-    pub fn post(&mut self, shared: &Shared, request: Request) -> Result<()> {
+    pub fn post(&mut self, shared: &Shared, mut request: Request) -> Result<()> {
         self.settle_elsewhere(shared, &request.keys[0])?;
+        self.numbers.give(&mut request, || shared.next_seq());
         let place = shared.cluster.route(&request.keys[0]);
-        let packed = request.pack(&self.caller);
         let pipeline = self.pipelines.entry(place.to_string()).or_default();
+        let packed = pipeline
+            .conn
+            .as_ref()
+            .map(|(_, names)| request.pack(names, &self.caller));
         pipeline.bytes += request.size();
         pipeline.unread.push_back(request);
         self.posted.add();
         shared.unread.fetch_add(1, Ordering::AcqRel);
-        let sent = match &mut pipeline.conn {
-            Some(conn) => {
+        let sent = match pipeline.conn.as_mut().zip(packed) {
+            Some(((conn, _), packed)) => {
                 shared.cluster.count(|c| &c.commands, 1);
                 shared.cluster.count(|c| &c.bytes, packed.len());
                 conn.send(&packed).is_ok()
@@ -183,12 +195,17 @@ impl ThreadClient {
 
     /// Reads the replies of all commands that were posted.
     pub fn settle(&mut self, shared: &Shared) -> Result<()> {
-        self.settle_for_others(shared)?;
+        self.read_all(shared, true)?;
         self.raise_deferred()
     }
 
-    /// The same for another thread, whom the errors of this one do not concern.
+    /// The same for another thread, whom the errors of this one do not concern. It does not wait for room, which it may have to
+    /// make.
     pub fn settle_for_others(&mut self, shared: &Shared) -> Result<()> {
+        self.read_all(shared, false)
+    }
+
+    fn read_all(&mut self, shared: &Shared, waits_for_room: bool) -> Result<()> {
         let names: Vec<String> = self
             .pipelines
             .iter()
@@ -202,23 +219,24 @@ impl ThreadClient {
                 let place = shared
                     .cluster
                     .route(&self.pipelines[&name].unread[0].keys[0]);
-                let result = if place.to_string() == name {
-                    self.connect(shared, &place)
-                        .map_err(Failure::Stream)
-                        .and_then(|()| self.read_unread(shared, &name))
-                } else {
+                if place.to_string() != name {
                     // The slot has moved since.
-                    self.resend(shared, &name);
+                    self.resend(shared, &name)?;
                     break;
-                };
-                match result {
-                    Ok(()) => break,
-                    Err(Failure::Stream(e)) => {
-                        self.drop_conn(&name);
-                        backoff.after(e)?;
-                    }
-                    Err(Failure::Fatal(e)) => return Err(e),
                 }
+                let result = self
+                    .connect(shared, &place)
+                    .map_err(Failure::Stream)
+                    .and_then(|()| self.read_unread(shared, &name));
+                let Err(failure) = result else { break };
+                if let Failure::Fatal(e) = failure {
+                    return Err(e);
+                }
+                self.drop_conn(&name);
+                if !waits_for_room && matches!(failure, Failure::Refused(Refusal::Full, _)) {
+                    return Ok(());
+                }
+                self.pause(shared, failure, &mut backoff)?;
             }
         }
         Ok(())
@@ -246,7 +264,7 @@ impl ThreadClient {
         let place = shared.cluster.route(&request.keys[0]);
         let name = place.to_string();
         self.connect(shared, &place).map_err(Failure::Stream)?;
-        let packed = request.pack(&self.caller);
+        let packed = self.pack(&name, request);
         shared.cluster.count(|c| &c.commands, 1);
         shared.cluster.count(|c| &c.round_trips, 1);
         shared.cluster.count(|c| &c.bytes, packed.len());
@@ -256,50 +274,39 @@ impl ThreadClient {
             .map_err(|e| Failure::Stream(e.into()))
             .and_then(|()| self.read_unread(shared, &name))
             .and_then(|()| self.read(shared, &name));
-        if result.is_err() {
+        let Ok(value) = result else {
+            self.drop_conn(&name);
+            return result;
+        };
+        let result = pipeline::refused(value, request.still_waits_for_room());
+        if matches!(
+            result,
+            Err(Failure::Refused(Refusal::Unknown | Refusal::Unable, _))
+        ) {
+            // Another connection may find another node behind the same name; it asks for the scripts' names again.
             self.drop_conn(&name);
         }
         result
     }
 
     /// Posted commands whose node no longer serves their slot.
-    fn resend(&mut self, shared: &Shared, name: &str) {
-        let pipeline = self.pipelines.remove(name).unwrap_or_default();
-        let n = pipeline.unread.len();
-        for request in pipeline.unread {
-            if let Err(e) = self.call(shared, &request) {
-                self.deferred.get_or_insert(e);
+    fn resend(&mut self, shared: &Shared, name: &str) -> Result<()> {
+        self.drop_conn(name);
+        while let Some(request) = self.pipelines[name].unread.front().cloned() {
+            match self.repeat(shared, &request) {
+                Err(e) if e.is_raised() => return Err(e),
+                Err(e) => drop(self.deferred.get_or_insert(e)),
+                Ok(_) => {}
             }
+            let pipeline = self
+                .pipelines
+                .get_mut(name)
+                .expect("it has unread commands");
+            pipeline.unread.pop_front();
+            pipeline.bytes -= request.size();
+            self.posted.were_read(1);
+            shared.unread.fetch_sub(1, Ordering::AcqRel);
         }
-        self.posted.were_read(n);
-        shared.unread.fetch_sub(n, Ordering::AcqRel);
+        Ok(())
     }
-
-    fn load(&mut self, shared: &Shared, request: &Request) -> Result<()> {
-        let Some(script) = request.script else {
-            return Ok(());
-        };
-        let place = shared.cluster.route(&request.keys[0]);
-        let mut conn = Conn::open(&shared.cluster.endpoint, &place)?;
-        load(&mut conn, &[script])
-    }
-}
-
-/// Loads scripts on one node.
-pub fn load(conn: &mut Conn, scripts: &[&Script]) -> Result<()> {
-    for script in scripts {
-        conn.send(
-            &cmd("SCRIPT")
-                .arg("LOAD")
-                .arg(&script.body)
-                .get_packed_command(),
-        )?;
-    }
-    for _ in scripts {
-        match conn.read(Until::prompt()) {
-            Ok(value) => drop(checked(value)?),
-            Err(_) => return Err(Error::Unreachable("the store does not answer".into())),
-        }
-    }
-    Ok(())
 }

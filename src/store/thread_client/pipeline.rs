@@ -4,28 +4,42 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use redis::{Value, cmd};
+use redis::Value;
 
 use super::ThreadClient;
 use crate::error::{Error, Result};
 use crate::store::conn::{Conn, Ended, Until};
 use crate::store::endpoint::NodeAddr;
-use crate::store::request::{Request, checked, error_code};
+use crate::store::request::{Names, Refusal, Request, checked, refusal};
+use crate::store::retry::Backoff;
 use crate::store::shared::Shared;
 
 /// How long a reply may take before signals are looked at, and before the store counts as silent.
 const PROMPT_REPLY: Duration = Duration::from_millis(900);
 
-/// Why a command has no reply.
+/// Why a command has no reply that counts.
 pub enum Failure {
     /// The stream, before the reply: to be sent again.
     Stream(Error),
+    /// The command did not run, and what was sent behind it may have: to be sent again, in order.
+    Refused(Refusal, Error),
     Fatal(Error),
+}
+
+impl Failure {
+    /// Waits a little before the next try, or gives up.
+    pub fn pause(self, backoff: &mut Backoff<'_>) -> Result<()> {
+        match self {
+            Self::Stream(e) => backoff.after(e),
+            Self::Refused(refusal, e) => backoff.refused(refusal, e),
+            Self::Fatal(e) => Err(e),
+        }
+    }
 }
 
 #[derive(Default)]
 pub struct NodePipeline {
-    pub conn: Option<Conn>,
+    pub conn: Option<(Conn, Names)>,
     /// The server's id of a connection that broke.
     lost: Option<i64>,
     /// Sent, reply not read.
@@ -41,26 +55,21 @@ impl ThreadClient {
         if pipeline.conn.is_some() {
             return Ok(());
         }
-        let mut conn = Conn::open(&shared.cluster.endpoint, place)?;
+        let client = format!("serverless_mp:{}", self.caller);
+        let (mut conn, names) = Conn::for_commands(&shared.cluster.endpoint, place, &client)?;
         if let Some(old) = pipeline.lost {
             // A wait that the server still believes in would take an item for nobody.
-            conn.send(
-                &cmd("CLIENT")
-                    .arg("KILL")
-                    .arg("ID")
-                    .arg(old)
-                    .get_packed_command(),
-            )?;
-            conn.read(Until::prompt())
-                .map_err(|_| Error::Unreachable("the store does not answer".into()))?;
+            conn.kill(old, &client)?;
             pipeline.lost = None;
+            // The heartbeat looks whether the store still has the session.
+            shared.health.wake();
         }
         for request in &pipeline.unread {
-            let packed = request.pack(&self.caller);
+            let packed = request.pack(&names, &self.caller);
             shared.cluster.count(|c| &c.commands, 1);
             conn.send(&packed)?;
         }
-        pipeline.conn = Some(conn);
+        pipeline.conn = Some((conn, names));
         Ok(())
     }
 
@@ -79,7 +88,7 @@ impl ThreadClient {
         };
         let result = match conn.read(short) {
             Err(Ended::Deadline) => {
-                let on_tick = || shared.health.silent();
+                let on_tick = || shared.health.silent(&Error::Unreachable(String::new()));
                 conn.read(Until {
                     on_tick: Some(&on_tick),
                     ..Until::default()
@@ -97,15 +106,25 @@ impl ThreadClient {
         })
     }
 
-    /// Reads what stands before the reply that the caller wants.
+    /// Reads what stands before the reply that the caller wants. At the first refusal the rest stays unread.
     pub(super) fn read_unread(
         &mut self,
         shared: &Shared,
         name: &str,
     ) -> std::result::Result<(), Failure> {
-        let mut again = Vec::new();
-        while !self.pipelines[name].unread.is_empty() {
+        while let Some(request) = self.pipelines[name].unread.front() {
+            let waits = request.still_waits_for_room();
             let value = self.read(shared, name)?;
+            let failed = refused(value, waits);
+            if let Err(refused @ Failure::Refused(..)) = failed {
+                if matches!(refused, Failure::Refused(Refusal::Full, _)) {
+                    self.posted.set_full(true);
+                    // The heartbeat tries it again.
+                    shared.health.wake();
+                }
+                return Err(refused);
+            }
+            self.posted.set_full(false);
             let pipeline = self
                 .pipelines
                 .get_mut(name)
@@ -114,27 +133,8 @@ impl ThreadClient {
             pipeline.bytes -= request.size();
             self.posted.were_read(1);
             shared.unread.fetch_sub(1, Ordering::AcqRel);
-            match error_code(&value) {
-                Some("NOSCRIPT" | "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN") => {
-                    again.push(request);
-                }
-                Some(_) => self.deferred = self.deferred.take().or(checked(value).err()),
-                None => {}
-            }
-        }
-        if !again.is_empty() {
-            // A link of its own: on this one the reply that the caller waits for comes next.
-            let mut other = Self::new(self.caller.clone());
-            for request in again {
-                other
-                    .call(
-                        shared,
-                        &Request {
-                            seq: shared.next_seq(),
-                            ..request
-                        },
-                    )
-                    .map_err(Failure::Fatal)?;
+            if let Err(Failure::Fatal(e)) = failed {
+                self.deferred.get_or_insert(e);
             }
         }
         Ok(())
@@ -145,12 +145,35 @@ impl ThreadClient {
         let pipeline = self.pipelines.get_mut(name);
         pipeline
             .and_then(|l| l.conn.as_mut())
+            .map(|(conn, _)| conn)
             .expect("connected before")
+    }
+
+    /// A request as the node of a pipeline, which is known to have a connection, takes it.
+    pub(super) fn pack(&self, name: &str, request: &Request) -> Vec<u8> {
+        let (_, names) = self.pipelines[name]
+            .conn
+            .as_ref()
+            .expect("connected before");
+        request.pack(names, &self.caller)
     }
 
     pub(super) fn drop_conn(&mut self, name: &str) {
         if let Some(pipeline) = self.pipelines.get_mut(name) {
-            pipeline.lost = pipeline.conn.take().map(|c| c.id).or(pipeline.lost);
+            pipeline.lost = pipeline
+                .conn
+                .take()
+                .map(|(conn, _)| conn.id)
+                .or(pipeline.lost);
         }
     }
+}
+
+/// A reply, if the command has run. Where the store's memory is full, what still waits for room did not run; anything else has failed.
+pub(super) fn refused(value: Value, waits_for_room: bool) -> std::result::Result<Value, Failure> {
+    let refusal = refusal(&value).filter(|refusal| *refusal != Refusal::Full || waits_for_room);
+    checked(value).map_err(|e| match refusal {
+        Some(refusal) => Failure::Refused(refusal, e),
+        None => Failure::Fatal(e),
+    })
 }

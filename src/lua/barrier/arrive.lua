@@ -1,16 +1,16 @@
--- One party arrives. ARGV[3] parties, ARGV[4] '1' if the last one has an action to run, ARGV[5] versions.
+-- One party arrives. ARGV[4] parties, ARGV[5] '1' if the last one has an action to run, ARGV[6] versions.
 -- Replies 'broken', 'wait INDEX WAITER', 'act INDEX' or 'ok INDEX VERSIONS'. The tokens of waiters are 'ok VERSIONS' or 'broken'.
 local fields, answered = open(BROKEN, ARRIVED)
 if answered then return answered end
-if fields[3] == '1' then return 'broken' end
-leave_versions(ARGV[5])
+if fields[3] == '1' then return answer('broken') end
+leave_versions(ARGV[6])
 local index = tonumber(fields[4])
-if index + 1 < tonumber(ARGV[3]) then
+if index + 1 < tonumber(ARGV[4]) then
   call('HSET', OBJECT, ARRIVED, index + 1)
   return answer('wait ' .. index .. ' ' .. join_waiters())
 end
 call('HSET', OBJECT, ARRIVED, 0)
-if ARGV[4] == '1' then
+if ARGV[5] == '1' then
   -- The parties of this round stand aside, so that a fast one can arrive for the next.
   if call('EXISTS', OBJECT .. WAITERS) == 1 then call('RENAME', OBJECT .. WAITERS, OBJECT .. ACTING) end
   return answer('act ' .. index)

@@ -1,10 +1,10 @@
--- A party's time is over: if nothing woke it before, it breaks the barrier. ARGV[3] the waiter.
+-- A party's time is over: if nothing woke it before, it breaks the barrier. ARGV[4] the waiter.
 local _, answered = open()
 if answered then return answered end
-local token = revoke(ARGV[3])
+local token = revoke(ARGV[4])
 if token then return answer(token) end
 for _, list in ipairs({WAITERS, ACTING}) do
-  call('LREM', OBJECT .. list, 0, ARGV[3])
+  call('LREM', OBJECT .. list, 0, ARGV[4])
   wake_all(list, 'broken')
 end
 call('HSET', OBJECT, ARRIVED, 0, BROKEN, 1)

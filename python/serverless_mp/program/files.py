@@ -1,0 +1,90 @@
+"""Which files of the program's directories travel to another machine: nothing from outside, and no secrets."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# And every name that begins with a dot: version control, settings of tools.
+_SKIPPED_DIRECTORIES = {"__pycache__", "node_modules", "site-packages"}
+_SKIPPED_SUFFIXES = (".pyc", ".pyo")
+_CODE = (".py", ".pyi", ".so", ".pyd")
+
+# Secrets by their names, whatever the case. Code of such a name (credentials.py) is code.
+_KEY_SUFFIXES = (".pem", ".key", ".p12", ".pfx", ".ppk", ".jks", ".jceks", ".keystore", ".kdbx", ".env", ".ovpn", ".htpasswd")
+_SECRET = re.compile(
+    r"id_(rsa|dsa|ecdsa|ed25519)(_sk)?(\.(?!pub$).*)?|\.env(\..*)?|\.?(netrc|pgpass|htpasswd|npmrc|pypirc|dockercfg|git-credentials)"
+    r"|(aws_?)?credentials?(\.(json|csv|ini|cfg|conf|ya?ml|toml|xml|txt|db|bak|old))?|(.*[-_.])?client_?secrets?([-_.].*)?\.json"
+    r"|secrets?\.(json|ini|cfg|conf|ya?ml|toml|xml|txt)|(.*[-_.])?service[-_]?account([-_.].*)?\.json"
+)
+# And by their content: a private key in the armour of PEM, OpenSSH or PGP, or one of PuTTY's.
+_PRIVATE_KEY = re.compile(rb"-----BEGIN ([A-Z0-9]+ )*PRIVATE KEY( BLOCK)?-----|^PuTTY-User-Key-File-")
+_EXAMINED = 1 << 20
+
+
+@dataclass
+class Files:
+    """Paths that travel; and those that do not, each with the reason."""
+
+    paths: list[str] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+
+
+def of_directory(root: str, names: frozenset[str] | None) -> Files:
+    """The files below a directory, given by its real path: of these names in it, or of all."""
+    found = Files()
+    for path in _walk(root, sorted(os.listdir(root) if names is None else names), found, frozenset({root})):
+        reason = _secret(path)
+        if reason is not None:
+            found.left_out.append((path, reason))
+        else:
+            found.paths.append(path)
+    return found
+
+
+def _walk(root: str, names: list[str], found: Files, above: frozenset[str], folder: str = "") -> Iterator[str]:
+    """Files in the order of their names. Links are followed to what is below the root."""
+    for name in names:
+        path = os.path.join(folder or root, name)
+        real = os.path.realpath(path)
+        is_secret = _is_secret_name(name)
+        if name.startswith(".") and not (is_secret and os.path.isfile(path)):
+            continue
+        if os.path.islink(path) and real != root and not real.startswith(root.rstrip(os.sep) + os.sep):
+            if os.path.exists(path):
+                found.left_out.append((path, f"a link to {real}, outside of the program's directory"))
+        elif os.path.isdir(path):
+            if not _is_skipped(path, name) and real not in above:
+                yield from _walk(root, sorted(os.listdir(path)), found, above | {real}, path)
+        elif os.path.isfile(path) and not name.endswith(_SKIPPED_SUFFIXES):
+            if os.access(path, os.R_OK):
+                yield path
+            else:
+                found.left_out.append((path, "it cannot be read"))
+
+
+def _is_skipped(path: str, name: str) -> bool:
+    is_environment = os.path.exists(os.path.join(path, "pyvenv.cfg"))
+    return name in _SKIPPED_DIRECTORIES or is_environment or not os.access(path, os.R_OK | os.X_OK)
+
+
+def _secret(path: str) -> str | None:
+    """Why a file may be a secret."""
+    if path.endswith(_CODE):
+        return None
+    if _is_secret_name(os.path.basename(path)):
+        return "a secret, by its name"
+    with Path(path).open("rb") as file:
+        is_key = _PRIVATE_KEY.search(file.read(_EXAMINED)) is not None
+    return "it has a private key" if is_key else None
+
+
+def _is_secret_name(name: str) -> bool:
+    name = name.lower()
+    return not name.endswith(_CODE) and (name.endswith(_KEY_SUFFIXES) or _SECRET.fullmatch(name) is not None)

@@ -1,0 +1,326 @@
+//! A model of the protocol: clients that post commands, a server that may lose its functions or start again, and connections that
+//! break with what they carry. Whatever the order of events, each command runs once, and in its client's order.
+//!
+//! The numbers and the meaning of refusals are the product's own; the client's queue and the server are written once more, as small
+//! as they can be. Each rule can be left out, and the model must then find what it is good for.
+
+use std::collections::{HashMap, VecDeque};
+
+use proptest::prelude::*;
+use redis::{Value, parse_redis_value};
+
+use super::numbers::Numbers;
+use crate::store::request::{Refusal, Request, refusal};
+use crate::store::scripts::SEND;
+
+/// What can be left out.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each rule is in force or not"
+)]
+#[derive(Clone, Copy)]
+struct Rules {
+    /// A command keeps its number when it is sent again.
+    numbers_stay: bool,
+    /// It is refused when its predecessor is missing.
+    predecessors: bool,
+    /// Functions that were loaded again have other names.
+    names_change: bool,
+    /// A refusal stops the reading, and all behind it are sent again.
+    in_order: bool,
+}
+
+const ALL: Rules = Rules {
+    numbers_stay: true,
+    predecessors: true,
+    names_change: true,
+    in_order: true,
+};
+
+#[derive(Default)]
+struct Server {
+    /// The number of the library, while it is there.
+    library: Option<u64>,
+    loads: u64,
+    /// By object and caller: the last seq that was noted.
+    noted: HashMap<(String, usize), u64>,
+    /// What has run: caller, and which of its commands.
+    ran: Vec<(usize, usize)>,
+}
+
+impl Server {
+    fn load(&mut self) -> u64 {
+        if self.library.is_none() {
+            self.loads += 1;
+            self.library = Some(self.loads);
+        }
+        self.library.expect("just loaded")
+    }
+
+    /// As `open` in the prelude of the scripts, and what follows it.
+    fn run(
+        &mut self,
+        rules: Rules,
+        names: u64,
+        caller: usize,
+        index: usize,
+        request: &Request,
+    ) -> Value {
+        let is_known = self
+            .library
+            .is_some_and(|number| number == names || !rules.names_change);
+        if !is_known {
+            return reply("-ERR Function not found");
+        }
+        let last = self
+            .noted
+            .entry((request.keys[0].clone(), caller))
+            .or_default();
+        if *last >= request.seq {
+            return reply("+again");
+        }
+        if rules.predecessors && *last < request.previous {
+            return reply("-SMPGAP object");
+        }
+        *last = request.seq;
+        self.ran.push((caller, index));
+        reply("+ok")
+    }
+}
+
+fn reply(line: &str) -> Value {
+    parse_redis_value(format!("{line}\r\n").as_bytes()).expect("a reply")
+}
+
+/// A client and its connection.
+struct Client {
+    numbers: Numbers,
+    next: u64,
+    /// Posted, reply not read; with the index of each.
+    unread: VecDeque<(usize, Request)>,
+    posted: usize,
+    /// By which names the connection calls; none: it is broken.
+    names: Option<u64>,
+    /// On the way: commands, and replies.
+    sent: VecDeque<(usize, Request)>,
+    replies: VecDeque<Value>,
+    is_lost: bool,
+}
+
+impl Client {
+    fn new() -> Self {
+        Self {
+            numbers: Numbers::default(),
+            next: 1,
+            unread: VecDeque::new(),
+            posted: 0,
+            names: None,
+            sent: VecDeque::new(),
+            replies: VecDeque::new(),
+            is_lost: false,
+        }
+    }
+
+    fn post(&mut self, object: &str) {
+        let mut request = Request::new(Some(&SEND), vec![object.into()], Vec::new());
+        self.number(&mut request);
+        if self.names.is_some() {
+            self.sent.push_back((self.posted, request.clone()));
+        }
+        self.unread.push_back((self.posted, request));
+        self.posted += 1;
+    }
+
+    fn number(&mut self, request: &mut Request) {
+        let next = &mut self.next;
+        self.numbers.give(request, || {
+            *next += 1;
+            *next
+        });
+    }
+
+    fn cut(&mut self) {
+        self.names = None;
+        self.sent.clear();
+        self.replies.clear();
+    }
+
+    fn connect(&mut self, server: &mut Server) {
+        if self.names.is_none() {
+            self.names = Some(server.load());
+            self.sent = self.unread.clone();
+        }
+    }
+
+    /// Reads one reply.
+    fn read(&mut self, rules: Rules) {
+        let Some(value) = self.replies.pop_front() else {
+            return;
+        };
+        match refusal(&value) {
+            Some(Refusal::Gap) if rules.in_order => self.is_lost = true,
+            Some(_) if rules.in_order => self.cut(),
+            Some(_) => {
+                // Only this one is sent again, behind the others.
+                let (index, mut request) = self.unread.pop_front().expect("it has a reply");
+                if !rules.numbers_stay {
+                    self.number(&mut request);
+                }
+                self.sent.push_back((index, request.clone()));
+                self.unread.push_back((index, request));
+                self.names = None;
+            }
+            None => drop(self.unread.pop_front()),
+        }
+        if !rules.in_order
+            && self.names.is_none()
+            && self.sent.is_empty()
+            && self.replies.is_empty()
+        {
+            self.sent = self.unread.clone();
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Post(usize, u8),
+    /// The server takes one command of a client's connection.
+    Run(usize),
+    Read(usize),
+    Cut(usize),
+    Connect(usize),
+    /// The functions are gone.
+    Flush,
+    /// A process that is none of these loads them.
+    LoadByAnother,
+}
+
+const CLIENTS: usize = 2;
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let client = 0..CLIENTS;
+    let step = prop_oneof![
+        4 => (client.clone(), 0..2_u8).prop_map(|(client, object)| Step::Post(client, object)),
+        5 => client.clone().prop_map(Step::Run),
+        4 => client.clone().prop_map(Step::Read),
+        1 => client.clone().prop_map(Step::Cut),
+        2 => client.prop_map(Step::Connect),
+        1 => Just(Step::Flush),
+        1 => Just(Step::LoadByAnother),
+    ];
+    prop::collection::vec(step, 1..120)
+}
+
+/// Plays the steps, then lets everything come to rest; what went wrong.
+fn play(rules: Rules, steps: &[Step]) -> Result<(), String> {
+    let mut server = Server::default();
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| Client::new()).collect();
+    let run = |server: &mut Server, clients: &mut Vec<Client>, n: usize| {
+        if let (Some(names), Some((index, request))) =
+            (clients[n].names, clients[n].sent.pop_front())
+        {
+            let value = server.run(rules, names, n, index, &request);
+            clients[n].replies.push_back(value);
+        }
+    };
+    for step in steps {
+        match *step {
+            Step::Post(n, object) => clients[n].post(&format!("smp:{{s.{object}}}")),
+            Step::Run(n) => run(&mut server, &mut clients, n),
+            Step::Read(n) => clients[n].read(rules),
+            Step::Cut(n) => clients[n].cut(),
+            Step::Connect(n) => clients[n].connect(&mut server),
+            Step::Flush => server.library = None,
+            Step::LoadByAnother => drop(server.load()),
+        }
+    }
+    for _ in 0..10_000 {
+        if clients.iter().all(|client| client.unread.is_empty()) {
+            break;
+        }
+        for n in 0..CLIENTS {
+            clients[n].connect(&mut server);
+            run(&mut server, &mut clients, n);
+            clients[n].read(rules);
+        }
+    }
+    for (n, client) in clients.iter().enumerate() {
+        if client.is_lost {
+            return Err(format!("client {n} takes its session for lost"));
+        }
+        let ran: Vec<usize> = server
+            .ran
+            .iter()
+            .filter(|(caller, _)| *caller == n)
+            .map(|(_, index)| *index)
+            .collect();
+        if ran != (0..client.posted).collect::<Vec<_>>() {
+            return Err(format!(
+                "of {} commands of client {n} ran {ran:?}",
+                client.posted
+            ));
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    #[test]
+    fn each_command_runs_once_and_in_its_order(steps in steps()) {
+        prop_assert_eq!(play(ALL, &steps), Ok(()));
+    }
+}
+
+/// Whether the model finds what a rule is good for.
+fn is_missed(rules: Rules) -> bool {
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        cases: 20_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
+    runner
+        .run(&steps(), |steps| {
+            prop_assert_eq!(play(rules, &steps), Ok(()));
+            Ok(())
+        })
+        .is_err()
+}
+
+#[test]
+fn without_constant_numbers_a_command_runs_twice() {
+    assert!(is_missed(Rules {
+        numbers_stay: false,
+        in_order: false,
+        predecessors: false,
+        ..ALL
+    }));
+}
+
+#[test]
+fn without_the_order_of_repetitions_a_command_is_lost_or_late() {
+    assert!(is_missed(Rules {
+        in_order: false,
+        predecessors: false,
+        ..ALL
+    }));
+}
+
+#[test]
+fn without_new_names_a_command_overtakes_one_on_another_object() {
+    assert!(is_missed(Rules {
+        names_change: false,
+        ..ALL
+    }));
+}
+
+#[test]
+fn without_predecessors_a_command_overtakes_another_on_the_same_object() {
+    assert!(is_missed(Rules {
+        predecessors: false,
+        names_change: false,
+        ..ALL
+    }));
+}

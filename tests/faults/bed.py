@@ -1,0 +1,322 @@
+"""A store that fails on purpose: a server on TCP, started again, moved, filled or robbed of its functions, behind a proxy."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import stores
+from serverless_mp.store.embedded import find_server
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# What keeps everything that was acknowledged, over a restart.
+DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
+
+
+class Server:
+    """One, which can be killed and started again with or without its data."""
+
+    def __init__(self, folder: Path, *options: str, binary: str | None = None) -> None:
+        self.folder, self.options, self.port = folder, options, stores.free_port()
+        self.binary = binary or find_server()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.process: subprocess.Popen | None = None
+        self.start()
+
+    def start(self) -> None:
+        command = [self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--enable-debug-command", "yes"]
+        password = ["--requirepass", stores.PASSWORD, "--masterauth", stores.PASSWORD]
+        with open(self.folder / "log", "ab") as log:
+            self.process = subprocess.Popen([*command, *password, *self.options], cwd=self.folder, stdout=log, stderr=log)
+        last = time.monotonic() + 30
+        while time.monotonic() < last and self.process.poll() is None:
+            with contextlib.suppress(OSError, RuntimeError):
+                self.call("PING")
+                return
+            time.sleep(0.02)
+        raise RuntimeError((self.folder / "log").read_text()[-2000:])
+
+    def call(self, *words):
+        """A command on a connection of its own."""
+        connection = stores.Connection(("127.0.0.1", self.port), stores.PASSWORD)
+        try:
+            return connection.call(*words)
+        finally:
+            connection.close()
+
+    def role(self) -> str:
+        return self.call("ROLE")[0].decode()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def close(self) -> None:
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Proxy:
+    """TCP: delays what passes, cuts connections in the middle of what they carry, and can be down.
+
+    `before_reply`, if it is set, is called once, when a server answers next: the answer is lost, and so is the connection.
+    """
+
+    def __init__(self, target: int, seed: int = 0) -> None:
+        self.target, self.random, self.delay = target, random.Random(seed), 0.0
+        self.is_up, self.cuts, self.before_reply = True, 0, None
+        self._pairs: set[tuple[socket.socket, socket.socket]] = set()
+        self._lock = threading.Lock()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{stores.QUOTED}@127.0.0.1:{self.port}"
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                try:
+                    far = socket.create_connection(("127.0.0.1", self.target))
+                except OSError:
+                    near.close()
+                    continue
+                if not self.is_up:
+                    near.close()
+                    far.close()
+                    continue
+                pair = near, far
+                with self._lock:
+                    self._pairs.add(pair)
+                for source, sink in (pair, pair[::-1]):
+                    source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    threading.Thread(target=self._pump, args=(source, sink, pair), daemon=True).start()
+
+    def _pump(self, source, sink, pair) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                if self.delay:
+                    time.sleep(self.delay * (0.5 + self.random.random()))
+                if source is pair[1]:
+                    with self._lock:
+                        act, self.before_reply = self.before_reply, None
+                    if act is not None:
+                        act()
+                        self.cuts += 1
+                        break
+                sink.sendall(data)
+        self._close(pair)
+
+    def _close(self, pair) -> None:
+        with self._lock:
+            self._pairs.discard(pair)
+        for side in pair:
+            with contextlib.suppress(OSError):
+                side.shutdown(socket.SHUT_RDWR)
+
+    def cut(self, every: bool = False) -> None:
+        """One connection, or all of them."""
+        with self._lock:
+            pairs = sorted(self._pairs, key=id)
+        for pair in pairs if every else self.random.sample(pairs, min(1, len(pairs))):
+            self.cuts += 1
+            self._close(pair)
+
+    def down(self) -> None:
+        self.is_up = False
+        self.cut(every=True)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # it wakes who accepts
+        self._listener.close()
+        self.cut(every=True)
+
+
+class Scenario:
+    """A fault, done again and again while a program runs. `hits` says how often it was."""
+
+    options: tuple[str, ...] = ()
+    # Between two faults, in seconds.
+    pause = 0.15
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder, self.random, self.hits = folder, random.Random(seed), 0
+        self.server = Server(folder / "store", *self.options)
+        self.proxy = Proxy(self.server.port, seed)
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Before the program begins."""
+
+    def fault(self) -> None:
+        """One."""
+
+    def drive(self, program: subprocess.Popen, limit: float) -> bool:
+        """Faults, until the program has ended; false where it has not in time."""
+        last = time.monotonic() + limit
+        while program.poll() is None and time.monotonic() < last:
+            with contextlib.suppress(ConnectionError, EOFError):
+                self.fault()
+                self.hits += 1
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                program.wait(self.random.expovariate(1 / self.pause))
+        return program.poll() is not None
+
+    def close(self) -> None:
+        self.proxy.close()
+        self.server.close()
+
+
+class Cuts(Scenario):
+    """Connections break in the middle of what they carry."""
+
+    def fault(self):
+        self.proxy.cut()
+
+
+class Kills(Scenario):
+    """The server ends connections."""
+
+    def fault(self):
+        clients = [line for line in self.server.call("CLIENT", "LIST").decode().splitlines() if "name=serverless_mp" in line]
+        if clients:
+            self.server.call("CLIENT", "KILL", "ID", self.random.choice(clients).split()[0].removeprefix("id="))
+
+
+class Flushes(Scenario):
+    """The store loses our functions."""
+
+    pause = 0.05
+
+    def fault(self):
+        self.server.call("FUNCTION", "FLUSH")
+
+
+class FlushesAndCuts(Scenario):
+    """A reply is lost, and then the functions."""
+
+    def fault(self):
+        self.proxy.before_reply = lambda: self.server.call("FUNCTION", "FLUSH")
+
+
+class Pauses(Scenario):
+    """The server stops for a while."""
+
+    pause = 0.5
+
+    def fault(self):
+        self.server.signal(signal.SIGSTOP)
+        time.sleep(0.3)  # the fault itself
+        self.server.signal(signal.SIGCONT)
+
+
+class Restarts(Scenario):
+    """It is killed, and started again with everything that it had acknowledged."""
+
+    options = DURABLE
+    pause = 0.6
+
+    def fault(self):
+        self.server.kill()
+        self.server.start()
+
+
+class Latency(Scenario):
+    """It is some milliseconds away."""
+
+    def prepare(self):
+        self.proxy.delay = 0.004
+        self.hits = 1
+
+    def fault(self):
+        self.hits -= 1
+
+
+class Failovers(Scenario):
+    """A replica that has everything takes its place, and then the other way round."""
+
+    options = ("--repl-diskless-sync-delay", "0")
+    pause = 0.3
+
+    def prepare(self):
+        self.other = Server(self.folder / "other", *self.options)
+        self.other.call("REPLICAOF", "127.0.0.1", self.server.port)
+        self._follows()
+
+    def _follows(self):
+        _until(lambda: b"master_link_status:up" in self.other.call("INFO", "replication"))
+
+    def fault(self):
+        self._follows()
+        self.proxy.is_up = False
+        self.server.call("FAILOVER", "TIMEOUT", 5000)
+        _until(lambda: self.other.role() == "master")
+        self.server, self.other = self.other, self.server
+        self.proxy.target = self.server.port
+        self.proxy.cut(every=True)
+        self.proxy.is_up = True
+
+    def close(self):
+        super().close()
+        self.other.close()
+
+
+class Demotions(Failovers):
+    """The same, but the connections stay at the old one, which takes no writes any more."""
+
+    def fault(self):
+        self._follows()
+        self.server.call("FAILOVER", "TIMEOUT", 5000)
+        _until(lambda: self.other.role() == "master")
+        self.server, self.other = self.other, self.server
+        self.proxy.target = self.server.port
+
+
+class FullMemory(Scenario):
+    """No room for a moment, again and again."""
+
+    def fault(self):
+        self.server.call("CONFIG", "SET", "maxmemory", "1")
+        time.sleep(0.1)  # the fault itself
+        self.server.call("CONFIG", "SET", "maxmemory", "0")
+
+
+class Loading(Scenario):
+    """It reads its data again, and says so."""
+
+    options = DURABLE
+    pause = 0.6
+
+    def prepare(self):
+        self.server.call("CONFIG", "SET", "loading-process-events-interval-bytes", "1024")
+        self.server.call("CONFIG", "SET", "key-load-delay", "300")
+
+    def fault(self):
+        self.server.call("DEBUG", "LOADAOF")
+
+
+def _until(condition, seconds=20):
+    last = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > last:
+            raise RuntimeError("the servers do not agree")
+        time.sleep(0.02)
+
+
+SCENARIOS = [Cuts, Kills, Flushes, FlushesAndCuts, Pauses, Restarts, Latency, Failovers, Demotions, FullMemory, Loading]

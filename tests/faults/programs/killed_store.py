@@ -1,0 +1,47 @@
+"""Kills the session's own store."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+
+import psutil
+
+from serverless_mp import _core
+
+
+def wait(what, queue, lock):
+    {"queue": queue.get, "lock": lock.acquire, "nothing": lambda: time.sleep(100)}[what]()
+
+
+def server():
+    """The process that listens at the store's socket."""
+    socket = _core.session_info()[2].removeprefix("redis+unix://").split("?")[0]
+    for process in psutil.process_iter():
+        try:
+            if "server" in process.name() and any(one.laddr == socket for one in process.net_connections("unix")):
+                return process.pid
+        except psutil.Error:
+            pass
+    raise RuntimeError("there is none")
+
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    queue, lock = context.SimpleQueue(), context.Lock()
+    lock.acquire()
+    processes = [context.Process(target=wait, args=(sys.argv[1], queue, lock)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    time.sleep(1)  # they wait
+    begun = time.monotonic()
+    os.kill(server(), signal.SIGKILL)
+    try:
+        wait("lock" if sys.argv[1] == "nothing" else sys.argv[1], queue, lock)
+    except ConnectionError:
+        print("lost", flush=True)
+    for process in processes:
+        process.join()
+    print("codes", *(process.exitcode for process in processes))
+    print("within seconds" if time.monotonic() - begun < 15 else "late")

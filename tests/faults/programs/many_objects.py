@@ -1,0 +1,17 @@
+"""More objects than can be renewed one by one."""
+
+import multiprocessing
+import time
+
+if __name__ == "__main__":
+    locks = [multiprocessing.Lock() for _ in range(2000)]
+    for lock in (locks[0], locks[-1]):
+        with lock:
+            pass
+    print("made", flush=True)
+    input()
+    time.sleep(15)  # more than two leases
+    for lock in (locks[0], locks[1000], locks[-1]):
+        with lock:
+            pass
+    print("all there")

@@ -1,0 +1,196 @@
+"""Numbered items through every kind of object while the store fails: nothing is lost, doubled, reordered, or hangs.
+
+`SERVERLESS_MP_TEST_FAULTS="ITEMS SEEDS"` says how many items, and with how many seeds each fault is tried.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import bed
+import pytest
+
+import stores
+
+pytestmark = pytest.mark.store
+
+PROGRAMS = Path(__file__).parent / "programs"
+FULL = "[Errno 12] the store's memory is full: raise its maxmemory, or let it hold less"
+ITEMS, SEEDS = map(int, os.environ.get("SERVERLESS_MP_TEST_FAULTS", "150 1").split())
+
+
+def right(items):
+    """The flow's output where nothing went wrong."""
+    clean = "lost 0 doubled 0 reordered 0"
+    lines = ["started"]
+    for _ in range(2):
+        lines += [f"queue: {items} {clean}", f"pipe: {items} {clean}"]
+    lines += ["codes 0 0 0", "total True array True", f"pool: {items} {clean}", f"manager: {items // 10} {clean}"]
+    return lines
+
+
+def popen(name, *arguments, url, **env):
+    command = [sys.executable, "-m", "serverless_mp.cli", "run", PROGRAMS / name, *map(str, arguments)]
+    environment = os.environ | {"SERVERLESS_MP_REDIS_URL": url} | env
+    return subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("scenario", bed.SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_nothing_is_lost_doubled_or_reordered(tmp_path, scenario, seed, record_property):
+    faults = scenario(tmp_path, seed)
+    try:
+        with popen("flow.py", ITEMS, url=faults.proxy.url) as program:
+            started = program.stdout.readline()
+            has_ended = faults.drive(program, 100)
+            if not has_ended:
+                program.kill()
+            out, err = program.communicate()
+    finally:
+        faults.close()
+    record_property("faults", faults.hits)
+    print(scenario.__name__, "faults", faults.hits)
+    assert (has_ended, (started + out).splitlines()) == (True, right(ITEMS)), err
+    assert faults.hits > 0, "nothing has failed"
+
+
+def test_a_store_without_its_data_is_a_lost_session(tmp_path):
+    """Started again without persistence: every wait ends, at once, in the program and in its workers."""
+    server = bed.Server(tmp_path / "store")
+    proxy = bed.Proxy(server.port)
+    try:
+        with popen("waits.py", url=proxy.url) as program:
+            assert program.stdout.readline() == "waiting\n"
+            server.kill()
+            server.start()
+            out, err = program.communicate(timeout=60)
+    finally:
+        proxy.close()
+        server.close()
+    assert out == "lock lost\nqueue lost\nevent lost\ncodes 75 75\n", err
+
+
+@pytest.mark.parametrize("what", ["queue", "lock", "nothing"])
+def test_a_private_store_that_was_killed(what):
+    """Its end is that of the session, within seconds: it is never started again."""
+    program = subprocess.Popen(
+        [sys.executable, "-m", "serverless_mp.cli", "run", PROGRAMS / "killed_store.py", what],
+        env={name: value for name, value in os.environ.items() if name != "SERVERLESS_MP_REDIS_URL"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    out, err = program.communicate(timeout=60)
+    assert out == "lost\ncodes 75 75\nwithin seconds\n", err
+
+
+def test_what_ran_and_lost_its_answer_does_not_run_twice(tmp_path):
+    """The answer is lost at the moment when the store forgets its functions."""
+    server = bed.Server(tmp_path / "store")
+    proxy = bed.Proxy(server.port)
+    try:
+        with popen("once.py", url=proxy.url) as program:
+            for line in program.stdout:
+                if line != "ready\n":
+                    break
+                proxy.before_reply = lambda: server.call("FUNCTION", "FLUSH")
+                print(file=program.stdin, flush=True)
+            _, err = program.communicate(timeout=60)
+            cuts = proxy.cuts
+    finally:
+        proxy.close()
+        server.close()
+    assert line == "put once, got ['one']; released once, acquired 1 times; taken again True\n", err
+    assert cuts >= 3, "no answer was lost"
+
+
+def test_a_full_store_keeps_a_feeder_s_items(tmp_path):
+    server = bed.Server(tmp_path / "store")
+    try:
+        url = f"redis://:{stores.QUOTED}@127.0.0.1:{server.port}"
+        with popen("full.py", url=url) as program:
+            assert program.stdout.readline() == "begun\n"
+            server.call("CONFIG", "SET", "maxmemory", "1")
+            print(file=program.stdin, flush=True)
+            assert program.stdout.readline() == f"OSError {FULL}\n"
+            server.call("CONFIG", "SET", "maxmemory", "0")
+            out, err = program.communicate("\n", timeout=60)
+    finally:
+        server.close()
+    assert out == f"got {['first', *range(20), 'last']}\n", err
+
+
+@pytest.mark.parametrize("latency", [0.001, 0.005])
+def test_a_manager_starts_though_the_store_is_far(tmp_path, latency):
+    """Its address comes by another way than the store, which must know it before."""
+    server = bed.Server(tmp_path / "store")
+    proxy = bed.Proxy(server.port)
+    proxy.delay = latency
+    try:
+        with popen("managers.py", url=proxy.url) as program:
+            out, err = program.communicate(timeout=100)
+    finally:
+        proxy.close()
+        server.close()
+    assert out == "8 of 8\n", err
+
+
+@pytest.mark.slow
+def test_many_objects_keep_their_lease(tmp_path):
+    """2,000 locks of a store that is 20 ms away, for longer than the lease."""
+    server = bed.Server(tmp_path / "store")
+    proxy = bed.Proxy(server.port)
+    try:
+        with popen("many_objects.py", url=proxy.url, SERVERLESS_MP_LEASE="6") as program:
+            assert program.stdout.readline() == "made\n"
+            proxy.delay = 0.02
+            out, err = program.communicate("\n", timeout=100)
+    finally:
+        proxy.close()
+        server.close()
+    assert out == "all there\n", err
+
+
+def test_a_store_that_lies_learns_nothing_and_is_not_believed(tmp_path):
+    """It calls a message the name of a blob, which the receiver would then ask for; and delivers one twice."""
+    server = bed.Server(tmp_path / "store")
+    store = stores.Connection(("127.0.0.1", server.port), stores.PASSWORD)
+    try:
+        with popen("lied_to.py", url=f"redis://:{stores.QUOTED}@127.0.0.1:{server.port}") as program:
+            key = program.stdout.readline().split()[1]
+            item = store.call("LPOP", key)
+            for changed in (b"B" + item[1:], b"P" + item[1:], b"I09 " + item.split(b" ", 1)[1]):
+                store.call("RPUSH", key, changed)
+                print(file=program.stdin, flush=True)
+                assert program.stdout.readline().startswith("ValueError payload refused: its seal does not open")
+            store.call("RPUSH", key, item)
+            store.call("RPUSH", key, item)
+            out, err = program.communicate("\n", timeout=60)
+    finally:
+        store.close()
+        server.close()
+    assert out.splitlines()[0] == "{'password': 'of a queue'}", err
+    assert out.splitlines()[1].startswith("ValueError payload refused: it was delivered before"), err
+
+
+def test_a_replica_and_a_store_without_functions_are_refused(tmp_path):
+    server, replica = bed.Server(tmp_path / "one"), bed.Server(tmp_path / "two")
+    try:
+        replica.call("REPLICAOF", "127.0.0.1", server.port)
+        for port, user, said in (
+            (replica.port, "", "is a replica of 127.0.0.1, which takes no writes: use the address of its primary"),
+            (server.port, "few", "does not take our functions (NOPERM"),
+        ):
+            server.call("ACL", "SETUSER", "few", "on", f">{stores.PASSWORD}", "~*", "+@all", "-function|load")
+            with popen("waits.py", url=f"redis://{user}:{stores.QUOTED}@127.0.0.1:{port}") as program:
+                _, err = program.communicate(timeout=60)
+            assert said in err
+            assert program.returncode == 1
+    finally:
+        server.close()
+        replica.close()
