@@ -47,7 +47,10 @@ impl SemLock {
     pub fn take(&self, block: bool, until: Until<'_>) -> Result<bool> {
         let process = self.handle.current_process()?;
         let script = process.script(&scripts::SEM_ACQUIRE, &self.handle.id);
-        let reply = script.arg(block).text()?;
+        let reply = script.arg(block).by(until.deadline).text()?;
+        if reply.is_empty() {
+            return Ok(false);
+        }
         let token = wait::reply_or_token(process, &self.handle.id, reply, until, &wait::FOR_UNIT)?;
         let Some(token) = token else {
             return Ok(false);

@@ -4,25 +4,29 @@
 -- Of the call that runs: the object's hash; the caller (process.thread); the seq of its command, and that of the command of its
 -- that the object has noted last.
 local OBJECT, CALLER, SEQ, PREVIOUS
+-- Whether its slot is on its way to another node of a cluster. Then a key that is not there cannot be told from one that has left
+-- already, and would break a script between two writes.
+local is_moving
 local call, ttl
 
 local function begin(keys, args)
   OBJECT, CALLER, SEQ, PREVIOUS = keys[1], args[1], tonumber(args[2]), tonumber(args[3])
+  is_moving = IS_CLUSTER and type(redis.pcall('EXISTS', OBJECT .. PROBE)) == 'table'
   call, ttl = redis.call, '0'
 end
 
--- A refusal while the object's slot is on its way to another node of a cluster: a key that is not there cannot be told then from
--- one that has left already, and would break a script between two writes.
-local function moving()
-  if IS_CLUSTER and type(redis.pcall('EXISTS', OBJECT .. PROBE)) == 'table' then
-    return redis.error_reply('TRYAGAIN the slot of ' .. OBJECT .. ' is on its way')
-  end
+-- The refusal of what cannot be done before it has arrived.
+local function on_its_way()
+  return redis.error_reply('TRYAGAIN the slot of ' .. OBJECT .. ' is on its way')
+end
+
+-- Whether a key can be used; where the slot is on its way, whether it is there and has not left.
+local function is_here(suffix)
+  return not is_moving or redis.pcall('EXISTS', OBJECT .. suffix) == 1
 end
 
 -- Reads fields of the object, which stand from [2] on. The second value is set when there is nothing left to do.
 local function look(...)
-  local refused = moving()
-  if refused then return {}, refused end
   local fields = call('HMGET', OBJECT, TTL, ...)
   if not fields[1] then return fields, redis.error_reply('SMPLOST ' .. OBJECT) end
   ttl = fields[1]
@@ -104,6 +108,8 @@ local function join_waiters()
   local waiter = CALLER .. ':' .. SEQ
   call('RPUSH', OBJECT .. WAITERS, waiter)
   renew_ttl(OBJECT .. WAITERS)
+  -- Never taken back: while the slot is on its way, whoever would wake waiters need not look where none ever was.
+  call('HSET', OBJECT, HAS_WAITED, 1)
   return waiter
 end
 
@@ -121,9 +127,22 @@ local function revoke(waiter)
   return token
 end
 
+-- Items for one end that came while its list was not there and the slot on its way stand in the object's hash. They go to the list
+-- before anything else is done with it.
+local function unspill(to, spilled)
+  for i = 1, tonumber(spilled or '0') do
+    call('RPUSH', OBJECT .. ITEMS .. to, call('HGET', OBJECT, SPILL .. to .. ':' .. i))
+    call('HDEL', OBJECT, SPILL .. to .. ':' .. i)
+  end
+  if spilled then
+    call('HDEL', OBJECT, SPILLED .. to)
+    renew_ttl(OBJECT .. ITEMS .. to)
+  end
+end
+
 -- An empty pipe takes anything: nobody would wake who waits for it.
 local function is_full(to, fill, bound)
-  return bound and tonumber(fill or '0') >= tonumber(bound) and call('EXISTS', OBJECT .. ITEMS .. to) == 1
+  return bound and tonumber(fill or '0') >= tonumber(bound) and (is_moving or call('EXISTS', OBJECT .. ITEMS .. to) == 1)
 end
 
 -- The item that the caller has taken first has arrived. Another one may have come after it already: a wait runs also where
@@ -140,11 +159,11 @@ end
 
 -- So many bytes were taken from one end of a pipe and have arrived. A pipe without a bound counts nothing.
 -- Senders who wait for capacity look again.
-local function taken(from, size, bound)
+local function taken(from, size, bound, has_waited)
   if not bound then return end
   local left = call('HINCRBY', OBJECT, FILL .. from, 0 - tonumber(size)) -- not '-0', which is no number to Redis
   if left < 0 then call('HSET', OBJECT, FILL .. from, 0) end
-  if call('EXISTS', OBJECT .. WAITERS) == 1
+  if has_waited and call('EXISTS', OBJECT .. WAITERS) == 1
     and (left < tonumber(bound) / 2 or call('EXISTS', OBJECT .. ITEMS .. from) == 0)
   then
     wake_all(WAITERS, 'look')
@@ -191,6 +210,7 @@ local function leave(holder, ends)
   if #left > 0 and tonumber(holders[1] or '0') <= 0 and tonumber(holders[2] or '0') <= 0 then return drop() end
   for _, other in ipairs(left) do
     if tonumber(holders[other + 1] or '0') > 0 then
+      unspill(other, call('HGET', OBJECT, SPILLED .. other))
       call('RPUSH', OBJECT .. ITEMS .. other, 'E')
       renew_ttl(OBJECT .. ITEMS .. other)
       if call('HEXISTS', OBJECT, BOUND) == 1 then wake_all(WAITERS, 'look') end

@@ -214,7 +214,13 @@ impl Watched {
             };
             let peek = client.take_head(key.clone(), key.clone(), None);
             match peek.block(until) {
-                Ok(Outcome::Again | Outcome::Reply(Value::Nil)) => {}
+                // In a cluster it may have gone elsewhere, with what came meanwhile.
+                Ok(Outcome::Again | Outcome::Reply(Value::Nil)) => {
+                    if matches!(length::ask(client, &self.id, self.end), Ok((n, eof)) if n > 0 || eof)
+                    {
+                        self.signal_if(epoch);
+                    }
+                }
                 Ok(Outcome::Reply(_)) => {
                     self.signal_if(epoch);
                 }

@@ -30,6 +30,8 @@ pub struct Cluster {
     pub counters: Counters,
     /// Slot ranges of a cluster in order; empty for a single node.
     ranges: RwLock<Vec<Range>>,
+    /// How often they were read: what a process knows of an object may have changed with its place.
+    readings: AtomicU64,
 }
 
 impl Cluster {
@@ -38,6 +40,7 @@ impl Cluster {
             endpoint,
             counters: Counters::default(),
             ranges: RwLock::default(),
+            readings: AtomicU64::new(0),
         }
     }
 
@@ -61,6 +64,11 @@ impl Cluster {
         ranges
             .get(i)
             .map_or_else(|| self.endpoint.first[0].clone(), |r| r.place.clone())
+    }
+
+    /// How often the slots were read.
+    pub fn readings(&self) -> u64 {
+        self.readings.load(Ordering::Acquire)
     }
 
     /// One place of each node.
@@ -87,6 +95,7 @@ impl Cluster {
             match self.slots(place) {
                 Ok(ranges) => {
                     *self.ranges.write().expect("no panic under this lock") = ranges;
+                    self.readings.fetch_add(1, Ordering::AcqRel);
                     return Ok(());
                 }
                 Err(e) => last = e,

@@ -21,6 +21,7 @@ pub struct Cmd<'c> {
     /// The first argument of a plain command is its name.
     args: Vec<Vec<u8>>,
     waits_for_room: bool,
+    deadline: Option<Instant>,
 }
 
 impl Client {
@@ -32,6 +33,7 @@ impl Client {
             keys: vec![self.key(object)],
             args: Vec::new(),
             waits_for_room: false,
+            deadline: None,
         }
     }
 
@@ -44,6 +46,7 @@ impl Client {
             args: vec![name.into()],
             // Mostly a wait for an item, which makes room.
             waits_for_room: true,
+            deadline: None,
         }
     }
 
@@ -105,9 +108,17 @@ impl Cmd<'_> {
         self
     }
 
+    /// For a part of a wait: until when it is tried, in a cluster, while its slot is on the way to another node. Then the answer
+    /// is nil.
+    pub const fn by(mut self, deadline: Option<Instant>) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
     fn into_request(self) -> Request {
         Request {
             waits_for_room: self.waits_for_room,
+            deadline: self.deadline,
             ..Request::new(self.script, self.keys, self.args)
         }
     }

@@ -142,8 +142,12 @@ impl Health {
         }
         if lasts >= TOLD_AFTER && !outage.is_told && self.is_teller {
             outage.is_told = true;
+            let what = match why {
+                Error::Store(text) => format!("cannot do its work ({text}) since"),
+                _ => "has not answered for".to_owned(),
+            };
             eprintln!(
-                "serverless_mp: the store at {} ({VARIABLE}) has not answered for {} s; waiting for it, for {} s in all",
+                "serverless_mp: the store at {} ({VARIABLE}) {what} {} s; waiting for it, for {} s in all",
                 self.place,
                 lasts.as_secs(),
                 self.limit.as_secs(),

@@ -68,6 +68,12 @@ names! {
     GRANTED = "g:";
     /// The value of a semaphore.
     VALUE = "value";
+    /// Set once somebody has waited.
+    HAS_WAITED = "w";
+    /// How many items for an end stand in the hash; the end follows.
+    SPILLED = "s";
+    /// One of them; the end, a colon and its number follow.
+    SPILL = "S";
     /// The count of a latch.
     COUNT = "count";
     /// How many parties wait at a barrier.

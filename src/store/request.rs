@@ -24,6 +24,8 @@ pub struct Request {
     pub previous: u64,
     /// Whether it waits for room where the store's memory is full, however long that takes.
     pub waits_for_room: bool,
+    /// Until when it is sent again while its slot is on the way to another node; then the answer is nil.
+    pub deadline: Option<Instant>,
     pub made: Instant,
 }
 
@@ -42,6 +44,7 @@ impl Request {
             seq: 0,
             previous: 0,
             waits_for_room: false,
+            deadline: None,
             made: Instant::now(),
         }
     }

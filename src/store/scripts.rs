@@ -33,6 +33,8 @@ pub struct Script {
     pub kind: Kind,
     /// Whether a store whose memory is full refuses it. What makes room, and what others wait for, it never does.
     pub needs_memory: bool,
+    /// Whether it looks after itself while its slot is on the way to another node of a cluster; others are refused then.
+    goes_on: bool,
     text: &'static str,
 }
 
@@ -89,8 +91,13 @@ impl Library {
 /// A script as a function of the library.
 fn function(script: &Script) -> String {
     format!(
-        "redis.register_function{{function_name='@NAME@_{}', callback=function(KEYS, ARGV)\nbegin(KEYS, ARGV)\n{}end, flags={{{}}}}}\n",
+        "redis.register_function{{function_name='@NAME@_{}', callback=function(KEYS, ARGV)\nbegin(KEYS, ARGV)\n{}{}end, flags={{{}}}}}\n",
         script.name,
+        if script.goes_on {
+            ""
+        } else {
+            "if is_moving then return on_its_way() end\n"
+        },
         spell_out(script.text),
         script.flags()
     )
@@ -127,54 +134,67 @@ fn spell_out(text: &str) -> String {
 }
 
 macro_rules! scripts {
-    ($($id:ident $folder:literal $name:literal $kind:ident $($needs_memory:ident)?;)*) => {
+    ($($id:ident $folder:literal $name:literal $kind:ident $($property:ident)*;)*) => {
         $(pub static $id: Script = Script {
             name: $name,
             kind: Kind::$kind,
-            needs_memory: scripts!(@ $($needs_memory)?),
+            needs_memory: has(&[$(stringify!($property)),*], "needs_memory"),
+            goes_on: has(&[$(stringify!($property)),*], "goes_on"),
             text: include_str!(concat!("../lua/", $folder, "/", $name, ".lua")),
         };)*
         /// All of them.
         pub static ALL: &[&Script] = &[$(&$id),*];
     };
-    (@ needs_memory) => { true };
-    (@) => { false };
+}
+
+/// Whether a property is among those of a script.
+const fn has(properties: &[&str], wanted: &str) -> bool {
+    let mut at = 0;
+    while at < properties.len() {
+        let (one, other) = (properties[at].as_bytes(), wanted.as_bytes());
+        // Their first letters differ.
+        if one[0] == other[0] {
+            return true;
+        }
+        at += 1;
+    }
+    false
 }
 
 scripts! {
     CREATE "object" "create" Repeatable needs_memory;
     NOTE "object" "note" Repeatable;
-    ATTACH "object" "attach" Repeatable;
+    ATTACH "object" "attach" Repeatable goes_on;
     DETACH "object" "detach" Repeatable;
     REAP "object" "reap" Repeatable;
     RENEW "object" "renew" Repeatable;
     DROP "object" "drop" Repeatable;
-    SEM_ACQUIRE "lock" "acquire" Numbered;
-    SEM_RELEASE "lock" "release" Numbered;
+    SEM_ACQUIRE "lock" "acquire" Numbered goes_on;
+    SEM_RELEASE "lock" "release" Numbered goes_on;
     CANCEL "waiter" "cancel" Numbered;
     COND_WAIT "lock" "condition_wait" Numbered;
     NOTIFY "lock" "notify" Numbered;
-    LATCH_CHANGE "latch" "change" Numbered;
-    LATCH_STATE "latch" "state" Reads;
+    LATCH_CHANGE "latch" "change" Numbered goes_on;
+    LATCH_STATE "latch" "state" Reads goes_on;
     LATCH_WAIT "latch" "wait" Numbered;
     BARRIER_WAIT "barrier" "arrive" Numbered;
     BARRIER_END "barrier" "end" Numbered;
     BARRIER_CANCEL "barrier" "leave" Numbered;
-    SEND "pipe" "send" Numbered needs_memory;
+    SEND "pipe" "send" Numbered needs_memory goes_on;
     CAPACITY "pipe" "capacity" Numbered;
     TAKE_OPEN "pipe" "take_open" Repeatable;
-    TAKE_NOW "pipe" "take_now" Repeatable;
-    TAKE_MANY "pipe" "take_many" Repeatable;
+    TAKE_NOW "pipe" "take_now" Repeatable goes_on;
+    TAKE_MANY "pipe" "take_many" Repeatable goes_on;
     TAKE_BACK "pipe" "take_back" Numbered;
-    TAKE_DONE "pipe" "take_done" Numbered;
-    TASK_BEGUN "pipe" "task_begun" Numbered;
-    LENGTH "pipe" "length" Reads;
-    PUBLISH "memory" "publish" Numbered;
+    TAKE_DONE "pipe" "take_done" Numbered goes_on;
+    TASK_BEGUN "pipe" "task_begun" Numbered goes_on;
+    LENGTH "pipe" "length" Reads goes_on;
+    PUBLISH "memory" "publish" Numbered goes_on;
     STORE "memory" "store" Repeatable needs_memory;
-    FETCH "memory" "fetch" Reads;
+    FETCH "memory" "fetch" Reads goes_on;
     NAME "memory" "name" Numbered needs_memory;
-    CLAIM "job" "claim" Repeatable;
-    FINISH "job" "finish" Numbered;
+    CLAIM "job" "claim" Repeatable goes_on;
+    FINISH "job" "finish" Numbered goes_on;
 }
 
 #[cfg(test)]

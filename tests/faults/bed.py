@@ -161,6 +161,11 @@ class Scenario:
         self.proxy = Proxy(self.server.port, seed)
         self.prepare()
 
+    @property
+    def url(self) -> str:
+        """Of the store, for the program."""
+        return self.proxy.url
+
     def prepare(self) -> None:
         """Before the program begins."""
 
@@ -311,6 +316,44 @@ class Loading(Scenario):
         self.server.call("DEBUG", "LOADAOF")
 
 
+class Resharding(Scenario):
+    """Slots that have keys move from node to node, key by key."""
+
+    pause = 0.05
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.random, self.hits = random.Random(seed), 0
+        self._stack = contextlib.ExitStack()
+        self.ports = self._stack.enter_context(stores.cluster(folder))
+        self.nodes = [stores.Connection(("127.0.0.1", port)) for port in self.ports]
+        self.names = [node.call("CLUSTER", "MYID") for node in self.nodes]
+
+    @property
+    def url(self):
+        return f"redis+cluster://127.0.0.1:{self.ports[0]}"
+
+    def fault(self):
+        source = self.random.randrange(len(self.nodes))
+        target = (source + 1) % len(self.nodes)
+        keys = self.nodes[source].call("KEYS", "smp:*")
+        if not keys:
+            raise ConnectionError("this node has no keys")
+        slot = self.nodes[source].call("CLUSTER", "KEYSLOT", self.random.choice(keys))
+        self.nodes[target].call("CLUSTER", "SETSLOT", slot, "IMPORTING", self.names[source])
+        self.nodes[source].call("CLUSTER", "SETSLOT", slot, "MIGRATING", self.names[target])
+        while keys := self.nodes[source].call("CLUSTER", "GETKEYSINSLOT", slot, 1):
+            time.sleep(0.003)  # a part is here, a part is there
+            self.nodes[source].call("MIGRATE", "127.0.0.1", self.ports[target], "", 0, 5000, "KEYS", *keys)
+        for node in (self.nodes[target], self.nodes[source], *self.nodes):
+            node.call("CLUSTER", "SETSLOT", slot, "NODE", self.names[target])
+        _until(lambda: all(b"cluster_state:ok" in node.call("CLUSTER", "INFO") for node in self.nodes))
+
+    def close(self):
+        for node in self.nodes:
+            node.close()
+        self._stack.close()
+
+
 def _until(condition, seconds=20):
     last = time.monotonic() + seconds
     while not condition():
@@ -319,4 +362,17 @@ def _until(condition, seconds=20):
         time.sleep(0.02)
 
 
-SCENARIOS = [Cuts, Kills, Flushes, FlushesAndCuts, Pauses, Restarts, Latency, Failovers, Demotions, FullMemory, Loading]
+SCENARIOS = [
+    Cuts,
+    Kills,
+    Flushes,
+    FlushesAndCuts,
+    Pauses,
+    Restarts,
+    Latency,
+    Failovers,
+    Demotions,
+    FullMemory,
+    Loading,
+    Resharding,
+]

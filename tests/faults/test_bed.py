@@ -45,7 +45,7 @@ def popen(name, *arguments, url, **env):
 def test_nothing_is_lost_doubled_or_reordered(tmp_path, scenario, seed, record_property):
     faults = scenario(tmp_path, seed)
     try:
-        with popen("flow.py", ITEMS, url=faults.proxy.url) as program:
+        with popen("flow.py", ITEMS, url=faults.url) as program:
             started = program.stdout.readline()
             has_ended = faults.drive(program, 100)
             if not has_ended:

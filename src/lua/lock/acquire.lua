@@ -1,5 +1,6 @@
 -- One unit. ARGV[4] '1' to wait for it. Replies 'ok VERSIONS', 'no', or 'wait WAITER': a token will come.
 local fields, answered = open(VALUE, HAS_VERSIONS)
+if fields[4] and not is_here(VERSIONS) then return on_its_way() end
 if answered == 'ok' then return 'ok ' .. versions() end
 if answered then return answered end
 local value = tonumber(fields[3])
@@ -8,4 +9,5 @@ if value > 0 then
   return fields[4] and 'ok ' .. versions() or 'ok '
 end
 if ARGV[4] == '0' then return answer('no') end
+if not is_here(WAITERS) then return on_its_way() end
 return wait()

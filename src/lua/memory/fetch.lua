@@ -15,6 +15,7 @@ while first < tonumber(ARGV[5]) do
         out[2] = granule
         return out
       end
+      if not is_here(GRANULE .. granule) then return on_its_way() end
       out[#out + 1] = granule
       out[#out + 1] = call('GET', OBJECT .. GRANULE .. granule)
       sent = sent + 1

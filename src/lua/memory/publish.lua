@@ -3,6 +3,9 @@
 local fields, answered = open(VERSION)
 if answered then return answered end
 local version = tonumber(fields[3]) + 1
+for i = 5, is_moving and #ARGV or 0, 2 do
+  if not is_here(GRANULE .. math.floor(ARGV[i] / ARGV[4])) then return on_its_way() end
+end
 for i = 5, #ARGV, 2 do
   local offset = tonumber(ARGV[i])
   local granule = math.floor(offset / ARGV[4])

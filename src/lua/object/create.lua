@@ -1,6 +1,4 @@
 -- A new object. ARGV[4] time to live in ms (0: none), ARGV[5] holder, ARGV[6] number of ends, then fields and values.
-local refused = moving()
-if refused then return refused end
 if call('EXISTS', OBJECT) == 1 then return 'ok' end
 ttl = ARGV[4]
 call('HSET', OBJECT, TTL, ttl, unpack(ARGV, 7))

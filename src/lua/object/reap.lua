@@ -8,7 +8,7 @@ local function is_mine(caller) return after(ARGV[4] .. '.', caller) end
 
 local function give_back(caller)
   local list = OBJECT .. IN_FLIGHT .. caller
-  local from, bound = unpack(call('HMGET', OBJECT, TAKES .. caller, BOUND))
+  local from, bound, has_waited = unpack(call('HMGET', OBJECT, TAKES .. caller, BOUND, HAS_WAITED))
   -- A task that was counted as taken counts again; what was not is still counted.
   local counted = call('HDEL', OBJECT, WORKS .. caller) == 0
   for _, item in ipairs(call('LRANGE', list, 0, -1)) do
@@ -18,7 +18,7 @@ local function give_back(caller)
       local back = OBJECT .. ITEMS .. (1 - from)
       call('RPUSH', back, 'D' .. ARGV[5] .. ' ' .. item)
       renew_ttl(back)
-      if counted then taken(from, size, bound) end
+      if counted then taken(from, size, bound, has_waited) end
     elseif item ~= 'A' then
       if is_task then item = kind .. math.floor(begun + 1) .. string.sub(item, 3) end
       call('LPUSH', OBJECT .. ITEMS .. from, item)

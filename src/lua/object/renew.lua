@@ -1,6 +1,4 @@
 -- A new lease for all keys of the object. ARGV[4] ms. Replies 'ok', or 'gone'.
-local refused = moving()
-if refused then return refused end
 if call('PEXPIRE', OBJECT, ARGV[4]) == 0 then return 'gone' end
 each_key(function(key) call('PEXPIRE', key, ARGV[4]) end)
 return 'ok'

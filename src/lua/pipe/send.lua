@@ -2,13 +2,26 @@
 -- sender waits for capacity, ARGV[7] the size of the items in bytes, then the items.
 -- Replies 'ok', 'broken' where nobody holds that end, or 'wait WAITER' where the pipe is full.
 local to = ARGV[4]
-local fields, answered = open(HOLDERS .. to, FILL .. to, BOUND)
+local fields, answered = open(HOLDERS .. to, FILL .. to, BOUND, SPILLED .. to)
 if answered then return answered end
 if tonumber(fields[3]) <= 0 then return answer('broken') end
-if ARGV[6] == '1' and is_full(to, fields[4], fields[5]) then return wait() end
-local key = OBJECT .. ITEMS .. to
-for i = 8, #ARGV do call('RPUSH', key, ARGV[i]) end
-renew_ttl(key)
+if ARGV[5] == '1' and not is_here(IN_FLIGHT .. CALLER) then return on_its_way() end
+if ARGV[6] == '1' and is_full(to, fields[4], fields[5]) then
+  if is_moving then return on_its_way() end
+  return wait()
+end
+if is_moving and (fields[6] or not is_here(ITEMS .. to)) then
+  local spilled = tonumber(fields[6] or '0')
+  for i = 8, #ARGV do
+    spilled = spilled + 1
+    call('HSET', OBJECT, SPILL .. to .. ':' .. spilled, ARGV[i], SPILLED .. to, spilled)
+  end
+else
+  local key = OBJECT .. ITEMS .. to
+  unspill(to, fields[6])
+  for i = 8, #ARGV do call('RPUSH', key, ARGV[i]) end
+  renew_ttl(key)
+end
 if fields[5] then call('HINCRBY', OBJECT, FILL .. to, ARGV[7]) end
 if ARGV[5] == '1' then
   arrived()

@@ -1,6 +1,8 @@
 -- The next item of one end, without waiting. ARGV[4] end. An item taken before whose reply was lost comes again.
-local _, refused = look()
+local fields, refused = look(SPILLED .. ARGV[4])
 if refused then return refused end
+if not (is_here(ITEMS .. ARGV[4]) and is_here(IN_FLIGHT .. CALLER)) then return on_its_way() end
+if not is_moving then unspill(ARGV[4], fields[2]) end
 local in_flight = OBJECT .. IN_FLIGHT .. CALLER
 local item = call('LINDEX', in_flight, -2)
 if item then return item end

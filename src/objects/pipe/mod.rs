@@ -5,7 +5,7 @@ mod send;
 mod take;
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use redis::Value;
@@ -28,6 +28,8 @@ pub struct PipeEnd {
     /// The blob of the task in work.
     blob: Mutex<Option<String>>,
     delivered: Delivered,
+    /// The reading of the cluster's slots with which it was looked at last: with its place its items may have gone elsewhere.
+    looked_with: AtomicU64,
     /// Bytes posted since the pipe was asked whether it is full.
     bytes_since_check: AtomicUsize,
 }
@@ -86,6 +88,7 @@ impl PipeEnd {
             eof: AtomicBool::new(false),
             blob: Mutex::new(None),
             delivered: Delivered::default(),
+            looked_with: AtomicU64::new(0),
             bytes_since_check: AtomicUsize::new(0),
         }
     }
@@ -93,6 +96,12 @@ impl PipeEnd {
     /// Whether the end of file was seen.
     pub fn is_at_end(&self) -> bool {
         self.eof.load(Ordering::Acquire)
+    }
+
+    /// Whether the slots of a cluster were read since the last look.
+    fn must_look(&self, process: &Process) -> bool {
+        let readings = process.shared.cluster.readings();
+        self.looked_with.swap(readings, Ordering::AcqRel) != readings
     }
 
     /// How many items wait, and whether the end of file stands behind them.
@@ -107,6 +116,9 @@ impl PipeEnd {
         }
         let key = keys::items(&process.key(&self.id), self.end);
         loop {
+            if self.must_look(process) && self.length(process).map(|(n, eof)| n > 0 || eof)? {
+                return Ok(true);
+            }
             let peek = process.take_head(key.clone(), key.clone(), until.deadline);
             match peek.block(wait::waking(until))? {
                 Outcome::Reply(Value::Nil) => {

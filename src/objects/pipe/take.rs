@@ -52,12 +52,12 @@ impl PipeEnd {
             Wait::No => (false, None),
             Wait::Until(deadline) => (true, deadline),
         };
-        let mut look = !block || !known;
+        let mut look = !block || !known || self.must_look(process);
         loop {
             let value = if look {
                 // It also returns an item that was taken on a connection which then broke.
                 let script = process.script(&scripts::TAKE_NOW, &self.id);
-                script.arg(self.end).call()?
+                script.arg(self.end).by(deadline).call()?
             } else {
                 let items = keys::items(&process.key(&self.id), self.end);
                 let take = process.take_head(items, in_flight.clone(), deadline);

@@ -16,6 +16,7 @@ mod pipeline;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use redis::Value;
 
@@ -75,8 +76,8 @@ impl ThreadClient {
 
     /// Sends a command and waits for its reply.
     pub fn call(&mut self, shared: &Shared, mut request: Request) -> Result<Value> {
-        self.raise_deferred()?;
         self.settle_elsewhere(shared, &request.keys[0])?;
+        self.raise_deferred()?;
         self.numbers.give(&mut request, || shared.next_seq());
         let result = self.repeat(shared, &request);
         if result.is_err() {
@@ -90,10 +91,18 @@ impl ThreadClient {
         loop {
             match self.attempt(shared, request) {
                 Ok(value) => return Ok(value),
+                Err(Failure::Refused(Refusal::Elsewhere, _))
+                    if request.deadline.is_some_and(|d| d <= Instant::now()) =>
+                {
+                    self.numbers.forget(&request.keys[0]);
+                    return Ok(Value::Nil);
+                }
                 // One error is raised: that of what was posted just before is mostly the cause.
                 Err(Failure::Fatal(e)) => return Err(self.deferred.take().unwrap_or(e)),
                 Err(failure) => self.pause(shared, failure, &mut backoff)?,
             }
+            // It may go to another node now, but not before what was posted to this one.
+            self.settle_elsewhere(shared, &request.keys[0])?;
         }
     }
 
@@ -215,10 +224,8 @@ impl ThreadClient {
         for name in names {
             shared.cluster.count(|c| &c.round_trips, 1);
             let mut backoff = Backoff::new(&shared.health);
-            loop {
-                let place = shared
-                    .cluster
-                    .route(&self.pipelines[&name].unread[0].keys[0]);
+            while let Some(first) = self.pipelines[&name].unread.front() {
+                let place = shared.cluster.route(&first.keys[0]);
                 if place.to_string() != name {
                     // The slot has moved since.
                     self.resend(shared, &name)?;
@@ -250,7 +257,7 @@ impl ThreadClient {
             pipelines.any(|(n, pipeline)| *n != name && !pipeline.unread.is_empty())
         };
         if is_elsewhere {
-            self.settle(shared)
+            self.read_all(shared, true)
         } else {
             Ok(())
         }
@@ -292,21 +299,25 @@ impl ThreadClient {
     /// Posted commands whose node no longer serves their slot.
     fn resend(&mut self, shared: &Shared, name: &str) -> Result<()> {
         self.drop_conn(name);
-        while let Some(request) = self.pipelines[name].unread.front().cloned() {
-            match self.repeat(shared, &request) {
-                Err(e) if e.is_raised() => return Err(e),
+        let pipeline = self.pipelines.entry(name.to_owned()).or_default();
+        let mut unread = std::mem::take(&mut pipeline.unread);
+        let mut result = Ok(());
+        while let Some(request) = unread.front() {
+            match self.repeat(shared, request) {
+                Err(e) if e.is_raised() => {
+                    result = Err(e);
+                    break;
+                }
                 Err(e) => drop(self.deferred.get_or_insert(e)),
                 Ok(_) => {}
             }
-            let pipeline = self
-                .pipelines
-                .get_mut(name)
-                .expect("it has unread commands");
-            pipeline.unread.pop_front();
-            pipeline.bytes -= request.size();
             self.posted.were_read(1);
             shared.unread.fetch_sub(1, Ordering::AcqRel);
+            unread.pop_front();
         }
-        Ok(())
+        let pipeline = self.pipelines.entry(name.to_owned()).or_default();
+        pipeline.bytes = unread.iter().map(Request::size).sum();
+        pipeline.unread = unread;
+        result
     }
 }
