@@ -10,7 +10,7 @@ from serverless_mp.program import bundle, files
 
 SECRETS = """.env .env.local .netrc id_dsa id_rsa id_ed25519_sk id_rsa.old key.PEM x.KEY prod.env credentials credentials.json
 k.ppk k.jks store.keystore secrets.yaml client_secret_1.json my-service-account.json .pgpass .htpasswd
-aws_credentials.csv""".split()
+aws_credentials.csv application_default_credentials.json""".split()
 HARMLESS = """credentials.py secrets.py id_rsa.pub keyboard.txt environment.yml tokens.json monkey credentials_test_data.bin
 key.txt""".split()
 
@@ -68,6 +68,19 @@ def test_links(folder, tmp_path):
     found = files.of_directory(str(folder), None)
     assert names(folder, found) == ["again/file", "data/file", "one"]
     assert [path for path, _ in found.left_out] == [str(folder / "out")]
+
+
+def test_links_to_what_does_not_travel(folder):
+    """Another name makes no secret public."""
+    (folder / ".git").mkdir()
+    (folder / ".git" / "config").write_text("")
+    (folder / ".env").write_text("")
+    (folder / "settings").symlink_to(".env")
+    (folder / "history").symlink_to(".git")
+    (folder / "inside").symlink_to(".git/config")
+    found = files.of_directory(str(folder), None)
+    assert found.paths == []
+    assert [os.path.basename(path) for path, _ in found.left_out] == [".env", "history", "inside", "settings"]
 
 
 def test_names_of_tools_and_caches(folder):

@@ -114,6 +114,8 @@ impl Client {
     /// Everything that this process still holds, before its exit record: as if it had died, since threads of it may
     /// still wait for a lock, and a task that it leaves unfinished has no other worker.
     pub fn release_all_refs(&self, exit_code: i32, attempts: u32) -> Result<()> {
+        // What is answered from the notes of this process must not come after them.
+        self.settle_all()?;
         let held: HashSet<String> = {
             let mut handles = self.handles.locked();
             handles.drain().map(|((object, _), _)| object).collect()

@@ -122,7 +122,20 @@ pub fn token(
                 cancel_wait(client, object, waiter, kind);
                 return Ok(Waited::Timeout);
             }
-            Ok(Outcome::Again) => {}
+            // The store may have no memory for a wait, or the token has gone elsewhere with its slot.
+            Ok(Outcome::Again) => {
+                let look = client.plain("LINDEX", key.clone()).arg(0);
+                match look.by(until.deadline).call() {
+                    Ok(Value::BulkString(token)) => {
+                        return acknowledged(client, base, key, waiter, &token);
+                    }
+                    Ok(_) => {}
+                    Err(e) => {
+                        cancel_wait(client, object, waiter, kind);
+                        return Ok(Waited::Stopped(e));
+                    }
+                }
+            }
             Ok(Outcome::Reply(Value::Nil)) => {
                 let cancel = client.script(kind.cancel, object);
                 let reply = cancel.arg(waiter).arg("").text()?;
@@ -132,10 +145,7 @@ pub fn token(
                 });
             }
             Ok(Outcome::Reply(value)) => {
-                client.plain("DEL", key).post()?;
-                let granted = format!("{}{waiter}", keys::GRANTED);
-                client.plain("HDEL", base).arg(granted).post()?;
-                return Ok(Waited::Token(text(&value)));
+                return acknowledged(client, base, key, waiter, text(&value).as_bytes());
             }
             Ok(Outcome::Stopped(e, _)) | Err(e) => {
                 cancel_wait(client, object, waiter, kind);
@@ -143,4 +153,18 @@ pub fn token(
             }
         }
     }
+}
+
+/// The token was seen, and is no longer needed in the store.
+fn acknowledged(
+    client: &Client,
+    base: String,
+    key: String,
+    waiter: &str,
+    token: &[u8],
+) -> Result<Waited> {
+    client.plain("DEL", key).post()?;
+    let granted = format!("{}{waiter}", keys::GRANTED);
+    client.plain("HDEL", base).arg(granted).post()?;
+    Ok(Waited::Token(String::from_utf8_lossy(token).into_owned()))
 }

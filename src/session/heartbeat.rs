@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code, reason = "a worker whose session is lost ends at once")]
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,9 @@ const PRIVATE_STORE_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The stack of a thread, in bytes.
 const STACK: usize = 256 << 10;
+
+/// How often posts are looked at that nobody has read the replies of. This costs no round trip.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// From when on it is told that messages wait for room.
 const TOLD_AFTER: Duration = Duration::from_secs(5);
@@ -60,6 +64,10 @@ fn parent_has_ended(process: &Process) -> Result<bool> {
 fn sign_of_life(process: &Process) -> Result<()> {
     let key = keys::lease(&process.key(&keys::process(&process.id)));
     let lease = u64::try_from(SUPERVISOR_LEASE.as_millis()).unwrap_or(u64::MAX);
+    // A store without memory takes this, but no new key.
+    if process.plain("PEXPIRE", key.clone()).arg(lease).peek()? == Value::Int(1) {
+        return Ok(());
+    }
     let set = process.plain("SET", key).arg(1).arg("PX").arg(lease);
     set.peek().map(drop)
 }
@@ -73,20 +81,28 @@ pub fn beat(process: &'static Process) -> Result<()> {
     };
     threads::spawn("serverless_mp-heartbeat", STACK, move || {
         let mut full_since = None;
+        let (mut posts, mut looked) = (HashMap::new(), Instant::now());
         let mut renewed = Instant::now();
         loop {
             // Sooner at the end of an outage, and after a connection that broke: another store may be in its place.
-            let pause = if full_since.is_some() { TICK } else { pause };
-            process.shared.health.sleep(pause);
+            let was_woken =
+                process
+                    .shared
+                    .health
+                    .sleep(if full_since.is_some() { TICK } else { LOOK });
             if !process.is_current() {
                 return;
             }
             full_since = process
-                .send_what_waits_for_room()
+                .see_to_posts(&mut posts)
                 .then(|| full_since.unwrap_or_else(Instant::now));
             if let Some(since) = full_since {
                 tell_full(since);
             }
+            if !was_woken && looked.elapsed() < pause {
+                continue;
+            }
+            looked = Instant::now();
             // Waits until the store answers: the lease runs on, and is renewed at once.
             let question = process.plain("EXISTS", process.key(keys::SESSION));
             match question.peek() {

@@ -12,6 +12,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, TryLockError};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::locked::Locked;
@@ -65,6 +66,9 @@ struct Thread {
     link: Arc<Mutex<ThreadClient>>,
     posted: Arc<Posted>,
 }
+
+/// Between two looks at a connection that another thread has.
+const HELD: Duration = Duration::from_micros(200);
 
 static CURRENT: AtomicPtr<Client> = AtomicPtr::new(std::ptr::null_mut());
 
@@ -203,23 +207,49 @@ impl Client {
         std::mem::take(&mut *self.owed.locked())
     }
 
-    /// Sends again what the store had no memory for; whether it still has none.
-    pub fn send_what_waits_for_room(&self) -> bool {
-        let threads = self.links.locked().clone();
-        let full = |thread: &&Thread| thread.posted.is_full();
-        for thread in threads.iter().chain(&*self.idle.locked()).filter(full) {
-            // Who has it tries again itself.
-            if let Ok(mut link) = thread.link.try_lock() {
-                // An error is raised by whoever uses the link next.
-                let _ = link.settle_for_others(&self.shared);
-            }
-        }
+    /// All threads' connections, those that wait for a thread included.
+    fn threads(&self) -> Vec<Thread> {
+        let mut threads = self.links.locked().clone();
+        threads.extend(self.idle.locked().iter().cloned());
         threads
-            .iter()
-            .chain(&*self.idle.locked())
-            .any(|thread| full(&thread))
     }
 
+    /// Sees to posts that nobody looks after: the threads that have sent them do something else, and they may have been refused,
+    /// or lost with a connection. Those that were there at the last look as well are read. Whether some wait for room.
+    pub fn see_to_posts(&self, last: &mut HashMap<String, u64>) -> bool {
+        let mut is_full = false;
+        let mut seen = HashMap::new();
+        for thread in self
+            .threads()
+            .iter()
+            .filter(|thread| thread.posted.is_unread())
+        {
+            // Who has the link reads them.
+            let Ok(mut link) = thread.link.try_lock() else {
+                continue;
+            };
+            let count = thread.posted.count();
+            if last.get(&link.caller) == Some(&count) || thread.posted.is_full() {
+                // An error is raised by whoever uses the link next.
+                let _ = link.settle_for_others(&self.shared);
+                thread.posted.tell();
+            }
+            is_full |= thread.posted.is_full();
+            seen.insert(link.caller.clone(), count);
+        }
+        *last = seen;
+        is_full
+    }
+
+    /// Reads the replies of everything that any thread has posted, and waits for room for it.
+    pub fn settle_all(&self) -> Result<()> {
+        for thread in self.threads() {
+            if thread.posted.is_unread() {
+                self.with_its_link(&thread, |link| link.settle(&self.shared))?;
+            }
+        }
+        Ok(())
+    }
     // ---- threads ---------------------------------------------------------------------------------------------
 
     pub fn with_link<T>(&self, f: impl FnOnce(&mut ThreadClient) -> Result<T>) -> Result<T> {
@@ -261,10 +291,20 @@ impl Client {
         thread: &Thread,
         f: impl FnOnce(&mut ThreadClient) -> Result<T>,
     ) -> Result<T> {
-        let mut link = thread
-            .link
-            .lock()
-            .map_err(|_| Error::State("a thread failed inside the store".into()))?;
+        let mut link = loop {
+            match thread.link.try_lock() {
+                Ok(link) => break link,
+                Err(TryLockError::Poisoned(_)) => {
+                    return Err(Error::State("a thread failed inside the store".into()));
+                }
+                // The heartbeat reads its replies; while the store is silent that takes long.
+                Err(TryLockError::WouldBlock) => {
+                    self.shared.health.check()?;
+                    crate::signals::check()?;
+                    std::thread::sleep(HELD);
+                }
+            }
+        };
         let result = f(&mut link);
         if thread.posted.is_awaited() && thread.posted.is_unread() {
             // A thread that waits for these replies would wait for ever while this one goes on to post. Both meet an error again.

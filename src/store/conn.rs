@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::random;
 use crate::signals;
 use crate::store::endpoint::{CONNECT_TIMEOUT, Endpoint, NodeAddr, Stream, VARIABLE};
-use crate::store::request::{Names, Refusal, refusal, text};
+use crate::store::request::{Names, Refusal, checked, refusal, text};
 use crate::store::scripts::{Library, OF_A_CLUSTER, OF_A_NODE};
 
 /// How often a waiting thread looks at signals that another thread received, and at the session's health.
@@ -155,6 +155,7 @@ impl Conn {
         loop {
             match refusal(&reply) {
                 Some(Refusal::Unknown) => reply = conn.load(library)?,
+                Some(Refusal::Full) => return checked(reply).map(|_| unreachable!("an error")),
                 Some(_) => {
                     return Err(unreachable_store(
                         place,

@@ -17,6 +17,9 @@ use crate::store::endpoint::{Endpoint, NodeAddr, VARIABLE};
 /// From when on an outage is told.
 const TOLD_AFTER: Duration = Duration::from_secs(5);
 
+/// Refusals of writes alone.
+const NO_WRITES: [&str; 3] = ["READONLY", "MISCONF", "NOREPLICAS"];
+
 /// How long a private store, which has no leases, may be silent.
 const PRIVATE_STORE_SILENCE_LIMIT: Duration = Duration::from_secs(30);
 
@@ -43,6 +46,8 @@ pub struct Health {
 struct Outage {
     begin: Instant,
     is_told: bool,
+    /// Whether it answers, but takes no writes.
+    takes_no_writes: bool,
 }
 
 impl Health {
@@ -101,10 +106,15 @@ impl Health {
         self.is_out.load(Ordering::Acquire)
     }
 
-    /// The store has answered.
-    pub fn answered(&self) {
-        if self.is_out.swap(false, Ordering::AcqRel) {
-            *self.outage.locked() = None;
+    /// The store has answered. One that took no writes has only recovered when it has taken one.
+    pub fn answered(&self, is_write: bool) {
+        if !self.is_out.load(Ordering::Acquire) {
+            return;
+        }
+        let mut outage = self.outage.locked();
+        if is_write || outage.as_ref().is_none_or(|outage| !outage.takes_no_writes) {
+            *outage = None;
+            self.is_out.store(false, Ordering::Release);
             self.wake();
         }
     }
@@ -114,11 +124,12 @@ impl Health {
         self.recovered.notify_all();
     }
 
-    /// Sleeps for a time, or until an outage ends.
-    pub fn sleep(&self, time: Duration) {
+    /// Sleeps for a time, or until somebody wakes it: then true.
+    pub fn sleep(&self, time: Duration) -> bool {
         let outage = self.outage.locked();
-        // A wake without a cause is as good as the end of the time.
-        drop(self.recovered.wait_timeout(outage, time));
+        // A wake without a cause does no harm.
+        let slept = self.recovered.wait_timeout(outage, time);
+        slept.is_ok_and(|(_, timeout)| !timeout.timed_out())
     }
 
     /// The store has not answered, or only that it cannot do its work. An error once it has been so for as long as the
@@ -130,7 +141,10 @@ impl Health {
         let outage = outage.get_or_insert_with(|| Outage {
             begin: Instant::now(),
             is_told: false,
+            takes_no_writes: false,
         });
+        outage.takes_no_writes |=
+            matches!(why, Error::Store(text) if NO_WRITES.iter().any(|code| text.contains(code)));
         let lasts = outage.begin.elapsed();
         let is_gone = self.socket.as_deref().is_some_and(is_gone);
         if lasts >= self.limit || is_gone {
@@ -178,9 +192,19 @@ mod tests {
         let health = health(60_000);
         health.silent(&Error::Eof).unwrap();
         assert!(health.is_out());
-        health.answered();
+        health.answered(false);
         assert!(!health.is_out());
         health.check().unwrap();
+    }
+
+    #[test]
+    fn a_store_that_takes_no_writes_recovers_by_one() {
+        let health = health(60_000);
+        health.silent(&Error::Store("READONLY".into())).unwrap();
+        health.answered(false);
+        assert!(health.is_out());
+        health.answered(true);
+        assert!(!health.is_out());
     }
 
     #[test]
@@ -190,7 +214,7 @@ mod tests {
         let sleeper = health.clone();
         let asleep = std::thread::spawn(move || sleeper.sleep(Duration::from_secs(3600)));
         while !asleep.is_finished() {
-            health.answered();
+            health.answered(false);
             health.silent(&Error::Eof).unwrap();
         }
         asleep.join().unwrap();

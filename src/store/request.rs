@@ -5,10 +5,13 @@ use std::time::{Duration, Instant};
 use redis::{ServerError, Value, cmd};
 
 use crate::error::{Error, Result};
-use crate::store::scripts::{CREATE, DETACH, DROP, Kind, Library, Script};
+use crate::store::scripts::{CREATE, DETACH, DROP, Kind, Library, REAP, Script};
 
 /// How long what others do not wait for waits for room.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The plain commands that change nothing.
+const READS: [&str; 6] = ["EXISTS", "HGET", "HMGET", "SMEMBERS", "LLEN", "LINDEX"];
 
 #[derive(Clone)]
 pub struct Request {
@@ -54,15 +57,31 @@ impl Request {
         self.waits_for_room || self.made.elapsed() < PATIENCE
     }
 
+    /// Whether a store that takes no writes would have refused it.
+    pub fn is_write(&self) -> bool {
+        self.script.map_or_else(
+            || !READS.iter().any(|name| self.args[0] == name.as_bytes()),
+            |script| script.kind != Kind::Reads,
+        )
+    }
+
     pub fn is_numbered(&self) -> bool {
         self.script
             .is_some_and(|script| script.kind == Kind::Numbered)
     }
 
-    /// Whether what was known of the object's commands is no longer so.
+    fn is(&self, script: &'static Script) -> bool {
+        self.script.is_some_and(|own| std::ptr::eq(own, script))
+    }
+
+    /// Whether the object's commands before it are those of another object of the same name.
     pub fn is_beginning_or_end(&self) -> bool {
-        let is = |script: &'static Script| self.script.is_some_and(|own| std::ptr::eq(own, script));
-        is(&CREATE) || is(&DROP) || is(&DETACH)
+        self.is(&CREATE) || self.is(&DROP)
+    }
+
+    /// Whether the object may be gone after it.
+    pub fn may_end(&self, object: &str) -> bool {
+        (self.is(&DROP) || self.is(&DETACH) || self.is(&REAP)) && self.keys[0] == object
     }
 
     pub fn pack(&self, names: &Names, caller: &str) -> Vec<u8> {

@@ -48,7 +48,7 @@ impl<'a> Backoff<'a> {
                 );
             }
         }
-        self.health.answered();
+        self.health.answered(false);
         self.health.check()?;
         tracing::info!(error = %e, pause = ?self.pause, "the store refuses a command; it is tried again");
         if !self.is_told && self.begin.elapsed() > TOLD_AFTER {

@@ -90,8 +90,9 @@ def test_a_zip_becomes_an_image_and_a_zip_again(aws, registries, deployed):
     # An image that a later one has replaced goes.
     ecr = aws.client("ecr")
     ecr.put_image(repositoryName=name, imageManifest="{}")
+    ecr.put_image(repositoryName=name, imageManifest="[]", imageTag="latest")
     lines(aws.command("deploy", "--function", name, "--wheel", wheel(), "--memory", 512))
-    assert ecr.list_images(repositoryName=name)["imageIds"] == []
+    assert [one["imageTag"] for one in ecr.list_images(repositoryName=name)["imageIds"]] == ["latest"]
     done = lines(aws.command("deploy", "--function", name, "--wheel", wheel(), "--no-image"))
     assert "again (no function changes from Image to Zip)" in "\n".join(done)
     assert f"deleted repository {name}" in done

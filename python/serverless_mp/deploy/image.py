@@ -36,7 +36,6 @@ class Image:
     """The image of a function. Raises ContentError for a base that cannot be one."""
 
     def __init__(self, settings: Settings, content: Content, handler: str, base: Registry, folder: Path) -> None:
-        content.check_size(MOST, "an image", "Leave some out of --requirements, or try --strip-tests")
         self.content, self._base, self._blobs = content, base, folder / "blobs" / "sha256"
         self._blobs.mkdir(parents=True)
         reference = Reference.parse(settings.base_image)
@@ -46,6 +45,9 @@ class Image:
         if config.get("architecture") != _PROCESSORS[settings.architecture]:
             raise ContentError(f"{reference} is for {config.get('architecture')}, the function for {settings.architecture}")
 
+        # Unpacked they are more.
+        left = MOST - sum(descriptor["size"] for descriptor in manifest["layers"])
+        content.check_size(left, f"an image on {reference}", "Leave some out of --requirements, or try --strip-tests")
         layers = [descriptor | {"mediaType": _LAYER} for descriptor in manifest["layers"]]
         packed, bare = content.write_layer(_TASK, self._blobs / "new")
         (self._blobs / "new").rename(self._blob(packed))

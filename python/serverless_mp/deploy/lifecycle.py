@@ -9,7 +9,7 @@ from . import deployed
 from .deployment import Deployment
 from .repository import Repository
 from .resources import Layer, Role, found
-from .settings import AL2023, Settings
+from .settings import AL2023, Settings, may_be_repository
 
 if TYPE_CHECKING:
     import argparse
@@ -80,7 +80,7 @@ def ends(function: str, session: Any) -> Iterator[str]:
         bucket = manifest and manifest.options.get("bucket")
         if bucket:
             yield from _empty(session, bucket, f"serverless-mp/{function}/")
-    if now is None or now.get("PackageType") == "Image":
+    if may_be_repository(function) and (now is None or now.get("PackageType") == "Image"):
         yield from Repository(session, function).destroy()
     yield from Layer(session, settings, None, lambda *_: {}).destroy()
     yield from Role(session, settings).destroy()

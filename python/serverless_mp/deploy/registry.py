@@ -7,7 +7,7 @@ import json
 import os
 import re
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import requests
 
@@ -133,18 +133,21 @@ class Registry:
         if kind.lower() != "bearer":
             return False
         asked = dict(re.findall(r'(\w+)="([^"]*)"', rest))
+        realm = asked.get("realm", "")
+        if not realm.startswith("https://") and urlsplit(realm).hostname not in _LOOPBACK:
+            raise ContentError(f"registry {self.host} names no place for tokens that can be trusted: {realm!r}")
         answer = self._session.get(
-            asked["realm"],
+            realm,
             params={name: asked[name] for name in ("service", "scope") if name in asked},
             auth=self._credentials,
-            headers={"Authorization": ""},
+            headers={"Authorization": None},
             timeout=_TIMEOUT,
         )
-        if not answer.ok:
-            return False
-        told = answer.json()
-        self._session.headers["Authorization"] = f"Bearer {told.get('token') or told['access_token']}"
-        return True
+        told = answer.json() if answer.ok else {}
+        token = told.get("token") or told.get("access_token")
+        if token:
+            self._session.headers["Authorization"] = f"Bearer {token}"
+        return bool(token)
 
 
 class _Counted:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from .registry import Reference, Registry
@@ -55,8 +56,9 @@ class Repository:
         return f"{found['repositoryUri']}@{image.digest}" if found is not None else None
 
     def registry(self, host: str, name: str) -> Registry:
-        """A repository of any registry; with this account's credentials if it is this account's."""
-        is_ours = ".dkr.ecr." in host or host == self._host()
+        """A repository of any registry; with this account's credentials if it is one of ECR in this region."""
+        region = self._client.meta.region_name
+        is_ours = re.fullmatch(rf"\d{{12}}\.dkr\.ecr\.{region}\.amazonaws\.com(\.cn)?", host) or host == self._host()
         return Registry(host, name, self._credentials() if is_ours else None)
 
     def _host(self) -> str | None:
@@ -74,9 +76,9 @@ class Repository:
         if found is None:
             tags = [{"Key": _TAG, "Value": self._function}]
             found = self._client.create_repository(repositoryName=self.name, tags=tags)["repository"]
-            statement = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": _PULL}
-            policy = {"Version": "2012-10-17", "Statement": [statement]}
-            self._client.set_repository_policy(repositoryName=self.name, policyText=json.dumps(policy))
+        statement = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": _PULL}
+        policy = {"Version": "2012-10-17", "Statement": [statement]}
+        self._client.set_repository_policy(repositoryName=self.name, policyText=json.dumps(policy))
         place = Reference.parse(found["repositoryUri"])
         image.push(self.registry(place.host, place.name), _IMAGE, progress)
 

@@ -49,6 +49,7 @@ _NOT_YET = (
     "CreateNetworkInterface",
     "CreateGrant",
     "KMS key is invalid",
+    "does not have permission to access the ECR image",
     "update is in progress",
     "operation cannot be performed at this time",
 )

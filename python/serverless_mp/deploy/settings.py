@@ -16,7 +16,7 @@ _LEAST_GLIBC = (2, 5)
 _LEAST_OF_OURS = (2, 28)
 _NAME = re.compile("[A-Za-z0-9_-]{1,64}")
 # Of ECR.
-_REPOSITORY = re.compile("[a-z0-9]+(?:[_-][a-z0-9]+)*")
+_REPOSITORY = re.compile("(?=..)[a-z0-9]+(?:[_-][a-z0-9]+)*")
 _LONGEST_NAME = 64 - len("-worker")
 _MEMORY = range(128, 10241)
 _TIMEOUT = range(1, 901)
@@ -35,6 +35,11 @@ def local_runtime() -> str:
 def local_architecture() -> str:
     """This machine's, by Lambda's name."""
     return "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"
+
+
+def may_be_repository(function: str) -> bool:
+    """Whether a repository can have a function's name."""
+    return _REPOSITORY.fullmatch(function.lower()) is not None
 
 
 @dataclass
@@ -112,8 +117,11 @@ class Settings:
             if self.base is not None:
                 raise ValueError("--base is what an image is built on: it belongs to --image")
             return
-        if not _REPOSITORY.fullmatch(self.function.lower()):
-            raise ValueError(f"--function {self.function}: with --image its name must begin and end with a letter or digit")
+        if not may_be_repository(self.function):
+            raise ValueError(
+                f"--function {self.function}: with --image its name must have two characters or more, begin and end "
+                "with a letter or digit, and have no two signs one after the other"
+            )
         if self.base is None and self.is_custom:
             raise ValueError(f"--runtime {self.runtime} with --image: name the image that has the Python with --base")
         self.in_function = True

@@ -120,7 +120,9 @@ def current() -> Bundle:
         _tell([one for root in roots for one in content[root].left_out])
         payload = _pack(roots, content)
         name = f"code{hashlib.sha256(payload).hexdigest()[:32]}-{session.info().process}"
-        _core.put_blob(name, payload)
+        # What is there already is not put again: a worker may be reading it.
+        if _made is None or (_made[0][0], _made[1].name) != (key[0], name):
+            _core.put_blob(name, payload)
         _made = (key, Bundle(name, roots))
     return _made[1]
 

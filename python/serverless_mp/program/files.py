@@ -20,7 +20,7 @@ _CODE = (".py", ".pyi", ".so", ".pyd")
 _KEY_SUFFIXES = (".pem", ".key", ".p12", ".pfx", ".ppk", ".jks", ".jceks", ".keystore", ".kdbx", ".env", ".ovpn", ".htpasswd")
 _SECRET = re.compile(
     r"id_(rsa|dsa|ecdsa|ed25519)(_sk)?(\.(?!pub$).*)?|\.env(\..*)?|\.?(netrc|pgpass|htpasswd|npmrc|pypirc|dockercfg|git-credentials)"
-    r"|(aws_?)?credentials?(\.(json|csv|ini|cfg|conf|ya?ml|toml|xml|txt|db|bak|old))?|(.*[-_.])?client_?secrets?([-_.].*)?\.json"
+    r"|(.*[-_.])?credentials?(\.(json|csv|ini|cfg|conf|ya?ml|toml|xml|txt|db|bak|old))?|(.*[-_.])?client_?secrets?([-_.].*)?\.json"
     r"|secrets?\.(json|ini|cfg|conf|ya?ml|toml|xml|txt)|(.*[-_.])?service[-_]?account([-_.].*)?\.json"
 )
 # And by their content: a private key in the armour of PEM, OpenSSH or PGP, or one of PuTTY's.
@@ -56,10 +56,13 @@ def _walk(root: str, names: list[str], found: Files, above: frozenset[str], fold
         is_secret = _is_secret_name(name)
         if name.startswith(".") and not (is_secret and os.path.isfile(path)):
             continue
-        if os.path.islink(path) and real != root and not real.startswith(root.rstrip(os.sep) + os.sep):
-            if os.path.exists(path):
-                found.left_out.append((path, f"a link to {real}, outside of the program's directory"))
-        elif os.path.isdir(path):
+        if os.path.islink(path) and real != root:
+            reason = _reason_of_link(root, real)
+            if reason is not None:
+                if os.path.exists(path):
+                    found.left_out.append((path, f"a link to {real}, {reason}"))
+                continue
+        if os.path.isdir(path):
             if not _is_skipped(path, name) and real not in above:
                 yield from _walk(root, sorted(os.listdir(path)), found, above | {real}, path)
         elif os.path.isfile(path) and not name.endswith(_SKIPPED_SUFFIXES):
@@ -67,6 +70,21 @@ def _walk(root: str, names: list[str], found: Files, above: frozenset[str], fold
                 yield path
             else:
                 found.left_out.append((path, "it cannot be read"))
+
+
+def _reason_of_link(root: str, real: str) -> str | None:
+    """Why what a link leads to does not travel: as it would not under its own name."""
+    prefix = root.rstrip(os.sep) + os.sep
+    if not real.startswith(prefix):
+        return "outside of the program's directory"
+    place = root
+    for name in real.removeprefix(prefix).split(os.sep):
+        place = os.path.join(place, name)
+        if _is_secret_name(name):
+            return "a secret, by its name"
+        if name.startswith(".") or (os.path.isdir(place) and _is_skipped(place, name)):
+            return "which does not travel"
+    return None
 
 
 def _is_skipped(path: str, name: str) -> bool:

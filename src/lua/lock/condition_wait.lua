@@ -2,7 +2,10 @@
 -- KEYS[2] the lock. ARGV[4] the lock's maximum, ARGV[5] the versions.
 local _, answered = open()
 if answered then return answered end
+local value = call('HGET', KEYS[2], VALUE)
+if not value then return redis.error_reply('SMPLOST ' .. KEYS[2]) end
+if tonumber(value) >= tonumber(ARGV[4]) then return answer('over') end
 local waiter = join_waiters()
 leave_versions(ARGV[5], KEYS[2])
-if not release(ARGV[4], KEYS[2]) then return answer('over') end
+release(ARGV[4], KEYS[2])
 return answer('wait ' .. waiter)

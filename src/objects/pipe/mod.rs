@@ -126,7 +126,14 @@ impl PipeEnd {
                 }
                 Outcome::Reply(_) => return Ok(true),
                 Outcome::Again if wait::is_over(until.deadline) => return Ok(false),
-                Outcome::Again => {}
+                // The store may have no memory for a wait.
+                Outcome::Again => {
+                    let question = length::question(process, &self.id, self.end);
+                    let (n, eof) = length::read(&question.by(until.deadline).call()?);
+                    if n > 0 || eof {
+                        return Ok(true);
+                    }
+                }
                 Outcome::Stopped(e, _) => return Err(e),
             }
         }

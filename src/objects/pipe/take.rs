@@ -168,6 +168,15 @@ impl PipeEnd {
         acknowledged: Acknowledged,
     ) -> Result<Taken> {
         let message = payload::unpack(process, &self.id, kind(self.end), payload);
+        let message = message.and_then(|message| {
+            process.memory.acquire(process, &message.versions)?;
+            Ok(message)
+        });
+        // A signal's handler came in between: it stays in flight, and is looked for by the next take.
+        let message = match message {
+            Err(e) if e.is_raised() => return Err(e),
+            message => message,
+        };
         let blob = message.as_ref().ok().and_then(|m| m.blob.clone());
         if acknowledged == Acknowledged::ByResult && message.is_ok() && payload.is_task {
             *self.blob.locked() = blob;
@@ -186,7 +195,6 @@ impl PipeEnd {
                 self.id
             )));
         }
-        process.memory.acquire(process, &message.versions)?;
         Ok(Taken::Message(message))
     }
 

@@ -32,7 +32,7 @@ impl ThreadClient {
         let name = place.to_string();
         if let Err(e) = self.connect(shared, &place) {
             self.drop_conn(&name);
-            Backoff::new(&shared.health).after(e)?;
+            Failure::of_connecting(e).pause(&mut Backoff::new(&shared.health))?;
             return Ok(Outcome::Again);
         }
         let packed = self.pack(&name, request);
@@ -56,12 +56,15 @@ impl ThreadClient {
         let ended = match conn.read(until) {
             Ok(value) => match pipeline::refused(value, request.still_waits_for_room()) {
                 Ok(value) => {
-                    shared.health.answered();
+                    shared.health.answered(request.is_write());
                     return Ok(Outcome::Reply(value));
                 }
                 Err(Failure::Fatal(e)) => return Err(e),
                 Err(failure) => {
-                    if !matches!(failure, Failure::Refused(Refusal::Elsewhere, _)) {
+                    if !matches!(
+                        failure,
+                        Failure::Refused(Refusal::Elsewhere | Refusal::Full, _)
+                    ) {
                         self.drop_conn(&name);
                     }
                     self.pause(shared, failure, &mut Backoff::new(&shared.health))?;

@@ -81,9 +81,20 @@ impl ThreadClient {
         self.numbers.give(&mut request, || shared.next_seq());
         let result = self.repeat(shared, &request);
         if result.is_err() {
-            self.numbers.forget(&request.keys[0]);
+            self.has_failed(&request.keys[0]);
         }
         result
+    }
+
+    /// Whether the last command on an object has run is not known.
+    fn has_failed(&mut self, object: &str) {
+        let unread = self
+            .pipelines
+            .values()
+            .flat_map(|pipeline| &pipeline.unread);
+        let of_object = unread.filter(|one| one.is_numbered() && one.keys[0] == object);
+        let last = of_object.map(|one| one.seq).max();
+        self.numbers.failed(object, last);
     }
 
     fn repeat(&mut self, shared: &Shared, request: &Request) -> Result<Value> {
@@ -94,7 +105,7 @@ impl ThreadClient {
                 Err(Failure::Refused(Refusal::Elsewhere, _))
                     if request.deadline.is_some_and(|d| d <= Instant::now()) =>
                 {
-                    self.numbers.forget(&request.keys[0]);
+                    self.has_failed(&request.keys[0]);
                     return Ok(Value::Nil);
                 }
                 // One error is raised: that of what was posted just before is mostly the cause.
@@ -123,10 +134,12 @@ impl ThreadClient {
         let node = |request: &Request| shared.cluster.route(&request.keys[0]).to_string();
         for some in requests.chunk_by(|one, next| node(one) == node(next)) {
             // A request that fails among others is sent again by itself.
-            let mut replies = self
-                .attempt_all(shared, some)
-                .unwrap_or_default()
-                .into_iter();
+            let mut replies = match self.attempt_all(shared, some) {
+                Ok(replies) => replies,
+                Err(Failure::Fatal(e)) => return Err(e),
+                Err(_) => Vec::new(),
+            }
+            .into_iter();
             for request in some {
                 all.push(match replies.next() {
                     Some(value) if !matches!(value, Value::ServerError(_)) => value,
@@ -146,7 +159,8 @@ impl ThreadClient {
         let name = place.to_string();
         self.settle_elsewhere(shared, &requests[0].keys[0])
             .map_err(Failure::Fatal)?;
-        self.connect(shared, &place).map_err(Failure::Stream)?;
+        self.connect(shared, &place)
+            .map_err(Failure::of_connecting)?;
         shared.cluster.count(|c| &c.commands, requests.len());
         shared.cluster.count(|c| &c.round_trips, 1);
         let packed: Vec<u8> = requests.iter().flat_map(|r| self.pack(&name, r)).collect();
@@ -189,14 +203,12 @@ impl ThreadClient {
                 connected => connected.is_ok(),
             },
         };
-        let pipeline = self
-            .pipelines
-            .get_mut(&place.to_string())
-            .expect("made above");
+        let pipeline = &self.pipelines[&place.to_string()];
+        let (unread, bytes) = (pipeline.unread.len(), pipeline.bytes);
         if !sent {
-            pipeline.conn = None;
+            self.drop_conn(&place.to_string());
         }
-        if !sent || pipeline.unread.len() > UNREAD || pipeline.bytes > UNREAD_BYTES {
+        if !sent || unread > UNREAD || bytes > UNREAD_BYTES {
             return self.settle(shared);
         }
         Ok(())
@@ -233,7 +245,7 @@ impl ThreadClient {
                 }
                 let result = self
                     .connect(shared, &place)
-                    .map_err(Failure::Stream)
+                    .map_err(Failure::of_connecting)
                     .and_then(|()| self.read_unread(shared, &name));
                 let Err(failure) = result else { break };
                 if let Failure::Fatal(e) = failure {
@@ -246,6 +258,7 @@ impl ThreadClient {
                 self.pause(shared, failure, &mut backoff)?;
             }
         }
+        self.numbers.tidy();
         Ok(())
     }
 
@@ -270,7 +283,8 @@ impl ThreadClient {
     ) -> std::result::Result<Value, Failure> {
         let place = shared.cluster.route(&request.keys[0]);
         let name = place.to_string();
-        self.connect(shared, &place).map_err(Failure::Stream)?;
+        self.connect(shared, &place)
+            .map_err(Failure::of_connecting)?;
         let packed = self.pack(&name, request);
         shared.cluster.count(|c| &c.commands, 1);
         shared.cluster.count(|c| &c.round_trips, 1);
@@ -286,6 +300,9 @@ impl ThreadClient {
             return result;
         };
         let result = pipeline::refused(value, request.still_waits_for_room());
+        if result.is_ok() {
+            shared.health.answered(request.is_write());
+        }
         if matches!(
             result,
             Err(Failure::Refused(Refusal::Unknown | Refusal::Unable, _))
@@ -318,6 +335,7 @@ impl ThreadClient {
         let pipeline = self.pipelines.entry(name.to_owned()).or_default();
         pipeline.bytes = unread.iter().map(Request::size).sum();
         pipeline.unread = unread;
+        self.posted.set_full(false);
         result
     }
 }

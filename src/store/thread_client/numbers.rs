@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::store::request::Request;
 
-/// Objects whose last command is known. More are forgotten; a command without a predecessor is only known as a repetition.
+/// Objects whose last command is known.
 const MOST: usize = 1 << 16;
 
 #[derive(Default)]
@@ -17,9 +17,6 @@ impl Numbers {
     /// Gives a command its place behind the one before it; `next` is the next seq of the process.
     pub fn give(&mut self, request: &mut Request, next: impl FnOnce() -> u64) {
         if request.is_numbered() {
-            if self.last.len() >= MOST {
-                self.last.clear();
-            }
             request.seq = next();
             let key = request.keys[0].clone();
             request.previous = self.last.insert(key, request.seq).unwrap_or(0);
@@ -28,8 +25,24 @@ impl Numbers {
         }
     }
 
-    /// Whether the last command on an object has run is not known: the next one has no predecessor.
-    pub fn forget(&mut self, object: &str) {
+    /// The last command on an object failed, and whether it has run is not known: the next one follows the last that is still
+    /// to be answered, if there is one, or any.
+    pub fn failed(&mut self, object: &str, unread: Option<u64>) {
+        match unread {
+            Some(seq) => drop(self.last.insert(object.to_owned(), seq)),
+            None => self.forget(object),
+        }
+    }
+
+    fn forget(&mut self, object: &str) {
         self.last.remove(object);
+    }
+
+    /// To be called when nothing is to be answered: bounds what is kept. A command without a predecessor is only known as a
+    /// repetition.
+    pub fn tidy(&mut self) {
+        if self.last.len() >= MOST {
+            self.last.clear();
+        }
     }
 }

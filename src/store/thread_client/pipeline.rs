@@ -27,6 +27,14 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// A node may have no memory for the functions.
+    pub const fn of_connecting(e: Error) -> Self {
+        match e {
+            Error::Memory(_) => Self::Refused(Refusal::Full, e),
+            e => Self::Stream(e),
+        }
+    }
+
     /// Waits a little before the next try, or gives up.
     pub fn pause(self, backoff: &mut Backoff<'_>) -> Result<()> {
         match self {
@@ -96,9 +104,6 @@ impl ThreadClient {
             }
             prompt => prompt,
         };
-        if result.is_ok() {
-            shared.health.answered();
-        }
         result.map_err(|ended| match ended {
             Ended::Failed(Error::Io(e)) => Failure::Stream(Error::Io(e)),
             Ended::Failed(e) => Failure::Fatal(e),
@@ -130,11 +135,20 @@ impl ThreadClient {
                 .get_mut(name)
                 .expect("it has unread commands");
             let request = pipeline.unread.pop_front().expect("not empty");
+            shared.health.answered(request.is_write());
             pipeline.bytes -= request.size();
             self.posted.were_read(1);
             shared.unread.fetch_sub(1, Ordering::AcqRel);
             if let Err(Failure::Fatal(e)) = failed {
-                self.deferred.get_or_insert(e);
+                // Sent again after it had run, and the object had gone by what came after it.
+                let has_gone = matches!(e, Error::ObjectGone(_))
+                    && pipeline
+                        .unread
+                        .iter()
+                        .any(|later| later.may_end(&request.keys[0]));
+                if !has_gone {
+                    self.deferred.get_or_insert(e);
+                }
             }
         }
         Ok(())
