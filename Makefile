@@ -12,7 +12,7 @@ INTERPRETERS ?= $(PYTHON)
 TESTS ?=
 FAST = tests/test_process.py tests/test_queues.py tests/test_synchronize.py tests/test_pool.py
 
-.PHONY: help build check coverage docs fuzz demo test test-python test-aws test-core test-apps test-stores conformance conformance-lambda conformance-native lint lint-deny lint-pyright bench wheel clean
+.PHONY: help build check coverage docs fuzz demo test test-python test-aws test-core test-apps test-stores test-faults conformance conformance-lambda conformance-native lint lint-deny lint-pyright bench wheel clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 24
@@ -135,6 +135,9 @@ test-apps: $(VENV)/.built $(VENV)/.group-test $(VENV)/.apps $(VENV)-ppo/.built  
 test-stores: $(VENV)/.built $(VENV)/.group-test  ## all tests on a Redis over TCP and on a cluster of three nodes
 	SERVERLESS_MP_TEST_STORE=redis $(BIN)/python -m pytest tests --ignore tests/aws $(TESTS)
 	SERVERLESS_MP_TEST_STORE=cluster $(BIN)/python -m pytest tests --ignore tests/aws $(TESTS)
+
+test-faults: $(VENV)/.built $(VENV)/.group-test  ## the test bed of failing stores at length: 3,000 items, each fault with 20 seeds
+	SERVERLESS_MP_TEST_FAULTS="3000 20" $(BIN)/python -m pytest tests/faults --timeout 600 -rP $(TESTS)
 
 conformance: $(VENV)/.wheel  ## CPython's installed tests of multiprocessing, for example make conformance INTERPRETERS='python3.12 python3.13'
 	$(BIN)/python tests/conformance/suites.py --wheel $(VENV)/dist/*.whl $(INTERPRETERS)

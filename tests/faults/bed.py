@@ -310,7 +310,7 @@ class Loading(Scenario):
 
     def prepare(self):
         self.server.call("CONFIG", "SET", "loading-process-events-interval-bytes", "1024")
-        self.server.call("CONFIG", "SET", "key-load-delay", "300")
+        self.server.call("CONFIG", "SET", "key-load-delay", "100")
 
     def fault(self):
         self.server.call("DEBUG", "LOADAOF")

@@ -1,0 +1,14 @@
+"""A lock is given back and let go, and the answers to both are lost."""
+
+import multiprocessing
+
+if __name__ == "__main__":
+    kept, lock = multiprocessing.Lock(), multiprocessing.Lock()
+    kept.acquire()
+    kept.release()
+    lock.acquire()
+    print("ready", flush=True)
+    input()
+    lock.release()
+    del lock
+    print("kept", kept.acquire(timeout=10), flush=True)
