@@ -39,7 +39,8 @@ impl CountDownLatch {
         } else {
             &scripts::LATCH_STATE
         };
-        let reply = process.script(script, &self.handle.id).text()?;
+        let script = process.script(script, &self.handle.id);
+        let reply = script.or_undo(wait::FOR_NEWS.late).text()?;
         let until = wait::by(deadline);
         let token = wait::reply_or_token(process, &self.handle.id, reply, until, &wait::FOR_NEWS)?;
         let Some(token) = token else {

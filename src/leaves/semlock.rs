@@ -47,7 +47,11 @@ impl SemLock {
     pub fn take(&self, block: bool, until: Until<'_>) -> Result<bool> {
         let process = self.handle.current_process()?;
         let script = process.script(&scripts::SEM_ACQUIRE, &self.handle.id);
-        let reply = script.arg(block).by(until.deadline).text()?;
+        let reply = script
+            .arg(block)
+            .by(until.deadline)
+            .or_undo(wait::FOR_UNIT.late)
+            .text()?;
         if reply.is_empty() {
             return Ok(false);
         }

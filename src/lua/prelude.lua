@@ -180,6 +180,19 @@ local function release(maximum, at)
   return true
 end
 
+-- A waiter gives up. The token that has come before; nil where none has.
+local function give_up(waiter, late)
+  if call('LREM', OBJECT .. WAITERS, 0, waiter) > 0 then return end
+  local token = revoke(waiter)
+  if token and late == 'unit' then
+    release(2147483647)
+  elseif token and late == 'notification' then
+    local next = call('LPOP', OBJECT .. WAITERS)
+    if next then wake(next, token) end
+  end
+  return token
+end
+
 -- Calls something with each key of the object, but for its hash.
 local function each_key(visit)
   for _, field in ipairs(call('HKEYS', OBJECT)) do

@@ -23,7 +23,7 @@ pub enum Waited {
 /// A kind of wait: how a waiter leaves its queue, and what becomes of a token that came too late.
 pub struct WaitKind {
     cancel: &'static Script,
-    late: &'static str,
+    pub late: &'static str,
 }
 
 pub static FOR_UNIT: WaitKind = WaitKind {

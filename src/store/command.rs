@@ -22,6 +22,7 @@ pub struct Cmd<'c> {
     args: Vec<Vec<u8>>,
     waits_for_room: bool,
     deadline: Option<Instant>,
+    undo: Option<&'static str>,
 }
 
 impl Client {
@@ -34,6 +35,7 @@ impl Client {
             args: Vec::new(),
             waits_for_room: false,
             deadline: None,
+            undo: None,
         }
     }
 
@@ -47,6 +49,7 @@ impl Client {
             // Mostly a wait for an item, which makes room.
             waits_for_room: true,
             deadline: None,
+            undo: None,
         }
     }
 
@@ -115,10 +118,17 @@ impl Cmd<'_> {
         self
     }
 
+    /// For a command that begins a wait, or takes something: what it did is taken back if its answer is given up.
+    pub const fn or_undo(mut self, late: &'static str) -> Self {
+        self.undo = Some(late);
+        self
+    }
+
     fn into_request(self) -> Request {
         Request {
             waits_for_room: self.waits_for_room,
             deadline: self.deadline,
+            undo: self.undo,
             ..Request::new(self.script, self.keys, self.args)
         }
     }

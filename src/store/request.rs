@@ -29,6 +29,8 @@ pub struct Request {
     pub waits_for_room: bool,
     /// Until when it is sent again while its slot is on the way to another node; then the answer is nil.
     pub deadline: Option<Instant>,
+    /// For a command whose effect must not stay where its answer is given up: what becomes of a token, as `UNDO` has it.
+    pub undo: Option<&'static str>,
     pub made: Instant,
 }
 
@@ -48,6 +50,7 @@ impl Request {
             previous: 0,
             waits_for_room: false,
             deadline: None,
+            undo: None,
             made: Instant::now(),
         }
     }

@@ -172,6 +172,7 @@ scripts! {
     SEM_ACQUIRE "lock" "acquire" Numbered goes_on;
     SEM_RELEASE "lock" "release" Numbered goes_on;
     CANCEL "waiter" "cancel" Numbered;
+    UNDO "waiter" "undo" Repeatable;
     COND_WAIT "lock" "condition_wait" Numbered;
     NOTIFY "lock" "notify" Numbered;
     LATCH_CHANGE "latch" "change" Numbered goes_on;

@@ -258,3 +258,14 @@ def test_a_store_that_takes_no_writes_for_a_lease_is_a_lost_session(server, prox
     assert "session lost: session" in out, err
     assert "the store cannot do its work (store: NOREPLICAS" in out
     assert "cannot do its work (store: NOREPLICAS" in err
+
+
+def test_a_lock_is_not_taken_by_who_has_given_up(server, proxy):
+    """The command has run, its answer is late, and a signal's handler raises."""
+    with popen("given_up.py", url=proxy.url) as program:
+        assert program.stdout.readline() == "ready\n"
+        proxy.before_reply = lambda: time.sleep(2.5)
+        print(file=program.stdin, flush=True)
+        assert program.stdout.readline() == "given up\n"
+        out, err = program.communicate("\n", timeout=60)
+    assert out == "free again True\n", err

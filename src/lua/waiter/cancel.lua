@@ -3,12 +3,4 @@
 -- Replies 'gone', or the token.
 local _, answered = open()
 if answered then return answered end
-if call('LREM', OBJECT .. WAITERS, 0, ARGV[4]) > 0 then return answer('gone') end
-local token = revoke(ARGV[4])
-if token and ARGV[5] == 'unit' then
-  release(2147483647)
-elseif token and ARGV[5] == 'notification' then
-  local next = call('LPOP', OBJECT .. WAITERS)
-  if next then wake(next, token) end
-end
-return answer(token or 'gone')
+return answer(give_up(ARGV[4], ARGV[5]) or 'gone')

@@ -139,7 +139,10 @@ impl PipeEnd {
     /// None where there is capacity; else the waiter that waits for it from now on.
     fn check_capacity(&self, process: &Process) -> Result<Option<String>> {
         let script = process.script(&scripts::CAPACITY, &self.id);
-        let reply = script.arg(1 - self.end).text()?;
+        let reply = script
+            .arg(1 - self.end)
+            .or_undo(wait::FOR_NEWS.late)
+            .text()?;
         Ok(match Reply::decode(&reply)? {
             Reply::Wait(waiter) => Some(waiter.to_owned()),
             _ => None,

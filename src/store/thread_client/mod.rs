@@ -24,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::store::posted::Posted;
 use crate::store::request::{Refusal, Request};
 use crate::store::retry::Backoff;
+use crate::store::scripts::UNDO;
 use crate::store::shared::Shared;
 
 pub use block::Outcome;
@@ -82,8 +83,24 @@ impl ThreadClient {
         let result = self.repeat(shared, &request);
         if result.is_err() {
             self.has_failed(&request.keys[0]);
+            if let Some(late) = request.undo {
+                // Behind it on the same connection, or on the one that takes its place.
+                let args = vec![request.seq.to_string().into(), late.into()];
+                self.keep(shared, Request::new(Some(&UNDO), request.keys, args));
+            }
         }
         result
+    }
+
+    /// Keeps a command that is to be sent with the next, or by the heartbeat.
+    fn keep(&mut self, shared: &Shared, request: Request) {
+        let place = shared.cluster.route(&request.keys[0]).to_string();
+        self.drop_conn(&place);
+        let pipeline = self.pipelines.entry(place).or_default();
+        pipeline.bytes += request.size();
+        pipeline.unread.push_back(request);
+        self.posted.add();
+        shared.unread.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Whether the last command on an object has run is not known.
