@@ -111,8 +111,7 @@ impl Cmd<'_> {
         self
     }
 
-    /// For a part of a wait: until when it is tried, in a cluster, while its slot is on the way to another node. Then the answer
-    /// is nil.
+    /// For a part of a wait: until when it is tried again. Then the answer is nil.
     pub const fn by(mut self, deadline: Option<Instant>) -> Self {
         self.deadline = deadline;
         self

@@ -27,7 +27,7 @@ pub struct Request {
     pub previous: u64,
     /// Whether it waits for room where the store's memory is full, however long that takes.
     pub waits_for_room: bool,
-    /// Until when it is sent again while its slot is on the way to another node; then the answer is nil.
+    /// Until when it is sent again, for a part of a wait; then the answer is nil.
     pub deadline: Option<Instant>,
     /// For a command whose effect must not stay where its answer is given up: what becomes of a token, as `UNDO` has it.
     pub undo: Option<&'static str>,

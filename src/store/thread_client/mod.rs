@@ -81,7 +81,7 @@ impl ThreadClient {
         self.raise_deferred()?;
         self.numbers.give(&mut request, || shared.next_seq());
         let result = self.repeat(shared, &request);
-        if result.is_err() {
+        if !matches!(result, Ok(Some(_))) {
             self.has_failed(&request.keys[0]);
             if let Some(late) = request.undo {
                 // Behind it on the same connection, or on the one that takes its place.
@@ -89,7 +89,7 @@ impl ThreadClient {
                 self.keep(shared, Request::new(Some(&UNDO), request.keys, args));
             }
         }
-        result
+        result.map(|value| value.unwrap_or(Value::Nil))
     }
 
     /// Keeps a command that is to be sent with the next, or by the heartbeat.
@@ -114,19 +114,15 @@ impl ThreadClient {
         self.numbers.failed(object, last);
     }
 
-    fn repeat(&mut self, shared: &Shared, request: &Request) -> Result<Value> {
+    /// Sends it until it has run; None when its time is over first.
+    fn repeat(&mut self, shared: &Shared, request: &Request) -> Result<Option<Value>> {
         let mut backoff = Backoff::new(&shared.health);
         loop {
             match self.attempt(shared, request) {
-                Ok(value) => return Ok(value),
-                Err(Failure::Refused(Refusal::Elsewhere, _))
-                    if request.deadline.is_some_and(|d| d <= Instant::now()) =>
-                {
-                    self.has_failed(&request.keys[0]);
-                    return Ok(Value::Nil);
-                }
+                Ok(value) => return Ok(Some(value)),
                 // One error is raised: that of what was posted just before is mostly the cause.
                 Err(Failure::Fatal(e)) => return Err(self.deferred.take().unwrap_or(e)),
+                Err(_) if request.deadline.is_some_and(|d| d <= Instant::now()) => return Ok(None),
                 Err(failure) => self.pause(shared, failure, &mut backoff)?,
             }
             // It may go to another node now, but not before what was posted to this one.

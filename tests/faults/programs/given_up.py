@@ -2,7 +2,6 @@
 
 import multiprocessing
 import signal
-import time
 
 
 class TooLongError(Exception):
