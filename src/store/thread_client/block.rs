@@ -27,8 +27,7 @@ impl ThreadClient {
         request: &Request,
         until: Until<'_>,
     ) -> Result<Outcome> {
-        self.settle_elsewhere(shared, &request.keys[0])?;
-        let place = shared.cluster.route(&request.keys[0]);
+        let place = self.settled_place(shared, &request.keys[0])?;
         let name = place.to_string();
         if let Err(e) = self.connect(shared, &place) {
             self.drop_conn(&name);

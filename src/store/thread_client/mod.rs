@@ -21,6 +21,7 @@ use std::time::Instant;
 use redis::Value;
 
 use crate::error::{Error, Result};
+use crate::store::endpoint::NodeAddr;
 use crate::store::posted::Posted;
 use crate::store::request::{Refusal, Request};
 use crate::store::retry::Backoff;
@@ -77,7 +78,8 @@ impl ThreadClient {
 
     /// Sends a command and waits for its reply.
     pub fn call(&mut self, shared: &Shared, mut request: Request) -> Result<Value> {
-        self.settle_elsewhere(shared, &request.keys[0])?;
+        // What was posted to other nodes has its errors as well.
+        self.settled_place(shared, &request.keys[0])?;
         self.raise_deferred()?;
         self.numbers.give(&mut request, || shared.next_seq());
         let result = self.repeat(shared, &request);
@@ -118,15 +120,15 @@ impl ThreadClient {
     fn repeat(&mut self, shared: &Shared, request: &Request) -> Result<Option<Value>> {
         let mut backoff = Backoff::new(&shared.health);
         loop {
-            match self.attempt(shared, request) {
+            let place = self.settled_place(shared, &request.keys[0])?;
+            match self.attempt(shared, request, &place) {
                 Ok(value) => return Ok(Some(value)),
+                Err(Failure::Fatal(e)) if e.is_raised() => return Err(e),
                 // One error is raised: that of what was posted just before is mostly the cause.
                 Err(Failure::Fatal(e)) => return Err(self.deferred.take().unwrap_or(e)),
                 Err(_) if request.deadline.is_some_and(|d| d <= Instant::now()) => return Ok(None),
                 Err(failure) => self.pause(shared, failure, &mut backoff)?,
             }
-            // It may go to another node now, but not before what was posted to this one.
-            self.settle_elsewhere(shared, &request.keys[0])?;
         }
     }
 
@@ -168,10 +170,10 @@ impl ThreadClient {
         shared: &Shared,
         requests: &[Request],
     ) -> std::result::Result<Vec<Value>, Failure> {
-        let place = shared.cluster.route(&requests[0].keys[0]);
-        let name = place.to_string();
-        self.settle_elsewhere(shared, &requests[0].keys[0])
+        let place = self
+            .settled_place(shared, &requests[0].keys[0])
             .map_err(Failure::Fatal)?;
+        let name = place.to_string();
         self.connect(shared, &place)
             .map_err(Failure::of_connecting)?;
         shared.cluster.count(|c| &c.commands, requests.len());
@@ -191,9 +193,8 @@ impl ThreadClient {
 
     /// Sends a command and returns; its reply is read before anything that could be observed elsewhere.
     pub fn post(&mut self, shared: &Shared, mut request: Request) -> Result<()> {
-        self.settle_elsewhere(shared, &request.keys[0])?;
+        let place = self.settled_place(shared, &request.keys[0])?;
         self.numbers.give(&mut request, || shared.next_seq());
-        let place = shared.cluster.route(&request.keys[0]);
         let pipeline = self.pipelines.entry(place.to_string()).or_default();
         let packed = pipeline
             .conn
@@ -275,28 +276,29 @@ impl ThreadClient {
         Ok(())
     }
 
-    /// There is no order between the nodes of a cluster: what was posted to others comes before what is sent to this one.
-    fn settle_elsewhere(&mut self, shared: &Shared, key: &str) -> Result<()> {
+    /// The node for a command on a key. There is no order between the nodes of a cluster: what was posted to others comes before
+    /// what is sent to this one. It must go there, also where another thread has learnt of another place meanwhile.
+    fn settled_place(&mut self, shared: &Shared, key: &str) -> Result<NodeAddr> {
+        let place = shared.cluster.route(key);
         let is_elsewhere = self.pipelines.len() > 1 && self.posted.is_unread() && {
-            let name = shared.cluster.route(key).to_string();
+            let name = place.to_string();
             let mut pipelines = self.pipelines.iter();
             pipelines.any(|(n, pipeline)| *n != name && !pipeline.unread.is_empty())
         };
         if is_elsewhere {
-            self.read_all(shared, true)
-        } else {
-            Ok(())
+            self.read_all(shared, true)?;
         }
+        Ok(place)
     }
 
     fn attempt(
         &mut self,
         shared: &Shared,
         request: &Request,
+        place: &NodeAddr,
     ) -> std::result::Result<Value, Failure> {
-        let place = shared.cluster.route(&request.keys[0]);
         let name = place.to_string();
-        self.connect(shared, &place)
+        self.connect(shared, place)
             .map_err(Failure::of_connecting)?;
         let packed = self.pack(&name, request);
         shared.cluster.count(|c| &c.commands, 1);
@@ -338,7 +340,10 @@ impl ThreadClient {
                     result = Err(e);
                     break;
                 }
-                Err(e) => drop(self.deferred.get_or_insert(e)),
+                Err(e) => {
+                    tracing::warn!(error = %e, key = request.keys[0], "a posted command failed");
+                    self.deferred.get_or_insert(e);
+                }
                 Ok(_) => {}
             }
             self.posted.were_read(1);

@@ -147,6 +147,7 @@ impl ThreadClient {
                         .iter()
                         .any(|later| later.may_end(&request.keys[0]));
                 if !has_gone {
+                    tracing::warn!(error = %e, key = request.keys[0], "a posted command failed");
                     self.deferred.get_or_insert(e);
                 }
             }
