@@ -33,11 +33,7 @@ def show(form: str | None, program: str) -> int:
 def _script(path: str) -> tuple[str, frozenset[str] | None] | None:
     if not os.path.exists(path):
         return None
-    real = os.path.realpath(path)
-    if os.path.isdir(real):
-        return real, None
-    folder, name = os.path.split(real)
-    return folder, frozenset({name}) if modules.is_installed(real) else None
+    return (os.path.realpath(path), None) if os.path.isdir(path) else bundle.place_of_script(path)
 
 
 def _module(name: str) -> tuple[str, frozenset[str] | None] | None:

@@ -147,9 +147,8 @@ def _trees() -> dict[str, frozenset[str] | None]:
     main = sys.modules["__main__"]
     path = getattr(main, "__file__", None)
     if path and main.__spec__ is None:
-        folder, name = os.path.split(os.path.realpath(path))
-        # A script of an installation goes alone: the modules that it imports are installed there.
-        trees[folder] = frozenset({name}) if modules.is_installed(os.path.join(folder, name)) else None
+        folder, names = place_of_script(path)
+        trees[folder] = names
     for module in list(sys.modules.values()):
         spec: ModuleSpec | None = getattr(module, "__spec__", None)
         file = os.path.realpath(spec.origin) if spec and spec.origin else ""
@@ -159,6 +158,14 @@ def _trees() -> dict[str, frozenset[str] | None]:
         if not any(root == r or root.startswith(r + os.sep) for r, names in trees.items() if names is None):
             trees[root] = (trees.get(root) or frozenset()) | entries
     return trees
+
+
+def place_of_script(path: str) -> tuple[str, frozenset[str] | None]:
+    """The directory of a script, and which names in it are the program's; None: all."""
+    real = os.path.realpath(path)
+    folder, name = os.path.split(real)
+    # A script of an installation goes alone: the modules that it imports are installed there.
+    return folder, frozenset({name}) if modules.is_installed(real) else None
 
 
 def place_of(file: str, name: str, *, is_package: bool) -> tuple[str, frozenset[str]]:
