@@ -146,6 +146,26 @@ def test_two_writers_of_one_page_both_survive(mp):
         assert process.exitcode == 0
 
 
+def add_to_every_place(array, lock, begin, step):
+    view = np.frombuffer(array, dtype=np.int32)
+    for _ in range(5):
+        with lock:
+            view[begin::step] += 1
+
+
+@pytest.mark.parametrize(("locks", "step"), [(1, 1), (3, 3)])
+def test_many_places_of_one_page_change_at_once(mp, locks, step):
+    """All of an array under one lock; and each process its own places, under a lock of its own."""
+    array, locks = mp.RawArray("i", 50_000), [mp.Lock() for _ in range(locks)]
+    processes = [mp.Process(target=add_to_every_place, args=(array, locks[n % len(locks)], n % step, step)) for n in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    assert set(array) == {15 // step}
+
+
 def test_events_conditions_and_semaphores_carry_memory(mp):
     value, event, semaphore = mp.RawValue("i", 0), mp.Event(), mp.Semaphore(0)
     condition = mp.Condition()

@@ -362,13 +362,22 @@ def examine_store(url: str) -> tuple[str, str | None, float]:
     round trips in seconds. Raises ConnectionError if it cannot be reached.
     """
 
-def open_session(url: str, ttl: int) -> None:
-    """Opens a session. `ttl`: milliseconds that its keys outlive this process; 0 in a private store. ValueError for a store
-    that evicts keys.
+def open_session(url: str, ttl: int, *, seal_memory: bool = False, needs_persistence: bool = False) -> None:
+    """Opens a session. `ttl`: milliseconds that its keys outlive this process; 0 in a private store. `seal_memory`: whether
+    shared memory is encrypted as well. ValueError for a store that evicts keys, is a replica, or has no append-only file where
+    `needs_persistence`.
     """
 
 def join_session(
-    session: str, key: bytes, url: str, ttl: int, process: str, parent: str, *, is_supervisor: bool = False
+    session: str,
+    key: bytes,
+    url: str,
+    ttl: int,
+    seal_memory: bool,
+    process: str,
+    parent: str,
+    *,
+    is_supervisor: bool = False,
 ) -> None:
     """In a worker: joins the session as the process that its parent named.
 
@@ -390,8 +399,8 @@ def read_command(command: bytes) -> tuple[str, int] | None:
     Raises RuntimeError for anything else.
     """
 
-def session_info() -> tuple[str, bytes, str, int, str]:
-    """Name, key, URL, ttl, and the id of this process."""
+def session_info() -> tuple[str, bytes, str, int, bool, str]:
+    """Name, key, URL, ttl, whether shared memory is sealed, and the id of this process."""
 
 def close_session() -> None:
     """Ends the session; in an outside store its keys go."""

@@ -116,6 +116,17 @@ attempts = _number("TASK_ATTEMPTS", 2, _MOST_ATTEMPTS, "How often a pool's task 
 pipe_size = _number(
     "PIPE_SIZE", 16 << 20, _MOST_BYTES, "Bytes, about, that a pipe or queue holds for one end before its senders wait."
 )
+needs_persistence = _choice(
+    "NEEDS_PERSISTENCE",
+    ("0", "1"),
+    "1: an outside store must keep an append-only file, so that its restart ends no session; one that does not is refused.",
+)
+seal_memory = _choice(
+    "SEAL_MEMORY",
+    ("0", "1"),
+    "1: shared memory is encrypted as messages are, and travels by whole pieces of 64 KiB; processes that write to the same "
+    "piece without a lock then wait for each other.",
+)
 large_argument = _number(
     "LARGE_ARGUMENT",
     1 << 16,
@@ -178,7 +189,7 @@ log = _choice(
 )
 
 SETTINGS: tuple[Setting[Any], ...] = (
-    *(redis_url, workers, lease, attempts, pipe_size, large_argument, own_packages, summary),
+    *(redis_url, workers, lease, needs_persistence, attempts, pipe_size, seal_memory, large_argument, own_packages, summary),
     *(
         launcher,
         function,

@@ -41,20 +41,28 @@ pub fn examine_store(py: Python<'_>, url: &str) -> PyResult<(String, Option<Stri
 }
 
 #[pyfunction]
-pub fn open_session(py: Python<'_>, url: String, ttl: u64) -> PyResult<()> {
+#[pyo3(signature = (url, ttl, *, seal_memory=false, needs_persistence=false))]
+pub fn open_session(
+    py: Python<'_>,
+    url: String,
+    ttl: u64,
+    seal_memory: bool,
+    needs_persistence: bool,
+) -> PyResult<()> {
     let session = Session {
         id: random::id()?,
         key: random::bytes::<32>()?.to_vec(),
         url: endpoint::portable(&url)?,
         ttl,
+        seal_memory,
         parent: None,
     };
-    Ok(py.detach(|| open::open(session))?)
+    Ok(py.detach(|| open::open(session, needs_persistence))?)
 }
 
 /// As a worker, or as the supervisor of remote ones.
 #[pyfunction]
-#[pyo3(signature = (session, key, url, ttl, process, parent, *, is_supervisor=false))]
+#[pyo3(signature = (session, key, url, ttl, seal_memory, process, parent, *, is_supervisor=false))]
 #[allow(
     clippy::too_many_arguments,
     reason = "one call from one place, in the order of its text"
@@ -65,6 +73,7 @@ pub fn join_session(
     key: Vec<u8>,
     url: String,
     ttl: u64,
+    seal_memory: bool,
     process: String,
     parent: String,
     is_supervisor: bool,
@@ -74,6 +83,7 @@ pub fn join_session(
         key,
         url,
         ttl,
+        seal_memory,
         parent: Some(parent),
     };
     let join = if is_supervisor {
@@ -90,9 +100,11 @@ pub fn leave_session(py: Python<'_>) -> PyResult<()> {
     Ok(py.detach(open::leave)?)
 }
 
-/// A worker joins with this: session, key, url, ttl, and this process' id as its parent.
+/// A worker joins with this: session, key, url, ttl, whether memory is sealed, and this process' id as its parent.
 #[pyfunction]
-pub fn session_info(py: Python<'_>) -> PyResult<(String, Bound<'_, PyBytes>, String, u64, String)> {
+pub fn session_info(
+    py: Python<'_>,
+) -> PyResult<(String, Bound<'_, PyBytes>, String, u64, bool, String)> {
     let process = process::current()?;
     let s = &process.session;
     Ok((
@@ -100,6 +112,7 @@ pub fn session_info(py: Python<'_>) -> PyResult<(String, Bound<'_, PyBytes>, Str
         PyBytes::new(py, &s.key),
         s.url.clone(),
         s.ttl,
+        s.seal_memory,
         process.id.clone(),
     ))
 }

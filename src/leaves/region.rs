@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 
 use crate::error::Error;
 use crate::objects::handle::Handle;
-use crate::objects::memory::SharedRegion;
+use crate::objects::shared_region::SharedRegion;
 use crate::store::keys;
 
 #[pyclass(frozen, module = "serverless_mp._core")]

@@ -14,4 +14,5 @@ pub mod pipe;
 pub mod process;
 pub mod readiness;
 pub mod refcount;
+pub mod shared_region;
 pub mod wait;

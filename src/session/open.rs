@@ -16,9 +16,9 @@ use crate::store::request::text;
 use crate::store::scripts;
 
 /// Opens a session: its first keys, its scripts on every node, its heartbeat.
-pub fn open(session: Session) -> Result<()> {
+pub fn open(session: Session, needs_persistence: bool) -> Result<()> {
     let process = process::enter(session, None)?;
-    let opened = prepare(process).and_then(|()| {
+    let opened = prepare(process, needs_persistence).and_then(|()| {
         if process.session.ttl > 0 {
             process.create::<&str>(keys::INDEX, 0, &[])?;
         }
@@ -84,10 +84,10 @@ pub fn after_fork() {
 }
 
 /// Every node gets the scripts, and must not throw keys away.
-fn prepare(process: &Process) -> Result<()> {
+fn prepare(process: &Process, needs_persistence: bool) -> Result<()> {
     for place in process.shared.cluster.nodes() {
         let end = Instant::now() + CONNECT_TIMEOUT;
-        while let Err(e) = prepare_node(process, &place) {
+        while let Err(e) = prepare_node(process, &place, needs_persistence) {
             if Instant::now() > end || !matches!(e, Error::Io(_) | Error::Unreachable(_)) {
                 return Err(e);
             }
@@ -98,7 +98,7 @@ fn prepare(process: &Process) -> Result<()> {
     Ok(())
 }
 
-fn prepare_node(process: &Process, place: &NodeAddr) -> Result<()> {
+fn prepare_node(process: &Process, place: &NodeAddr, needs_persistence: bool) -> Result<()> {
     let mut conn = Conn::open(&process.shared.cluster.endpoint, place)?;
     if let Some(policy) = eviction(&mut conn)? {
         return Err(Error::Value(format!(
@@ -109,6 +109,13 @@ fn prepare_node(process: &Process, place: &NodeAddr) -> Result<()> {
     if let Some(master) = info(&mut conn, "replication", "master_host:")? {
         return Err(Error::Value(format!(
             "the store at {place} ({VARIABLE}) is a replica of {master}, which takes no writes: use the address of its primary"
+        )));
+    }
+    if needs_persistence && info(&mut conn, "persistence", "aof_enabled:")?.as_deref() != Some("1")
+    {
+        return Err(Error::Value(format!(
+            "the store at {place} ({VARIABLE}) keeps no append-only file, and SERVERLESS_MP_NEEDS_PERSISTENCE=1 asks for one: set \
+                 its appendonly to yes (and appendfsync to always, where not even the last second may be lost)"
         )));
     }
     Conn::for_commands(&process.shared.cluster.endpoint, place, "serverless_mp").map(drop)

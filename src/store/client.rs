@@ -35,6 +35,8 @@ pub struct Session {
     pub url: String,
     /// Time to live of every key in ms; 0 in a private store, whose life is the session's.
     pub ttl: u64,
+    /// Whether the store is not to see what shared memory holds.
+    pub seal_memory: bool,
     /// The id of the process that started this one and will clear up after it.
     pub parent: Option<String>,
 }

@@ -23,6 +23,10 @@ use crate::store::scripts::{Library, OF_A_CLUSTER, OF_A_NODE};
 /// How often a waiting thread looks at signals that another thread received, and at the session's health.
 pub const TICK: Duration = Duration::from_millis(100);
 
+/// What to do where not the store answers.
+const OWN_ADDRESS: &str = "where a proxy (Envoy, Twemproxy) stands before the store, which passes on no FCALL and no BLMOVE, give the \
+     store's own address";
+
 /// How long a reply is looked for before the thread sleeps: about as long as waking it up again would take.
 const SPIN: Duration = Duration::from_micros(50);
 
@@ -269,10 +273,17 @@ impl Conn {
                 place,
                 &io::Error::other(reply_text(&value)),
             )),
-            Value::ServerError(e) => Err(Error::Refused(format!(
-                "the store at {place} ({VARIABLE}) refuses the connection: {}",
-                e.details().unwrap_or(e.code())
-            ))),
+            Value::ServerError(e) => {
+                let said = e.details().unwrap_or(e.code());
+                let advice = if is_of_a_proxy(&reply_text(&Value::ServerError(e.clone()))) {
+                    format!("; {OWN_ADDRESS}")
+                } else {
+                    String::new()
+                };
+                Err(Error::Refused(format!(
+                    "the store at {place} ({VARIABLE}) refuses the connection: {said}{advice}"
+                )))
+            }
             value => Ok(value),
         }
     }
@@ -292,6 +303,12 @@ impl Conn {
                     )),
                 ))
             }
+            Err(Ended::Failed(Error::Io(e))) if self.id == 0 => Err(unreachable_store(
+                place,
+                &io::Error::other(format!(
+                    "it closed the connection and said nothing ({e}); {OWN_ADDRESS}"
+                )),
+            )),
             Err(Ended::Failed(Error::Io(e))) => Err(unreachable_store(place, &e)),
             Err(Ended::Failed(e)) => Err(e),
             Err(_) => Err(unreachable_store(place, &io::ErrorKind::TimedOut.into())),
@@ -345,6 +362,14 @@ fn reply_text(value: &Value) -> String {
         Value::ServerError(e) => format!("{} {}", e.code(), e.details().unwrap_or_default()),
         value => text(value),
     }
+}
+
+/// Whether a refusal is that of a proxy, which knows but a part of the commands.
+fn is_of_a_proxy(refusal: &str) -> bool {
+    let refusal = refusal.to_ascii_lowercase();
+    ["unsupported command", "unknown command", "invalid request"]
+        .iter()
+        .any(|words| refusal.contains(words))
 }
 
 /// Whether something came that is no reply of a store.

@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -178,22 +181,80 @@ def test_a_store_that_lies_learns_nothing_and_is_not_believed(tmp_path):
     assert out.splitlines()[1].startswith("ValueError payload refused: it was delivered before"), err
 
 
-def test_a_replica_and_a_store_without_functions_are_refused(tmp_path):
-    server, replica = bed.Server(tmp_path / "one"), bed.Server(tmp_path / "two")
+def test_sealed_memory_tells_the_store_nothing_and_believes_it_nothing(tmp_path):
+    server = bed.Server(tmp_path / "store")
+    store = stores.Connection(("127.0.0.1", server.port), stores.PASSWORD)
+    url = f"redis://:{stores.QUOTED}@127.0.0.1:{server.port}"
     try:
-        replica.call("REPLICAOF", "127.0.0.1", server.port)
-        for port, user, said in (
-            (replica.port, "", "is a replica of 127.0.0.1, which takes no writes: use the address of its primary"),
-            (server.port, "few", "does not take our functions (NOPERM"),
-        ):
-            server.call("ACL", "SETUSER", "few", "on", f">{stores.PASSWORD}", "~*", "+@all", "-function|load")
-            with popen("waits.py", url=f"redis://{user}:{stores.QUOTED}@127.0.0.1:{port}") as program:
-                _, err = program.communicate(timeout=60)
-            assert said in err
-            assert program.returncode == 1
+        with popen("sealed_memory.py", url=url, SERVERLESS_MP_SEAL_MEMORY="1") as program:
+
+            def read():
+                print(file=program.stdin, flush=True)
+                return program.stdout.readline().strip()
+
+            assert read() == "b'secret' b'secret'"
+            first, second = sorted(store.call("KEYS", "smp:*:G:*"))
+            told = store.call("GET", first), store.call("GET", second)
+            assert len(told[0]) > 1 << 16
+            assert not any(b"secret" in content for content in told)
+            changed = told[0][:-1] + bytes([told[0][-1] ^ 1])
+            for key, content in ((first, changed), (first, told[1]), (first, b""), (second, told[1][:40])):
+                store.call("SET", key, content)
+                assert read().startswith("ValueError payload refused: its seal does not open for granule")
+                store.call("SET", key, told[key == second])
+            assert read() == "b'secret' b'secret'"
+            _, err = program.communicate(timeout=60)
     finally:
+        store.close()
         server.close()
-        replica.close()
+    assert program.returncode == 0, err
+
+
+def refusal(url, **env):
+    """What a program is told that cannot use the store."""
+    with popen("waits.py", url=url, **env) as program:
+        _, err = program.communicate(timeout=60)
+    assert program.returncode in (1, 2)  # the program's, or that of `run`
+    return err
+
+
+def test_stores_that_do_not_serve_are_refused(tmp_path):
+    options = {"one": (), "two": (), "envoy": ("--rename-command", "CLIENT", "")}
+    servers = {name: bed.Server(tmp_path / name, *some) for name, some in options.items()}
+    addresses = {name: f"{stores.QUOTED}@127.0.0.1:{server.port}" for name, server in servers.items()}
+    try:
+        servers["two"].call("REPLICAOF", "127.0.0.1", servers["one"].port)
+        acl = ("+@all", "-function|load")
+        servers["one"].call("ACL", "SETUSER", "few", "on", f">{stores.PASSWORD}", "~*", *acl)
+        assert "takes no writes: use the address of its primary" in refusal(f"redis://:{addresses['two']}")
+        assert "does not take our functions (NOPERM" in refusal(f"redis://few:{addresses['one']}")
+        told = refusal(f"redis://:{addresses['one']}", SERVERLESS_MP_NEEDS_PERSISTENCE="1")
+        assert "keeps no append-only file" in told
+        assert "set its appendonly to yes" in told
+        told = refusal(f"redis://:{addresses['envoy']}")
+        assert "unknown command 'CLIENT'" in told
+        assert "give the store's own address" in told
+    finally:
+        for server in servers.values():
+            server.close()
+
+
+def test_a_proxy_that_closes_what_it_does_not_know_is_told():
+    """As Twemproxy does."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def close_all():
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    connection.recv(1 << 16)
+                    connection.close()
+
+        threading.Thread(target=close_all, daemon=True).start()
+        told = refusal(f"redis://127.0.0.1:{listener.getsockname()[1]}")
+        listener.shutdown(socket.SHUT_RDWR)
+    assert "it closed the connection and said nothing" in told
+    assert "give the store's own address" in told
 
 
 @pytest.fixture

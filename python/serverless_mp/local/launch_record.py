@@ -30,6 +30,7 @@ class Launch:
     url: str
     # Time to live of the session's keys, in ms; 0: no limit.
     ttl: int
+    seal_memory: bool
     # The id of the process that launches it, and the one that it is to have.
     parent: str
     process: str

@@ -100,6 +100,7 @@ class Popen:
                 key=here.key,
                 url=here.url,
                 ttl=here.ttl,
+                seal_memory=here.seal_memory,
                 parent=here.process,
                 process=worker,
                 job=job,

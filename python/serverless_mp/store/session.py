@@ -57,6 +57,7 @@ class Info(NamedTuple):
     url: str
     # Time to live of the session's keys, in ms; 0: no limit.
     ttl: int
+    seal_memory: bool
     process: str
 
 
@@ -106,14 +107,15 @@ def _open() -> None:
         name = config.launcher.name
         message = f"{name}=native is for install() and `serverless-mp run`, whose multiprocessing is CPython's; this is ours"
         raise RuntimeError(message)
-    url = config.redis_url()
+    url, seal_memory = config.redis_url(), config.seal_memory() == "1"
     if url is not None:
-        _core.open_session(url, config.lease() * 1000)
+        needs_persistence = config.needs_persistence() == "1"
+        _core.open_session(url, config.lease() * 1000, seal_memory=seal_memory, needs_persistence=needs_persistence)
     else:
         from . import embedded  # noqa: PLC0415 - only where it is needed
 
         _store = embedded.Store(directory())
-        _core.open_session(_store.url, 0)
+        _core.open_session(_store.url, 0, seal_memory=seal_memory)
     if not _owner:
         os.register_at_fork(after_in_child=_after_fork)
     _owner = os.getpid()

@@ -342,7 +342,7 @@ impl Invoker {
             .map(|one| json!({"job": one.job.id, "process": one.job.worker, "pid": one.pid, "attempts": one.job.attempts}))
             .collect();
         json!({"serverless_mp": {
-            "session": s.id, "key": hex::encode(&s.key), "url": url, "ttl": s.ttl, "parent": parent, "program": process.id, "attempt": attempt, "jobs": jobs,
+            "session": s.id, "key": hex::encode(&s.key), "url": url, "ttl": s.ttl, "seal_memory": s.seal_memory, "parent": parent, "program": process.id, "attempt": attempt, "jobs": jobs,
         }})
         .to_string()
         .into_bytes()

@@ -1,18 +1,27 @@
--- Written spans of a region. ARGV[4] granule size, then pairs of offset and bytes, none across granules.
--- Replies the region's new version.
+-- Spans of a region. ARGV[4] granule size, then pairs of place and bytes, none across granules. A place is an offset; or an offset
+-- and a version, 'offset=version', where the bytes may not come over those of a newer granule.
+-- Replies the region's new version; 'newer' where a granule is, and then nothing is written.
 local fields, answered = open(VERSION)
 if answered then return answered end
 local version = tonumber(fields[3]) + 1
-for i = 5, is_moving and #ARGV or 0, 2 do
-  if not is_here(GRANULE .. math.floor(ARGV[i] / ARGV[4])) then return on_its_way() end
-end
 for i = 5, #ARGV, 2 do
-  local offset = tonumber(ARGV[i])
+  local offset, newest = string.match(ARGV[i], '^(%d+)=?(%d*)$')
   local granule = math.floor(offset / ARGV[4])
-  local key = OBJECT .. GRANULE .. granule
-  call('SETRANGE', key, offset - granule * ARGV[4], ARGV[i + 1])
-  call('HSET', OBJECT, GRANULE_VERSION .. granule, version)
-  renew_ttl(key)
+  if not is_here(GRANULE .. granule) then return on_its_way() end
+  if newest ~= '' and tonumber(call('HGET', OBJECT, GRANULE_VERSION .. granule) or '0') > tonumber(newest) then
+    return answer('newer')
+  end
+end
+local last
+for i = 5, #ARGV, 2 do
+  local offset = string.match(ARGV[i], '^%d+')
+  local granule = math.floor(offset / ARGV[4])
+  call('SETRANGE', OBJECT .. GRANULE .. granule, offset - granule * ARGV[4], ARGV[i + 1])
+  if granule ~= last then
+    call('HSET', OBJECT, GRANULE_VERSION .. granule, version)
+    renew_ttl(OBJECT .. GRANULE .. granule)
+    last = granule
+  end
 end
 call('HSET', OBJECT, VERSION, version)
 return answer(tostring(version))

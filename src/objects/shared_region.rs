@@ -1,0 +1,298 @@
+//! One region in this process: what was written is published, what is newer in the store is fetched.
+
+use std::sync::{Mutex, MutexGuard};
+
+use redis::Value;
+
+use crate::error::{Error, Result};
+use crate::locked::Locked;
+use crate::objects::buffer::Buffer;
+use crate::objects::memory::Memory;
+use crate::store::client::{self, Client};
+use crate::store::scripts;
+
+/// The unit of versions and fetches.
+pub const GRANULE: usize = 64 << 10;
+/// Bounds of one publishing command.
+const SPANS: usize = 4096;
+const BATCH: usize = 4 << 20;
+/// Granules asked for at once.
+const FETCH: usize = 64;
+/// A granule that differs in more places than this travels from the first to the last of them.
+const RUNS: usize = 4;
+/// How often that is tried where others write to the same granule.
+const TRIES: usize = 2;
+
+pub struct SharedRegion {
+    memory: &'static Memory,
+    client: &'static Client,
+    pub id: String,
+    pub buffer: Buffer,
+    state: Mutex<Twin>,
+}
+
+/// The content of the store, as this process has seen it last.
+struct Twin {
+    bytes: Vec<u8>,
+    /// The version of the whole.
+    version: u64,
+    /// Of granules that only this process has written since, a later one.
+    granules: Vec<u64>,
+}
+
+/// Bytes to be published.
+struct Span {
+    start: usize,
+    bytes: Vec<u8>,
+    /// Where others' bytes are among them: the newest version of the granule over which they may come.
+    newest: Option<u64>,
+}
+
+impl SharedRegion {
+    pub fn new(
+        memory: &'static Memory,
+        client: &'static Client,
+        id: &str,
+        size: usize,
+    ) -> Result<Self> {
+        Ok(Self {
+            memory,
+            client,
+            id: id.to_owned(),
+            buffer: Buffer::new(size)?,
+            state: Mutex::new(Twin {
+                bytes: zeros(size)?,
+                version: 0,
+                granules: vec![0; size.div_ceil(GRANULE)],
+            }),
+        })
+    }
+
+    /// None where this is a signal's handler, and the thread itself is just publishing or refreshing the region.
+    fn twin(&self) -> Option<MutexGuard<'_, Twin>> {
+        if client::is_nested() {
+            return self.state.try_lock().ok();
+        }
+        Some(self.state.locked())
+    }
+
+    /// Another thread may let go of the region while this one is at it, which is no error.
+    fn unless_left(&self, client: &Client, result: Result<()>) -> Result<()> {
+        let is_held = || {
+            let handles = client.handles.locked();
+            handles.contains_key(&(self.id.clone(), 0))
+        };
+        match result {
+            Err(Error::ObjectGone(_)) if !is_held() => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Sends what differs from the twin.
+    pub fn publish(&self, client: &Client) -> Result<()> {
+        let result = match self.twin() {
+            Some(mut twin) => self.publish_from(client, &mut twin),
+            None => Ok(()),
+        };
+        self.unless_left(client, result)
+    }
+
+    /// Fetches what is newer than the twin, if the store has a version that it does not.
+    pub fn refresh_stale(&self, client: &Client, wanted: u64) -> Result<()> {
+        let result = match self.twin() {
+            Some(mut twin) if wanted > twin.version => self.refresh(client, &mut twin),
+            _ => Ok(()),
+        };
+        self.unless_left(client, result)
+    }
+
+    /// For who attaches or leaves by name, with no other synchronisation: both directions at once.
+    pub fn sync(&self, client: &Client) -> Result<()> {
+        let Some(mut twin) = self.twin() else {
+            return Ok(());
+        };
+        self.publish_from(client, &mut twin)?;
+        client.settle()?;
+        self.refresh(client, &mut twin)
+    }
+
+    fn publish_from(&self, client: &Client, twin: &mut Twin) -> Result<()> {
+        let (mut begin, mut refusals) = (0, 0);
+        loop {
+            let (spans, end) = self.changes(twin, begin, refusals < TRIES);
+            if spans.is_empty() {
+                return Ok(());
+            }
+            if let Some(version) = self.send(client, &spans)? {
+                twin.take(&spans, version);
+                self.memory.saw(&self.id, version);
+                (begin, refusals) = (end, 0);
+            } else {
+                self.refresh(client, twin)?;
+                refusals += 1;
+            }
+        }
+    }
+
+    /// What differs from the twin, as much as one command takes from a place on, and the place where it ends. In `wholes`, and
+    /// where it is sealed, few spans have bytes of others among them.
+    fn changes(&self, twin: &Twin, begin: usize, wholes: bool) -> (Vec<Span>, usize) {
+        let mut spans = Vec::new();
+        let mut bytes = 0;
+        for start in (begin..self.buffer.len()).step_by(GRANULE) {
+            let end = (start + GRANULE).min(self.buffer.len());
+            let known = &twin.bytes[start..end];
+            if self.buffer.equals(start, known) {
+                continue;
+            }
+            let newest = Some(twin.version.max(twin.granules[start / GRANULE]));
+            let whole = |start: usize, end: usize| Span {
+                start,
+                bytes: self.buffer.copy(start, end),
+                newest,
+            };
+            if self.client.session.seal_memory {
+                spans.push(whole(start, end));
+            } else {
+                let runs = self.buffer.differences(start, known);
+                match runs.as_slice() {
+                    [first, .., (start, last)] if wholes && runs.len() > RUNS => {
+                        spans.push(whole(first.0, start + last.len()));
+                    }
+                    _ => spans.extend(runs.into_iter().map(|(start, bytes)| Span {
+                        start,
+                        bytes,
+                        newest: None,
+                    })),
+                }
+            }
+            bytes += end - start;
+            if spans.len() >= SPANS || bytes >= BATCH {
+                return (spans, end);
+            }
+        }
+        (spans, self.buffer.len())
+    }
+
+    /// The new version; None where a granule is newer than it may be.
+    fn send(&self, client: &Client, spans: &[Span]) -> Result<Option<u64>> {
+        let mut publish = client.script(&scripts::PUBLISH, &self.id).arg(GRANULE);
+        for span in spans {
+            let place = span.newest.map_or_else(
+                || span.start.to_string(),
+                |newest| format!("{}={newest}", span.start),
+            );
+            publish = publish.arg(place);
+            publish = if client.session.seal_memory {
+                let mut sealed = Vec::new();
+                let kind = kind(span.start / GRANULE);
+                client
+                    .seal
+                    .close(&self.id, &kind, &[&span.bytes], &mut sealed);
+                publish.arg(sealed)
+            } else {
+                publish.arg(span.bytes.as_slice())
+            };
+        }
+        let reply = publish.text()?;
+        if reply == "newer" {
+            return Ok(None);
+        }
+        let malformed = |_| Error::Store(format!("a region's version is {reply:?}"));
+        reply.parse().map(Some).map_err(malformed)
+    }
+
+    /// Fetches what is newer in the store. Nothing is published meanwhile: an older content would come over it.
+    fn refresh(&self, client: &Client, twin: &mut Twin) -> Result<()> {
+        let malformed = || Error::Store("malformed reply about a region".into());
+        let known = twin.version;
+        let (mut next, mut first_version) = (0_i64, None);
+        while next >= 0 {
+            let fetch = client.script(&scripts::FETCH, &self.id);
+            let granules = twin.granules.len();
+            let fetch = fetch.arg(known).arg(granules).arg(next).arg(FETCH);
+            let Value::Array(rows) = fetch.call()? else {
+                return Err(malformed());
+            };
+            let [Value::Int(version), Value::Int(more), rest @ ..] = rows.as_slice() else {
+                return Err(malformed());
+            };
+            // The whole is at least as new as it was at the first piece.
+            first_version.get_or_insert(u64::try_from(*version).unwrap_or(0));
+            next = *more;
+            for pair in rest.chunks_exact(2) {
+                if let [Value::Int(granule), Value::BulkString(content)] = pair {
+                    let granule = usize::try_from(*granule).map_err(|_| malformed())?;
+                    self.refresh_granule(client, twin, granule, content)?;
+                }
+            }
+        }
+        twin.version = twin.version.max(first_version.unwrap_or(0));
+        self.memory.saw(&self.id, twin.version);
+        Ok(())
+    }
+
+    fn refresh_granule(
+        &self,
+        client: &Client,
+        twin: &mut Twin,
+        granule: usize,
+        content: &[u8],
+    ) -> Result<()> {
+        let start = granule * GRANULE;
+        let end = (start + GRANULE).min(self.buffer.len());
+        if start >= end {
+            return Err(Error::Store(format!(
+                "region {} has no granule {granule}",
+                self.id
+            )));
+        }
+        let known = &mut twin.bytes[start..end];
+        if client.session.seal_memory {
+            let opened = client.seal.open(&self.id, &kind(granule), content)?;
+            self.buffer.refresh(start, known, &opened);
+        } else {
+            self.buffer.refresh(start, known, content);
+        }
+        Ok(())
+    }
+}
+
+impl Twin {
+    /// The store has these.
+    fn take(&mut self, spans: &[Span], version: u64) {
+        for span in spans {
+            self.bytes[span.start..span.start + span.bytes.len()].copy_from_slice(&span.bytes);
+            if span.newest.is_some() {
+                self.granules[span.start / GRANULE] = version;
+            }
+        }
+        // Nobody else wrote in between: what we have is what the store has.
+        if version == self.version + 1 {
+            self.version = version;
+        }
+    }
+}
+
+/// What a granule's seal says that it is.
+fn kind(granule: usize) -> String {
+    format!("granule {granule}")
+}
+
+/// So many zeros, none of which takes memory before it is written.
+fn zeros(size: usize) -> Result<Vec<u8>> {
+    let mut reserved = Vec::<u8>::new();
+    reserved
+        .try_reserve_exact(size)
+        .map_err(|_| Error::Memory(format!("no memory for {size} bytes")))?;
+    drop(reserved);
+    Ok(vec![0; size])
+}
+
+impl Drop for SharedRegion {
+    fn drop(&mut self) {
+        if self.client.is_current() {
+            self.memory.forget(&self.id);
+        }
+    }
+}
