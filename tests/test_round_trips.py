@@ -149,6 +149,30 @@ def test_wait_for_many_connections(smp):
     assert round_trips == 1 or STORE == "cluster"
 
 
+def test_regions_that_are_gone_cost_nothing(smp):
+    lock, queue = smp.Lock(), smp.SimpleQueue()
+
+    def use():
+        with lock:
+            queue.put(0)
+            queue.get()
+        _core.settle()
+
+    def sent(operation):
+        before = _core.counters()["bytes"]
+        operation()
+        return _core.counters()["bytes"] - before
+
+    use()
+    before = sent(use)
+    for n in range(500):
+        smp.Value("i", 0).value = n
+        with lock:
+            pass
+    # Of 500 regions less than 66 are named in the message.
+    assert sent(use) < before + 66 * 30
+
+
 def test_event_set_to_wake(smp):
     """From `set` to the waiter's return: the setter's one, and the end of the waiter's sleep."""
     event, woken = smp.Event(), threading.Event()

@@ -166,6 +166,39 @@ def test_many_places_of_one_page_change_at_once(mp, locks, step):
     assert set(array) == {15 // step}
 
 
+def see(values, semaphore, event, queue, answers):
+    answers.put("ready")
+    semaphore.acquire()
+    answers.put([value.value for value in values])
+    event.wait()
+    answers.put([value.value for value in values])
+    queue.get()
+    answers.put([value.value for value in values])
+
+
+def come_and_go(mp, lock):
+    """More regions than a list of versions names."""
+    for n in range(200):
+        value = mp.RawValue("i", n)
+        with lock:
+            value.value += 1
+
+
+def test_what_was_written_is_seen_after_many_regions_that_are_gone(mp):
+    values, lock, answers = [mp.RawValue("i", 0) for _ in range(5)], mp.Lock(), mp.SimpleQueue()
+    signals = mp.Semaphore(0), mp.Event(), mp.SimpleQueue()
+    process = mp.Process(target=see, args=(values, *signals, answers))
+    process.start()
+    assert answers.get() == "ready"
+    for n, signal in enumerate([signals[0].release, signals[1].set, lambda: signals[2].put(None)]):
+        for value in values:
+            value.value = n + 1
+        come_and_go(mp, lock)
+        signal()
+        assert answers.get() == [n + 1] * 5
+    process.join()
+
+
 def test_events_conditions_and_semaphores_carry_memory(mp):
     value, event, semaphore = mp.RawValue("i", 0), mp.Event(), mp.Semaphore(0)
     condition = mp.Condition()

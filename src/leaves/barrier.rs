@@ -28,7 +28,7 @@ impl Barrier {
         match Arrival::decode(&reply)? {
             Arrival::Passed(index, versions) => process
                 .memory
-                .acquire(process, versions)
+                .acquire_from(process, &self.handle.id, versions)
                 .map(|()| (index, "ok")),
             Arrival::Act(index) => Ok((index, "act")),
             Arrival::Broken => Ok((0, "broken")),
@@ -38,7 +38,7 @@ impl Barrier {
                     Waited::Token(token) => match Reply::decode(&token)? {
                         Reply::Ok(versions) => process
                             .memory
-                            .acquire(process, versions)
+                            .acquire_from(process, &self.handle.id, versions)
                             .map(|()| (index, "ok")),
                         _ => Ok((index, "broken")),
                     },

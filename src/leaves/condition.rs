@@ -20,13 +20,16 @@ impl Condition {
     fn wait_for_token(&self, lock: &SemLock, timeout: Option<f64>) -> Result<bool> {
         let process = self.handle.current_process()?;
         let deadline = wait::sem_deadline(timeout)?;
-        let versions = process.memory.publish(process)?;
+        let (versions, until) = process.memory.publish_for(process, &lock.handle.id)?;
         let count = lock.set_aside();
         let script = process.script(&scripts::COND_WAIT, &self.handle.id);
         let script = script.key(process.key(&lock.handle.id));
         let reply = script.arg(lock.maxvalue).arg(versions).text();
         let waiter = match reply.as_deref().map(Reply::decode) {
-            Ok(Ok(Reply::Wait(waiter))) => waiter,
+            Ok(Ok(Reply::Wait(waiter))) => {
+                process.memory.told(&lock.handle.id, until);
+                waiter
+            }
             // Its caller holds the lock as before.
             not_waiting => {
                 lock.take_up(count);

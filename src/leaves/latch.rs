@@ -19,16 +19,20 @@ pub struct CountDownLatch {
 impl CountDownLatch {
     fn change(&self, how: &str, amount: i64, wait: bool) -> Result<()> {
         let process = self.handle.current_process()?;
-        let versions = process.memory.publish(process)?;
-        let script = process.script(&scripts::LATCH_CHANGE, &self.handle.id);
+        let id = &self.handle.id;
+        let (versions, until) = process.memory.publish_for(process, id)?;
+        let script = process.script(&scripts::LATCH_CHANGE, id);
         let script = script.arg(how).arg(amount).arg(versions);
-        if !wait {
-            return script.post();
+        let reply = if wait {
+            script.text().map(Some)
+        } else {
+            script.post().map(|()| None)
+        }?;
+        if let Some(Reply::Under) = reply.as_deref().map(Reply::decode).transpose()? {
+            return Err(Error::Value("the count would be less than zero".into()));
         }
-        match Reply::decode(&script.text()?)? {
-            Reply::Under => Err(Error::Value("the count would be less than zero".into())),
-            _ => Ok(()),
-        }
+        process.memory.told(id, until);
+        Ok(())
     }
 
     fn pass(&self, block: bool, timeout: Option<f64>) -> Result<bool> {
@@ -47,7 +51,10 @@ impl CountDownLatch {
             return Ok(false);
         };
         match Reply::decode(&token)? {
-            Reply::Ok(versions) => process.memory.acquire(process, versions).map(|()| true),
+            Reply::Ok(versions) => process
+                .memory
+                .acquire_from(process, &self.handle.id, versions)
+                .map(|()| true),
             _ => Ok(false),
         }
     }

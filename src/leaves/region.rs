@@ -34,9 +34,11 @@ impl Region {
             ));
         }
         Ok(py.detach(|| {
+            let is_new = id.is_none();
             let handle = Handle::new(id, None, &[(keys::VERSION, 0)])?;
             let process = handle.process;
-            let shared = process.memory.attach(&process.client, &handle.id, size)?;
+            let memory = &process.memory;
+            let shared = memory.attach(&process.client, &handle.id, size, is_new)?;
             Ok::<_, Error>(Self {
                 shared,
                 handle,

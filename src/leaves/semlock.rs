@@ -49,6 +49,7 @@ impl SemLock {
         let script = process.script(&scripts::SEM_ACQUIRE, &self.handle.id);
         let reply = script
             .arg(block)
+            .arg(process.memory.changes(&self.handle.id))
             .by(until.deadline)
             .or_undo(wait::FOR_UNIT.late)
             .text()?;
@@ -62,7 +63,8 @@ impl SemLock {
         let Reply::Ok(versions) = Reply::decode(&token)? else {
             return Ok(false);
         };
-        if let Err(e) = process.memory.acquire(process, versions) {
+        let id = &self.handle.id;
+        if let Err(e) = process.memory.acquire_from(process, id, versions) {
             // Its caller does not have it.
             self.give(false)?;
             return Err(e);
@@ -75,14 +77,18 @@ impl SemLock {
     /// One unit back. Without waiting where this process holds one: the count cannot then exceed the maximum.
     fn give(&self, is_held: bool) -> Result<()> {
         let process = self.handle.current_process()?;
-        let versions = process.memory.publish(process)?;
-        let script = process.script(&scripts::SEM_RELEASE, &self.handle.id);
+        let id = &self.handle.id;
+        let (versions, until) = process.memory.publish_for(process, id)?;
+        let script = process.script(&scripts::SEM_RELEASE, id);
         let script = script.arg(self.maxvalue).arg(versions);
-        if is_held {
-            return script.post();
-        }
-        match Reply::decode(&script.text()?)? {
-            Reply::Over => Err(Error::Value(
+        let reply = if is_held {
+            script.post().map(|()| None)
+        } else {
+            script.text().map(Some)
+        }?;
+        process.memory.told(id, until);
+        match reply.as_deref().map(Reply::decode).transpose()? {
+            Some(Reply::Over) => Err(Error::Value(
                 "semaphore or lock released too many times".into(),
             )),
             _ => Ok(()),

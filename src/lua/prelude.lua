@@ -72,19 +72,25 @@ end
 -- Versions of regions, 'region:version region:version ...', left with an object; of each the greater one stays.
 local function leave_versions(versions, at)
   if versions == '' then return end
-  local key = (at or OBJECT) .. VERSIONS
+  local key, has_changed = (at or OBJECT) .. VERSIONS, false
   for region, version in string.gmatch(versions, '(%S+):(%d+)') do
     local old = call('HGET', key, region)
-    if not old or tonumber(old) < tonumber(version) then call('HSET', key, region, version) end
+    if not old or tonumber(old) < tonumber(version) then
+      call('HSET', key, region, version)
+      has_changed = true
+    end
   end
-  call('HSET', at or OBJECT, HAS_VERSIONS, 1)
-  renew_ttl(key)
+  if has_changed then
+    call('HINCRBY', at or OBJECT, CHANGES, 1)
+    renew_ttl(key)
+  end
 end
 
--- The versions that were left with an object.
-local function versions(at)
-  if not call('HGET', at or OBJECT, HAS_VERSIONS) then return '' end
-  local pairs, out = call('HGETALL', (at or OBJECT) .. VERSIONS), {}
+-- The versions that were left with an object, and how often they have changed; nothing for who has seen them since.
+local function versions(at, known)
+  local changes = call('HGET', at or OBJECT, CHANGES)
+  if not changes or changes == known then return '' end
+  local pairs, out = call('HGETALL', (at or OBJECT) .. VERSIONS), {'changes:' .. changes}
   for i = 1, #pairs, 2 do out[#out + 1] = pairs[i] .. ':' .. pairs[i + 1] end
   return table.concat(out, ' ')
 end

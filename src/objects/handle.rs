@@ -59,6 +59,7 @@ impl Drop for Handle {
     /// In a child of the program's own `fork()` it is still the parent's handle.
     fn drop(&mut self) {
         if self.process.is_current() {
+            self.process.memory.let_go(&self.id);
             // The store may be gone already; then there is nothing to give back.
             let _ = signals::without_gil(|| self.process.release_ref(&self.id, self.end));
         }

@@ -13,19 +13,28 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, TryLockError, Weak};
 
 use crate::error::{Error, Result};
 use crate::locked::Locked;
 use crate::objects::shared_region::SharedRegion;
+use crate::objects::versions::{Heard, Versions};
 use crate::store::client::Client;
+use crate::store::keys;
+use crate::store::request::text;
+use crate::store::scripts;
+
+/// A list of versions is long when it names so many, and two for each region that this process has.
+const LONG: usize = 64;
 
 #[derive(Default)]
 pub struct Memory {
     regions: Mutex<HashMap<String, Weak<SharedRegion>>>,
     /// How many regions there are: a program without any pays one load per release.
     count: AtomicUsize,
-    seen: Mutex<HashMap<String, u64>>,
+    versions: Mutex<Versions>,
+    /// Held by the thread that draws an epoch.
+    drawing: Mutex<()>,
 }
 
 impl Memory {
@@ -35,6 +44,7 @@ impl Memory {
         client: &'static Client,
         id: &str,
         size: usize,
+        is_new: bool,
     ) -> Result<Arc<SharedRegion>> {
         let region = {
             let mut regions = self.regions.locked();
@@ -47,7 +57,17 @@ impl Memory {
                 region
             }
         };
-        region.refresh_stale(client, self.seen(id))?;
+        if !is_new {
+            let versions = self.versions.locked();
+            // What an epoch stands for may be a version of this one.
+            let wanted = if versions.epoch() > 0 {
+                u64::MAX
+            } else {
+                versions.of(id)
+            };
+            drop(versions);
+            region.refresh_stale(client, wanted)?;
+        }
         Ok(region)
     }
 
@@ -63,46 +83,133 @@ impl Memory {
         }
     }
 
-    /// Publishes this process' writes; the versions to leave with a release.
+    /// Publishes this process' writes; the versions to send along with a message.
     pub fn publish(&self, client: &Client) -> Result<String> {
+        self.publish_writes(client)?;
+        Ok(self.versions.locked().all())
+    }
+
+    /// Publishes this process' writes; the versions to leave with an object that keeps a list, and what to say when they are on
+    /// their way there.
+    pub fn publish_for(&self, client: &Client, object: &str) -> Result<(String, u64)> {
+        self.publish_writes(client)?;
+        Ok(self.versions.locked().news_for(object))
+    }
+
+    pub fn told(&self, object: &str, until: u64) {
+        self.versions.locked().told(object, until);
+    }
+
+    fn publish_writes(&self, client: &Client) -> Result<()> {
         if self.count.load(Ordering::Acquire) > 0 {
             for region in self.all() {
                 region.publish(client)?;
             }
         }
-        let seen = self.seen.locked();
-        let entries: Vec<String> = seen
-            .iter()
-            .map(|(id, version)| format!("{id}:{version}"))
-            .collect();
-        Ok(entries.join(" "))
-    }
-
-    /// Merges the versions of a release and fetches what is stale by them.
-    pub fn acquire(&self, client: &Client, versions: &str) -> Result<()> {
-        for entry in versions.split_ascii_whitespace() {
-            let (id, version) = entry
-                .rsplit_once(':')
-                .ok_or_else(|| Error::Store("malformed versions".into()))?;
-            self.saw(id, version.parse().unwrap_or(0));
-        }
-        if self.count.load(Ordering::Acquire) == 0 || versions.is_empty() {
-            return Ok(());
-        }
-        for region in self.all() {
-            region.refresh_stale(client, self.seen(&region.id))?;
+        if self.is_long(self.versions.locked().len()) {
+            self.draw_epoch(client)?;
         }
         Ok(())
     }
 
-    fn seen(&self, id: &str) -> u64 {
-        self.seen.locked().get(id).copied().unwrap_or(0)
+    /// Merges the versions that came with a message, and fetches what is stale by them.
+    pub fn acquire(&self, client: &Client, versions: &str) -> Result<()> {
+        if versions.is_empty() {
+            return Ok(());
+        }
+        self.hear(client, &Heard::parse(versions)?)
+    }
+
+    /// The same of versions that were left with an object. Where its list is long, an epoch takes the place of what it said.
+    pub fn acquire_from(&self, client: &Client, object: &str, versions: &str) -> Result<()> {
+        if versions.is_empty() {
+            return Ok(());
+        }
+        let heard = Heard::parse(versions)?;
+        self.hear(client, &heard)?;
+        self.versions.locked().heard_from(object, heard.changes);
+        if self.is_long(heard.regions.len())
+            && let Some(epoch) = self.draw_epoch(client)?
+        {
+            let forget = client.script(&scripts::FORGET, object).arg(epoch);
+            let names = heard.regions.iter();
+            let forget = names.fold(forget, |forget, (region, version)| {
+                forget.arg(*region).arg(*version)
+            });
+            forget.post()?;
+        }
+        Ok(())
+    }
+
+    /// How often the list of an object had changed when this process saw it last.
+    pub fn changes(&self, object: &str) -> u64 {
+        self.versions.locked().changes(object)
+    }
+
+    /// This process has let go of an object.
+    pub fn let_go(&self, object: &str) {
+        self.versions.locked().let_go(object);
+    }
+
+    fn hear(&self, client: &Client, heard: &Heard<'_>) -> Result<()> {
+        let is_epoch_new = {
+            let mut versions = self.versions.locked();
+            for (region, version) in &heard.regions {
+                versions.saw(region, *version);
+            }
+            heard.epoch > versions.epoch()
+        };
+        if is_epoch_new {
+            self.refresh_all(client)?;
+            self.versions.locked().saw_epoch(heard.epoch);
+        } else if self.count.load(Ordering::Acquire) > 0 {
+            for region in self.all() {
+                let wanted = self.versions.locked().of(&region.id);
+                region.refresh_stale(client, wanted)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_long(&self, count: usize) -> bool {
+        count > LONG + 2 * self.count.load(Ordering::Acquire)
+    }
+
+    /// Forgets the versions that this process knows, and has an epoch stand for them. None where another thread is at it.
+    fn draw_epoch(&self, client: &Client) -> Result<Option<u64>> {
+        let _drawing = match self.drawing.try_lock() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(None),
+        };
+        let until = self.versions.locked().clock();
+        let draw = client.plain("HINCRBY", client.key(keys::SESSION));
+        let drawn = draw.arg(keys::EPOCHS).arg(1).text()?;
+        let epoch = drawn
+            .parse()
+            .map_err(|_| Error::Store(format!("an epoch is {drawn:?}")))?;
+        self.refresh_all(client)?;
+        let mut versions = self.versions.locked();
+        versions.saw_epoch(epoch);
+        versions.forget(until);
+        Ok(Some(epoch))
+    }
+
+    /// Fetches what is newer of every region, after one look at all of them.
+    fn refresh_all(&self, client: &Client) -> Result<()> {
+        let regions = self.all();
+        let looks = regions.iter().map(|region| {
+            let look = client.plain("HGET", client.key(&region.id));
+            look.arg(keys::VERSION)
+        });
+        for (region, reply) in regions.iter().zip(client.call_all(looks.collect())?) {
+            region.refresh_stale(client, text(&reply).parse().unwrap_or(0))?;
+        }
+        Ok(())
     }
 
     pub fn saw(&self, id: &str, version: u64) {
-        let mut seen = self.seen.locked();
-        let known = seen.entry(id.to_owned()).or_insert(0);
-        *known = version.max(*known);
+        self.versions.locked().saw(id, version);
     }
 
     fn all(&self) -> Vec<Arc<SharedRegion>> {

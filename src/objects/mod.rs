@@ -15,4 +15,5 @@ pub mod process;
 pub mod readiness;
 pub mod refcount;
 pub mod shared_region;
+pub mod versions;
 pub mod wait;

@@ -62,8 +62,8 @@ names! {
     HOLDER = "h";
     /// The seq of a caller's last command, and its answer; the caller follows.
     ANSWER = "c";
-    /// Set where the object has versions.
-    HAS_VERSIONS = "f";
+    /// How often the versions that the object keeps have changed; not there where it has none.
+    CHANGES = "f";
     /// Set for each waiter whose token is not acknowledged; the waiter follows.
     GRANTED = "g:";
     /// The value of a semaphore.
@@ -102,6 +102,8 @@ names! {
     EXIT = "exit";
     /// In the session's hash: the last process id given to a remote worker.
     PIDS = "pids";
+    /// In the session's hash: the last epoch that was drawn.
+    EPOCHS = "epochs";
     /// In the session's hash: the region and the size of named shared memory; the name follows.
     NAME = "N:";
 }

@@ -193,6 +193,7 @@ scripts! {
     PUBLISH "memory" "publish" Numbered goes_on;
     STORE "memory" "store" Repeatable needs_memory;
     FETCH "memory" "fetch" Reads goes_on;
+    FORGET "memory" "forget" Repeatable;
     NAME "memory" "name" Numbered needs_memory;
     CLAIM "job" "claim" Repeatable goes_on;
     FINISH "job" "finish" Numbered goes_on;

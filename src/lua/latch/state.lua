@@ -1,5 +1,5 @@
 -- Replies 'ok VERSIONS' where the count is zero, else 'no'.
-local fields, refused = look(COUNT, HAS_VERSIONS)
+local fields, refused = look(COUNT, CHANGES)
 if refused then return refused end
 if fields[3] and not is_here(VERSIONS) then return on_its_way() end
 if tonumber(fields[2]) == 0 then return 'ok ' .. versions() end

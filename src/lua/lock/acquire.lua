@@ -1,12 +1,13 @@
--- One unit. ARGV[4] '1' to wait for it. Replies 'ok VERSIONS', 'no', or 'wait WAITER': a token will come.
-local fields, answered = open(VALUE, HAS_VERSIONS)
+-- One unit. ARGV[4] '1' to wait for it, ARGV[5] how often the versions had changed that the caller knows.
+-- Replies 'ok VERSIONS', 'no', or 'wait WAITER': a token will come.
+local fields, answered = open(VALUE, CHANGES)
 if fields[4] and not is_here(VERSIONS) then return on_its_way() end
 if answered == 'ok' then return 'ok ' .. versions() end
 if answered then return answered end
 local value = tonumber(fields[3])
 if value > 0 then
   call('HSET', OBJECT, VALUE, value - 1, ANSWER .. CALLER, SEQ .. ' ok')
-  return fields[4] and 'ok ' .. versions() or 'ok '
+  return fields[4] and 'ok ' .. versions(OBJECT, ARGV[5]) or 'ok '
 end
 if ARGV[4] == '0' then return answer('no') end
 if not is_here(WAITERS) then return on_its_way() end
