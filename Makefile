@@ -111,8 +111,8 @@ $(VENV)-emulator/.servers: $(VENV)-emulator/.built
 	($(REGISTRY)) >/dev/null 2>&1 || echo "no docker-registry is installed, nor can be: the tests of deploy --image are skipped"
 	touch $@
 
-test-aws: $(VENV)/.wheel $(VENV)/.group-test $(VENV)-emulator/.servers  ## those of AWS Lambda, on an emulator, as a user that is not root
-	tests/as_another_user.sh $(BIN)/python -m pytest -p no:cacheprovider tests/aws $(TESTS) || test $$? -eq 5  # none chosen
+test-aws: $(VENV)/.wheel $(VENV)/.group-test $(VENV)-emulator/.servers  ## those of AWS Lambda, on two emulators at a time, as a user that is not root
+	tests/as_another_user.sh $(BIN)/python -m pytest -p no:cacheprovider -n 2 tests/aws $(TESTS) || test $$? -eq 5  # none chosen
 
 coverage: $(VENV)/.built $(VENV)/.group-test $(VENV)/.group-demo $(VENV)/.group-coverage $(VENV)/.apps  ## which lines of the package's Python the tests run, in workers too
 	rm -rf .coverage && mkdir .coverage
