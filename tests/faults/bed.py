@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import shutil
 import signal
@@ -10,13 +11,10 @@ import socket
 import subprocess
 import threading
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import stores
 from serverless_mp.store.embedded import find_server
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # What keeps everything that was acknowledged, over a restart.
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
@@ -25,8 +23,8 @@ DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 class Server:
     """One, which can be killed and started again with or without its data."""
 
-    def __init__(self, folder: Path, *options: str, binary: str | None = None) -> None:
-        self.folder, self.options, self.port = folder, options, stores.free_port()
+    def __init__(self, folder: Path, *options: str, binary: str | None = None, env: dict[str, str] | None = None) -> None:
+        self.folder, self.options, self.port, self.env = folder, options, stores.free_port(), os.environ | (env or {})
         self.binary = binary or find_server()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.process: subprocess.Popen | None = None
@@ -36,7 +34,8 @@ class Server:
         command = [self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--enable-debug-command", "yes"]
         password = ["--requirepass", stores.PASSWORD, "--masterauth", stores.PASSWORD]
         with open(self.folder / "log", "ab") as log:
-            self.process = subprocess.Popen([*command, *password, *self.options], cwd=self.folder, stdout=log, stderr=log)
+            command += [*password, *self.options]
+            self.process = subprocess.Popen(command, cwd=self.folder, env=self.env, stdout=log, stderr=log)
         last = time.monotonic() + 30
         while time.monotonic() < last and self.process.poll() is None:
             with contextlib.suppress(OSError, RuntimeError):
@@ -157,9 +156,13 @@ class Scenario:
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder, self.random, self.hits = folder, random.Random(seed), 0
-        self.server = Server(folder / "store", *self.options)
+        self.server = Server(folder / "store", *self.options, env=self.env())
         self.proxy = Proxy(self.server.port, seed)
         self.prepare()
+
+    def env(self) -> dict[str, str]:
+        """Variables for the server."""
+        return {}
 
     @property
     def url(self) -> str:
@@ -302,6 +305,21 @@ class FullMemory(Scenario):
         self.server.call("CONFIG", "SET", "maxmemory", "0")
 
 
+class ClockSteps(Scenario):
+    """Its clock is set forward and back, by less than what is left of a lease. Where libfaketime is installed."""
+
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+
+    def env(self):
+        self.clock = self.folder / "clock"
+        self.clock.write_text("+0")
+        faked = {"FAKETIME_TIMESTAMP_FILE": str(self.clock), "FAKETIME_NO_CACHE": "1", "DONT_FAKE_MONOTONIC": "1"}
+        return {"LD_PRELOAD": str(self.library), **faked}
+
+    def fault(self):
+        self.clock.write_text(f"{self.random.randint(-9, 9):+}")
+
+
 class Loading(Scenario):
     """It reads its data again, and says so."""
 
@@ -375,4 +393,5 @@ SCENARIOS = [
     FullMemory,
     Loading,
     Resharding,
+    *([ClockSteps] if ClockSteps.library else []),
 ]
