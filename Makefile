@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-SOURCES = $(shell find src python -name '*.rs' -o -name '*.lua' -o -name '*.pyi') Cargo.toml Cargo.lock pyproject.toml
+SOURCES = $(shell find src python -name '*.rs' -o -name '*.lua' -o -name '*.pyi') Cargo.toml Cargo.lock .cargo/config.toml pyproject.toml
 # Of the crate. FEATURES=python leaves out the launcher for AWS, and more than half of the time of a build from nothing.
 FEATURES ?= aws
 # Whose own tests conformance runs.

@@ -5,8 +5,8 @@ use crate::hex;
 
 pub fn bytes<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
-    aws_lc_rs::rand::fill(&mut bytes)
-        .map_err(|_| Error::State("no source of random numbers".into()))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|e| Error::State(format!("no source of random numbers: {e}")))?;
     Ok(bytes)
 }
 
