@@ -87,6 +87,27 @@ def _names(_: str, value: str) -> list[str]:
     return [name.strip() for name in value.split(",") if name.strip()]
 
 
+# Large packages that start no threads and keep nothing of the process that imports them.
+_PRELOADED = (
+    "numpy",
+    "scipy",
+    "pandas",
+    "sklearn",
+    "joblib",
+    "pandarallel",
+    "dask",
+    "distributed",
+    "torch",
+    "gymnasium",
+    "sympy",
+    "networkx",
+)
+
+
+def _packages(_: str, value: str) -> list[str]:
+    return [] if value == "none" else _names(_, value)
+
+
 def _noted_by_up(name: str) -> str | None:
     """On Lambda the store that `serverless-mp up` has made for the function is found, if no other is named."""
     if launcher() != "lambda" or os.environ.get(f"{_PREFIX}REDIS_URL"):
@@ -140,6 +161,14 @@ own_packages: Setting[list[str]] = Setting(
     "none",
     "Installed packages, with commas between, that are the program's own: their code and all of their state travel.",
 )
+preload: Setting[list[str]] = Setting(
+    f"{_PREFIX}PRELOAD",
+    _packages,
+    lambda: list(_PRELOADED),
+    ",".join(_PRELOADED),
+    "Installed packages, with commas between, that are imported once for the workers of this machine, if the program has "
+    "imported them when it starts its first process; `none` for none. `set_forkserver_preload` adds to them.",
+)
 summary = _text("SUMMARY", None, "A file for the summary of the run, as JSON (`run --summary` sets it).")
 launcher = _choice(
     "LAUNCHER",
@@ -189,7 +218,19 @@ log = _choice(
 )
 
 SETTINGS: tuple[Setting[Any], ...] = (
-    *(redis_url, workers, lease, needs_persistence, attempts, pipe_size, seal_memory, large_argument, own_packages, summary),
+    *(
+        redis_url,
+        workers,
+        lease,
+        needs_persistence,
+        attempts,
+        pipe_size,
+        seal_memory,
+        large_argument,
+        own_packages,
+        preload,
+        summary,
+    ),
     *(
         launcher,
         function,

@@ -123,5 +123,7 @@ def restore(wanted: dict[str, Any]) -> None:
         native.install()
     elif wanted["installed"]:
         _install(wanted["as"])
+    elif installed.replaced:
+        uninstall()  # the zygote was preloaded for a program that has given them back since
     if wanted["method"] is not None:
         context.default.set_start_method(wanted["method"], force=True)

@@ -27,12 +27,16 @@ pub const TICK: Duration = Duration::from_millis(100);
 const OWN_ADDRESS: &str = "where a proxy (Envoy, Twemproxy) stands before the store, which passes on no FCALL and no BLMOVE, give the \
      store's own address";
 
-/// How long a reply is looked for before the thread sleeps: about as long as waking it up again would take.
+/// How long a reply is looked for before the thread sleeps: about as long as waking it up again would take. Only where the last one
+/// was as quick: where the store is further away, or processors are few, others need the time.
 const SPIN: Duration = Duration::from_micros(50);
+const QUICK: Duration = Duration::from_micros(100);
 
 pub struct Conn {
     stream: Stream,
     parser: Parser,
+    /// Whether the last reply came at once: of those that do, and of waits without end.
+    was_quick: [bool; 2],
     /// The server's id of this connection: `CLIENT UNBLOCK` and `CLIENT KILL` want it.
     pub id: i64,
 }
@@ -70,6 +74,7 @@ pub enum Ended {
 struct InterruptibleReader<'a> {
     stream: &'a mut Stream,
     until: Until<'a>,
+    was_quick: &'a mut bool,
     ended: Option<Ended>,
 }
 
@@ -81,9 +86,12 @@ impl Read for InterruptibleReader<'_> {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                other => return other,
+                other => {
+                    *self.was_quick = began.elapsed() < QUICK;
+                    return other;
+                }
             }
-            if began.elapsed() < SPIN {
+            if *self.was_quick && began.elapsed() < SPIN {
                 std::thread::yield_now();
                 continue;
             }
@@ -233,6 +241,7 @@ impl Conn {
         let mut conn = Self {
             stream,
             parser: Parser::new(),
+            was_quick: [true; 2],
             id: 0,
         };
         let mut greeting = Vec::new();
@@ -345,6 +354,7 @@ impl Conn {
     pub fn read(&mut self, until: Until<'_>) -> std::result::Result<Value, Ended> {
         let mut reader = InterruptibleReader {
             stream: &mut self.stream,
+            was_quick: &mut self.was_quick[usize::from(until.deadline.is_none())],
             until,
             ended: None,
         };

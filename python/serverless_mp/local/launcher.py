@@ -21,22 +21,27 @@ from typing import Any
 
 from serverless_mp.store import session
 
+from .preload import Preload, wanted
+
 INT = struct.Struct("=i")
 _lock = threading.Lock()
 _zygote: tuple[Popen[bytes], int] | None = None
 _path: str | None = None
+# Whether the zygote knows what it is to preload.
+_is_told = False
 # The module search path of the zygote and its workers; None: an interpreter's own, and the directory of this package.
 _search_path: list[str] | None = None
 
 
 def ensure() -> str:
     """The path of the socket; starts the zygote if it is not running."""
-    global _zygote, _path  # noqa: PLW0603 - one per process
+    global _zygote, _path, _is_told  # noqa: PLW0603 - one per process
     with _lock:
         if _path is None or not _is_there(_path):
             directory = session.directory()
             _path = f"{directory}/z{os.getpid()}"
             _zygote = _start(_path, directory)
+            _is_told = False
         return _path
 
 
@@ -56,6 +61,15 @@ def request(wanted: dict[str, Any], fds: list[int]) -> tuple[int, socket.socket]
     if pid <= 0:
         raise OSError(-pid, f"no process could be started: {os.strerror(-pid)}")
     return pid, connection
+
+
+def preload(environment: dict[str, str]) -> Preload | None:
+    """What the zygote is to preload: with the first request to one that this process has started."""
+    global _is_told  # noqa: PLW0603 - one per process
+    if _is_told or _zygote is None:
+        return None
+    _is_told = True
+    return wanted(environment)
 
 
 def launch_environment() -> dict[str, Any]:

@@ -116,6 +116,8 @@ class Popen:
             "ignored": [signum for signum in signal.valid_signals() if signal.getsignal(signum) is signal.SIG_IGN],
             **_limits(),
         }
+        if (preload := launcher.preload(environment)) is not None:
+            request["preload"] = preload
         return dumps(request), [*streams, _alive_pipe(), *tracker, *self._fds]
 
     def _record(self, process_obj: Any, environment: dict[str, str]) -> bytes:  # noqa: ARG002 - of another machine's

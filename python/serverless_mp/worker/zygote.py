@@ -18,13 +18,26 @@ import socket
 import struct
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from pickle import loads
-from typing import Any, NoReturn
+from pickle import dumps, loads
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from serverless_mp import _core
 from serverless_mp.local import launcher
 from serverless_mp.local.launcher import INT, receive
+
+from . import preloaded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from serverless_mp.local.preload import Preload
+
+# What the preloaded zygote says when it is.
+_READY = b"r"
+# How many seconds a worker waits for it.
+_PATIENCE = 10
 
 
 def main(listener_fd: int, alive: int, path: str, directory: str) -> None:
@@ -66,6 +79,7 @@ class Zygote:
     def __init__(self, listener: socket.socket, alive: int, path: str, modules: list[str]) -> None:
         self.listener, self.alive, self.path, self.modules = listener, alive, path, modules
         self.children: dict[int, socket.socket] = {}
+        self.preloaded: Preloaded | None = None
         # The supervisor of the invocation that runs, in a function.
         self.supervisor: int | None = None
         self.wake_pipe, self.wake_writer = os.pipe()
@@ -81,8 +95,9 @@ class Zygote:
         with selectors.DefaultSelector() as selector:
             for fd in (self.listener, self.alive, self.wake_pipe):
                 selector.register(fd, selectors.EVENT_READ)
+            self.selector = selector
             while True:
-                ready = {key.fd for key, _ in selector.select(0 if self.modules else None)}
+                ready = {key.fd for key, _ in selector.select(self.patience())}
                 if not ready:
                     self.load_one()
                 if self.alive in ready:
@@ -91,16 +106,28 @@ class Zygote:
                     with contextlib.suppress(BlockingIOError):
                         os.read(self.wake_pipe, 4096)
                     self.reap()
-                if self.listener.fileno() in ready:
-                    self.accept()
+                if self.preloaded is not None and self.preloaded.socket.fileno() in ready:
+                    self.hear_preloaded(self.preloaded)
+                if self.listener.fileno() in ready and not self.accept():
+                    break
         self.listener.close()
+        if self.preloaded is not None:
+            self.preloaded.end()
         for pid, connection in self.children.items():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
             connection.close()
 
+    def patience(self) -> float | None:
+        """How long to wait for something to do."""
+        if self.modules:
+            return 0
+        return self.preloaded.patience() if self.preloaded is not None else None
+
     def load_one(self) -> None:
         """While there is nothing else to do: one more module of the standard library that workers will want."""
+        if not self.modules:
+            return
         with contextlib.suppress(ImportError):
             importlib.import_module(self.modules.pop())
         if not self.modules:
@@ -134,20 +161,75 @@ class Zygote:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(pid, 0)
 
-    def accept(self) -> None:
-        """Starts one worker."""
+    def accept(self) -> bool:
+        """Takes one request. False: there will be no more."""
         connection, _ = self.listener.accept()
         try:
-            head, fds, _, _ = socket.recv_fds(connection, INT.size, 1024)
-            request = loads(receive(connection, INT.unpack(head)[0]))  # noqa: S301 - from our own user's program
+            request, fds = _receive(connection)
         except (OSError, EOFError, struct.error):
             connection.close()
-            return
+            return True
+        self.answer(Request(connection, request, fds))
+        return True
+
+    def answer(self, request: Request) -> None:
+        """Starts the worker here or in the preloaded zygote, or keeps the request until that is ready."""
+        preload = request.wanted.pop("preload", None)
+        if self.preloaded is not None and self.preloaded.fits(request):
+            if not self.preloaded.is_ready:
+                self.preloaded.waiting.append(request)
+                return
+            with contextlib.suppress(OSError):
+                self.preloaded.hand_over(request)
+                return
+        self.start(request)
+        if preload is not None and self.preloaded is None:
+            self.begin_preloading(preload)
+
+    def begin_preloading(self, preload: Preload) -> None:
+        """Forks the zygote that imports what the program has."""
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            with _never_returns():
+                ours.close()
+                self.become_preloaded(preload, theirs)
+        theirs.close()
+        self.preloaded = Preloaded(preload, ours, pid)
+        self.selector.register(ours, selectors.EVENT_READ)
+
+    def become_preloaded(self, preload: Preload, handoff: socket.socket) -> None:
+        """In the child: a zygote like this one, which is handed its requests."""
+        _core.die_with_parent()
+        signal.set_wakeup_fd(-1)
+        for other in (self.listener, *self.children.values()):
+            other.close()
+        for fd in (self.wake_pipe, self.wake_writer):
+            os.close(fd)
+        if preloaded.load(preload):
+            handoff.sendall(_READY)
+            PreloadedZygote(handoff, self.alive, self.path, []).serve()
+
+    def hear_preloaded(self, preloaded: Preloaded) -> None:
+        """It is ready, or there is none."""
+        with contextlib.suppress(OSError):
+            preloaded.is_ready = preloaded.socket.recv(1) == _READY
+        waiting, preloaded.waiting = preloaded.waiting, []
+        if not preloaded.is_ready:
+            self.selector.unregister(preloaded.socket)
+            preloaded.socket.close()
+            preloaded.is_gone = True
+        for request in waiting:
+            self.answer(request)
+
+    def start(self, request: Request) -> None:
+        """Starts one worker."""
+        wanted, fds, connection = request.wanted, request.fds, request.connection
         # A signal for the child must not meet the handlers of this process: it is taken when the child has its own.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         # From its first moment the child is in its caller's group: a Ctrl-C reaches it.
         with contextlib.suppress(OSError):
-            os.setpgid(0, request["group"])
+            os.setpgid(0, wanted["group"])
         try:
             pid = os.fork()
         except OSError as e:
@@ -156,9 +238,9 @@ class Zygote:
             connection.close()
         else:
             if pid == 0:
-                self.become_worker(request, fds, connection)
+                self.become_worker(wanted, fds, connection)
             self.children[pid] = connection
-            if request.get("supervisor"):
+            if wanted.get("supervisor"):
                 self.supervisor = pid
                 _core.adopt_orphans()
             with contextlib.suppress(OSError):
@@ -172,7 +254,7 @@ class Zygote:
     def become_worker(self, request: dict[str, Any], fds: list[int], connection: socket.socket) -> NoReturn:
         """In the child: the surroundings of its caller, then the job."""
         code = 1
-        try:
+        with _never_returns():
             from . import job  # noqa: PLC0415 - loaded already
 
             signal.set_wakeup_fd(-1)
@@ -182,7 +264,8 @@ class Zygote:
             for signum in request["ignored"]:
                 signal.signal(signum, signal.SIG_IGN)
             _core.die_with_parent()
-            for other in (self.listener, connection, *self.children.values()):
+            handoff = [self.preloaded.socket] if self.preloaded is not None else []
+            for other in (self.listener, connection, *handoff, *self.children.values()):
                 other.close()
             for fd in (self.alive, self.wake_pipe, self.wake_writer):
                 os.close(fd)
@@ -195,12 +278,101 @@ class Zygote:
                 code = supervisor.main(request["event"], request["deadline"], fds[streams])
             else:
                 code = job.run(request["launch"], fds[streams], fds[streams + 1 :])
-        except BaseException:  # noqa: BLE001 - nothing may return into the loop of the parent
-            sys.excepthook(*sys.exc_info())
-        finally:
-            with contextlib.suppress(Exception):
-                sys.stderr.flush()
-            os._exit(code & 0xFF)
+            _exit(code)
+
+
+class PreloadedZygote(Zygote):
+    """One whose requests the first zygote hands over."""
+
+    def accept(self) -> bool:
+        """Takes one request."""
+        try:
+            wanted, fds = _receive(self.listener)
+        except (OSError, EOFError, struct.error):
+            return False
+        self.start(Request(socket.socket(fileno=fds[0]), wanted, fds[1:]))
+        return True
+
+    def become_worker(self, request: dict[str, Any], fds: list[int], connection: socket.socket) -> NoReturn:
+        """In the child."""
+        preloaded.part_from_others()
+        super().become_worker(request, fds, connection)
+
+
+@dataclass
+class Request:
+    """One worker that is asked for."""
+
+    connection: socket.socket
+    wanted: dict[str, Any]
+    fds: list[int]
+
+
+class Preloaded:
+    """The preloaded zygote, as the first one sees it."""
+
+    def __init__(self, preload: Preload, handoff: socket.socket, pid: int) -> None:
+        self.preload, self.socket, self.pid = preload, handoff, pid
+        self.last = time.monotonic() + _PATIENCE
+        self.is_ready = self.is_gone = False
+        # Requests that came while it was importing.
+        self.waiting: list[Request] = []
+
+    def fits(self, request: Request) -> bool:
+        """Whether a worker may be its child: what was imported there has seen the same environment."""
+        return not self.is_gone and request.wanted["environment"] == self.preload.environment
+
+    def patience(self) -> float | None:
+        """How long requests wait still. When the time is over it is ended, which its socket tells."""
+        if not self.waiting:
+            return None
+        left = self.last - time.monotonic()
+        if left <= 0:
+            self.kill()
+        return max(left, 0.1)
+
+    def kill(self) -> None:
+        """Whatever it is doing."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+    def end(self) -> None:
+        """With the first one; its workers end before it."""
+        if not self.is_ready:
+            self.kill()
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.pid, 0)
+
+    def hand_over(self, request: Request) -> None:
+        """Has it start the worker. Raises OSError if it is gone."""
+        data = dumps(request.wanted)
+        socket.send_fds(self.socket, [INT.pack(len(data))], [request.connection.fileno(), *request.fds])
+        self.socket.sendall(data)
+        request.connection.close()
+        for fd in request.fds:
+            os.close(fd)
+
+
+def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """A request, and the descriptors that came with it."""
+    head, fds, _, _ = socket.recv_fds(connection, INT.size, 1024)
+    return loads(receive(connection, INT.unpack(head)[0])), fds  # noqa: S301 - from our own user's program
+
+
+@contextlib.contextmanager
+def _never_returns() -> Iterator[None]:
+    """In a forked child: nothing may return into the loop of the parent."""
+    try:
+        yield
+    except BaseException:  # noqa: BLE001 - whatever it is
+        sys.excepthook(*sys.exc_info())
+    _exit(1)
+
+
+def _exit(code: int) -> NoReturn:
+    with contextlib.suppress(Exception):
+        sys.stderr.flush()
+    os._exit(code & 0xFF)
 
 
 def _children() -> list[int]:

@@ -1,0 +1,52 @@
+"""Packages that the program has imported are there already in its workers."""
+
+import pytest
+
+from places import PROGRAMS
+
+HELPER = "import sys\n\nBEFORE = set(sys.modules)\n"
+
+
+@pytest.fixture
+def program(tmp_path):
+    for name, text in (("preloaded.py", (PROGRAMS / "preloaded.py").read_text()), ("helper.py", HELPER)):
+        (tmp_path / name).write_text(text)
+    return tmp_path / "preloaded.py"
+
+
+def test_all_but_the_first_worker_have_them(run, program):
+    done = run(program, "and another")
+    assert done.returncode == 0, done.stderr
+    # The first comes from the zygote itself, and threads that a library had are not those of its children.
+    first, second, another = done.stdout.splitlines()
+    assert first == "parents 2 preloaded 2 random 3 threads {1}"
+    assert second == "parents 1 preloaded 3 random 3 threads {1}"
+    # What was imported has not seen its environment.
+    assert another == "preloaded False"
+
+
+def test_none(run, program):
+    done = run(program, env={"SERVERLESS_MP_PRELOAD": "none"})
+    assert done.stdout.splitlines() == ["parents 1 preloaded 0 random 3 threads {1}"] * 2
+
+
+IN_THE_ZYGOTE = "'worker/' + 'preloaded.py' in ''.join(traceback.format_stack())"
+
+
+@pytest.mark.parametrize(
+    ("text", "threads"),
+    [
+        ("lock = multiprocessing.Lock()", 1),
+        ("threading.Thread(target=threading.Event().wait, daemon=True).start()", 2),
+        (f"if {IN_THE_ZYGOTE}: os._exit(3)", 1),
+        (f"if {IN_THE_ZYGOTE}: raise RuntimeError", 1),
+    ],
+    ids=["makes a lock", "starts a thread", "ends its process", "raises"],
+)
+def test_a_package_that_is_not_for_others_is_imported_by_each(run, program, text, threads):
+    package = program.parent / "site-packages" / "loud"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(f"import multiprocessing, os, threading, traceback\n\n{text}\n")
+    program.write_text("import loud\n" + program.read_text())
+    done = run(program, env={"SERVERLESS_MP_PRELOAD": "numpy,loud", "PYTHONPATH": package.parent})
+    assert done.stdout.splitlines() == [f"parents 1 preloaded 0 random 3 threads {{{threads}}}"] * 2, done.stderr
