@@ -51,9 +51,12 @@ impl Memory {
             if let Some(known) = regions.get(id).and_then(Weak::upgrade) {
                 known
             } else {
-                let region = Arc::new(SharedRegion::new(self, client, id, size)?);
+                let (versions, count) = (&self.versions, &self.count);
+                let region = Arc::new(SharedRegion::new(client, id, size, versions, count)?);
+                if regions.len() > LONG + 2 * count.load(Ordering::Acquire) {
+                    regions.retain(|_, region| region.strong_count() > 0);
+                }
                 regions.insert(id.to_owned(), Arc::downgrade(&region));
-                self.count.store(regions.len(), Ordering::Release);
                 region
             }
         };
@@ -69,18 +72,6 @@ impl Memory {
             region.refresh_stale(client, wanted)?;
         }
         Ok(region)
-    }
-
-    /// Nobody in this process has it any more.
-    pub fn forget(&self, id: &str) {
-        let mut regions = self.regions.locked();
-        if regions
-            .get(id)
-            .is_some_and(|region| region.strong_count() == 0)
-        {
-            regions.remove(id);
-            self.count.store(regions.len(), Ordering::Release);
-        }
     }
 
     /// Publishes this process' writes; the versions to send along with a message.
@@ -208,15 +199,16 @@ impl Memory {
         Ok(())
     }
 
-    pub fn saw(&self, id: &str, version: u64) {
-        self.versions.locked().saw(id, version);
-    }
-
     fn all(&self) -> Vec<Arc<SharedRegion>> {
-        self.regions
-            .locked()
-            .values()
-            .filter_map(Weak::upgrade)
-            .collect()
+        let mut regions = self.regions.locked();
+        let mut all = Vec::with_capacity(regions.len());
+        // Those that nobody in this process has any more are forgotten.
+        regions.retain(|_, region| {
+            let region = region.upgrade();
+            let is_held = region.is_some();
+            all.extend(region);
+            is_held
+        });
+        all
     }
 }

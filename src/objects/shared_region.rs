@@ -1,5 +1,6 @@
 //! One region in this process: what was written is published, what is newer in the store is fetched.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use redis::Value;
@@ -7,7 +8,7 @@ use redis::Value;
 use crate::error::{Error, Result};
 use crate::locked::Locked;
 use crate::objects::buffer::Buffer;
-use crate::objects::memory::Memory;
+use crate::objects::versions::Versions;
 use crate::store::client::{self, Client};
 use crate::store::scripts;
 
@@ -24,11 +25,13 @@ const RUNS: usize = 4;
 const TRIES: usize = 2;
 
 pub struct SharedRegion {
-    memory: &'static Memory,
     client: &'static Client,
     pub id: String,
     pub buffer: Buffer,
     state: Mutex<Twin>,
+    /// Of this process: the versions that it knows, and how many regions it has.
+    versions: &'static Mutex<Versions>,
+    count: &'static AtomicUsize,
 }
 
 /// The content of the store, as this process has seen it last.
@@ -50,13 +53,13 @@ struct Span {
 
 impl SharedRegion {
     pub fn new(
-        memory: &'static Memory,
         client: &'static Client,
         id: &str,
         size: usize,
+        versions: &'static Mutex<Versions>,
+        count: &'static AtomicUsize,
     ) -> Result<Self> {
-        Ok(Self {
-            memory,
+        let region = Self {
             client,
             id: id.to_owned(),
             buffer: Buffer::new(size)?,
@@ -65,7 +68,11 @@ impl SharedRegion {
                 version: 0,
                 granules: vec![0; size.div_ceil(GRANULE)],
             }),
-        })
+            versions,
+            count,
+        };
+        count.fetch_add(1, Ordering::AcqRel);
+        Ok(region)
     }
 
     /// None where this is a signal's handler, and the thread itself is just publishing or refreshing the region.
@@ -125,7 +132,7 @@ impl SharedRegion {
             }
             if let Some(version) = self.send(client, &spans)? {
                 twin.take(&spans, version);
-                self.memory.saw(&self.id, version);
+                self.versions.locked().saw(&self.id, version);
                 (begin, refusals) = (end, 0);
             } else {
                 self.refresh(client, twin)?;
@@ -228,7 +235,7 @@ impl SharedRegion {
             }
         }
         twin.version = twin.version.max(first_version.unwrap_or(0));
-        self.memory.saw(&self.id, twin.version);
+        self.versions.locked().saw(&self.id, twin.version);
         Ok(())
     }
 
@@ -291,8 +298,6 @@ fn zeros(size: usize) -> Result<Vec<u8>> {
 
 impl Drop for SharedRegion {
     fn drop(&mut self) {
-        if self.client.is_current() {
-            self.memory.forget(&self.id);
-        }
+        self.count.fetch_sub(1, Ordering::AcqRel);
     }
 }
