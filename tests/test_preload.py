@@ -1,5 +1,7 @@
 """Packages that the program has imported are there already in its workers."""
 
+import sys
+
 import pytest
 
 from places import PROGRAMS
@@ -50,3 +52,42 @@ def test_a_package_that_is_not_for_others_is_imported_by_each(run, program, text
     program.write_text("import loud\n" + program.read_text())
     done = run(program, env={"SERVERLESS_MP_PRELOAD": "numpy,loud", "PYTHONPATH": package.parent})
     assert done.stdout.splitlines() == [f"parents 1 preloaded 0 random 3 threads {{{threads}}}"] * 2, done.stderr
+
+
+KEEPS_MAIN = """
+import __main__
+import atexit
+
+atexit.register(print, "bye", flush=True)
+"""
+LOOKS_AT_IT = """
+import multiprocessing
+import sys
+
+import quiet
+
+
+def look():
+    print(quiet.__main__ is sys.modules["__main__"], flush=True)
+
+
+if __name__ == "__main__":
+    for _ in range(3):
+        process = multiprocessing.get_context(sys.argv[1]).Process(target=look)
+        process.start()
+        process.join()
+"""
+
+
+@pytest.mark.parametrize(("method", "byes"), [("spawn", 4), ("fork", 1 if sys.version_info < (3, 13) else 4)])
+def test_main_and_exit_handlers_are_the_worker_s(run, tmp_path, method, byes):
+    package = tmp_path / "site-packages" / "quiet.py"
+    package.parent.mkdir()
+    package.write_text(KEEPS_MAIN)
+    program = tmp_path / "looks.py"
+    program.write_text(LOOKS_AT_IT)
+    done = run(program, method, env={"SERVERLESS_MP_PRELOAD": "quiet", "PYTHONPATH": package.parent})
+    said = done.stdout.split()
+    assert said.count("bye") == byes, done.stderr
+    # Where the program is imported anew `__main__` comes after what it imports, but for the preloaded.
+    assert said.count("True") == (3 if method == "fork" else 2)

@@ -16,7 +16,7 @@ from io import BytesIO  # by its name: a program may put a mock in its place
 from pickle import load as load_one  # by its name: a program may put a mock in its place
 from typing import IO, TYPE_CHECKING, Any
 
-from serverless_mp.program import bundle
+from serverless_mp.program import bundle, main_module
 
 from . import ForkStateWarning, caches, deep_structures, functions, interpreter_state, objects, place_access, places
 from .introspect import is_a
@@ -55,6 +55,7 @@ class _Rebuilding:
         self._pieces: list[bytes] = []
         _make_module("__main__", file)
         sys.modules["__mp_main__"] = sys.modules["__main__"]
+        main_module.follow()
 
     def run(self) -> Any:
         """The process object."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
 import pickle
@@ -10,7 +9,7 @@ import signal
 import socket
 import sys
 from io import BytesIO  # by its name: a program may put a mock in its place
-from multiprocessing import context, forkserver, process, resource_tracker, spawn, util
+from multiprocessing import context, forkserver, process, resource_tracker, spawn
 from typing import IO, TYPE_CHECKING, Any
 
 from serverless_mp import _core
@@ -19,6 +18,8 @@ from serverless_mp.function import launcher as function_launcher
 from serverless_mp.function.control import EXITED, FLUSH, NOT_NEEDED
 from serverless_mp.program import cache, main_module
 from serverless_mp.store import report
+
+from . import exit_handlers
 
 if TYPE_CHECKING:
     from serverless_mp.local.launch_record import Launch, Remote
@@ -36,7 +37,7 @@ def run(launch: Launch, parent_sentinel: int | None, descriptors: list[int]) -> 
         if control is not None:
             control.sendall(NOT_NEEDED)
         return 0
-    _begin_exit_handlers()
+    exit_handlers.begin()
     try:
         process_obj = _prepare(_open(record, control is not None), launch)
     except Exception as e:  # noqa: BLE001 - the program's own code is imported here
@@ -44,7 +45,7 @@ def run(launch: Launch, parent_sentinel: int | None, descriptors: list[int]) -> 
         code = 1
     else:
         code = process_obj._bootstrap(parent_sentinel=parent_sentinel)
-        _run_exit_handlers(context._default_context.get_start_method())  # type: ignore[attr-defined]
+        exit_handlers.run(context._default_context.get_start_method())  # type: ignore[attr-defined]
     # A signal that comes now comes too late: its handler is not to break what is left to do.
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     if _core.is_lost():
@@ -80,26 +81,6 @@ def _take_remote_part(remote: Remote, descriptors: list[int]) -> socket.socket:
     return socket.socket(fileno=descriptors.pop(0))
 
 
-# Until 3.12 only the children of spawn, interpreters of their own, run their exit handlers; since then all do, and CPython
-# leaves its own clean-up to these.
-_ALL_RUN_HANDLERS = sys.version_info >= (3, 13)
-
-
-def _begin_exit_handlers() -> None:
-    """Registers the exit handlers of a fresh process. Modules that were loaded before have registered theirs once."""
-    atexit._clear()
-    if "logging" in sys.modules:
-        atexit.register(sys.modules["logging"].shutdown)
-    atexit.register(util._exit_function)  # type: ignore[attr-defined]
-
-
-def _run_exit_handlers(method: str) -> None:
-    """Before the exit record."""
-    if _ALL_RUN_HANDLERS or method == "spawn":
-        atexit._run_exitfuncs()
-        util._flush_std_streams()  # type: ignore[attr-defined]
-
-
 def _prepare(record: IO[bytes], launch: Launch) -> Any:
     """The process object, with the program's modules around it."""
     me = process.current_process()
@@ -115,6 +96,7 @@ def _prepare(record: IO[bytes], launch: Launch) -> Any:
         restore(preparation["serverless_mp"])
         main_module.is_nowhere = preparation["main_is_nowhere"]
         spawn.prepare(preparation)
+        main_module.follow()
         if preparation["forks"]:
             from serverless_mp.fork import restore as forked  # noqa: PLC0415 - cloudpickle, which the other methods do not need
 

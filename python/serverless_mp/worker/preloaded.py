@@ -13,7 +13,10 @@ import sys
 import threading
 from typing import TYPE_CHECKING, NoReturn
 
+from serverless_mp.program import main_module
 from serverless_mp.store import session
+
+from . import exit_handlers
 
 if TYPE_CHECKING:
     from serverless_mp.local.preload import Preload
@@ -29,6 +32,7 @@ def load(preload: Preload) -> bool:
 
     # No module may make an object of a session where it is imported for others.
     ensure, session.ensure = session.ensure, refuse
+    exit_handlers.begin()
     try:
         os.environ.clear()
         os.environ.update(preload.environment)
@@ -42,6 +46,7 @@ def load(preload: Preload) -> bool:
         session.ensure = ensure
     if opened or not same or not _forks_alone():
         return False
+    main_module.note_followers()
     gc.collect()
     gc.freeze()
     return True
