@@ -229,6 +229,14 @@ class Pool(pool.Pool):
         self._quick_put = self._inqueue.put
         self._quick_get = self._outqueue.get
 
+    def _repopulate_pool(self) -> Any:
+        if self._ctx.get_start_method() != "fork":
+            return super()._repopulate_pool()
+        from .fork import survey  # noqa: PLC0415 - which the other methods do not need
+
+        with survey.starts_in_a_row():
+            return super()._repopulate_pool()
+
     @staticmethod
     def _maintain_pool(ctx: Any, process: Any, processes: int, workers: Any, inqueue: Any, outqueue: Any, *rest: Any) -> None:
         """CPython's; it gives up if worker after worker ends without a result, where CPython's pool goes on for ever."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import functools
 import io
 import os
 import sys
+import threading
 import types
 from functools import partial  # by its name: a program may put a mock in its place
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from serverless_mp.program import BEGUN, modules, tools
 
@@ -18,10 +20,57 @@ from .caches import Cached
 from .introspect import is_a
 from .pickler import OBJECT, TYPE
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 # These are the worker's own.
 NOT_CONTENT = {"__builtins__", "__spec__", "__loader__", "__cached__", "__warningregistry__"}
 _FUNCTIONS = (types.FunctionType, Cached)
 _INSIDE = ((places.CELL,), (places.ATTRIBUTES,), (places.BASE,))
+
+
+class _Libraries:
+    """What of installed modules differs from what their import makes."""
+
+    def __init__(self) -> None:
+        self.installed: list[tuple[str, places.Path, Any]] = []
+        self.removed: list[tuple[str, places.Path]] = []
+        self.owned: dict[int, Any] = library_records.of_others()
+        for name, record in library_records.records(comparison.list_modules()).items():
+            self.owned.update(record.owned)
+            for path, value in record.different().items():
+                self.installed.append((name, path, value))
+                if is_a(value, _FUNCTIONS):
+                    self.owned.setdefault(~id(value), (name, path))
+            self.removed += [(name, tuple(path.split("."))) for path in record.removed]
+
+
+class _Kept(threading.local):
+    """For each thread: whether starts in a row have the same libraries, and those."""
+
+    in_a_row = False
+    libraries: _Libraries | None = None
+
+
+_kept = _Kept()
+
+
+def _libraries() -> _Libraries:
+    if not _kept.in_a_row:
+        return _Libraries()
+    if _kept.libraries is None:
+        _kept.libraries = _Libraries()
+    return _kept.libraries
+
+
+@contextlib.contextmanager
+def starts_in_a_row() -> Iterator[None]:
+    """For several starts, between which none of the program's code runs: the first alone looks at installed modules."""
+    _kept.in_a_row = True
+    try:
+        yield
+    finally:
+        _kept.in_a_row, _kept.libraries = False, None
 
 
 class Program:
@@ -33,17 +82,10 @@ class Program:
         self.made = {name: module for name, module in own.items() if _must_be_made(name, module)}
         self.imported = {name: module for name, module in own.items() if name not in self.made}
         self.by_value = frozenset(["__main__", *self.made])
-        self.installed: list[tuple[str, places.Path, Any]] = []
-        self.removed: list[tuple[str, places.Path]] = []
+        libraries = _libraries()
+        self.installed, self.removed = libraries.installed, libraries.removed
         # Persistent ids, by id. What a library owns it owns wherever a module of the program has it, too.
-        self.owned: dict[int, Any] = library_records.of_others()
-        for name, record in library_records.records(comparison.list_modules()).items():
-            self.owned.update(record.owned)
-            for path, value in record.different().items():
-                self.installed.append((name, path, value))
-                if is_a(value, _FUNCTIONS):
-                    self.owned.setdefault(~id(value), (name, path))
-            self.removed += [(name, tuple(path.split("."))) for path in record.removed]
+        self.owned = {**libraries.owned}
         # The names in each imported module and its classes, with the shape of what its import made; and its places.
         self.names: list[tuple[str, places.Path, dict[str, Any]]] = []
         self.places: list[tuple[str, places.Path, Any]] = []

@@ -63,13 +63,13 @@ def request(wanted: dict[str, Any], fds: list[int]) -> tuple[int, socket.socket]
     return pid, connection
 
 
-def preload(environment: dict[str, str]) -> Preload | None:
+def preload() -> Preload | None:
     """What the zygote is to preload: with the first request to one that this process has started."""
     global _is_told  # noqa: PLW0603 - one per process
     if _is_told or _zygote is None:
         return None
     _is_told = True
-    return wanted(environment)
+    return wanted()
 
 
 def launch_environment() -> dict[str, Any]:

@@ -116,7 +116,7 @@ class Popen:
             "ignored": [signum for signum in signal.valid_signals() if signal.getsignal(signum) is signal.SIG_IGN],
             **_limits(),
         }
-        if (preload := launcher.preload(environment)) is not None:
+        if (preload := launcher.preload()) is not None:
             request["preload"] = preload
         return dumps(request), [*streams, _alive_pipe(), *tracker, *self._fds]
 

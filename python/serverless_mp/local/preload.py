@@ -14,23 +14,22 @@ from serverless_mp.program import modules
 
 @dataclass(frozen=True)
 class Preload:
-    """What a zygote of its own imports once, for workers that have these surroundings."""
+    """What a zygote of its own imports once, for its workers."""
 
     # Each module's name, and the file that it comes from.
     modules: list[tuple[str, str]]
     # Whether, and as what, multiprocessing is ours there.
     names: dict[str, Any]
-    environment: dict[str, str]
 
 
-def wanted(environment: dict[str, str]) -> Preload | None:
+def wanted() -> Preload | None:
     """The modules of chosen packages that the program has imported from its installation, in their order; or None."""
     chosen = {*config.preload(), *forkserver._forkserver._preload_modules}  # type: ignore[attr-defined]
     loaded = list(sys.modules.items())
     places = {name: os.path.dirname(_file(name, module)) for name, module in loaded if name in chosen}
     found = [(name, _file(name, module)) for name, module in loaded if places.get(name.partition(".")[0])]
     known = [(name, file) for name, file in found if file.startswith(places[name.partition(".")[0]] + os.sep)]
-    return Preload(known, installed.state(), environment) if known else None
+    return Preload(known, installed.state()) if known else None
 
 
 def _file(name: str, module: Any) -> str:

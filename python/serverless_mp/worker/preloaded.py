@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from serverless_mp.local.preload import Preload
 
 
-def load(preload: Preload) -> bool:
+def load(preload: Preload, environment: dict[str, str]) -> bool:
     """Imports all of it. False: what came of it is not to be used."""
     opened = []
 
@@ -35,7 +35,7 @@ def load(preload: Preload) -> bool:
     exit_handlers.begin()
     try:
         os.environ.clear()
-        os.environ.update(preload.environment)
+        os.environ.update(environment)
         from serverless_mp.install import restore  # noqa: PLC0415 - where it is wanted
 
         restore(preload.names)

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 _READY = b"r"
 # How many seconds a worker waits for it.
 _PATIENCE = 10
+# So many preloaded zygotes there may be, and as many environments that were seen once.
+_MOST = 3
 
 
 def main(listener_fd: int, alive: int, path: str, directory: str) -> None:
@@ -79,7 +81,11 @@ class Zygote:
     def __init__(self, listener: socket.socket, alive: int, path: str, modules: list[str]) -> None:
         self.listener, self.alive, self.path, self.modules = listener, alive, path, modules
         self.children: dict[int, socket.socket] = {}
-        self.preloaded: Preloaded | None = None
+        # What the program has imported, and a preloaded zygote for each environment of its workers.
+        self.preload: Preload | None = None
+        self.preloaded: list[Preloaded] = []
+        # Environments that were seen once.
+        self.environments: list[dict[str, str]] = []
         # The supervisor of the invocation that runs, in a function.
         self.supervisor: int | None = None
         self.wake_pipe, self.wake_writer = os.pipe()
@@ -106,13 +112,13 @@ class Zygote:
                     with contextlib.suppress(BlockingIOError):
                         os.read(self.wake_pipe, 4096)
                     self.reap()
-                if self.preloaded is not None and self.preloaded.socket.fileno() in ready:
-                    self.hear_preloaded(self.preloaded)
+                for one in [one for one in self.preloaded if one.socket.fileno() in ready]:
+                    self.hear_preloaded(one)
                 if self.listener.fileno() in ready and not self.accept():
                     break
         self.listener.close()
-        if self.preloaded is not None:
-            self.preloaded.end()
+        for one in self.preloaded:
+            one.end()
         for pid, connection in self.children.items():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -122,7 +128,7 @@ class Zygote:
         """How long to wait for something to do."""
         if self.modules:
             return 0
-        return self.preloaded.patience() if self.preloaded is not None else None
+        return min((one.patience() for one in self.preloaded if one.waiting), default=None)
 
     def load_one(self) -> None:
         """While there is nothing else to do: one more module of the standard library that workers will want."""
@@ -173,40 +179,46 @@ class Zygote:
         return True
 
     def answer(self, request: Request) -> None:
-        """Starts the worker here or in the preloaded zygote, or keeps the request until that is ready."""
-        preload = request.wanted.pop("preload", None)
-        if self.preloaded is not None and self.preloaded.fits(request):
-            if not self.preloaded.is_ready:
-                self.preloaded.waiting.append(request)
+        """Starts the worker here or in a preloaded zygote, or keeps the request until that is ready."""
+        preload, environment = request.wanted.pop("preload", None), request.wanted["environment"]
+        self.preload = self.preload or preload
+        known = next((one for one in self.preloaded if one.environment == environment), None)
+        if known is not None and not known.is_gone:
+            if not known.is_ready:
+                known.waiting.append(request)
                 return
             with contextlib.suppress(OSError):
-                self.preloaded.hand_over(request)
+                known.hand_over(request)
                 return
         self.start(request)
-        if preload is not None and self.preloaded is None:
-            self.begin_preloading(preload)
+        if known is None and self.preload is not None and len(self.preloaded) < _MOST:
+            # The first at once. Of others, each process may have its own.
+            if not self.preloaded or environment in self.environments:
+                self.begin_preloading(self.preload, environment)
+            else:
+                self.environments = [*self.environments[1 - _MOST :], environment]
 
-    def begin_preloading(self, preload: Preload) -> None:
+    def begin_preloading(self, preload: Preload, environment: dict[str, str]) -> None:
         """Forks the zygote that imports what the program has."""
         ours, theirs = socket.socketpair()
         pid = os.fork()
         if pid == 0:
             with _never_returns():
                 ours.close()
-                self.become_preloaded(preload, theirs)
+                self.become_preloaded(preload, environment, theirs)
         theirs.close()
-        self.preloaded = Preloaded(preload, ours, pid)
+        self.preloaded.append(Preloaded(environment, ours, pid))
         self.selector.register(ours, selectors.EVENT_READ)
 
-    def become_preloaded(self, preload: Preload, handoff: socket.socket) -> None:
+    def become_preloaded(self, preload: Preload, environment: dict[str, str], handoff: socket.socket) -> None:
         """In the child: a zygote like this one, which is handed its requests."""
         _core.die_with_parent()
         signal.set_wakeup_fd(-1)
-        for other in (self.listener, *self.children.values()):
+        for other in (self.listener, *(one.socket for one in self.preloaded), *self.children.values()):
             other.close()
         for fd in (self.wake_pipe, self.wake_writer):
             os.close(fd)
-        if preloaded.load(preload):
+        if preloaded.load(preload, environment):
             handoff.sendall(_READY)
             PreloadedZygote(handoff, self.alive, self.path, []).serve()
 
@@ -217,7 +229,6 @@ class Zygote:
         waiting, preloaded.waiting = preloaded.waiting, []
         if not preloaded.is_ready:
             self.selector.unregister(preloaded.socket)
-            preloaded.socket.close()
             preloaded.is_gone = True
         for request in waiting:
             self.answer(request)
@@ -264,8 +275,7 @@ class Zygote:
             for signum in request["ignored"]:
                 signal.signal(signum, signal.SIG_IGN)
             _core.die_with_parent()
-            handoff = [self.preloaded.socket] if self.preloaded is not None else []
-            for other in (self.listener, connection, *handoff, *self.children.values()):
+            for other in (self.listener, connection, *(one.socket for one in self.preloaded), *self.children.values()):
                 other.close()
             for fd in (self.alive, self.wake_pipe, self.wake_writer):
                 os.close(fd)
@@ -309,23 +319,19 @@ class Request:
 
 
 class Preloaded:
-    """The preloaded zygote, as the first one sees it."""
+    """A preloaded zygote, as the first one sees it."""
 
-    def __init__(self, preload: Preload, handoff: socket.socket, pid: int) -> None:
-        self.preload, self.socket, self.pid = preload, handoff, pid
+    def __init__(self, environment: dict[str, str], handoff: socket.socket, pid: int) -> None:
+        # What its imports have seen; its workers have the same.
+        self.environment = environment
+        self.socket, self.pid = handoff, pid
         self.last = time.monotonic() + _PATIENCE
         self.is_ready = self.is_gone = False
         # Requests that came while it was importing.
         self.waiting: list[Request] = []
 
-    def fits(self, request: Request) -> bool:
-        """Whether a worker may be its child: what was imported there has seen the same environment."""
-        return not self.is_gone and request.wanted["environment"] == self.preload.environment
-
-    def patience(self) -> float | None:
+    def patience(self) -> float:
         """How long requests wait still. When the time is over it is ended, which its socket tells."""
-        if not self.waiting:
-            return None
         left = self.last - time.monotonic()
         if left <= 0:
             self.kill()
