@@ -63,19 +63,29 @@ def server(folder, *options, binary=None, password=PASSWORD):
     options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", *options]
     if password:
         options += ["--requirepass", password]
-    process = subprocess.Popen(
-        [binary or find_server(), *options], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    # A file: what nobody reads from a pipe stops the server one day.
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([binary or find_server(), *options], cwd=folder, stdout=log, stderr=log)
     try:
-        for line in process.stdout:
-            if "eady to accept connections" in line:
-                break
-        else:
-            raise RuntimeError("the server did not start")
+        last = time.monotonic() + 30
+        while not _answers(port, password):
+            if process.poll() is not None or time.monotonic() > last:
+                raise RuntimeError("the server did not start:\n" + (folder / "log").read_text()[-2000:])
+            time.sleep(0.02)
         yield port
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
+
+
+def _answers(port, password):
+    with contextlib.suppress(OSError, RuntimeError):
+        connection = Connection(("127.0.0.1", port), password)
+        try:
+            return connection.call("PING") == b"PONG"
+        finally:
+            connection.close()
+    return False
 
 
 @contextlib.contextmanager

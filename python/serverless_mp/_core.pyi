@@ -198,8 +198,8 @@ class Channel:
     def wait_for_capacity(self) -> None:
         """Waits while the pipe is full; asks the store once per MiB that was posted. `post` never waits."""
 
-    def post(self, payload: bytes) -> None:
-        """Sends a message without waiting."""
+    def post(self, payloads: list[bytes]) -> None:
+        """Sends messages, in this order and in one step, without waiting."""
     def recv(self, block: bool = True, timeout: float | None = None) -> bytes | None:
         """The next message: one round trip. None when there is none in time."""
     def poll(self, timeout: float | None = ...) -> bool:

@@ -8,19 +8,25 @@ and its feeder has not sent.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
-from multiprocessing import queues
+import time
+from multiprocessing import queues, util
 from queue import Empty, Full
 from typing import Any
 
 from . import _core, reduction
 from .connection import Pipe
 from .stdlib import public_names
+from .stdlib.rebind import rebound
 from .store import pickling_guard
 from .synchronize import SEM_VALUE_MAX, BoundedSemaphore
 
 __all__ = ["JoinableQueue", "Queue", "SimpleQueue"]
+
+# A feeder sends items together that are there at once: until they are so many bytes, or pickling them took so many seconds.
+_MOST_BYTES, _MOST_TIME = 1 << 16, 0.001
 
 
 class _Capacity:
@@ -66,6 +72,71 @@ class _NoLock(contextlib.nullcontext[None]):
         """Nothing was taken."""
 
 
+class _Sender:
+    """What a feeder sends with; many items go in one step."""
+
+    def __init__(self, channel: Any, capacity: _Capacity) -> None:
+        self._channel, self._capacity = channel, capacity
+
+    def __call__(self, data: Any) -> None:
+        self.send([bytes(data)])
+
+    def send(self, items: list[bytes]) -> None:
+        """In this order."""
+        self._channel.wait_for_capacity()
+        with self._capacity.lock:
+            self._channel.post(items)
+            self._capacity.unsent -= len(items)
+
+
+class _Feeder:
+    """What a queue's thread does with what was put."""
+
+    def __init__(self, sender: _Sender, ignore_epipe: bool, onerror: Any, capacity: Any) -> None:
+        self._sender, self._ignore_epipe, self._onerror, self._capacity = sender, ignore_epipe, onerror, capacity
+        self._batch: list[bytes] = []
+
+    def feed(self, buffer: Any) -> bool:
+        """Sends what is there; not more than one batch takes. False: it was the last."""
+        began, size, is_open = time.monotonic(), 0, True
+        while buffer and is_open and size < _MOST_BYTES and time.monotonic() - began < _MOST_TIME:
+            item = buffer.popleft()
+            if item is queues._sentinel:  # type: ignore[attr-defined]
+                is_open = False
+            else:
+                size += self._pickle(item)
+            del item  # it must not live until the next comes
+        self._send()
+        return is_open
+
+    def _pickle(self, item: Any) -> int:
+        try:
+            self._batch.append(reduction.dumps(item))
+        except Exception as e:  # noqa: BLE001 - for whoever looks after it, as in CPython
+            self._fail(e, item)
+            return 0
+        return len(self._batch[-1])
+
+    def _send(self) -> None:
+        items, self._batch = self._batch, []
+        try:
+            if items:
+                self._sender.send(items)
+        except Exception as e:  # noqa: BLE001 - the same
+            for item in items:
+                self._fail(e, item)
+
+    def _fail(self, error: Exception, item: Any) -> None:
+        if self._ignore_epipe and getattr(error, "errno", 0) == errno.EPIPE:
+            raise SystemExit
+        if util.is_exiting():  # type: ignore[attr-defined]
+            util.info("error in queue thread: %s", error)
+            raise SystemExit
+        # What was not sent takes no room.
+        self._capacity.release()
+        self._onerror(error, item)
+
+
 class Queue(queues.Queue):
     """CPython's queue with its feeder thread."""
 
@@ -95,16 +166,31 @@ class Queue(queues.Queue):
 
     def _reset(self, after_fork: bool = False) -> None:
         super()._reset(after_fork)
-        channel, capacity = self._writer._handle, self._sem
-
-        def send_bytes(data: Any) -> None:
-            channel.wait_for_capacity()
-            with capacity.lock:
-                channel.post(bytes(data))
-                capacity.unsent -= 1
-
-        self._send_bytes = send_bytes
+        self._send_bytes = _Sender(self._writer._handle, self._sem)
         self._recv = self._reader._handle.recv
+
+    @staticmethod
+    def _feed(
+        buffer: Any,
+        notempty: Any,
+        send_bytes: _Sender,
+        writelock: Any,  # noqa: ARG004 - CPython's signature
+        reader_close: Any,
+        writer_close: Any,
+        ignore_epipe: bool,
+        onerror: Any,
+        queue_sem: Any,
+    ) -> None:
+        """CPython's feeder, but for what is there at once: that goes together."""
+        feeder = _Feeder(send_bytes, ignore_epipe, onerror, queue_sem)
+        is_open = True
+        while is_open:
+            with notempty:
+                while not buffer:
+                    notempty.wait()
+            is_open = feeder.feed(buffer)
+        reader_close()
+        writer_close()
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """The next item. Raises Empty when there is none in time."""
@@ -132,6 +218,10 @@ class Queue(queues.Queue):
     def full(self) -> bool:
         """Whether a bounded queue has no room."""
         return bool(self._maxsize) and self._sem.semaphore._semlock._is_zero()
+
+
+# It starts the feeder that it finds under the class' name.
+Queue._start_thread = rebound(queues.Queue._start_thread, Queue=Queue)  # type: ignore[method-assign, attr-defined]
 
 
 class JoinableQueue(Queue):

@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
 use crate::error::{Error, Result};
@@ -199,12 +200,13 @@ impl Channel {
         Ok(py.detach(|| self.pipe.wait_for_capacity(self.current_process()?))?)
     }
 
-    /// Sends a message without waiting.
-    fn post(&self, py: Python<'_>, payload: &[u8]) -> PyResult<()> {
+    /// Sends messages, in order, without waiting.
+    fn post(&self, py: Python<'_>, payloads: Vec<PyBackedBytes>) -> PyResult<()> {
+        let payloads: Vec<&[u8]> = payloads.iter().map(|payload| &**payload).collect();
         Ok(py.detach(|| {
             self.check_open()?;
-            self.pipe
-                .post(self.current_process()?, Sent::Message, &[payload])
+            let process = self.current_process()?;
+            self.pipe.post(process, Sent::Message, &payloads)
         })?)
     }
 

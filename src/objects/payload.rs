@@ -24,6 +24,7 @@ pub struct Message {
     pub blob: Option<String>,
 }
 
+/// For an object and a kind of item; what this process has written is published first.
 pub fn pack(
     process: &Process,
     object: &str,
@@ -32,6 +33,18 @@ pub fn pack(
     payload: &[u8],
 ) -> Result<Packed> {
     let versions = process.memory.publish(process)?;
+    pack_with(process, object, kind, task, &versions, payload)
+}
+
+/// The same, with versions that were just published.
+pub fn pack_with(
+    process: &Process,
+    object: &str,
+    kind: &str,
+    task: bool,
+    versions: &str,
+    payload: &[u8],
+) -> Result<Packed> {
     let blob = if payload.len() > INLINE {
         Some(blob::put(process, payload)?)
     } else {
@@ -41,7 +54,7 @@ pub fn pack(
         Content::Blob(name, payload.len())
     });
     Ok(Packed {
-        item: item::encode(&process.seal, object, kind, task, &versions, &content)?,
+        item: item::encode(&process.seal, object, kind, task, versions, &content)?,
         blob,
     })
 }

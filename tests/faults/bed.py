@@ -328,9 +328,12 @@ class Loading(Scenario):
 
     def prepare(self):
         self.server.call("CONFIG", "SET", "loading-process-events-interval-bytes", "1024")
-        self.server.call("CONFIG", "SET", "key-load-delay", "100")
+        self.server.call("CONFIG", "SET", "key-load-delay", "300")
 
     def fault(self):
+        # What it reads is what it holds, not all that it ever did.
+        self.server.call("BGREWRITEAOF")
+        _until(lambda: b"aof_rewrite_in_progress:0" in self.server.call("INFO", "persistence"))
         self.server.call("DEBUG", "LOADAOF")
 
 

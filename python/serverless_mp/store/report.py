@@ -46,7 +46,7 @@ def ended(job: Any, code: int) -> None:
 def worker_ends() -> None:
     """In a worker: leaves its figures."""
     if config.summary() is not None:
-        _core.Channel.of_session(1).post(json.dumps([*_started.values(), _own()]).encode())
+        _core.Channel.of_session(1).post([json.dumps([*_started.values(), _own()]).encode()])
 
 
 def write() -> None:

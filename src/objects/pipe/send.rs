@@ -23,7 +23,8 @@ const CHECK_EVERY: usize = 1 << 20;
 impl PipeEnd {
     /// Sends one message, and waits until the store has it.
     pub fn send(&self, process: &Process, payload: &[u8]) -> Result<()> {
-        let packed = self.pack(process, Sent::Message, payload)?;
+        let versions = process.memory.publish(process)?;
+        let packed = self.pack(process, Sent::Message, &versions, payload)?;
         let sent = self.deliver(process, &packed.item, item::size(payload.len()));
         if let (Err(_), Some(blob)) = (&sent, &packed.blob) {
             // Nobody will take the blob.
@@ -47,9 +48,10 @@ impl PipeEnd {
 
     /// Sends messages, in order, without waiting.
     pub fn post(&self, process: &Process, sent: Sent, payloads: &[&[u8]]) -> Result<()> {
+        let versions = process.memory.publish(process)?;
         let packed = payloads
             .iter()
-            .map(|payload| self.pack(process, sent, payload))
+            .map(|payload| self.pack(process, sent, &versions, payload))
             .collect::<Result<Vec<_>>>()?;
         let size = payloads.iter().map(|p| item::size(p.len())).sum();
         if sent == Sent::Result {
@@ -93,9 +95,15 @@ impl PipeEnd {
         }
     }
 
-    fn pack(&self, process: &Process, sent: Sent, payload: &[u8]) -> Result<Packed> {
+    fn pack(
+        &self,
+        process: &Process,
+        sent: Sent,
+        versions: &str,
+        payload: &[u8],
+    ) -> Result<Packed> {
         let (to, is_task) = (kind(1 - self.end), sent == Sent::Task);
-        payload::pack(process, &self.id, to, is_task, payload)
+        payload::pack_with(process, &self.id, to, is_task, versions, payload)
     }
 
     /// The script that sends, without the items.
