@@ -15,6 +15,7 @@ mod exit_codes;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod hex;
+mod kept;
 mod launcher;
 #[cfg(feature = "python")]
 mod leaves;

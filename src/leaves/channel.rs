@@ -7,6 +7,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
 use crate::error::{Error, Result};
+use crate::kept::Bytes;
 use crate::locked::Locked;
 use crate::objects::handle::{Handle, current_process};
 use crate::objects::length;
@@ -226,7 +227,7 @@ impl Channel {
                 Wait::No
             })
         })?;
-        Ok(message.map(|message| PyBytes::new(py, &message)))
+        Ok(message.map(|message| PyBytes::new(py, &Bytes(message))))
     }
 
     #[pyo3(signature = (timeout=Some(0.0)))]

@@ -1,6 +1,7 @@
 //! The sealed part of an item: the sender's versions, and the payload or the name of the blob that has it.
 
 use crate::error::{Error, Result};
+use crate::kept;
 use crate::protocol::Item;
 use crate::store::seal::Seal;
 
@@ -41,7 +42,7 @@ pub fn encode(
         Content::Inline(payload) => (false, *payload, payload.len()),
         Content::Blob(name, size) => (true, name.as_bytes(), *size),
     };
-    let mut bytes = Vec::with_capacity(content.len() + plain_head.len() + 64);
+    let mut bytes = kept::take(content.len() + plain_head.len() + 128);
     let size = self::size(size);
     bytes.extend_from_slice(Item::head(is_task, is_blob, size).as_bytes());
     let kind = format!("{kind} {}", Item::sealed_head(is_task, is_blob, size));
@@ -57,13 +58,15 @@ pub fn decode(seal: &Seal, object: &str, kind: &str, payload: &Item<'_>) -> Resu
         ))
     };
     let head = Item::sealed_head(payload.is_task, payload.is_blob, payload.size);
-    let plain = seal.open(object, &format!("{kind} {head}"), payload.sealed)?;
+    let mut plain = seal.open(object, &format!("{kind} {head}"), payload.sealed)?;
     let (length, rest) = plain.split_first_chunk().ok_or_else(refused)?;
     let length = u32::from_be_bytes(*length) as usize;
-    let (versions, content) = rest.split_at_checked(length).ok_or_else(refused)?;
+    let (versions, _) = rest.split_at_checked(length).ok_or_else(refused)?;
+    let versions = String::from_utf8_lossy(versions).into_owned();
+    plain.drain(..4 + length);
     Ok(Opened {
-        versions: String::from_utf8_lossy(versions).into_owned(),
-        content: content.to_vec(),
+        versions,
+        content: plain,
     })
 }
 

@@ -105,6 +105,12 @@ impl Cmd<'_> {
         self
     }
 
+    /// The same of bytes that are not needed otherwise.
+    pub fn bytes(mut self, arg: Vec<u8>) -> Self {
+        self.args.push(arg);
+        self
+    }
+
     /// For a message: where the store's memory is full it waits until others were taken.
     pub const fn waits_for_room(mut self) -> Self {
         self.waits_for_room = true;

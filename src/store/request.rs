@@ -1,10 +1,13 @@
 //! Requests as they are sent to the store, and the reading of replies.
 
+use std::io::Write;
+use std::ops::Deref;
 use std::time::{Duration, Instant};
 
-use redis::{ServerError, Value, cmd};
+use redis::{ServerError, Value};
 
 use crate::error::{Error, Result};
+use crate::kept::{self, Bytes};
 use crate::store::scripts::{CREATE, DETACH, DROP, Kind, Library, REAP, Script};
 
 /// How long what others do not wait for waits for room.
@@ -20,7 +23,7 @@ pub struct Request {
     /// The first is the key that chooses the node.
     pub keys: Vec<String>,
     /// For a plain command: its name first; then what follows its keys.
-    pub args: Vec<Vec<u8>>,
+    pub args: Args,
     /// Its place among all commands of the process, for a numbered script: by it the script knows a repetition.
     pub seq: u64,
     /// The seq of the command before it of the same caller on the same object; 0 where none is known.
@@ -34,6 +37,24 @@ pub struct Request {
     pub made: Instant,
 }
 
+/// Arguments, whose large ones are kept for others to use.
+#[derive(Clone)]
+pub struct Args(Vec<Vec<u8>>);
+
+impl Deref for Args {
+    type Target = Vec<Vec<u8>>;
+
+    fn deref(&self) -> &Vec<Vec<u8>> {
+        &self.0
+    }
+}
+
+impl Drop for Args {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(kept::give);
+    }
+}
+
 /// By which names a node knows the scripts.
 pub struct Names {
     pub library: &'static Library,
@@ -45,7 +66,7 @@ impl Request {
         Self {
             script,
             keys,
-            args,
+            args: Args(args),
             seq: 0,
             previous: 0,
             waits_for_room: false,
@@ -87,32 +108,41 @@ impl Request {
         (self.is(&DROP) || self.is(&DETACH) || self.is(&REAP)) && self.keys[0] == object
     }
 
-    pub fn pack(&self, names: &Names, caller: &str) -> Vec<u8> {
-        let command = if let Some(script) = self.script {
-            let mut c = cmd(if script.kind == Kind::Reads {
-                "FCALL_RO"
+    /// As a node takes it: an array of bulk strings.
+    pub fn pack(&self, names: &Names, caller: &str) -> Bytes {
+        let mut words: Vec<&[u8]> = Vec::with_capacity(6 + self.keys.len() + self.args.len());
+        let keys = self.keys.iter().map(String::as_bytes);
+        let (function, count, seq, previous);
+        if let Some(script) = self.script {
+            function = names.library.function(&names.number, script);
+            count = self.keys.len().to_string();
+            (seq, previous) = (self.seq.to_string(), self.previous.to_string());
+            let name: &[u8] = if script.kind == Kind::Reads {
+                b"FCALL_RO"
             } else {
-                "FCALL"
-            });
-            c.arg(names.library.function(&names.number, script))
-                .arg(self.keys.len())
-                .arg(&self.keys)
-                .arg(caller)
-                .arg(self.seq)
-                .arg(self.previous);
-            for a in &self.args {
-                c.arg(a.as_slice());
-            }
-            c
+                b"FCALL"
+            };
+            words.extend([name, function.as_bytes(), count.as_bytes()]);
+            words.extend(keys);
+            words.extend([caller, &seq, &previous].map(str::as_bytes));
+            words.extend(self.args.iter().map(Vec::as_slice));
         } else {
-            let mut c = cmd(std::str::from_utf8(&self.args[0]).expect("a command's name is text"));
-            c.arg(&self.keys);
-            for a in &self.args[1..] {
-                c.arg(a.as_slice());
-            }
-            c
+            words.push(&self.args[0]);
+            words.extend(keys);
+            words.extend(self.args[1..].iter().map(Vec::as_slice));
+        }
+        let size: usize = words.iter().map(|word| word.len() + 16).sum();
+        let mut out = kept::take(size + 16);
+        let head = |out: &mut Vec<u8>, kind: char, n: usize| {
+            write!(out, "{kind}{n}\r\n").expect("memory takes it");
         };
-        command.get_packed_command()
+        head(&mut out, '*', words.len());
+        for word in words {
+            head(&mut out, '$', word.len());
+            out.extend_from_slice(word);
+            out.extend_from_slice(b"\r\n");
+        }
+        Bytes(out)
     }
 
     pub fn size(&self) -> usize {
@@ -256,7 +286,7 @@ mod tests {
             .arg(8)
             .arg("0")
             .get_packed_command();
-        assert_eq!(request.pack(&names, "process.1"), expected);
+        assert_eq!(*request.pack(&names, "process.1"), expected);
         assert_eq!(request.size(), 1);
     }
 }

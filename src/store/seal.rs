@@ -14,6 +14,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::hkdf;
 
 use crate::error::{Error, Result};
+use crate::kept;
 use crate::locked::Locked;
 
 /// Sender and counter: no two payloads have the same.
@@ -73,7 +74,8 @@ impl Seal {
         let sender = std::str::from_utf8(&sealed[..16]).map_err(|_| refused())?;
         let count = u64::from_be_bytes(sealed[16..HEAD].try_into().expect("eight bytes"));
         let key = self.key_of(sender);
-        let mut body = sealed[HEAD..].to_vec();
+        let mut body = kept::take(sealed.len());
+        body.extend_from_slice(&sealed[HEAD..]);
         let length = key
             .open_in_place(nonce(count), self.aad(object, kind), &mut body)
             .map_err(|_| refused())?

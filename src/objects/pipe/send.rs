@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use super::{PipeEnd, Sent, kind};
 use crate::error::{Error, Result};
+use crate::kept;
 use crate::locked::Locked;
 use crate::objects::item;
 use crate::objects::payload::{self, Packed};
@@ -26,6 +27,7 @@ impl PipeEnd {
         let versions = process.memory.publish(process)?;
         let packed = self.pack(process, Sent::Message, &versions, payload)?;
         let sent = self.deliver(process, &packed.item, item::size(payload.len()));
+        kept::give(packed.item);
         if let (Err(_), Some(blob)) = (&sent, &packed.blob) {
             // Nobody will take the blob.
             process.script(&scripts::DROP, blob).post()?;
@@ -37,7 +39,9 @@ impl PipeEnd {
     fn deliver(&self, process: &Process, item: &[u8], size: usize) -> Result<()> {
         loop {
             let script = self.script(process, Sent::Message, true, size);
-            let reply = script.arg(item).text()?;
+            let mut copy = kept::take(item.len());
+            copy.extend_from_slice(item);
+            let reply = script.bytes(copy).text()?;
             match Reply::decode(&reply)? {
                 Reply::Wait(waiter) => self.wait_until_not_full(process, waiter)?,
                 Reply::Broken => return Err(Error::Broken),
@@ -62,9 +66,12 @@ impl PipeEnd {
             }
         }
         self.bytes_since_check.fetch_add(size, Ordering::AcqRel);
-        let items: Vec<&[u8]> = packed.iter().map(|packed| packed.item.as_slice()).collect();
-        let script = self.script(process, sent, false, size).arg(items);
-        let blobs: Vec<&String> = packed.iter().filter_map(|p| p.blob.as_ref()).collect();
+        let mut script = self.script(process, sent, false, size);
+        let mut blobs = Vec::new();
+        for Packed { item, blob } in packed {
+            script = script.bytes(item);
+            blobs.extend(blob);
+        }
         if blobs.is_empty() {
             return script.post();
         }
@@ -77,7 +84,7 @@ impl PipeEnd {
             });
         if !matches!(is_sent, Ok(true)) {
             for blob in blobs {
-                process.script(&scripts::DROP, blob).post()?;
+                process.script(&scripts::DROP, &blob).post()?;
             }
         }
         is_sent.map(drop)

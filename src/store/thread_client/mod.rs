@@ -21,6 +21,7 @@ use std::time::Instant;
 use redis::Value;
 
 use crate::error::{Error, Result};
+use crate::kept::Bytes;
 use crate::store::endpoint::NodeAddr;
 use crate::store::posted::Posted;
 use crate::store::request::{Refusal, Request};
@@ -178,7 +179,11 @@ impl ThreadClient {
             .map_err(Failure::of_connecting)?;
         shared.cluster.count(|c| &c.commands, requests.len());
         shared.cluster.count(|c| &c.round_trips, 1);
-        let packed: Vec<u8> = requests.iter().flat_map(|r| self.pack(&name, r)).collect();
+        let packed: Vec<Bytes> = requests.iter().map(|r| self.pack(&name, r)).collect();
+        let packed = packed
+            .iter()
+            .flat_map(|one| one.iter().copied())
+            .collect::<Vec<u8>>();
         let conn = self.conn(&name);
         let result = conn
             .send(&packed)

@@ -8,6 +8,7 @@ use redis::Value;
 
 use super::ThreadClient;
 use crate::error::{Error, Result};
+use crate::kept::Bytes;
 use crate::store::conn::{Conn, Ended, Until};
 use crate::store::endpoint::NodeAddr;
 use crate::store::request::{Names, Refusal, Request, checked, refusal};
@@ -165,7 +166,7 @@ impl ThreadClient {
     }
 
     /// A request as the node of a pipeline, which is known to have a connection, takes it.
-    pub(super) fn pack(&self, name: &str, request: &Request) -> Vec<u8> {
+    pub(super) fn pack(&self, name: &str, request: &Request) -> Bytes {
         let (_, names) = self.pipelines[name]
             .conn
             .as_ref()
