@@ -2,6 +2,7 @@
 //! and what was understood means the same when it is written again.
 
 use crate::objects::item;
+use crate::objects::versions::Heard;
 use crate::protocol::{Arrival, Command, Entry, Event, ExitRecord, ExitReport, Item, Reply};
 use crate::store::endpoint::Endpoint;
 use crate::store::seal::Seal;
@@ -21,7 +22,11 @@ pub fn protocol(bytes: &[u8]) {
         );
     }
     let text = String::from_utf8_lossy(bytes);
-    let _ = (Reply::decode(&text), Arrival::decode(&text));
+    let _ = (
+        Reply::decode(&text),
+        Arrival::decode(&text),
+        Heard::parse(&text),
+    );
     if let Ok(record) = ExitRecord::decode(&text) {
         assert_eq!(
             ExitRecord::decode(&record.encode()).expect("it is one"),
@@ -80,8 +85,13 @@ mod tests {
         ]
     }
 
+    /// More than is usual; still more where `PROPTEST_CASES` says so.
+    fn config() -> ProptestConfig {
+        ProptestConfig::with_cases(ProptestConfig::default().cases.max(2000))
+    }
+
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #![proptest_config(config())]
 
         #[test]
         fn protocol(bytes in bytes()) { super::protocol(&bytes); }

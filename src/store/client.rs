@@ -256,6 +256,7 @@ impl Client {
         }
         Ok(())
     }
+
     // ---- threads ---------------------------------------------------------------------------------------------
 
     pub fn with_link<T>(&self, f: impl FnOnce(&mut ThreadClient) -> Result<T>) -> Result<T> {

@@ -167,7 +167,7 @@ impl Conn {
         loop {
             match refusal(&reply) {
                 Some(Refusal::Unknown) => reply = conn.load(library)?,
-                Some(Refusal::Full) => return checked(reply).map(|_| unreachable!("an error")),
+                Some(Refusal::Full) => return Err(checked(reply).expect_err("it is one")),
                 Some(_) => {
                     return Err(unreachable_store(
                         place,
