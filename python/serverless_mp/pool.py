@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _core, config, context, reduction
 from .function import deadline
+from .local import launcher
 from .program import main_module
 from .stdlib import public_names
 from .stdlib.rebind import rebound
@@ -221,6 +222,8 @@ class Pool(pool.Pool):
         _base_init(self, processes, initializer, initargs, maxtasksperchild, _WithLocalQueue(context))
 
     def _setup_queues(self) -> None:
+        if config.launcher() == "local":
+            launcher.ensure()  # it gets ready while the store does
         session.ensure()
         parent, workers = _core.TaskQueue.pair(config.pipe_size())
         self._inqueue = _Tasks(parent, workers)

@@ -39,6 +39,8 @@ class Popen:
 
     def __init__(self, process_obj: Any, method: str | None = None) -> None:
         util._flush_std_streams()  # type: ignore[attr-defined]
+        if not self.is_remote:
+            launcher.ensure()  # it gets ready while the store does
         session.ensure()
         modules.note_imports_that_start_processes()
         self.returncode: int | None = None

@@ -410,8 +410,13 @@ def _take_surroundings(request: dict[str, Any], fds: list[int]) -> None:
         elif (stream := getattr(sys, name)) is not None:
             is_prompt = descriptor == 2 or os.isatty(descriptor) or request.get("line_buffered")  # noqa: PLR2004 - standard error
             stream.reconfigure(line_buffering=bool(is_prompt))
-    os.environ.clear()
-    os.environ.update(request["environment"])
+    # Only what differs: each variable that is set is a call of the system's.
+    wanted = request["environment"]
+    for name in os.environ.keys() - wanted.keys():
+        del os.environ[name]
+    for name, value in wanted.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
     time.tzset()
     os.umask(request["umask"])
     with contextlib.suppress(OSError):
