@@ -257,6 +257,20 @@ def test_a_proxy_that_closes_what_it_does_not_know_is_told():
     assert "give the store's own address" in told
 
 
+def test_threads_share_a_lock_while_its_slot_moves(tmp_path):
+    """One has learnt of the new place, while another has commands unread at the old one."""
+    faults = bed.Resharding(tmp_path, 0)
+    try:
+        with popen("threads.py", url=faults.url) as program:
+            assert program.stdout.readline() == "started\n"
+            assert faults.drive(program, 60)
+            out, err = program.communicate()
+    finally:
+        faults.close()
+    assert out == "1200\n", err
+    assert faults.hits > 0
+
+
 @pytest.fixture
 def server(tmp_path):
     server = bed.Server(tmp_path / "server")

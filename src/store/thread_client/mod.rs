@@ -285,7 +285,7 @@ impl ThreadClient {
     /// what is sent to this one. It must go there, also where another thread has learnt of another place meanwhile.
     fn settled_place(&mut self, shared: &Shared, key: &str) -> Result<NodeAddr> {
         let place = shared.cluster.route(key);
-        let is_elsewhere = self.pipelines.len() > 1 && self.posted.is_unread() && {
+        let is_elsewhere = shared.cluster.endpoint.cluster && self.posted.is_unread() && {
             let name = place.to_string();
             let mut pipelines = self.pipelines.iter();
             pipelines.any(|(n, pipeline)| *n != name && !pipeline.unread.is_empty())
