@@ -15,7 +15,7 @@ LAYERS = [
     {"objects"},
     {"store"},
     {"protocol", "signals"},
-    {"error", "exit_codes", "hex", "random", "locked", "logging"},
+    {"error", "exit_codes", "hex", "random", "kept", "locked", "logging"},
 ]
 PATH = re.compile(r"\bcrate::((?:\w+::)*)(\{[^}]*\}|\w+)")
 

@@ -42,16 +42,24 @@ IN_THE_ZYGOTE = "'worker/' + 'preloaded.py' in ''.join(traceback.format_stack())
         ("threading.Thread(target=threading.Event().wait, daemon=True).start()", 2),
         (f"if {IN_THE_ZYGOTE}: os._exit(3)", 1),
         (f"if {IN_THE_ZYGOTE}: raise RuntimeError", 1),
+        ("import random\n\ndice = random.Random()", 1),
+        ("import dice", 1),
     ],
-    ids=["makes a lock", "starts a thread", "ends its process", "raises"],
+    ids=["makes a lock", "starts a thread", "ends its process", "raises", "draws", "imports the program's own"],
 )
 def test_a_package_that_is_not_for_others_is_imported_by_each(run, program, text, threads):
     package = program.parent / "site-packages" / "loud"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(f"import multiprocessing, os, threading, traceback\n\n{text}\n")
+    for folder in (package.parent, program.parent):
+        (folder / "dice.py").write_text("print('imported', __file__)\n")
     program.write_text("import loud\n" + program.read_text())
     done = run(program, env={"SERVERLESS_MP_PRELOAD": "numpy,loud", "PYTHONPATH": package.parent})
-    assert done.stdout.splitlines() == [f"parents 1 preloaded 0 random 3 threads {{{threads}}}"] * 2, done.stderr
+    said = [line for line in done.stdout.splitlines() if not line.startswith("imported")]
+    assert said == [f"parents 1 preloaded 0 random 3 threads {{{threads}}}"] * 2, done.stderr
+    # The one beside the program, once in each process; the other would be what the preloaded zygote finds.
+    imported = {line for line in done.stdout.splitlines() if line.startswith("imported")}
+    assert imported <= {f"imported {program.parent / 'dice.py'}"} | {f"imported {package.parent / 'dice.py'}"}
 
 
 KEEPS_MAIN = """

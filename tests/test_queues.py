@@ -106,3 +106,49 @@ def test_closed(mp):
 def test_a_time_that_is_no_number(mp):
     with pytest.raises(ValueError):
         mp.Queue().get(True, float("nan"))
+
+
+class Unpicklable:
+    def __reduce__(self):
+        raise RuntimeError("it cannot be pickled")
+
+
+class PickledAfter:
+    """Only when the consumer has what was put before it."""
+
+    def __init__(self, event):
+        self.event = event
+
+    def __reduce__(self):
+        return bool, (self.event.wait(30),)
+
+
+def put_and_end(queue):
+    for item in range(5):
+        queue.put(item)
+    queue.put(Unpicklable())
+    queue.put("after")
+
+
+def put_and_wait(queue, event):
+    queue.put("first")
+    queue.put(PickledAfter(event))
+
+
+def test_what_stands_before_an_item_that_cannot_be_pickled_is_sent(mp):
+    queue = mp.Queue()
+    process = mp.Process(target=put_and_end, args=(queue,))
+    process.start()
+    assert [queue.get(timeout=30) for _ in range(5)] == list(range(5))
+    process.join()
+    assert process.exitcode == 0
+
+
+def test_pickling_an_item_may_wait_for_the_one_before_it(mp):
+    queue, event = mp.Queue(), mp.Event()
+    process = mp.Process(target=put_and_wait, args=(queue, event))
+    process.start()
+    assert queue.get(timeout=20) == "first"
+    event.set()
+    assert queue.get(timeout=20) is True
+    process.join()

@@ -199,6 +199,25 @@ def test_what_was_written_is_seen_after_many_regions_that_are_gone(mp):
     process.join()
 
 
+def write_one_byte(array, lock, stop):
+    while not stop.is_set():
+        with lock:
+            array[0] = (array[0] + 1) % 100
+
+
+def test_a_release_does_not_wait_for_who_writes_elsewhere(mp):
+    """Each has places and a lock of its own."""
+    array, locks, stop = mp.RawArray("b", 1 << 20), (mp.Lock(), mp.Lock()), mp.Event()
+    process = mp.Process(target=write_one_byte, args=(array, locks[0], stop))
+    process.start()
+    for n in range(5):
+        with locks[1]:
+            array[1 << 15 :: 512] = bytes([n]) * len(range(1 << 15, 1 << 20, 512))
+    stop.set()
+    process.join()
+    assert process.exitcode == 0
+
+
 def test_events_conditions_and_semaphores_carry_memory(mp):
     value, event, semaphore = mp.RawValue("i", 0), mp.Event(), mp.Semaphore(0)
     condition = mp.Condition()

@@ -87,21 +87,8 @@ def _names(_: str, value: str) -> list[str]:
     return [name.strip() for name in value.split(",") if name.strip()]
 
 
-# Large packages that start no threads and keep nothing of the process that imports them.
-_PRELOADED = (
-    "numpy",
-    "scipy",
-    "pandas",
-    "sklearn",
-    "joblib",
-    "pandarallel",
-    "dask",
-    "distributed",
-    "torch",
-    "gymnasium",
-    "sympy",
-    "networkx",
-)
+# Large packages that are imported alone: they start no thread that outlives a fork, and draw no random numbers of their own.
+_PRELOADED = ("numpy", "scipy", "pandas", "sklearn", "joblib", "pandarallel", "dask", "torch", "gymnasium")
 
 
 def _packages(_: str, value: str) -> list[str]:

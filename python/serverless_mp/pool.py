@@ -233,7 +233,9 @@ class Pool(pool.Pool):
         self._quick_get = self._outqueue.get
 
     def _repopulate_pool(self) -> Any:
-        if self._ctx.get_start_method() != "fork":
+        # What starts them may be the program's own, and what its pickling does.
+        is_ours = self._ctx.get_start_method() == "fork" and self._ctx.Process is context.ForkProcess
+        if not is_ours or self._initializer is not None:
             return super()._repopulate_pool()
         from .fork import survey  # noqa: PLC0415 - which the other methods do not need
 

@@ -27,6 +27,7 @@ __all__ = ["JoinableQueue", "Queue", "SimpleQueue"]
 
 # A feeder sends items together that are there at once: until they are so many bytes, or pickling them took so many seconds.
 _MOST_BYTES, _MOST_TIME = 1 << 16, 0.001
+_SIMPLE, _FEW = (bytes, str, int, float, bool, type(None)), 16
 
 
 class _Capacity:
@@ -72,6 +73,17 @@ class _NoLock(contextlib.nullcontext[None]):
         """Nothing was taken."""
 
 
+def is_plain(item: Any) -> bool:
+    """Whether none of the program's code runs when it is pickled, and nothing large is: so for few simple values."""
+    if type(item) in (tuple, list):
+        return len(item) <= _FEW and all(type(part) in _SIMPLE and _is_small(part) for part in item)
+    return type(item) in _SIMPLE and _is_small(item)
+
+
+def _is_small(item: Any) -> bool:
+    return type(item) not in (bytes, str) or len(item) < _MOST_BYTES
+
+
 class _Sender:
     """What a feeder sends with; many items go in one step."""
 
@@ -110,6 +122,9 @@ class _Feeder:
         return is_open
 
     def _pickle(self, item: Any) -> int:
+        if not is_plain(item):
+            # Its pickling may take long, fail, or wait for what is done with those before it.
+            self._send()
         try:
             self._batch.append(reduction.dumps(item))
         except Exception as e:  # noqa: BLE001 - for whoever looks after it, as in CPython

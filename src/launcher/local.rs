@@ -4,13 +4,15 @@
 //! answers with the worker's process id, and with its exit code when it has ended: both four bytes.
 
 use std::io::{IoSlice, Read, Write};
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
+use nix::poll::PollFlags;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 use super::Launched;
 use crate::error::{Error, Result};
+use crate::store::conn::{Ended, Until, ready};
 
 pub fn launch(path: &str, event: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<Launched> {
     let failed = |e: std::io::Error| {
@@ -30,6 +32,11 @@ pub fn launch(path: &str, event: &[u8], descriptors: &[BorrowedFd<'_>]) -> Resul
         None,
     )?;
     stream.write_all(event).map_err(failed)?;
+    // It may be importing for the worker; a signal's handler ends the wait, and the request with it.
+    let answered = ready(stream.as_fd(), PollFlags::POLLIN, &Until::default());
+    if let Err(Ended::Failed(e)) = answered {
+        return Err(e);
+    }
     let mut pid = [0; 4];
     stream.read_exact(&mut pid).map_err(failed)?;
     let pid = i32::from_ne_bytes(pid);

@@ -12,20 +12,22 @@
 //! a byte that differs from the twin, and what is published has no bytes of others, or only such as they are in the store.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, TryLockError, Weak};
 
 use crate::error::{Error, Result};
 use crate::locked::Locked;
 use crate::objects::shared_region::SharedRegion;
 use crate::objects::versions::{Heard, Versions};
-use crate::store::client::Client;
+use crate::store::client::{self, Client};
 use crate::store::keys;
 use crate::store::request::text;
 use crate::store::scripts;
 
 /// A list of versions is long when it names so many, and two for each region that this process has.
 const LONG: usize = 64;
+/// Where it is long again after fewer releases than this, others have more regions, and it may be twice as long.
+const SOON: usize = 16;
 
 #[derive(Default)]
 pub struct Memory {
@@ -33,8 +35,15 @@ pub struct Memory {
     /// How many regions there are: a program without any pays one load per release.
     count: AtomicUsize,
     versions: Mutex<Versions>,
+    /// Whether an epoch may stand for versions of a region that is new here.
+    has_epochs: AtomicBool,
     /// Held by the thread that draws an epoch.
     drawing: Mutex<()>,
+    /// Releases so far, and at the last epoch that was drawn.
+    releases: AtomicUsize,
+    releases_then: AtomicUsize,
+    /// How long a list may be, if that is longer than usual.
+    allowance: AtomicUsize,
 }
 
 impl Memory {
@@ -61,14 +70,12 @@ impl Memory {
             }
         };
         if !is_new {
-            let versions = self.versions.locked();
             // What an epoch stands for may be a version of this one.
-            let wanted = if versions.epoch() > 0 {
+            let wanted = if self.has_epochs.load(Ordering::Acquire) {
                 u64::MAX
             } else {
-                versions.of(id)
+                self.versions.locked().of(id)
             };
-            drop(versions);
             region.refresh_stale(client, wanted)?;
         }
         Ok(region)
@@ -84,7 +91,12 @@ impl Memory {
     /// their way there.
     pub fn publish_for(&self, client: &Client, object: &str) -> Result<(String, u64)> {
         self.publish_writes(client)?;
-        Ok(self.versions.locked().news_for(object))
+        let versions = self.versions.locked();
+        // A signal's handler may come before what its own thread has told.
+        if client::is_nested() {
+            return Ok((versions.all(), 0));
+        }
+        Ok(versions.news_for(object))
     }
 
     pub fn told(&self, object: &str, until: u64) {
@@ -97,7 +109,14 @@ impl Memory {
                 region.publish(client)?;
             }
         }
-        if self.is_long(self.versions.locked().len()) {
+        self.releases.fetch_add(1, Ordering::AcqRel);
+        self.shorten(client)
+    }
+
+    /// Draws an epoch where the list is long.
+    fn shorten(&self, client: &Client) -> Result<()> {
+        let length = self.versions.locked().len();
+        if self.is_long(length) {
             self.draw_epoch(client)?;
         }
         Ok(())
@@ -108,7 +127,8 @@ impl Memory {
         if versions.is_empty() {
             return Ok(());
         }
-        self.hear(client, &Heard::parse(versions)?)
+        self.hear(client, &Heard::parse(versions)?)?;
+        self.shorten(client)
     }
 
     /// The same of versions that were left with an object. Where its list is long, an epoch takes the place of what it said.
@@ -151,6 +171,7 @@ impl Memory {
             heard.epoch > versions.epoch()
         };
         if is_epoch_new {
+            self.has_epochs.store(true, Ordering::Release);
             self.refresh_all(client)?;
             self.versions.locked().saw_epoch(heard.epoch);
         } else if self.count.load(Ordering::Acquire) > 0 {
@@ -163,7 +184,8 @@ impl Memory {
     }
 
     fn is_long(&self, count: usize) -> bool {
-        count > LONG + 2 * self.count.load(Ordering::Acquire)
+        let usual = LONG + 2 * self.count.load(Ordering::Acquire);
+        count > usual.max(self.allowance.load(Ordering::Acquire))
     }
 
     /// Forgets the versions that this process knows, and has an epoch stand for them. None where another thread is at it.
@@ -173,7 +195,11 @@ impl Memory {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return Ok(None),
         };
-        let until = self.versions.locked().clock();
+        let (until, length) = {
+            let versions = self.versions.locked();
+            (versions.clock(), versions.len())
+        };
+        self.has_epochs.store(true, Ordering::Release);
         let draw = client.plain("HINCRBY", client.key(keys::SESSION));
         let drawn = draw.arg(keys::EPOCHS).arg(1).text()?;
         let epoch = drawn
@@ -183,6 +209,10 @@ impl Memory {
         let mut versions = self.versions.locked();
         versions.saw_epoch(epoch);
         versions.forget(until);
+        let releases = self.releases.load(Ordering::Acquire);
+        let since = releases - self.releases_then.swap(releases, Ordering::AcqRel);
+        self.allowance
+            .store(if since < SOON { 2 * length } else { 0 }, Ordering::Release);
         Ok(Some(epoch))
     }
 

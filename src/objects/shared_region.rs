@@ -126,7 +126,7 @@ impl SharedRegion {
     fn publish_from(&self, client: &Client, twin: &mut Twin) -> Result<()> {
         let (mut begin, mut refusals) = (0, 0);
         loop {
-            let (spans, end) = self.changes(twin, begin, refusals < TRIES);
+            let (spans, end) = self.changes(twin, begin, refusals);
             if spans.is_empty() {
                 return Ok(());
             }
@@ -141,9 +141,12 @@ impl SharedRegion {
         }
     }
 
-    /// What differs from the twin, as much as one command takes from a place on, and the place where it ends. In `wholes`, and
-    /// where it is sealed, few spans have bytes of others among them.
-    fn changes(&self, twin: &Twin, begin: usize, wholes: bool) -> (Vec<Span>, usize) {
+    /// What differs from the twin, as much as one command takes from a place on, and the place where it ends. After some refusals
+    /// only what this process has written, or, where that cannot be told apart, one granule: so that who writes to others does
+    /// not hold it up.
+    fn changes(&self, twin: &Twin, begin: usize, refusals: usize) -> (Vec<Span>, usize) {
+        let is_sealed = self.client.session.seal_memory;
+        let most = if is_sealed && refusals > 0 { 1 } else { BATCH };
         let mut spans = Vec::new();
         let mut bytes = 0;
         for start in (begin..self.buffer.len()).step_by(GRANULE) {
@@ -158,12 +161,12 @@ impl SharedRegion {
                 bytes: self.buffer.copy(start, end),
                 newest,
             };
-            if self.client.session.seal_memory {
+            if is_sealed {
                 spans.push(whole(start, end));
             } else {
                 let runs = self.buffer.differences(start, known);
                 match runs.as_slice() {
-                    [first, .., (start, last)] if wholes && runs.len() > RUNS => {
+                    [first, .., (start, last)] if refusals < TRIES && runs.len() > RUNS => {
                         spans.push(whole(first.0, start + last.len()));
                     }
                     _ => spans.extend(runs.into_iter().map(|(start, bytes)| Span {
@@ -174,7 +177,7 @@ impl SharedRegion {
                 }
             }
             bytes += end - start;
-            if spans.len() >= SPANS || bytes >= BATCH {
+            if spans.len() >= SPANS || bytes >= most {
                 return (spans, end);
             }
         }

@@ -127,8 +127,10 @@ impl Versions {
 
     /// It was told all that was learnt until then.
     pub fn told(&mut self, object: &str, until: u64) {
-        let told = self.objects.entry(object.to_owned()).or_default();
-        told.until = told.until.max(until);
+        if until > 0 {
+            let told = self.objects.entry(object.to_owned()).or_default();
+            told.until = told.until.max(until);
+        }
     }
 
     /// How often the object's list had changed when this process saw it last.

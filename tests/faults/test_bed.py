@@ -210,6 +210,13 @@ def test_sealed_memory_tells_the_store_nothing_and_believes_it_nothing(tmp_path)
     assert program.returncode == 0, err
 
 
+def test_who_writes_to_sealed_memory_does_not_hold_others_up(server):
+    url = f"redis://:{stores.QUOTED}@127.0.0.1:{server.port}"
+    with popen("sealed_writers.py", url=url, SERVERLESS_MP_SEAL_MEMORY="1") as program:
+        out, err = program.communicate(timeout=60)
+    assert out == "0 True\n", err
+
+
 def refusal(url, **env):
     """What a program is told that cannot use the store."""
     with popen("waits.py", url=url, **env) as program:

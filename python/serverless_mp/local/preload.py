@@ -16,8 +16,13 @@ from serverless_mp.program import modules
 class Preload:
     """What a zygote of its own imports once, for its workers."""
 
-    # Each module's name, and the file that it comes from.
-    modules: list[tuple[str, str]]
+    # In the order in which the program has imported them.
+    modules: list[str]
+    # All modules of the program that have a file, by name.
+    files: dict[str, str]
+    # Where the installation's modules are found, in the order of the program's search path.
+    path: list[str]
+    arguments: list[str]
     # Whether, and as what, multiprocessing is ours there.
     names: dict[str, Any]
 
@@ -26,16 +31,17 @@ def wanted() -> Preload | None:
     """The modules of chosen packages that the program has imported from its installation, in their order; or None."""
     chosen = {*config.preload(), *forkserver._forkserver._preload_modules}  # type: ignore[attr-defined]
     loaded = list(sys.modules.items())
-    places = {name: os.path.dirname(_file(name, module)) for name, module in loaded if name in chosen}
-    found = [(name, _file(name, module)) for name, module in loaded if places.get(name.partition(".")[0])]
-    known = [(name, file) for name, file in found if file.startswith(places[name.partition(".")[0]] + os.sep)]
-    return Preload(known, installed.state()) if known else None
+    files = {name: file for name, module in loaded if (file := _file(name, module))}
+    places = {
+        name: os.path.dirname(files[name]) + os.sep for name in chosen & files.keys() if modules.is_installed(files[name])
+    }
+    known = [name for name, file in files.items() if file.startswith(places.get(name.partition(".")[0], "\0"))]
+    path = [entry for entry in sys.path if os.path.isabs(entry) and modules.is_installed(os.path.join(entry, "module.py"))]
+    return Preload(known, files, path, list(sys.argv), installed.state()) if known else None
 
 
 def _file(name: str, module: Any) -> str:
-    """The file of a module that can be imported by its name; of a package only from the installation. Else ''."""
+    """The file of a module that can be imported by its name. Else ''."""
     spec = getattr(module, "__spec__", None)
     file = getattr(spec, "origin", None)
-    if getattr(spec, "name", None) != name or not isinstance(file, str) or not os.path.isabs(file):
-        return ""
-    return file if "." in name or modules.is_installed(file) else ""
+    return file if getattr(spec, "name", None) == name and isinstance(file, str) and os.path.isabs(file) else ""

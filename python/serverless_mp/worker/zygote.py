@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 # What the preloaded zygote says when it is.
 _READY = b"r"
-# How many seconds a worker waits for it.
-_PATIENCE = 10
+# How many seconds workers wait for it, and how often it is looked whether they still do.
+_PATIENCE, _LOOK = 3, 0.1
 # So many preloaded zygotes there may be, and as many environments that were seen once.
 _MOST = 3
 
@@ -106,6 +106,7 @@ class Zygote:
                 ready = {key.fd for key, _ in selector.select(self.patience())}
                 if not ready:
                     self.load_one()
+                    self.start_late()
                 if self.alive in ready:
                     break
                 if self.wake_pipe in ready:
@@ -128,7 +129,18 @@ class Zygote:
         """How long to wait for something to do."""
         if self.modules:
             return 0
-        return min((one.patience() for one in self.preloaded if one.waiting), default=None)
+        return _LOOK if any(one.waiting for one in self.preloaded) else None
+
+    def start_late(self) -> None:
+        """Starts here what has waited for a preloaded zygote for too long, or whose caller waits no more."""
+        for one in self.preloaded:
+            waiting = one.waiting
+            one.waiting = [] if one.is_late() else [request for request in waiting if not request.is_given_up()]
+            for request in [request for request in waiting if request not in one.waiting]:
+                if request.is_given_up():
+                    request.close()
+                else:
+                    self.start(request)
 
     def load_one(self) -> None:
         """While there is nothing else to do: one more module of the standard library that workers will want."""
@@ -150,6 +162,8 @@ class Zygote:
             if pid == 0:
                 return
             connection = self.children.pop(pid, None)
+            for one in self.preloaded:
+                one.is_reaped = one.is_reaped or one.pid == pid
             if pid == self.supervisor:
                 self.supervisor = None
                 self.kill_orphans()
@@ -185,11 +199,13 @@ class Zygote:
         known = next((one for one in self.preloaded if one.environment == environment), None)
         if known is not None and not known.is_gone:
             if not known.is_ready:
-                known.waiting.append(request)
-                return
-            with contextlib.suppress(OSError):
-                known.hand_over(request)
-                return
+                if not known.is_late():
+                    known.waiting.append(request)
+                    return
+            else:
+                with contextlib.suppress(OSError):
+                    known.hand_over(request)
+                    return
         self.start(request)
         if known is None and self.preload is not None and len(self.preloaded) < _MOST:
             # The first at once. Of others, each process may have its own.
@@ -214,8 +230,11 @@ class Zygote:
         """In the child: a zygote like this one, which is handed its requests."""
         _core.die_with_parent()
         signal.set_wakeup_fd(-1)
-        for other in (self.listener, *(one.socket for one in self.preloaded), *self.children.values()):
+        self.selector.close()
+        for other in (self.listener, *self.children.values()):
             other.close()
+        for one in self.preloaded:
+            one.close()
         for fd in (self.wake_pipe, self.wake_writer):
             os.close(fd)
         if preloaded.load(preload, environment):
@@ -229,9 +248,13 @@ class Zygote:
         waiting, preloaded.waiting = preloaded.waiting, []
         if not preloaded.is_ready:
             self.selector.unregister(preloaded.socket)
+            preloaded.socket.close()
             preloaded.is_gone = True
         for request in waiting:
-            self.answer(request)
+            if request.is_given_up():
+                request.close()
+            else:
+                self.answer(request)
 
     def start(self, request: Request) -> None:
         """Starts one worker."""
@@ -275,8 +298,11 @@ class Zygote:
             for signum in request["ignored"]:
                 signal.signal(signum, signal.SIG_IGN)
             _core.die_with_parent()
-            for other in (self.listener, connection, *(one.socket for one in self.preloaded), *self.children.values()):
+            self.selector.close()
+            for other in (self.listener, connection, *self.children.values()):
                 other.close()
+            for one in self.preloaded:
+                one.close()
             for fd in (self.alive, self.wake_pipe, self.wake_writer):
                 os.close(fd)
             _take_surroundings(request, fds)
@@ -300,6 +326,8 @@ class PreloadedZygote(Zygote):
             wanted, fds = _receive(self.listener)
         except (OSError, EOFError, struct.error):
             return False
+        if not fds:  # there were too many for this process
+            return True
         self.start(Request(socket.socket(fileno=fds[0]), wanted, fds[1:]))
         return True
 
@@ -309,13 +337,28 @@ class PreloadedZygote(Zygote):
         super().become_worker(request, fds, connection)
 
 
-@dataclass
+@dataclass(eq=False)
 class Request:
     """One worker that is asked for."""
 
     connection: socket.socket
     wanted: dict[str, Any]
     fds: list[int]
+
+    def is_given_up(self) -> bool:
+        """Whether nobody waits for it any more."""
+        try:
+            return not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def close(self) -> None:
+        """Here; another process may have it."""
+        self.connection.close()
+        for fd in self.fds:
+            os.close(fd)
 
 
 class Preloaded:
@@ -326,37 +369,34 @@ class Preloaded:
         self.environment = environment
         self.socket, self.pid = handoff, pid
         self.last = time.monotonic() + _PATIENCE
-        self.is_ready = self.is_gone = False
+        self.is_ready = self.is_gone = self.is_reaped = False
         # Requests that came while it was importing.
         self.waiting: list[Request] = []
 
-    def patience(self) -> float:
-        """How long requests wait still. When the time is over it is ended, which its socket tells."""
-        left = self.last - time.monotonic()
-        if left <= 0:
-            self.kill()
-        return max(left, 0.1)
+    def close(self) -> None:
+        """In a child, whose it is not; nor are the requests that wait for it."""
+        self.socket.close()
+        for request in self.waiting:
+            request.close()
 
-    def kill(self) -> None:
-        """Whatever it is doing."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+    def is_late(self) -> bool:
+        """Whether its requests have waited for long enough."""
+        return time.monotonic() > self.last
 
     def end(self) -> None:
         """With the first one; its workers end before it."""
-        if not self.is_ready:
-            self.kill()
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self.pid, 0)
+        if self.is_reaped:
+            return
+        if not self.is_ready:  # whatever it is doing
+            os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
 
     def hand_over(self, request: Request) -> None:
         """Has it start the worker. Raises OSError if it is gone."""
         data = dumps(request.wanted)
         socket.send_fds(self.socket, [INT.pack(len(data))], [request.connection.fileno(), *request.fds])
         self.socket.sendall(data)
-        request.connection.close()
-        for fd in request.fds:
-            os.close(fd)
+        request.close()
 
 
 def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
