@@ -71,26 +71,49 @@ impl Buffer {
 
     /// What a part of it holds.
     pub fn copy(&self, start: usize, end: usize) -> Vec<u8> {
-        (start..end)
-            .map(|at| self.byte(at).load(Ordering::Relaxed))
-            .collect()
+        debug_assert!(start <= end && end <= self.length);
+        let mut bytes = vec![0; end - start];
+        // SAFETY: within both allocations; memcpy takes what it finds.
+        unsafe {
+            nix::libc::memcpy(
+                bytes.as_mut_ptr().cast(),
+                self.start.add(start).cast(),
+                bytes.len(),
+            );
+        }
+        bytes
     }
 
-    /// The spans that differ from the twin's, which begin at `start`.
-    pub fn differences(&self, start: usize, twin: &[u8]) -> Vec<(usize, Vec<u8>)> {
+    /// The spans that differ from the twin's, which begin at `start`; None where there are more than so many.
+    pub fn differences(
+        &self,
+        start: usize,
+        twin: &[u8],
+        most: usize,
+    ) -> Option<Vec<(usize, Vec<u8>)>> {
         let mut spans: Vec<(usize, Vec<u8>)> = Vec::new();
         let mut is_open = false;
         for (at, old) in (start..).zip(twin) {
             let byte = self.byte(at).load(Ordering::Relaxed);
             let differs = byte != *old;
+            let count = spans.len();
             match spans.last_mut() {
                 Some((_, span)) if differs && is_open => span.push(byte),
+                _ if differs && count == most => return None,
                 _ if differs => spans.push((at, vec![byte])),
                 _ => {}
             }
             is_open = differs;
         }
-        spans
+        Some(spans)
+    }
+
+    /// From the first to the last byte that differs.
+    pub fn bounds(&self, start: usize, twin: &[u8]) -> (usize, usize) {
+        let differs = |i: &usize| self.byte(start + i).load(Ordering::Relaxed) != twin[*i];
+        let first = (0..twin.len()).find(differs).unwrap_or(0);
+        let last = (first..twin.len()).rev().find(differs).unwrap_or(first);
+        (start + first, start + last + 1)
     }
 
     /// Takes the store's content (zeros beyond its end) where this process has not written since.
@@ -146,7 +169,12 @@ mod tests {
             let (content, mut twin): (Vec<u8>, Vec<u8>) = pairs.into_iter().unzip();
             let buffer = filled(&content);
             prop_assert_eq!(buffer.copy(0, content.len()), content);
-            for (start, span) in buffer.differences(0, &twin) {
+            let all = buffer.differences(0, &twin, usize::MAX).unwrap();
+            if let (Some((first, _)), Some((start, last))) = (all.first(), all.last()) {
+                prop_assert_eq!(buffer.bounds(0, &twin), (*first, start + last.len()));
+                prop_assert!(buffer.differences(0, &twin, all.len() - 1).is_none());
+            }
+            for (start, span) in all {
                 prop_assert!(!span.is_empty());
                 twin[start..start + span.len()].copy_from_slice(&span);
             }

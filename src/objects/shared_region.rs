@@ -164,16 +164,16 @@ impl SharedRegion {
             if is_sealed {
                 spans.push(whole(start, end));
             } else {
-                let runs = self.buffer.differences(start, known);
-                match runs.as_slice() {
-                    [first, .., (start, last)] if refusals < TRIES && runs.len() > RUNS => {
-                        spans.push(whole(first.0, start + last.len()));
-                    }
-                    _ => spans.extend(runs.into_iter().map(|(start, bytes)| Span {
+                let few = if refusals < TRIES { RUNS } else { usize::MAX };
+                if let Some(runs) = self.buffer.differences(start, known, few) {
+                    spans.extend(runs.into_iter().map(|(start, bytes)| Span {
                         start,
                         bytes,
                         newest: None,
-                    })),
+                    }));
+                } else {
+                    let (first, last) = self.buffer.bounds(start, known);
+                    spans.push(whole(first, last));
                 }
             }
             bytes += end - start;

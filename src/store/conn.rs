@@ -30,7 +30,7 @@ const OWN_ADDRESS: &str = "where a proxy (Envoy, Twemproxy) stands before the st
 /// How long a reply is looked for before the thread sleeps: about as long as waking it up again would take. Only where the last one
 /// was as quick: where the store is further away, or processors are few, others need the time.
 const SPIN: Duration = Duration::from_micros(50);
-const QUICK: Duration = Duration::from_micros(100);
+const QUICK: Duration = Duration::from_micros(200);
 
 pub struct Conn {
     stream: Stream,
