@@ -68,7 +68,7 @@ def server(folder, *options, binary=None, password=PASSWORD):
         process = subprocess.Popen([binary or find_server(), *options], cwd=folder, stdout=log, stderr=log)
     try:
         last = time.monotonic() + 30
-        while not _answers(port, password):
+        while not answers(port, password):
             if process.poll() is not None or time.monotonic() > last:
                 raise RuntimeError("the server did not start:\n" + (folder / "log").read_text()[-2000:])
             time.sleep(0.02)
@@ -78,7 +78,8 @@ def server(folder, *options, binary=None, password=PASSWORD):
         process.wait()
 
 
-def _answers(port, password):
+def answers(port, password):
+    """Whether a server does, as one that has its data."""
     with contextlib.suppress(OSError, RuntimeError):
         connection = Connection(("127.0.0.1", port), password)
         try:

@@ -38,8 +38,7 @@ class Server:
             self.process = subprocess.Popen(command, cwd=self.folder, env=self.env, stdout=log, stderr=log)
         last = time.monotonic() + 30
         while time.monotonic() < last and self.process.poll() is None:
-            with contextlib.suppress(OSError, RuntimeError):
-                self.call("PING")
+            if stores.answers(self.port, stores.PASSWORD):
                 return
             time.sleep(0.02)
         raise RuntimeError((self.folder / "log").read_text()[-2000:])
