@@ -11,8 +11,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, TryLockError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 
 use crate::error::{Error, Result};
 use crate::locked::Locked;
@@ -68,9 +67,6 @@ struct Thread {
     link: Arc<Mutex<ThreadClient>>,
     posted: Arc<Posted>,
 }
-
-/// Between two looks at a connection that another thread has.
-const HELD: Duration = Duration::from_micros(200);
 
 static CURRENT: AtomicPtr<Client> = AtomicPtr::new(std::ptr::null_mut());
 
@@ -230,14 +226,15 @@ impl Client {
             let Ok(mut link) = thread.link.try_lock() else {
                 continue;
             };
-            let count = thread.posted.count();
-            if last.get(&link.caller) == Some(&count) || thread.posted.is_full() {
+            let (count, caller) = (thread.posted.count(), link.caller.clone());
+            if last.get(&caller) == Some(&count) || thread.posted.is_full() {
                 // An error is raised by whoever uses the link next.
                 let _ = link.settle_for_others(&self.shared);
-                thread.posted.tell();
             }
+            drop(link);
+            thread.posted.tell();
             is_full |= thread.posted.is_full();
-            seen.insert(link.caller.clone(), count);
+            seen.insert(caller, count);
         }
         *last = seen;
         is_full
@@ -298,20 +295,7 @@ impl Client {
         thread: &Thread,
         f: impl FnOnce(&mut ThreadClient) -> Result<T>,
     ) -> Result<T> {
-        let mut link = loop {
-            match thread.link.try_lock() {
-                Ok(link) => break link,
-                Err(TryLockError::Poisoned(_)) => {
-                    return Err(Error::State("a thread failed inside the store".into()));
-                }
-                // The heartbeat reads its replies; while the store is silent that takes long.
-                Err(TryLockError::WouldBlock) => {
-                    self.shared.health.check()?;
-                    crate::signals::check()?;
-                    std::thread::sleep(HELD);
-                }
-            }
-        };
+        let mut link = self.its_link(thread)?;
         let result = f(&mut link);
         if thread.posted.is_awaited() && thread.posted.is_unread() {
             // A thread that waits for these replies would wait for ever while this one goes on to post. Both meet an error again.
@@ -320,6 +304,25 @@ impl Client {
         drop(link);
         thread.posted.tell();
         result
+    }
+
+    /// A thread's link, as soon as no other thread reads its replies; while the store is silent that takes long.
+    fn its_link<'t>(&self, thread: &'t Thread) -> Result<MutexGuard<'t, ThreadClient>> {
+        let mut free = None;
+        thread.posted.wait_for(|| {
+            match thread.link.try_lock() {
+                Ok(link) => free = Some(link),
+                Err(TryLockError::Poisoned(_)) => {
+                    return Err(Error::State("a thread failed inside the store".into()));
+                }
+                Err(TryLockError::WouldBlock) => {
+                    self.shared.health.check()?;
+                    crate::signals::check()?;
+                }
+            }
+            Ok(free.is_some())
+        })?;
+        Ok(free.expect("the wait has ended with it"))
     }
 
     /// There is no order between two connections: what other threads sent without waiting comes first.

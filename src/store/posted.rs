@@ -75,18 +75,26 @@ impl Posted {
         }
     }
 
-    /// Sleeps until so many were read, or until `look`, which is asked first and whenever something has changed, says so.
+    /// Sleeps until so many were read, or until `look`, which is asked whenever something has changed, says so.
     pub fn wait(&self, count: u64, mut look: impl FnMut() -> Result<bool>) -> Result<()> {
+        self.wait_for(|| Ok(self.is_read_up_to(count) || self.is_full() || look()?))
+    }
+
+    /// Sleeps until `look`, which is asked first and whenever something has changed, says so.
+    pub fn wait_for(&self, mut look: impl FnMut() -> Result<bool>) -> Result<()> {
+        if look()? {
+            return Ok(());
+        }
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        let result = self.sleep(count, &mut look);
+        let result = self.sleep(&mut look);
         self.waiting.fetch_sub(1, Ordering::SeqCst);
         result
     }
 
-    fn sleep(&self, count: u64, look: &mut impl FnMut() -> Result<bool>) -> Result<()> {
+    fn sleep(&self, look: &mut impl FnMut() -> Result<bool>) -> Result<()> {
         loop {
             let before = *self.told();
-            if self.is_read_up_to(count) || self.is_full() || look()? {
+            if look()? {
                 return Ok(());
             }
             let told = self.told();
