@@ -340,6 +340,11 @@ impl<'a> Reply<'a> {
     }
 }
 
+/// The waiter in the reply to a take in the line; None where the reply is an item, no letter of which is `w`.
+pub fn waiter(reply: &[u8]) -> Option<&str> {
+    reply.strip_prefix(b"wait ").and_then(name)
+}
+
 /// The reply to a party's arrival at a barrier: its index, and how it goes on.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub enum Arrival<'a> {
@@ -419,6 +424,14 @@ mod tests {
             Entry::decode(b"D-9 P1260 a b").unwrap(),
             Entry::Died(-9, task)
         );
+    }
+
+    #[test]
+    fn a_waiter_is_told_from_an_item() {
+        assert_eq!(waiter(b"wait p.1:7"), Some("p.1:7"));
+        for item in [&b"E"[..], b"I03 \xff\xfe", b"D-9 P1260 a b", b"wait "] {
+            assert_eq!(waiter(item), None);
+        }
     }
 
     #[test]

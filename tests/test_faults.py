@@ -367,12 +367,19 @@ def show(name, wait):
         wait()
     except Exception as e:
         sys.stdout.write(f"{name} {type(e).__name__}\\n")  # at once: threads write side by side
+def know(event):
+    global begun
+    begun = event
+def sleep():
+    begun.set()
+    time.sleep(100)
 if __name__ == "__main__":
-    queue, lock, (reader, _) = mp.Queue(), mp.Lock(), mp.Pipe()
+    queue, lock, (reader, _), event = mp.Queue(), mp.Lock(), mp.Pipe(), mp.Event()
     lock.acquire()
-    with mp.Pool(1) as pool, ProcessPoolExecutor(1) as executor:
+    with mp.Pool(1, know, (event,)) as pool, ProcessPoolExecutor(1) as executor:
         pool.apply(abs, (1,)); executor.submit(abs, 1).result()
-        task, future = pool.apply_async(time.sleep, (100,)), executor.submit(time.sleep, 100)
+        task, future = pool.apply_async(sleep), executor.submit(time.sleep, 100)
+        event.wait()
         waits = {"queue": queue.get, "lock": lock.acquire, "pipe": reader.recv, "pool": task.get, "executor": future.result}
         threads = [threading.Thread(target=show, args=pair) for pair in waits.items()]
         for thread in threads: thread.start()

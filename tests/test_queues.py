@@ -152,3 +152,96 @@ def test_pickling_an_item_may_wait_for_the_one_before_it(mp):
     event.set()
     assert queue.get(timeout=20) is True
     process.join()
+
+
+# More than wait at the list of items.
+MANY = 24
+
+
+def double_until_none(tasks, results, begun):
+    begun.release()
+    while (item := tasks.get()) is not None:
+        results.put(item * 2)
+
+
+def take_one(tasks, results, begun):
+    begun.release()
+    results.put(tasks.get())
+
+
+def get_in_vain(tasks, results, begun):
+    try:
+        tasks.get(timeout=0.01)
+    except exceptions.Empty:
+        begun.release()
+        results.put(tasks.get())
+
+
+def started(context, target, tasks, results):
+    """Many processes that have begun."""
+    begun = context.Semaphore(0)
+    processes = [context.Process(target=target, args=(tasks, results, begun)) for _ in range(MANY)]
+    for process in processes:
+        process.start()
+    for _ in processes:
+        assert begun.acquire(timeout=60)
+    return processes
+
+
+def ended(processes):
+    for process in processes:
+        process.join(60)
+    return [process.exitcode for process in processes]
+
+
+def test_many_take_from_one_queue(mp):
+    tasks, results = mp.Queue(), mp.Queue()
+    processes = started(mp, double_until_none, tasks, results)
+    for _ in range(3):
+        for i in range(4 * MANY):
+            tasks.put(i)
+        assert sorted(results.get(timeout=60) for _ in range(4 * MANY)) == [2 * i for i in range(4 * MANY)]
+    for _ in processes:
+        tasks.put(None)
+    assert ended(processes) == [0] * MANY
+    assert tasks.empty()
+
+
+def test_many_that_waited_in_vain_wait_again(mp):
+    tasks, results = mp.Queue(), mp.Queue()
+    processes = started(mp, get_in_vain, tasks, results)
+    for i in range(MANY):
+        tasks.put(i)
+    assert sorted(results.get(timeout=60) for _ in range(MANY)) == list(range(MANY))
+    assert ended(processes) == [0] * MANY
+
+
+def test_who_is_killed_while_many_wait_takes_nothing_along(smp):
+    tasks, results = smp.Queue(), smp.Queue()
+    processes = started(smp, take_one, tasks, results)
+    killed, others = processes[::2], processes[1::2]
+    for process in killed:
+        process.kill()
+    for i in range(len(others)):
+        tasks.put(i)
+    assert sorted(results.get(timeout=60) for _ in others) == list(range(len(others)))
+    assert ended(killed) == [-9] * len(killed)
+    assert ended(others) == [0] * len(others)
+    assert tasks.empty()
+
+
+def end_of_file(reader, results, begun):
+    begun.release()
+    try:
+        reader.recv()
+    except EOFError:
+        results.put("end")
+
+
+def test_many_that_wait_see_the_end_of_file(smp):
+    reader, writer = smp.Pipe(duplex=False)
+    results = smp.Queue()
+    processes = started(smp, end_of_file, reader, results)
+    writer.close()
+    assert [results.get(timeout=60) for _ in processes] == ["end"] * MANY
+    assert ended(processes) == [0] * MANY

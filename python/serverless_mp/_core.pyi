@@ -230,19 +230,21 @@ class TaskQueue:
         """The workers' side of one that there is."""
     @staticmethod
     def pair(bound: int) -> tuple[TaskQueue, TaskQueue]:
-        """The pool's side of a new one, and the workers'. `bound`: about how many bytes of tasks it holds before `put_task`
+        """The pool's side of a new one, and the workers'. `bound`: about how many bytes of tasks it holds before `put_tasks`
         waits.
         """
     @property
     def id(self) -> str: ...
-    def put_task(self, payload: bytes) -> None:
-        """Sends a task. Waits only while the queue is full."""
+    def put_tasks(self, payloads: list[bytes]) -> None:
+        """Sends tasks, in order. Waits only while the queue is full."""
     def get_task(self, timeout: float | None = None) -> bytes | None:
         """The next task, in work until this thread puts its result: one round trip. None when there is none in time."""
     def discard_task(self) -> bool:
         """On the workers' side: takes a task that nobody is to do any more. False: there is none."""
-    def put_result(self, payload: bytes) -> None:
-        """Sends the result of the task that this thread got last, without waiting."""
+    def put_result(self, payload: bytes, goes_on: bool) -> None:
+        """Sends the result of the task that this thread got last, without waiting. Who `goes_on` is to get the next task at once,
+        which is taken in the same step.
+        """
     def get_results(self) -> list[tuple[bytes, int | None]]:
         """Waits for a result and takes up to 256 more that are there. With a task that was begun as often as it may be, in
         place of its result, the exit code of its last worker.

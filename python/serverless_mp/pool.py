@@ -18,18 +18,20 @@ from multiprocessing import pool
 from multiprocessing.connection import Connection
 from multiprocessing.context import ProcessError
 from multiprocessing.pool import ThreadPool
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from . import _core, config, context, reduction
 from .function import deadline
 from .local import launcher
 from .program import main_module
+from .queues import is_plain
 from .stdlib import public_names
 from .stdlib.rebind import rebound
 from .store import pickling_guard, session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 __all__ = ["Pool", "ThreadPool"]
 
@@ -39,6 +41,9 @@ _HOPELESS = 3
 # Between two looks for new tasks, which a pool without workers only fails.
 _BROKEN_PAUSE = 0.1
 
+
+# So many tasks go together at most, of so many items each.
+_MOST_TOGETHER, _FEW = 64, 4
 
 # In front of a task and of its result: whose it is. That is known even where the rest cannot be unpickled.
 _HEAD = struct.Struct("=qq")
@@ -59,8 +64,11 @@ def _fail(error: Exception) -> None:
 class _Tasks:
     """The way of the tasks: the parent puts, a worker gets."""
 
-    def __init__(self, queue: Any, workers: Any = None) -> None:
-        self._queue, self._workers = queue, workers
+    def __init__(self, queue: Any, workers: Any = None, limit: int | None = None) -> None:
+        self._queue, self._workers, self._limit = queue, workers, limit
+        # Those that go together, while the iterable that they come of cannot stand still; in the parent, what fails a task.
+        self._batch: list[bytes] | None = None
+        self.fail: Callable[[int, int, Exception], None] = lambda _job, _i, _error: None
         # How many were put. Whether there are fewer workers than the pool may have; then its next look is not to be waited for.
         self.count = 0
         self.lacks_workers = False
@@ -71,21 +79,49 @@ class _Tasks:
         if task is None:
             _post_end(self._queue)
             return
+        batch = self._batch if _is_plain(task) else None
+        if batch is None:
+            self._send()  # its pickling may wait for what is done with those before it
         data = _dump_task(task)
         self.count += 1
         if self.lacks_workers:
             self.tell_pool()
-        self._queue.put_task(data)
+        if batch is None:
+            self._queue.put_tasks([data])
+            return
+        batch.append(data)
+        if len(batch) >= _MOST_TOGETHER:
+            self._send()
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """What is put meanwhile may be sent together, at the latest in the end."""
+        self._batch = []
+        try:
+            yield
+        finally:
+            self._send()
+            self._batch = None
+
+    def _send(self) -> None:
+        tasks = self._batch
+        if not tasks:
+            return
+        self._batch = []
+        try:
+            self._queue.put_tasks(tasks)
+        except Exception as e:  # noqa: BLE001 - as CPython's task handler does with one
+            for task in tasks:
+                job, i = _HEAD.unpack_from(task)
+                self.fail(job, i, e)
 
     def get(self) -> Any:
         """In a worker: the next task, which stays noted as in work until its result is sent. None, as from the parent, to end
         a worker whose machine will not be there for much longer, or that has had none for too long: the pool replaces it.
         """
         while True:
-            times = [time for time in (deadline.working_time(), config.idle_timeout() or None) if time is not None]
-            limit = min(times, default=None)
             try:
-                data = None if limit is not None and limit <= 0 else self._queue.get_task(limit)
+                data = self._queue.get()
             except ValueError:  # no task of ours: it was refused, and that is noted
                 continue
             if data is None or data == _NOBODY:
@@ -99,7 +135,16 @@ class _Tasks:
                 return job, i, _fail, (e,), {}
 
     def __reduce__(self) -> Any:
-        return _rebuild, (type(self), _hold(self._queue))
+        return _rebuild, (type(self), _hold(self._queue), self._limit)
+
+
+def _is_plain(task: Any) -> bool:
+    """Whether it is a chunk of few simple values for a function, whose pickling runs none of the program's code."""
+    _, _, function, arguments, _ = task
+    if function not in (pool.mapstar, pool.starmapstar):  # type: ignore[attr-defined]
+        return False
+    (function, items) = arguments[0]
+    return type(function) is FunctionType and len(items) <= _FEW and all(map(is_plain, items))
 
 
 def _dump_task(task: Any) -> bytes:
@@ -125,9 +170,8 @@ def _dump_task(task: Any) -> bytes:
 class _Results:
     """The way of the results: a worker puts, the parent gets."""
 
-    def __init__(self, workers: Any, parent: Any = None) -> None:
-        self._workers = workers
-        self._parent = parent
+    def __init__(self, workers: Any, parent: Any = None, limit: int | None = None) -> None:
+        self._workers, self._parent, self._limit = workers, parent, limit
         self._taken: collections.deque[Any] = collections.deque()
         # How many there were.
         self.count = 0
@@ -148,7 +192,7 @@ class _Results:
         except Exception as e:
             reduction.explain_first(e, [("the result of the task", outcome[1])])
             raise
-        self._workers.put_result(_HEAD.pack(job, i) + data)
+        self._workers.put(_HEAD.pack(job, i) + data)
 
     def get(self) -> Any:
         """The next result. A task that killed its workers is one, too."""
@@ -179,7 +223,7 @@ class _Results:
             return job, i, (False, e)
 
     def __reduce__(self) -> Any:
-        return _rebuild, (type(self), _hold(self._workers))
+        return _rebuild, (type(self), _hold(self._workers), self._limit)
 
 
 def _hold(queue: Any) -> str:
@@ -188,14 +232,44 @@ def _hold(queue: Any) -> str:
     return queue.id
 
 
-def _rebuild(kind: Any, ident: str) -> Any:
-    return kind(_workers_side(ident))
+class _WorkersSide:
+    """In a worker: one for tasks and results, since a result acknowledges the task that was taken last, and takes the next."""
+
+    def __init__(self, ident: str, limit: int | None) -> None:
+        self._queue = _core.TaskQueue(ident)
+        # How many tasks it may still do, if it may not do more; and whether the last result has taken the next task.
+        self._left, self._has_next = limit, False
+
+    def get(self) -> bytes | None:
+        """The next task. None where there is none in time, or no time for it."""
+        time = _time_for_tasks()
+        if time is not None and time <= 0 and not self._has_next:
+            return None
+        self._has_next = False
+        return self._queue.get_task(time)
+
+    def put(self, result: bytes) -> None:
+        """The result of the task in work."""
+        if self._left is not None:
+            self._left -= 1
+        time = _time_for_tasks()
+        self._has_next = self._left != 0 and (time is None or time > 0)
+        self._queue.put_result(result, self._has_next)
+
+
+def _time_for_tasks() -> float | None:
+    """For how many seconds a worker waits for a task; not more than its machine has left for one."""
+    times = (deadline.working_time(), config.idle_timeout() or None)
+    return min((time for time in times if time is not None), default=None)
+
+
+def _rebuild(kind: Any, ident: str, limit: int | None) -> Any:
+    return kind(_workers_side(ident, limit))
 
 
 @functools.cache
-def _workers_side(ident: str) -> _core.TaskQueue:
-    """In a worker: one for tasks and results, since a result acknowledges the task that was taken last."""
-    return _core.TaskQueue(ident)
+def _workers_side(ident: str, limit: int | None) -> _WorkersSide:
+    return _WorkersSide(ident, limit)
 
 
 # CPython's own, which `install()` hides.
@@ -218,6 +292,8 @@ class Pool(pool.Pool):
         # CPython's ThreadPool calls this by the name `Pool`, and is no subclass of it.
         if isinstance(self, Pool) and processes is None:
             processes = context.cpu_count()
+        # Known before the queues are made.
+        self._maxtasksperchild = maxtasksperchild
         # CPython's own pipe: only this process writes to it.
         _base_init(self, processes, initializer, initargs, maxtasksperchild, _WithLocalQueue(context))
 
@@ -226,9 +302,10 @@ class Pool(pool.Pool):
             launcher.ensure()  # it gets ready while the store does
         session.ensure()
         parent, workers = _core.TaskQueue.pair(config.pipe_size())
-        self._inqueue = _Tasks(parent, workers)
-        self._outqueue = _Results(workers, parent)
+        self._inqueue = _Tasks(parent, workers, self._maxtasksperchild)
+        self._outqueue = _Results(workers, parent, self._maxtasksperchild)
         self._inqueue.tell_pool = self._outqueue.tell_pool = functools.partial(_wake, weakref.ref(self))
+        self._inqueue.fail = functools.partial(_fail_task, weakref.ref(self))
         self._quick_put = self._inqueue.put
         self._quick_get = self._outqueue.get
 
@@ -293,7 +370,15 @@ class Pool(pool.Pool):
         if chunksize is None:
             iterable = iterable if hasattr(iterable, "__len__") else list(iterable)
             chunksize = -(-len(iterable) // (4 * self._processes))
+        _map.items_are_at_hand = type(iterable) in (list, tuple, range)
         return super()._map_async(func, iterable, mapper, chunksize, *callbacks)
+
+    def _guarded_task_generation(self, result_job: Any, func: Any, iterable: Any) -> Any:
+        tasks = super()._guarded_task_generation(result_job, func, iterable)
+        are_at_hand, _map.items_are_at_hand = _map.items_are_at_hand, False
+        if not are_at_hand or not isinstance(self._inqueue, _Tasks):
+            return tasks
+        return _together(self._inqueue, tasks)
 
     def _get_sentinels(self) -> list[Any]:
         own = [self._change_notifier._reader]
@@ -324,6 +409,30 @@ def _wanted(processes: int, workers: list[Any], tasks: _Tasks, results: _Results
 
 # It starts its threads with the methods of the class that it finds under its own name.
 _base_init = rebound(pool.Pool.__init__, Pool=Pool)
+
+
+class _Map(threading.local):
+    """The map that this thread is about to begin."""
+
+    # Whether its items can be had without waiting.
+    items_are_at_hand = False
+
+
+_map = _Map()
+
+
+def _together(queue: _Tasks, tasks: Iterator[Any]) -> Iterator[Any]:
+    """Tasks, to be put into the queue one after the other."""
+    with queue.together():
+        yield from tasks
+
+
+def _fail_task(reference: weakref.ref[Any], job: int, i: int, error: Exception) -> None:
+    """In place of its result."""
+    pool = reference()
+    result = pool and pool._cache.get(job)
+    if result is not None:
+        result._set(i, (False, error))
 
 
 def _wake(reference: weakref.ref[Any]) -> None:

@@ -3,6 +3,7 @@
 //! It is one pipe. End 0 is the pool's, with one reader of results; end 1 is its workers'.
 
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
 use crate::error::{Error, Result, log};
@@ -83,12 +84,13 @@ impl TaskQueue {
         &self.pipe.id
     }
 
-    /// Sends a task; waits only while too many are on their way.
-    fn put_task(&self, py: Python<'_>, payload: &[u8]) -> PyResult<()> {
+    /// Sends tasks, in order; waits only while too many are on their way.
+    fn put_tasks(&self, py: Python<'_>, payloads: Vec<PyBackedBytes>) -> PyResult<()> {
+        let payloads: Vec<&[u8]> = payloads.iter().map(|payload| &**payload).collect();
         Ok(py.detach(|| {
-            self.pipe
-                .wait_for_capacity(self.handle.current_process()?)?;
-            self.post_as(Sent::Task, payload)
+            let process = self.handle.current_process()?;
+            self.pipe.wait_for_capacity(process)?;
+            self.pipe.post(process, Sent::Task, &payloads)
         })?)
     }
 
@@ -120,9 +122,15 @@ impl TaskQueue {
         Ok(!matches!(item, Taken::Nothing))
     }
 
-    /// Sends the result of the task in work, without waiting.
-    fn put_result(&self, py: Python<'_>, payload: &[u8]) -> PyResult<()> {
-        Ok(py.detach(|| self.post_as(Sent::Result, payload))?)
+    /// Sends the result of the task in work, without waiting. Who goes on takes the next task in the same step, and is to get it.
+    fn put_result(&self, py: Python<'_>, payload: &[u8], goes_on: bool) -> PyResult<()> {
+        Ok(py.detach(|| {
+            if !goes_on {
+                return self.post_as(Sent::Result, payload);
+            }
+            let process = self.handle.current_process()?;
+            self.pipe.post_result_and_go_on(process, payload)
+        })?)
     }
 
     /// Waits for a result, and takes what else is there.

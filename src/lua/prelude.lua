@@ -110,18 +110,18 @@ local function wake_all(list, token)
 end
 
 -- The caller waits from now on. Returns its name as a waiter.
-local function join_waiters()
+local function join_waiters(line)
   local waiter = CALLER .. ':' .. SEQ
-  call('RPUSH', OBJECT .. WAITERS, waiter)
-  renew_ttl(OBJECT .. WAITERS)
+  call('RPUSH', OBJECT .. (line or WAITERS), waiter)
+  renew_ttl(OBJECT .. (line or WAITERS))
   -- Never taken back: while the slot is on its way, whoever would wake waiters need not look where none ever was.
   call('HSET', OBJECT, HAS_WAITED, 1)
   return waiter
 end
 
 -- The same, as an answer.
-local function wait()
-  return answer('wait ' .. join_waiters())
+local function wait(line)
+  return answer('wait ' .. join_waiters(line))
 end
 
 -- Takes back the token of a waiter; nil where none has come.
@@ -146,19 +146,32 @@ local function unspill(to, spilled)
   end
 end
 
+-- Items go to those who stand in the line for them: each into its in-flight list, and as a token. Where the slot is on its way
+-- nobody is handed anything: a client that waits is sent away when it has moved, and looks.
+local function hand_out(to)
+  while not is_moving do
+    local waiter = call('LINDEX', OBJECT .. TAKERS .. to, 0)
+    local item = waiter and call('LINDEX', OBJECT .. ITEMS .. to, 0)
+    if not item then return end
+    call('LPOP', OBJECT .. TAKERS .. to)
+    call('LMOVE', OBJECT .. ITEMS .. to, OBJECT .. IN_FLIGHT .. string.match(waiter, '^[^:]*'), 'LEFT', 'LEFT')
+    wake(waiter, item)
+  end
+end
+
 -- An empty pipe takes anything: nobody would wake who waits for it.
 local function is_full(to, fill, bound)
   return bound and tonumber(fill or '0') >= tonumber(bound) and (is_moving or call('EXISTS', OBJECT .. ITEMS .. to) == 1)
 end
 
--- The item that the caller has taken first has arrived. Another one may have come after it already: a wait runs also where
--- the command before it was refused, and is sent again.
-local function arrived()
+-- So many items that the caller has taken first have arrived. Another one may have come after them already: a wait runs also
+-- where the command before it was refused, and is sent again.
+local function arrived(count)
   local list = OBJECT .. IN_FLIGHT .. CALLER
-  if call('LLEN', list) <= 2 then
+  if call('LLEN', list) <= count + 1 then
     call('LTRIM', list, -1, -1)
   else
-    call('RPOP', list, 2)
+    call('RPOP', list, count + 1)
     call('RPUSH', list, 'A')
   end
 end
@@ -188,8 +201,16 @@ end
 
 -- A waiter gives up. The token that has come before; nil where none has.
 local function give_up(waiter, late)
-  if call('LREM', OBJECT .. WAITERS, 0, waiter) > 0 then return end
+  local caller = string.match(waiter, '^[^:]*')
+  local from = late == 'item' and call('HGET', OBJECT, TAKES .. caller)
+  if call('LREM', OBJECT .. (from and TAKERS .. from or WAITERS), 0, waiter) > 0 then return end
   local token = revoke(waiter)
+  if token and from then
+    call('LMOVE', OBJECT .. IN_FLIGHT .. caller, OBJECT .. ITEMS .. from, 'LEFT', 'LEFT')
+    renew_ttl(OBJECT .. ITEMS .. from)
+    hand_out(from)
+    return
+  end
   if token and late == 'unit' then
     release(2147483647)
   elseif token and late == 'notification' then
@@ -207,7 +228,7 @@ local function each_key(visit)
     elseif granule then visit(OBJECT .. GRANULE .. granule)
     elseif waiter then visit(OBJECT .. TOKEN .. waiter) end
   end
-  for _, suffix in ipairs({ITEMS .. 0, ITEMS .. 1, WAITERS, ACTING, VERSIONS, HELD}) do visit(OBJECT .. suffix) end
+  for _, suffix in ipairs({ITEMS .. 0, ITEMS .. 1, TAKERS .. 0, TAKERS .. 1, WAITERS, ACTING, VERSIONS, HELD}) do visit(OBJECT .. suffix) end
 end
 
 -- Deletes everything of the object.
@@ -232,6 +253,7 @@ local function leave(holder, ends)
       unspill(other, call('HGET', OBJECT, SPILLED .. other))
       call('RPUSH', OBJECT .. ITEMS .. other, 'E')
       renew_ttl(OBJECT .. ITEMS .. other)
+      hand_out(other)
       if call('HEXISTS', OBJECT, BOUND) == 1 then wake_all(WAITERS, 'look') end
     end
   end

@@ -9,6 +9,11 @@ use crate::protocol::Item;
 /// A greater payload is stored as a blob.
 const INLINE: usize = (1 << 20) + 4096;
 
+/// Whether a payload is in its item.
+pub const fn is_inline(payload: &[u8]) -> bool {
+    payload.len() <= INLINE
+}
+
 /// A packed payload.
 pub struct Packed {
     pub item: Vec<u8>,
@@ -45,10 +50,10 @@ pub fn pack_with(
     versions: &str,
     payload: &[u8],
 ) -> Result<Packed> {
-    let blob = if payload.len() > INLINE {
-        Some(blob::put(process, payload)?)
-    } else {
+    let blob = if is_inline(payload) {
         None
+    } else {
+        Some(blob::put(process, payload)?)
     };
     let content = blob.as_deref().map_or(Content::Inline(payload), |name| {
         Content::Blob(name, payload.len())

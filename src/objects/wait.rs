@@ -38,13 +38,17 @@ pub static FOR_NEWS: WaitKind = WaitKind {
     cancel: &scripts::CANCEL,
     late: "news",
 };
+pub static FOR_ITEM: WaitKind = WaitKind {
+    cancel: &scripts::CANCEL,
+    late: "item",
+};
 pub static FOR_PARTIES: WaitKind = WaitKind {
     cancel: &scripts::BARRIER_CANCEL,
     late: "news",
 };
 
 /// Takes a waiter out of its queue: now, or when the store answers again. Until then it would be handed a token.
-fn cancel_wait(client: &Client, object: &str, waiter: &str, kind: &'static WaitKind) {
+pub fn cancel_wait(client: &Client, object: &str, waiter: &str, kind: &'static WaitKind) {
     let cancel = client.script(kind.cancel, object);
     cancel.arg(waiter).arg(kind.late).when_possible();
 }

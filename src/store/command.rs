@@ -23,6 +23,7 @@ pub struct Cmd<'c> {
     waits_for_room: bool,
     deadline: Option<Instant>,
     undo: Option<&'static str>,
+    keeps_reply: bool,
 }
 
 impl Client {
@@ -36,6 +37,7 @@ impl Client {
             waits_for_room: false,
             deadline: None,
             undo: None,
+            keeps_reply: false,
         }
     }
 
@@ -50,6 +52,7 @@ impl Client {
             waits_for_room: true,
             deadline: None,
             undo: None,
+            keeps_reply: false,
         }
     }
 
@@ -67,6 +70,12 @@ impl Client {
     pub fn call_all(&self, commands: Vec<Cmd<'_>>) -> Result<Vec<Value>> {
         let requests: Vec<Request> = commands.into_iter().map(Cmd::into_request).collect();
         self.with_link(|link| link.call_all(&self.shared, &requests))
+    }
+
+    /// The reply of the command that this thread has posted on an object to be kept, if there is one.
+    pub fn kept_reply(&self, object: &str) -> Result<Option<Value>> {
+        let key = self.key(object);
+        self.with_link(|link| link.kept_reply(&self.shared, &key))
     }
 
     /// Runs what could not be run before, if the store answers.
@@ -134,6 +143,7 @@ impl Cmd<'_> {
             waits_for_room: self.waits_for_room,
             deadline: self.deadline,
             undo: self.undo,
+            keeps_reply: self.keeps_reply,
             ..Request::new(self.script, self.keys, self.args)
         }
     }
@@ -162,6 +172,12 @@ impl Cmd<'_> {
         let client = self.client;
         let request = self.into_request();
         client.with_link(|link| link.post(&client.shared, request))
+    }
+
+    /// The same; this thread will ask for the reply by [`Client::kept_reply`].
+    pub fn post_and_keep(mut self) -> Result<()> {
+        self.keeps_reply = true;
+        self.post()
     }
 
     /// Waits without end for the reply of a blocking command.

@@ -37,6 +37,8 @@ names! {
     IN_FLIGHT = ":I:";
     /// List: the waiters, the longest first.
     WAITERS = ":w";
+    /// List: those who wait in a line for items of one end, the longest first; the end follows.
+    TAKERS = ":t";
     /// List: the parties of a barrier that wait while its action runs.
     ACTING = ":a";
     /// List: the token that wakes one waiter; the waiter follows.
@@ -86,6 +88,8 @@ names! {
     FILL = "b";
     /// The end from which a thread takes; the caller follows.
     TAKES = "I:";
+    /// How many threads have begun to take from an end; the end follows.
+    OPENED = "o";
     /// Set while a thread works on a task; the caller follows.
     WORKS = "T:";
     /// The version of a region.

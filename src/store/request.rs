@@ -34,6 +34,8 @@ pub struct Request {
     pub deadline: Option<Instant>,
     /// For a command whose effect must not stay where its answer is given up: what becomes of a token, as `UNDO` has it.
     pub undo: Option<&'static str>,
+    /// Whether the reply of a post is kept for who posted it.
+    pub keeps_reply: bool,
     pub made: Instant,
 }
 
@@ -72,6 +74,7 @@ impl Request {
             waits_for_room: false,
             deadline: None,
             undo: None,
+            keeps_reply: false,
             made: Instant::now(),
         }
     }

@@ -23,6 +23,7 @@ appendonly no
 dir {directory}
 maxmemory-policy noeviction
 timeout 0
+hash-max-listpack-entries 16
 """
 
 

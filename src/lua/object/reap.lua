@@ -30,8 +30,10 @@ local function give_back(caller)
   call('HDEL', OBJECT, TAKES .. caller)
 end
 
-for _, waiter in ipairs(call('LRANGE', OBJECT .. WAITERS, 0, -1)) do
-  if is_mine(waiter) then call('LREM', OBJECT .. WAITERS, 0, waiter) end
+for _, line in ipairs({WAITERS, TAKERS .. 0, TAKERS .. 1}) do
+  for _, waiter in ipairs(call('LRANGE', OBJECT .. line, 0, -1)) do
+    if is_mine(waiter) then call('LREM', OBJECT .. line, 0, waiter) end
+  end
 end
 for _, field in ipairs(call('HKEYS', OBJECT)) do
   local taker, waiter, caller = after(TAKES, field), after(GRANTED, field), after(ANSWER, field)
@@ -44,5 +46,7 @@ for _, field in ipairs(call('HKEYS', OBJECT)) do
     call('HDEL', OBJECT, field)
   end
 end
+hand_out(0)
+hand_out(1)
 leave(ARGV[4], {0, 1})
 return 'ok'

@@ -21,10 +21,11 @@ else
   unspill(to, fields[6])
   for i = 8, #ARGV do call('RPUSH', key, ARGV[i]) end
   renew_ttl(key)
+  hand_out(to)
 end
 if fields[5] then call('HINCRBY', OBJECT, FILL .. to, ARGV[7]) end
 if ARGV[5] == '1' then
-  arrived()
+  arrived(1)
   call('HDEL', OBJECT, WORKS .. CALLER)
 end
 return answer('ok')

@@ -1,9 +1,12 @@
--- An item that was taken goes back. ARGV[4] end, ARGV[5] 'LEFT' to the head, 'RIGHT' to the tail.
+-- An item that was taken goes back. ARGV[4] end, ARGV[5] 'LEFT' to the head, 'RIGHT' to the tail, ARGV[6] the waiter that it was
+-- handed to, or ''.
 local _, answered = open()
 if answered then return answered end
+if ARGV[6] ~= '' then revoke(ARGV[6]) end
 local in_flight = OBJECT .. IN_FLIGHT .. CALLER
 if call('LLEN', in_flight) > 1 then
   call('LMOVE', in_flight, OBJECT .. ITEMS .. ARGV[4], 'LEFT', ARGV[5])
   renew_ttl(OBJECT .. ITEMS .. ARGV[4])
+  hand_out(ARGV[4])
 end
 return answer('ok')

@@ -17,6 +17,7 @@ use crate::protocol::Reply;
 use crate::store::command::Cmd;
 use crate::store::conn::Until;
 use crate::store::scripts;
+use crate::store::thread_client::Place;
 
 /// A sender that posts asks for capacity after so many bytes: by so much it may exceed a pipe's bound.
 const CHECK_EVERY: usize = 1 << 20;
@@ -59,11 +60,7 @@ impl PipeEnd {
             .collect::<Result<Vec<_>>>()?;
         let size = payloads.iter().map(|p| item::size(p.len())).sum();
         if sent == Sent::Result {
-            // The task's blob is needed no more.
-            let blob = self.blob.locked().take();
-            if let Some(blob) = blob {
-                process.script(&scripts::DROP, &blob).post()?;
-            }
+            self.drop_task_blob(process)?;
         }
         self.bytes_since_check.fetch_add(size, Ordering::AcqRel);
         let mut script = self.script(process, sent, false, size);
@@ -88,6 +85,32 @@ impl PipeEnd {
             }
         }
         is_sent.map(drop)
+    }
+
+    /// Sends the result of the task that this thread has taken last, and takes the next task in the same step, for `take`.
+    /// Nothing is waited for.
+    pub fn post_result_and_go_on(&self, process: &Process, payload: &[u8]) -> Result<()> {
+        let place = process.with_link(|link| Ok(link.place(&self.id)))?;
+        let (Some(place), true) = (place, payload::is_inline(payload)) else {
+            return self.post(process, Sent::Result, &[payload]);
+        };
+        let versions = process.memory.publish(process)?;
+        let packed = self.pack(process, Sent::Result, &versions, payload)?;
+        self.drop_task_blob(process)?;
+        process
+            .script(&scripts::WORK, &self.id)
+            .waits_for_room()
+            .arg(1 - self.end)
+            .arg(place == Place::Line)
+            .arg(item::size(payload.len()))
+            .bytes(packed.item)
+            .post_and_keep()
+    }
+
+    /// The blob of the task in work is needed no more.
+    fn drop_task_blob(&self, process: &Process) -> Result<()> {
+        let blob = self.blob.locked().take();
+        blob.map_or(Ok(()), |blob| process.script(&scripts::DROP, &blob).post())
     }
 
     /// For a sender that posts: waits now and then, until the pipe is not full.

@@ -13,7 +13,7 @@ mod model;
 mod numbers;
 mod pipeline;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -37,16 +37,27 @@ use pipeline::{Failure, NodePipeline};
 const UNREAD: usize = 256;
 const UNREAD_BYTES: usize = 4 << 20;
 
+/// Where a thread waits for the items of a pipe.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// At the list of items.
+    List,
+    /// In the line, for a token of its own.
+    Line,
+}
+
 pub struct ThreadClient {
     /// `process.thread`: whose commands the scripts tell apart.
     pub caller: String,
     pipelines: HashMap<String, NodePipeline>,
     /// How far its commands have come: other threads look at it.
     pub posted: Arc<Posted>,
-    /// The pipes that have an in-flight list of this link.
-    consumed: HashSet<String>,
+    /// The pipes that have an in-flight list of this link, and where it waits for their items.
+    consumed: HashMap<String, Place>,
     /// The first error of a posted command that was not raised yet.
     deferred: Option<Error>,
+    /// The replies of posts that are kept, by object: those that have come.
+    replies: HashMap<String, Option<Value>>,
     numbers: Numbers,
 }
 
@@ -56,15 +67,20 @@ impl ThreadClient {
             caller,
             pipelines: HashMap::new(),
             posted: Arc::default(),
-            consumed: HashSet::new(),
+            consumed: HashMap::new(),
             deferred: None,
+            replies: HashMap::new(),
             numbers: Numbers::default(),
         }
     }
 
-    /// Whether this link has taken from a pipe before; from now on it has.
-    pub fn register_consumer(&mut self, object: &str) -> bool {
-        self.consumed.contains(object) || !self.consumed.insert(object.to_owned())
+    /// Where this link waits for items of a pipe, if it has an in-flight list there that is known to be empty.
+    pub fn place(&self, object: &str) -> Option<Place> {
+        self.consumed.get(object).copied()
+    }
+
+    pub fn set_place(&mut self, object: &str, place: Place) {
+        self.consumed.insert(object.to_owned(), place);
     }
 
     pub fn invalidate_in_flight(&mut self, object: &str) {
@@ -200,6 +216,9 @@ impl ThreadClient {
     pub fn post(&mut self, shared: &Shared, mut request: Request) -> Result<()> {
         let place = self.settled_place(shared, &request.keys[0])?;
         self.numbers.give(&mut request, || shared.next_seq());
+        if request.keeps_reply {
+            self.replies.insert(request.keys[0].clone(), None);
+        }
         let pipeline = self.pipelines.entry(place.to_string()).or_default();
         let packed = pipeline
             .conn
@@ -231,6 +250,21 @@ impl ThreadClient {
             return self.settle(shared);
         }
         Ok(())
+    }
+
+    /// The reply of a post on an object that was to be kept, if there was one.
+    pub fn kept_reply(&mut self, shared: &Shared, object: &str) -> Result<Option<Value>> {
+        if !self.replies.contains_key(object) {
+            return Ok(None);
+        }
+        self.settle(shared)?;
+        Ok(self.replies.remove(object).flatten())
+    }
+
+    fn keep_reply(&mut self, request: &Request, reply: Value) {
+        if request.keeps_reply {
+            self.replies.insert(request.keys[0].clone(), Some(reply));
+        }
     }
 
     /// Reads the replies of all commands that were posted.
@@ -349,7 +383,7 @@ impl ThreadClient {
                     tracing::warn!(error = %e, key = request.keys[0], "a posted command failed");
                     self.deferred.get_or_insert(e);
                 }
-                Ok(_) => {}
+                Ok(reply) => self.keep_reply(request, reply.unwrap_or(Value::Nil)),
             }
             self.posted.were_read(1);
             shared.unread.fetch_sub(1, Ordering::AcqRel);

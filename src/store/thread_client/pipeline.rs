@@ -151,6 +151,8 @@ impl ThreadClient {
                     tracing::warn!(error = %e, key = request.keys[0], "a posted command failed");
                     self.deferred.get_or_insert(e);
                 }
+            } else if let Ok(reply) = failed {
+                self.keep_reply(&request, reply);
             }
         }
         Ok(())

@@ -1,0 +1,28 @@
+-- The result of the task that this thread took last, which acknowledges it, and the next task in one step. ARGV[4] the end that the
+-- result is for; ARGV[5] '1' to stand in the line where there is no task, ARGV[6] the size of the result in bytes, ARGV[7] the result.
+-- Replies the task, 'wait WAITER' or 'none'.
+local to, from = ARGV[4], 1 - ARGV[4]
+local in_flight, tasks = OBJECT .. IN_FLIGHT .. CALLER, OBJECT .. ITEMS .. from
+local fields, answered = open(HOLDERS .. to, BOUND, HAS_WAITED, SPILLED .. to, SPILLED .. from)
+if answered then return answered == 'took' and call('LINDEX', in_flight, -2) or answered end
+if tonumber(fields[3]) <= 0 then return answer('none') end
+unspill(to, fields[6])
+unspill(from, fields[7])
+call('RPUSH', OBJECT .. ITEMS .. to, ARGV[7])
+renew_ttl(OBJECT .. ITEMS .. to)
+hand_out(to)
+if fields[4] then call('HINCRBY', OBJECT, FILL .. to, ARGV[6]) end
+arrived(1)
+call('HDEL', OBJECT, WORKS .. CALLER)
+local item = call('LMOVE', tasks, in_flight, 'LEFT', 'LEFT')
+if item then
+  local size = string.match(item, '^[PQ]%d(%d+) ')
+  if size then
+    call('HSET', OBJECT, WORKS .. CALLER, 1)
+    taken(from, size, fields[4], fields[5])
+  end
+  answer('took')
+  return item
+end
+if ARGV[5] == '0' then return answer('none') end
+return wait(TAKERS .. from)
