@@ -242,8 +242,8 @@ class TaskQueue:
     def discard_task(self) -> bool:
         """On the workers' side: takes a task that nobody is to do any more. False: there is none."""
     def put_result(self, payload: bytes, goes_on: bool) -> None:
-        """Sends the result of the task that this thread got last, without waiting. Who `goes_on` is to get the next task at once,
-        which is taken in the same step.
+        """Sends the result of the task that this thread got last, without waiting. Who `goes_on` is to get the next task
+        at once, which is taken in the same step.
         """
     def get_results(self) -> list[tuple[bytes, int | None]]:
         """Waits for a result and takes up to 256 more that are there. With a task that was begun as often as it may be, in

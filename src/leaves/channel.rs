@@ -11,7 +11,7 @@ use crate::kept::Bytes;
 use crate::locked::Locked;
 use crate::objects::handle::{Handle, current_process};
 use crate::objects::length;
-use crate::objects::pipe::{self, Acknowledged, PipeEnd, Sent, Taken, Wait};
+use crate::objects::pipe::{self, PipeEnd, Sent, Take, Taken, Wait};
 use crate::objects::process::{self, Process};
 use crate::objects::readiness::ReadinessFd;
 use crate::objects::wait;
@@ -31,7 +31,7 @@ impl Channel {
         let origin = handle.process;
         Self {
             origin,
-            pipe: PipeEnd::new(id, end),
+            pipe: PipeEnd::new(origin, id, end),
             handle: Mutex::new(Some(handle)),
             readiness: Mutex::default(),
         }
@@ -56,7 +56,13 @@ impl Channel {
     fn take(&self, wait: Wait) -> Result<Option<Vec<u8>>> {
         self.check_open()?;
         let process = self.current_process()?;
-        let item = self.pipe.take(process, wait, Acknowledged::ByTaking, || {
+        // What is taken out of the store cannot be seen there by the descriptor.
+        let what = if self.readiness.locked().is_some() {
+            Take::Item
+        } else {
+            Take::Items
+        };
+        let item = self.pipe.take(process, wait, what, || {
             if let Some(readiness) = self.readiness.locked().as_ref() {
                 readiness.taken();
             }
@@ -79,7 +85,8 @@ impl Channel {
             return self.pipe.wait(self.current_process()?, until);
         }
         let signals = self.signals();
-        let ready = self.pipe.is_at_end() || self.length().map(|(n, eof)| n > 0 || eof)?;
+        let ready = self.pipe.has_something(self.current_process()?)
+            || self.length().map(|(n, eof)| n > 0 || eof)?;
         self.seen(ready, signals);
         Ok(ready)
     }
@@ -105,6 +112,7 @@ impl Channel {
             _ => {
                 let new = {
                     let process = self.current_process()?;
+                    self.pipe.give_back(process)?;
                     ReadinessFd::new(
                         &process.readiness_fds,
                         &process.client,
@@ -119,6 +127,8 @@ impl Channel {
 
     fn shut(&self) {
         if let Ok(process) = self.current_process() {
+            // Without a store there is nobody to take it.
+            let _ = self.pipe.give_back(process);
             self.pipe.forget_in_flight(process);
         }
         self.handle.locked().take();

@@ -8,7 +8,7 @@ use pyo3::types::PyBytes;
 
 use crate::error::{Error, Result, log};
 use crate::objects::handle::Handle;
-use crate::objects::pipe::{self, Acknowledged, PipeEnd, Sent, Taken, Wait};
+use crate::objects::pipe::{self, PipeEnd, Sent, Take, Taken, Wait};
 use crate::objects::process;
 use crate::objects::wait;
 
@@ -29,10 +29,8 @@ type TaskOutcome = (Vec<u8>, Option<i32>);
 
 impl TaskQueue {
     fn with(handle: Handle, id: String, end: u8) -> Self {
-        Self {
-            handle,
-            pipe: PipeEnd::new(id, end),
-        }
+        let pipe = PipeEnd::new(handle.process, id, end);
+        Self { handle, pipe }
     }
 
     fn post_as(&self, sent: Sent, payload: &[u8]) -> Result<()> {
@@ -42,8 +40,8 @@ impl TaskQueue {
 
     fn results(&self) -> Result<Vec<TaskOutcome>> {
         let process = self.handle.current_process()?;
-        let (wait, acknowledged) = (Wait::Until(None), Acknowledged::ByTaking);
-        let first = self.pipe.take(process, wait, acknowledged, || {})?;
+        let (wait, what) = (Wait::Until(None), Take::Item);
+        let first = self.pipe.take(process, wait, what, || {})?;
         let more = self.pipe.take_many(process, MOST_RESULTS)?;
         let mut outcomes = Vec::with_capacity(1 + more.len());
         for item in std::iter::once(Ok(first)).chain(more) {
@@ -104,7 +102,7 @@ impl TaskQueue {
         let item = py.detach(|| {
             let wait = Wait::Until(wait::deadline(timeout)?);
             let process = self.handle.current_process()?;
-            self.pipe.take(process, wait, Acknowledged::ByResult, || {})
+            self.pipe.take(process, wait, Take::Task, || {})
         })?;
         Ok(match item {
             Taken::Message(message) => Some(PyBytes::new(py, &message.payload)),
@@ -116,8 +114,8 @@ impl TaskQueue {
     fn discard_task(&self, py: Python<'_>) -> PyResult<bool> {
         let item = py.detach(|| {
             let process = self.handle.current_process()?;
-            let acknowledged = Acknowledged::ByTaking;
-            self.pipe.take(process, Wait::No, acknowledged, || {})
+            let what = Take::Item;
+            self.pipe.take(process, Wait::No, what, || {})
         })?;
         Ok(!matches!(item, Taken::Nothing))
     }

@@ -176,6 +176,12 @@ local function arrived(count)
   end
 end
 
+-- Who had read ahead from an end has nothing of it any more: those who wait to take from it look again.
+local function end_reading_ahead(from)
+  call('HDEL', OBJECT, AHEAD .. from)
+  wake_all(WAITERS, 'look')
+end
+
 -- So many bytes were taken from one end of a pipe and have arrived. A pipe without a bound counts nothing.
 -- Senders who wait for capacity look again.
 local function taken(from, size, bound, has_waited)

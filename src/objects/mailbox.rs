@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::objects::handle::Handle;
 use crate::objects::payload;
-use crate::objects::pipe::{self, Acknowledged, PipeEnd, Taken, Wait};
+use crate::objects::pipe::{self, PipeEnd, Take, Taken, Wait};
 use crate::objects::process::Process;
 use crate::store::keys;
 use crate::store::scripts;
@@ -37,19 +37,19 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    pub fn open(process: &Process) -> Result<Self> {
+    pub fn open(process: &'static Process) -> Result<Self> {
         let id = keys::process(&process.id);
         Ok(Self {
             _held: Handle::attach(id.clone(), 0)?,
-            pipe: PipeEnd::new(id, 0),
+            pipe: PipeEnd::new(process, id, 0),
         })
     }
 
     /// The next event.
-    pub fn next(&self, process: &Process) -> Result<Vec<u8>> {
+    pub fn next(&self, process: &'static Process) -> Result<Vec<u8>> {
         loop {
-            let (wait, acknowledged) = (Wait::Until(None), Acknowledged::ByTaking);
-            if let Taken::Message(message) = self.pipe.take(process, wait, acknowledged, || {})? {
+            let (wait, what) = (Wait::Until(None), Take::Items);
+            if let Taken::Message(message) = self.pipe.take(process, wait, what, || {})? {
                 return Ok(message.payload);
             }
         }

@@ -12,6 +12,7 @@ pub mod memory;
 pub mod payload;
 pub mod pipe;
 pub mod process;
+pub mod read_ahead;
 pub mod readiness;
 pub mod refcount;
 pub mod shared_region;

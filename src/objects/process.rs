@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::locked::Locked;
 use crate::logging;
 use crate::objects::memory::Memory;
+use crate::objects::read_ahead::ReadsAhead;
 use crate::objects::readiness::ReadinessFds;
 use crate::random;
 use crate::store::client::{self, Client, Session};
@@ -26,6 +27,7 @@ pub struct Process {
     pub client: Client,
     pub memory: Memory,
     pub readiness_fds: ReadinessFds,
+    pub reads_ahead: ReadsAhead,
     /// Process ids for remote workers that this process may still give: the next one, and the first that is not its.
     pids: Mutex<(i32, i32)>,
 }
@@ -72,6 +74,7 @@ pub fn leave() {
     // SAFETY: as in `current`; the state stays, since handles and threads may still refer to it.
     if let Some(process) = unsafe { process.as_ref() } {
         tracing::info!(session = process.session.id, process = process.id, "left");
+        process.reads_ahead.close();
         process.close();
     }
 }
@@ -102,6 +105,7 @@ impl Process {
             client: Client::new(session, id)?,
             memory: Memory::default(),
             readiness_fds: ReadinessFds::default(),
+            reads_ahead: ReadsAhead::default(),
             pids: Mutex::default(),
         })
     }

@@ -159,6 +159,16 @@ impl Client {
             .store(self.begin.set(begin).is_ok(), Ordering::Release);
     }
 
+    /// Whether the session ends with this process: it is the one that began it, and no child of its own `fork()`.
+    pub fn ends_the_session(&self) -> bool {
+        self.session.parent.is_none() && self.begin.get().is_none()
+    }
+
+    /// Whether what it has taken and not delivered goes back after its end, or concerns nobody any more.
+    pub fn may_read_ahead(&self) -> bool {
+        self.session.parent.is_some() || self.ends_the_session()
+    }
+
     /// This process is done with the session.
     pub fn close(&self) {
         if self.is_current() {

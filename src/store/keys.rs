@@ -88,6 +88,8 @@ names! {
     FILL = "b";
     /// The end from which a thread takes; the caller follows.
     TAKES = "I:";
+    /// The caller that has read ahead from an end; the end follows.
+    AHEAD = "a";
     /// How many threads have begun to take from an end; the end follows.
     OPENED = "o";
     /// Set while a thread works on a task; the caller follows.

@@ -184,11 +184,12 @@ scripts! {
     SEND "pipe" "send" Numbered needs_memory goes_on;
     WORK "pipe" "work" Numbered needs_memory;
     CAPACITY "pipe" "capacity" Numbered;
-    TAKE_OPEN "pipe" "take_open" Repeatable;
+    TAKE_OPEN "pipe" "take_open" Numbered;
     TAKE_IN_LINE "pipe" "take_in_line" Numbered goes_on;
     TAKE_NOW "pipe" "take_now" Repeatable goes_on;
     TAKE_MANY "pipe" "take_many" Repeatable goes_on;
     TAKE_BACK "pipe" "take_back" Numbered;
+    GIVE_BACK "pipe" "give_back" Numbered;
     TAKE_DONE "pipe" "take_done" Numbered goes_on;
     TASK_BEGUN "pipe" "task_begun" Numbered goes_on;
     LENGTH "pipe" "length" Reads goes_on;

@@ -1,12 +1,18 @@
 -- How many items one end (ARGV[4]) has to take, the end of file not counted, and whether that stands behind them.
-local fields, refused = look(SPILLED .. ARGV[4])
+local fields, refused = look(SPILLED .. ARGV[4], AHEAD .. ARGV[4])
 if refused then return refused end
 local key, spilled = OBJECT .. ITEMS .. ARGV[4], tonumber(fields[2] or '0')
+-- What was read ahead is still to be taken, too.
+local ahead = 0
+if fields[3] then
+  if not is_here(IN_FLIGHT .. fields[3]) then return on_its_way() end
+  ahead = call('LLEN', OBJECT .. IN_FLIGHT .. fields[3]) - 1
+end
 if not is_here(ITEMS .. ARGV[4]) then
   -- At least those.
-  if spilled == 0 then return on_its_way() end
-  return {spilled, 0}
+  if spilled + ahead == 0 then return on_its_way() end
+  return {spilled + ahead, 0}
 end
 local length = call('LLEN', key)
-if spilled == 0 and length > 0 and call('LINDEX', key, -1) == 'E' then return {length - 1, 1} end
-return {length + spilled, 0}
+if spilled == 0 and length > 0 and call('LINDEX', key, -1) == 'E' then return {length - 1 + ahead, 1} end
+return {length + spilled + ahead, 0}

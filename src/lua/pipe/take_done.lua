@@ -1,10 +1,12 @@
 -- The items that this thread took first from the pipe have arrived. ARGV[4] their end, ARGV[5] their size, ARGV[6] the waiter that
 -- one was handed to, or ''; ARGV[7] how many they are.
+-- Replies how many more are there.
 -- Numbered like any script: repeated after the next take it must do nothing.
-local fields, answered = open(BOUND, HAS_WAITED)
+local fields, answered = open(BOUND, HAS_WAITED, AHEAD .. ARGV[4])
 if answered then return answered end
 if is_moving and (fields[4] or not is_here(IN_FLIGHT .. CALLER)) then return on_its_way() end
 arrived(tonumber(ARGV[7]))
+if fields[5] == CALLER and call('LLEN', OBJECT .. IN_FLIGHT .. CALLER) == 1 then end_reading_ahead(ARGV[4]) end
 if ARGV[6] ~= '' then revoke(ARGV[6]) end
 taken(ARGV[4], ARGV[5], fields[3], fields[4])
-return answer('ok')
+return answer(tostring(call('LLEN', OBJECT .. ITEMS .. ARGV[4])))

@@ -1,6 +1,7 @@
--- Up to ARGV[5] items of one end (ARGV[4]), without waiting, for its only reader.
+-- Up to ARGV[5] items of one end (ARGV[4]), without waiting, for its only reader; one to read ahead (ARGV[6] is '1') gets one item
+-- where others have taken from that end.
 -- Those that were taken before, and whose reply was lost, come again first: the list has the last one at its head.
-local fields, refused = look(SPILLED .. ARGV[4])
+local fields, refused = look(SPILLED .. ARGV[4], OPENED .. ARGV[4])
 if refused then return refused end
 if not (is_here(ITEMS .. ARGV[4]) and is_here(IN_FLIGHT .. CALLER)) then return on_its_way() end
 if not is_moving then unspill(ARGV[4], fields[2]) end
@@ -8,12 +9,15 @@ local in_flight = OBJECT .. IN_FLIGHT .. CALLER
 local source = OBJECT .. ITEMS .. ARGV[4]
 local before, out = call('LRANGE', in_flight, 0, -2), {}
 for i = #before, 1, -1 do out[#out + 1] = before[i] end
-local left = call('LLEN', source)
-while #out < tonumber(ARGV[5]) and left > 0 do
+local left, most, size = call('LLEN', source), tonumber(ARGV[5]), 0
+if ARGV[6] == '1' and fields[3] ~= '1' then most = 1 end
+while #out < most and left > 0 and size < 262144 do
   left = left - 1
   local item = call('LINDEX', source, 0)
   if not item or item == 'E' then break end
   call('LMOVE', source, in_flight, 'LEFT', 'LEFT')
   out[#out + 1] = item
+  size = size + #item
 end
+if ARGV[6] == '1' and #out > 1 then call('HSET', OBJECT, AHEAD .. ARGV[4], CALLER) end
 return out

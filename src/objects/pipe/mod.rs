@@ -4,8 +4,8 @@ mod delivered;
 mod send;
 mod take;
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use redis::Value;
@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::objects::length;
 use crate::objects::payload::Message;
 use crate::objects::process::Process;
+use crate::objects::read_ahead::ReadAhead;
 use crate::objects::wait;
 use crate::store::conn::Until;
 use crate::store::keys;
@@ -32,6 +33,9 @@ pub struct PipeEnd {
     looked_with: AtomicU64,
     /// Bytes posted since the pipe was asked whether it is full.
     bytes_since_check: AtomicUsize,
+    /// What this process has read ahead. A child of its own `fork()` has nothing of it.
+    origin: &'static Process,
+    ahead: Arc<ReadAhead>,
 }
 
 /// The result of a take.
@@ -50,12 +54,15 @@ pub enum Wait {
     Until(Option<Instant>),
 }
 
-/// The act that acknowledges an item.
+/// What is taken.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Acknowledged {
-    ByTaking,
-    /// A task: by the message that is its result.
-    ByResult,
+pub enum Take {
+    /// A message, which is acknowledged before it is delivered.
+    Item,
+    /// The same; several may be taken for this and the next takes.
+    Items,
+    /// A task, which the message acknowledges that is its result.
+    Task,
 }
 
 /// The kind of a message to be sent.
@@ -81,8 +88,10 @@ pub fn create(process: &Process, bound: usize) -> Result<String> {
 }
 
 impl PipeEnd {
-    pub fn new(id: String, end: u8) -> Self {
+    pub fn new(origin: &'static Process, id: String, end: u8) -> Self {
         Self {
+            ahead: Arc::new(ReadAhead::new(id.clone(), end)),
+            origin,
             id,
             end,
             eof: AtomicBool::new(false),
@@ -106,12 +115,34 @@ impl PipeEnd {
 
     /// How many items wait, and whether the end of file stands behind them.
     pub fn length(&self, process: &Process) -> Result<(i64, bool)> {
-        length::ask(process, &self.id, self.end)
+        let (n, eof) = length::ask(process, &self.id, self.end)?;
+        let arrived = self
+            .ahead(process)
+            .map_or(0, |ahead| ahead.counts().arrived);
+        Ok((n - i64::try_from(arrived).unwrap_or(0), eof))
+    }
+
+    /// Whether there is something that needs no look at the store: items that were read ahead, or the end of file.
+    pub fn has_something(&self, process: &Process) -> bool {
+        self.is_at_end()
+            || self
+                .ahead(process)
+                .is_some_and(|ahead| ahead.counts().has_items)
+    }
+
+    /// Gives back what was read ahead.
+    pub fn give_back(&self, process: &Process) -> Result<()> {
+        self.ahead(process)
+            .map_or(Ok(()), |ahead| ahead.give_back(process, false))
+    }
+
+    fn ahead(&self, process: &Process) -> Option<&Arc<ReadAhead>> {
+        std::ptr::eq(self.origin, process).then_some(&self.ahead)
     }
 
     /// Waits until there is something to take, the end of file included; false when the time is over.
     pub fn wait(&self, process: &Process, until: Until<'_>) -> Result<bool> {
-        if self.is_at_end() {
+        if self.has_something(process) {
             return Ok(true);
         }
         let key = keys::items(&process.key(&self.id), self.end);

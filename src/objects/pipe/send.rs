@@ -90,8 +90,8 @@ impl PipeEnd {
     /// Sends the result of the task that this thread has taken last, and takes the next task in the same step, for `take`.
     /// Nothing is waited for.
     pub fn post_result_and_go_on(&self, process: &Process, payload: &[u8]) -> Result<()> {
-        let place = process.with_link(|link| Ok(link.place(&self.id)))?;
-        let (Some(place), true) = (place, payload::is_inline(payload)) else {
+        let consumed = process.with_link(|link| Ok(link.consumed(&self.id)))?;
+        let (Some(consumed), true) = (consumed, payload::is_inline(payload)) else {
             return self.post(process, Sent::Result, &[payload]);
         };
         let versions = process.memory.publish(process)?;
@@ -101,7 +101,7 @@ impl PipeEnd {
             .script(&scripts::WORK, &self.id)
             .waits_for_room()
             .arg(1 - self.end)
-            .arg(place == Place::Line)
+            .arg(consumed.place == Place::Line)
             .arg(item::size(payload.len()))
             .bytes(packed.item)
             .post_and_keep()

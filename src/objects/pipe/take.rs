@@ -6,22 +6,25 @@
 //! back to the head. A task is acknowledged by the message that is its result, in the same step.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use redis::Value;
 
-use super::{Acknowledged, PipeEnd, Taken, Wait, kind};
+use super::{PipeEnd, Take, Taken, Wait, kind};
 use crate::error::{Error, Result};
 use crate::locked::Locked;
 use crate::objects::payload;
 use crate::objects::process::Process;
-use crate::objects::wait;
+use crate::objects::read_ahead::{Arrived, ReadAhead};
+use crate::objects::wait::{self, Waited};
 use crate::protocol::{self, Item};
 use crate::store::conn::Until;
 use crate::store::keys;
+use crate::store::request::text;
 use crate::store::scripts;
-use crate::store::thread_client::{Outcome, Place};
+use crate::store::thread_client::{Consumed, Outcome, Place};
 
 /// So many threads wait at an end's list of items; the others stand in the line.
 const MOST_AT_LIST: usize = 16;
@@ -35,6 +38,10 @@ struct How {
     waiter: String,
     /// Whether it counts as taken already: a task that came with the last result.
     is_counted: bool,
+    /// Whether it was acknowledged: it was read ahead.
+    is_acknowledged: bool,
+    /// Whether its acknowledgement is to tell how many more are there.
+    tells_rest: bool,
 }
 
 /// What is to be acknowledged.
@@ -51,40 +58,99 @@ impl PipeEnd {
     /// first looks for what this one may have taken.
     pub fn take(
         &self,
-        process: &Process,
+        process: &'static Process,
         wait: Wait,
-        acknowledged: Acknowledged,
+        what: Take,
         seen: impl Fn(),
     ) -> Result<Taken> {
-        let result = self.take_next(process, wait, acknowledged, seen);
+        let result = match what {
+            Take::Items => match self.take_ahead(process) {
+                Ok(None) => self.take_next(process, wait, what, seen),
+                Ok(Some(taken)) => Ok(taken),
+                Err(e) => Err(e),
+            },
+            _ => self.take_next(process, wait, what, seen),
+        };
         if result.is_err() {
-            self.forget_in_flight(process);
+            self.be_unsure(process);
         }
         result
+    }
+
+    /// The next item that was read ahead, or is now.
+    fn take_ahead(&self, process: &'static Process) -> Result<Option<Taken>> {
+        let Some(ahead) = self.ahead(process).filter(|_| process.may_read_ahead()) else {
+            return Ok(None);
+        };
+        let caller = process.with_link_unordered(|link| Ok(link.caller.clone()))?;
+        if let Some(taken) = self.deliver_ahead(process, ahead, &caller)? {
+            return Ok(Some(taken));
+        }
+        let most = if self.is_at_end() { 1 } else { ahead.most() };
+        if most == 1 {
+            return Ok(None);
+        }
+        self.in_flight(process)?;
+        let began = Instant::now();
+        let items: VecDeque<Vec<u8>> = self.ask_for_many(process, most, true)?.into();
+        if items.is_empty() {
+            ahead.saw(false);
+            return Ok(None);
+        }
+        let all = &process.reads_ahead;
+        ahead.fill(&process.client, all, &caller, items, began.elapsed())?;
+        self.deliver_ahead(process, ahead, &caller)
+    }
+
+    fn deliver_ahead(
+        &self,
+        process: &Process,
+        ahead: &ReadAhead,
+        caller: &str,
+    ) -> Result<Option<Taken>> {
+        let item = ahead.next(process, caller, |Arrived { count, size }| {
+            let done = process.script(&scripts::TAKE_DONE, &self.id);
+            done.arg(self.end).arg(size).arg("").arg(count).post()
+        })?;
+        let Some(item) = item else { return Ok(None) };
+        let how = How {
+            is_acknowledged: true,
+            ..How::default()
+        };
+        match self.received(process, &item, &how, Take::Item) {
+            Err(e) if e.is_raised() => {
+                ahead.put_back(item);
+                Err(e)
+            }
+            result => result.map(Some),
+        }
     }
 
     fn take_next(
         &self,
         process: &Process,
         wait: Wait,
-        acknowledged: Acknowledged,
+        what: Take,
         seen: impl Fn(),
     ) -> Result<Taken> {
         if self.is_at_end() {
             return Err(Error::Eof);
         }
-        let (in_flight, place, known) = self.in_flight(process)?;
+        let (in_flight, Consumed { place, is_unsure }) = self.in_flight(process)?;
         let (block, deadline) = match wait {
             Wait::No => (false, None),
             Wait::Until(deadline) => (true, deadline),
         };
-        let mut look = !block || !known || self.must_look(process);
-        let mut with_result = match acknowledged {
-            Acknowledged::ByResult => self.taken_with_result(process)?,
-            Acknowledged::ByTaking => None,
+        let mut look = !block || is_unsure || self.must_look(process);
+        let mut with_result = match what {
+            Take::Task => self.taken_with_result(process)?,
+            _ => None,
         };
         loop {
-            let mut how = How::default();
+            let mut how = How {
+                tells_rest: what == Take::Items,
+                ..How::default()
+            };
             let value = if let Some(reply) = with_result.take() {
                 let (value, waiter) = self.await_token(process, reply, deadline)?;
                 how.is_counted = waiter.is_none();
@@ -109,7 +175,7 @@ impl PipeEnd {
                     Outcome::Reply(value) => value,
                     Outcome::Again if wait::is_over(deadline) => {
                         // It may have taken one all the same.
-                        self.forget_in_flight(process);
+                        self.be_unsure(process);
                         return Ok(Taken::Nothing);
                     }
                     Outcome::Again => Value::Nil,
@@ -125,7 +191,11 @@ impl PipeEnd {
             seen();
             match value {
                 Value::BulkString(item) => {
-                    return self.received(process, &item, &how, acknowledged);
+                    if look && is_unsure {
+                        // There may be more of them.
+                        self.be_unsure(process);
+                    }
+                    return self.received(process, &item, &how, what);
                 }
                 _ if !block => return Ok(Taken::Nothing),
                 _ if look && wait::is_over(deadline) => {
@@ -185,72 +255,106 @@ impl PipeEnd {
     /// Takes up to so many items that are there, for an end with one reader whose in-flight list is known. Each has a
     /// result of its own: where one is refused the others are good.
     pub fn take_many(&self, process: &Process, most: usize) -> Result<Vec<Result<Taken>>> {
-        let script = process.script(&scripts::TAKE_MANY, &self.id);
-        let Value::Array(found) = script.arg(self.end).arg(most).call()? else {
-            return Ok(Vec::new());
-        };
+        let found = self.ask_for_many(process, most, false)?;
         let how = How {
             together: Some(RefCell::default()),
             ..How::default()
         };
-        let items = found.iter().filter_map(|item| match item {
-            Value::BulkString(item) => {
-                Some(self.received(process, item, &how, Acknowledged::ByTaking))
-            }
-            _ => None,
-        });
-        let items = items.collect();
+        let items = found
+            .iter()
+            .map(|item| self.received(process, item, &how, Take::Item))
+            .collect();
         if let Some(together) = how.together {
-            self.acknowledge(process, together.into_inner(), "")?;
+            self.acknowledge(process, together.into_inner(), &How::default())?;
         }
         Ok(items)
     }
 
-    /// This thread's in-flight list, made ready for what it will take; where it waits; and whether the list is known to be empty.
-    fn in_flight(&self, process: &Process) -> Result<(String, Place, bool)> {
-        let (caller, known) =
-            process.with_link(|link| Ok((link.caller.clone(), link.place(&self.id))))?;
-        let place = known.map_or_else(|| self.open(process), Ok)?;
-        let list = keys::in_flight(&process.key(&self.id), &caller);
-        Ok((list, place, known.is_some()))
+    fn ask_for_many(&self, process: &Process, most: usize, ahead: bool) -> Result<Vec<Vec<u8>>> {
+        let script = process.script(&scripts::TAKE_MANY, &self.id);
+        let Value::Array(found) = script.arg(self.end).arg(most).arg(ahead).call()? else {
+            return Ok(Vec::new());
+        };
+        let items = found.into_iter().filter_map(|item| match item {
+            Value::BulkString(item) => Some(item),
+            _ => None,
+        });
+        Ok(items.collect())
     }
 
-    fn open(&self, process: &Process) -> Result<Place> {
-        let script = process.script(&scripts::TAKE_OPEN, &self.id);
-        let open = script.arg(self.end).arg(MOST_AT_LIST);
-        let place = if process.session.parent.is_none() {
-            // Nobody would take it out of a line if it were killed.
-            open.post()?;
-            Place::List
-        } else if open.text()? == "line" {
-            Place::Line
-        } else {
-            Place::List
+    /// This thread's in-flight list, made ready for what it will take.
+    fn in_flight(&self, process: &Process) -> Result<(String, Consumed)> {
+        let (caller, known) =
+            process.with_link(|link| Ok((link.caller.clone(), link.consumed(&self.id))))?;
+        let consumed = match known {
+            None => self.open(process)?,
+            Some(known) => known,
         };
-        process.with_link(|link| {
-            link.set_place(&self.id, place);
+        // It is looked at now.
+        process.with_link_unordered(|link| {
+            let is_unsure = false;
+            link.set_consumed(
+                &self.id,
+                Consumed {
+                    is_unsure,
+                    ..consumed
+                },
+            );
             Ok(())
         })?;
-        Ok(place)
+        let list = keys::in_flight(&process.key(&self.id), &caller);
+        Ok((list, consumed))
     }
 
-    /// This thread's in-flight list is to be looked at before the next take; or there will be none.
+    /// Begins to take, when nobody else has read ahead.
+    fn open(&self, process: &Process) -> Result<Consumed> {
+        loop {
+            let script = process.script(&scripts::TAKE_OPEN, &self.id);
+            let open = script.arg(self.end).arg(MOST_AT_LIST);
+            let reply = open.or_undo(wait::FOR_NEWS.late).text()?;
+            if let Some(waiter) = protocol::waiter(reply.as_bytes()) {
+                let until = Until::default();
+                let news = &wait::FOR_NEWS;
+                if let Waited::Stopped(e) = wait::token(process, &self.id, waiter, until, news)? {
+                    return Err(e);
+                }
+                continue;
+            }
+            // Nobody would take one out of a line who is not cleared up after.
+            let stands_in_line = reply == "line" && process.session.parent.is_some();
+            return Ok(Consumed {
+                place: if stands_in_line {
+                    Place::Line
+                } else {
+                    Place::List
+                },
+                is_unsure: true,
+            });
+        }
+    }
+
+    /// This thread's in-flight list is to be looked at before the next take.
+    fn be_unsure(&self, process: &Process) {
+        let _ = process.with_link_unordered(|link| {
+            if let Some(known) = link.consumed(&self.id) {
+                let is_unsure = true;
+                link.set_consumed(&self.id, Consumed { is_unsure, ..known });
+            }
+            Ok(())
+        });
+    }
+
+    /// This thread takes no more.
     pub fn forget_in_flight(&self, process: &Process) {
-        let _ = process.with_link(|link| {
-            link.invalidate_in_flight(&self.id);
+        let _ = process.with_link_unordered(|link| {
+            link.forget_consumed(&self.id);
             Ok(())
         });
     }
 
     /// Decodes an item of the in-flight list, acknowledges it and applies its versions. An item that is refused is
     /// acknowledged as well.
-    fn received(
-        &self,
-        process: &Process,
-        item: &[u8],
-        how: &How,
-        acknowledged: Acknowledged,
-    ) -> Result<Taken> {
+    fn received(&self, process: &Process, item: &[u8], how: &How, what: Take) -> Result<Taken> {
         match protocol::Entry::decode(item) {
             Ok(protocol::Entry::EndOfFile) => {
                 self.eof.store(true, Ordering::Release);
@@ -264,7 +368,7 @@ impl PipeEnd {
                 self.taken(process, 0, blob, how)?;
                 Ok(Taken::Died(code, task?))
             }
-            Ok(protocol::Entry::Item(payload)) => self.opened(process, &payload, how, acknowledged),
+            Ok(protocol::Entry::Item(payload)) => self.opened(process, &payload, how, what),
             Err(_) => {
                 self.taken(process, 0, None, how)?;
                 Err(Error::Seal(format!(
@@ -280,7 +384,7 @@ impl PipeEnd {
         process: &Process,
         payload: &Item<'_>,
         how: &How,
-        acknowledged: Acknowledged,
+        what: Take,
     ) -> Result<Taken> {
         let message = payload::unpack(process, &self.id, kind(self.end), payload);
         let message = message.and_then(|message| {
@@ -293,7 +397,7 @@ impl PipeEnd {
             message => message,
         };
         let blob = message.as_ref().ok().and_then(|m| m.blob.clone());
-        if acknowledged == Acknowledged::ByResult && message.is_ok() && payload.is_task {
+        if what == Take::Task && message.is_ok() && payload.is_task {
             *self.blob.locked() = blob;
             if !how.is_counted {
                 let script = process.script(&scripts::TASK_BEGUN, &self.id);
@@ -317,6 +421,16 @@ impl PipeEnd {
     /// An item of this end has arrived.
     fn taken(&self, process: &Process, size: usize, blob: Option<String>, how: &How) -> Result<()> {
         let blobs = blob.into_iter().collect();
+        if how.is_acknowledged {
+            return self.acknowledge(
+                process,
+                Together {
+                    blobs,
+                    ..Together::default()
+                },
+                how,
+            );
+        }
         if let Some(together) = &how.together {
             let mut together = together.borrow_mut();
             together.count += 1;
@@ -329,16 +443,34 @@ impl PipeEnd {
             size,
             blobs,
         };
-        self.acknowledge(process, one, &how.waiter)
+        self.acknowledge(process, one, how)
     }
 
-    fn acknowledge(&self, process: &Process, arrived: Together, waiter: &str) -> Result<()> {
+    fn acknowledge(&self, process: &Process, arrived: Together, how: &How) -> Result<()> {
         if arrived.count > 0 {
             let script = process.script(&scripts::TAKE_DONE, &self.id);
-            let script = script.arg(self.end).arg(arrived.size).arg(waiter);
-            script.arg(arrived.count).post()?;
+            let script = script.arg(self.end).arg(arrived.size).arg(&how.waiter);
+            let script = script.arg(arrived.count);
+            if how.tells_rest {
+                self.hear_of_rest(process)?;
+                script.post_and_keep()?;
+            } else {
+                script.post()?;
+            }
         }
         let mut blobs = arrived.blobs.iter();
         blobs.try_for_each(|blob| process.script(&scripts::DROP, blob).post())
+    }
+
+    /// How many more there were after the take before this one, if the store has said so by now.
+    fn hear_of_rest(&self, process: &Process) -> Result<()> {
+        let reply = process.with_link_unordered(|link| {
+            let key = process.key(&self.id);
+            Ok(link.known_reply(&key))
+        })?;
+        if let (Some(reply), Some(ahead)) = (reply, self.ahead(process)) {
+            ahead.saw(text(&reply) != "0");
+        }
+        Ok(())
     }
 }

@@ -46,14 +46,22 @@ pub enum Place {
     Line,
 }
 
+/// What a thread has of a pipe from which it takes.
+#[derive(Clone, Copy)]
+pub struct Consumed {
+    pub place: Place,
+    /// Whether its in-flight list may hold something that it does not know of.
+    pub is_unsure: bool,
+}
+
 pub struct ThreadClient {
     /// `process.thread`: whose commands the scripts tell apart.
     pub caller: String,
     pipelines: HashMap<String, NodePipeline>,
     /// How far its commands have come: other threads look at it.
     pub posted: Arc<Posted>,
-    /// The pipes that have an in-flight list of this link, and where it waits for their items.
-    consumed: HashMap<String, Place>,
+    /// The pipes that have an in-flight list of this link.
+    consumed: HashMap<String, Consumed>,
     /// The first error of a posted command that was not raised yet.
     deferred: Option<Error>,
     /// The replies of posts that are kept, by object: those that have come.
@@ -74,17 +82,18 @@ impl ThreadClient {
         }
     }
 
-    /// Where this link waits for items of a pipe, if it has an in-flight list there that is known to be empty.
-    pub fn place(&self, object: &str) -> Option<Place> {
+    /// What this link has of a pipe, if it has an in-flight list there.
+    pub fn consumed(&self, object: &str) -> Option<Consumed> {
         self.consumed.get(object).copied()
     }
 
-    pub fn set_place(&mut self, object: &str, place: Place) {
-        self.consumed.insert(object.to_owned(), place);
+    pub fn set_consumed(&mut self, object: &str, consumed: Consumed) {
+        self.consumed.insert(object.to_owned(), consumed);
     }
 
-    pub fn invalidate_in_flight(&mut self, object: &str) {
+    pub fn forget_consumed(&mut self, object: &str) {
         self.consumed.remove(object);
+        self.replies.remove(object);
     }
 
     /// The error of a command that was posted before: raised before anything else is done, so that the effect of
@@ -259,6 +268,11 @@ impl ThreadClient {
         }
         self.settle(shared)?;
         Ok(self.replies.remove(object).flatten())
+    }
+
+    /// The same if it was read already.
+    pub fn known_reply(&mut self, object: &str) -> Option<Value> {
+        self.replies.get_mut(object).and_then(Option::take)
     }
 
     fn keep_reply(&mut self, request: &Request, reply: Value) {

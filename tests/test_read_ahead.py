@@ -1,0 +1,159 @@
+"""Who takes from a queue may be handed more than it asked for. Nobody sees that."""
+
+import multiprocessing.connection
+import os
+
+import pytest
+
+from serverless_mp import _core
+
+ITEMS = 300
+
+
+def fill(queue):
+    for i in range(ITEMS):
+        queue.put(i)
+
+
+def take(queue, count, results, resume):
+    """Some of them, one after the other; then it waits."""
+    results.put([queue.get() for _ in range(count)])
+    resume.wait()
+    results.put([queue.get() for _ in range(count)])
+
+
+def filled(context):
+    queue = context.Queue()
+    process = context.Process(target=fill, args=(queue,))
+    process.start()
+    process.join()
+    return queue
+
+
+def stopped_reader(context, queue, count):
+    """A process that has taken so many and waits, and what lets it take as many again."""
+    results, resume = context.Queue(), context.Event()
+    process = context.Process(target=take, args=(queue, count, results, resume))
+    process.start()
+    assert results.get(timeout=30) == list(range(count))
+    return process, results, resume
+
+
+def test_the_next_reader_gets_what_follows(mp):
+    queue = filled(mp)
+    process, results, resume = stopped_reader(mp, queue, 20)
+    assert [queue.get(timeout=30) for _ in range(100)] == list(range(20, 120))
+    resume.set()
+    assert results.get(timeout=30) == list(range(120, 140))
+    process.join()
+    assert [queue.get(timeout=30) for _ in range(ITEMS - 140)] == list(range(140, ITEMS))
+    assert queue.empty()
+
+
+def test_others_count_what_was_not_delivered(mp):
+    queue = filled(mp)
+    process, results, resume = stopped_reader(mp, queue, 20)
+    assert queue.qsize() == ITEMS - 20
+    assert not queue.empty()
+    resume.set()
+    results.get(timeout=30)
+    assert queue.qsize() == ITEMS - 40
+    process.join()
+
+
+def test_own_count(mp):
+    queue = filled(mp)
+    for i in range(ITEMS):
+        assert queue.qsize() == ITEMS - i
+        assert not queue.empty()
+        assert queue.get(timeout=30) == i
+    assert queue.qsize() == 0 and queue.empty()
+
+
+def test_many_come_at_once(smp):
+    queue = filled(smp)
+    before = _core.counters()["round_trips"]
+    for _ in range(ITEMS):
+        queue.get(timeout=30)
+    assert _core.counters()["round_trips"] - before < ITEMS / 5
+
+
+def test_who_is_killed_takes_nothing_along(smp):
+    queue = filled(smp)
+    process, _, _ = stopped_reader(smp, queue, 20)
+    process.kill()
+    process.join()
+    assert [queue.get(timeout=30) for _ in range(ITEMS - 20)] == list(range(20, ITEMS))
+
+
+def test_who_ends_takes_nothing_along(mp):
+    queue = filled(mp)
+    process, results, resume = stopped_reader(mp, queue, 20)
+    resume.set()
+    assert results.get(timeout=30) == list(range(20, 40))
+    process.join()
+    assert [queue.get(timeout=30) for _ in range(ITEMS - 40)] == list(range(40, ITEMS))
+
+
+def test_the_programs_reader_hands_over(mp):
+    queue = filled(mp)
+    assert [queue.get(timeout=30) for _ in range(50)] == list(range(50))
+    results, resume = mp.Queue(), mp.Event()
+    process = mp.Process(target=take, args=(queue, 30, results, resume))
+    process.start()
+    assert results.get(timeout=30) == list(range(50, 80))
+    assert queue.get(timeout=30) == 80
+    resume.set()
+    assert results.get(timeout=30) == list(range(81, 111))
+    process.join()
+
+
+def test_a_descriptor_tells_of_what_was_read(mp):
+    queue = filled(mp)
+    for i in range(ITEMS):
+        if i % 50 == 20:
+            assert multiprocessing.connection.wait([queue._reader], timeout=30) == [queue._reader]
+        assert queue.get(timeout=30) == i
+    assert queue._reader.poll() is False
+
+
+def test_poll_before_each(mp):
+    reader, writer = mp.Pipe(duplex=False)
+    process = mp.Process(target=send_all, args=(writer,))
+    process.start()
+    writer.close()
+    got = []
+    with pytest.raises(EOFError):
+        while reader.poll(30):
+            got.append(reader.recv())
+    assert got == list(range(ITEMS))
+    process.join()
+
+
+def send_all(writer):
+    for i in range(ITEMS):
+        writer.send(i)
+
+
+def test_a_child_of_fork_has_nothing_of_it(smp):
+    queue = filled(smp)
+    assert [queue.get(timeout=30) for _ in range(50)] == list(range(50))
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(write, repr([queue.get(timeout=30) for _ in range(30)]).encode())
+        os._exit(0)
+    os.close(write)
+    with open(read) as told:
+        assert told.read() == repr(list(range(50, 80)))
+    os.waitpid(pid, 0)
+    assert [queue.get(timeout=30) for _ in range(ITEMS - 80)] == list(range(80, ITEMS))
+
+
+def test_large_items(mp):
+    queue = mp.Queue()
+    sizes = [1 << shift for shift in range(8, 22)] * 3
+    for n, size in enumerate(sizes):
+        queue.put((n, b"x" * size))
+    for n, size in enumerate(sizes):
+        assert queue.get(timeout=30) == (n, b"x" * size)
