@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::logging;
 use crate::store::client::Client;
 use crate::store::conn::Until;
-use crate::store::request::{Request, text};
+use crate::store::request::{Request, Slot, text};
 use crate::store::scripts::Script;
 use crate::store::thread_client::Outcome;
 
@@ -23,7 +23,7 @@ pub struct Cmd<'c> {
     waits_for_room: bool,
     deadline: Option<Instant>,
     undo: Option<&'static str>,
-    keeps_reply: bool,
+    slot: Option<Slot>,
 }
 
 impl Client {
@@ -37,7 +37,7 @@ impl Client {
             waits_for_room: false,
             deadline: None,
             undo: None,
-            keeps_reply: false,
+            slot: None,
         }
     }
 
@@ -52,7 +52,7 @@ impl Client {
             waits_for_room: true,
             deadline: None,
             undo: None,
-            keeps_reply: false,
+            slot: None,
         }
     }
 
@@ -72,10 +72,12 @@ impl Client {
         self.with_link(|link| link.call_all(&self.shared, &requests))
     }
 
-    /// The reply of the command that this thread has posted on an object to be kept, if there is one.
-    pub fn kept_reply(&self, object: &str) -> Result<Option<Value>> {
-        let key = self.key(object);
-        self.with_link(|link| link.kept_reply(&self.shared, &key))
+    /// The reply of a posted command, waited for; None where it has failed.
+    pub fn reply_in(&self, slot: &Slot) -> Result<Option<Value>> {
+        if slot.get().is_none() {
+            self.settle()?;
+        }
+        Ok(slot.get().cloned())
     }
 
     /// Runs what could not be run before, if the store answers.
@@ -143,7 +145,7 @@ impl Cmd<'_> {
             waits_for_room: self.waits_for_room,
             deadline: self.deadline,
             undo: self.undo,
-            keeps_reply: self.keeps_reply,
+            slot: self.slot,
             ..Request::new(self.script, self.keys, self.args)
         }
     }
@@ -174,9 +176,9 @@ impl Cmd<'_> {
         client.with_link(|link| link.post(&client.shared, request))
     }
 
-    /// The same; this thread will ask for the reply by [`Client::kept_reply`].
-    pub fn post_and_keep(mut self) -> Result<()> {
-        self.keeps_reply = true;
+    /// The same; the reply is left there when it is read.
+    pub fn post_for(mut self, slot: &Slot) -> Result<()> {
+        self.slot = Some(slot.clone());
         self.post()
     }
 

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use redis::{ServerError, Value};
@@ -34,10 +35,13 @@ pub struct Request {
     pub deadline: Option<Instant>,
     /// For a command whose effect must not stay where its answer is given up: what becomes of a token, as `UNDO` has it.
     pub undo: Option<&'static str>,
-    /// Whether the reply of a post is kept for who posted it.
-    pub keeps_reply: bool,
+    /// Where the reply of a post is left for who posted it.
+    pub slot: Option<Slot>,
     pub made: Instant,
 }
+
+/// The place of a reply that comes later. It stays empty if the command fails.
+pub type Slot = Arc<OnceLock<Value>>;
 
 /// Arguments, whose large ones are kept for others to use.
 #[derive(Clone)]
@@ -74,7 +78,7 @@ impl Request {
             waits_for_room: false,
             deadline: None,
             undo: None,
-            keeps_reply: false,
+            slot: None,
             made: Instant::now(),
         }
     }
@@ -146,6 +150,14 @@ impl Request {
             out.extend_from_slice(b"\r\n");
         }
         Bytes(out)
+    }
+
+    /// Its reply has come.
+    pub fn answered(&self, reply: Value) {
+        if let Some(slot) = &self.slot {
+            // A repetition is answered as the first time.
+            let _ = slot.set(reply);
+        }
     }
 
     pub fn size(&self) -> usize {

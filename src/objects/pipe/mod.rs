@@ -19,6 +19,7 @@ use crate::objects::read_ahead::ReadAhead;
 use crate::objects::wait;
 use crate::store::conn::Until;
 use crate::store::keys;
+use crate::store::request::Slot;
 use crate::store::thread_client::Outcome;
 
 pub struct PipeEnd {
@@ -31,6 +32,10 @@ pub struct PipeEnd {
     delivered: Delivered,
     /// The reading of the cluster's slots with which it was looked at last: with its place its items may have gone elsewhere.
     looked_with: AtomicU64,
+    /// The thread whose last result takes the next task, and where that comes.
+    next_task: Mutex<Option<(String, Slot)>>,
+    /// Where it comes how many more there were after a take.
+    rest: Mutex<Option<Slot>>,
     /// Bytes posted since the pipe was asked whether it is full.
     bytes_since_check: AtomicUsize,
     /// What this process has read ahead. A child of its own `fork()` has nothing of it.
@@ -98,6 +103,8 @@ impl PipeEnd {
             blob: Mutex::new(None),
             delivered: Delivered::default(),
             looked_with: AtomicU64::new(0),
+            next_task: Mutex::default(),
+            rest: Mutex::default(),
             bytes_since_check: AtomicUsize::new(0),
         }
     }

@@ -16,6 +16,7 @@ use crate::objects::wait::{self, Waited};
 use crate::protocol::Reply;
 use crate::store::command::Cmd;
 use crate::store::conn::Until;
+use crate::store::request::Slot;
 use crate::store::scripts;
 use crate::store::thread_client::Place;
 
@@ -90,13 +91,16 @@ impl PipeEnd {
     /// Sends the result of the task that this thread has taken last, and takes the next task in the same step, for `take`.
     /// Nothing is waited for.
     pub fn post_result_and_go_on(&self, process: &Process, payload: &[u8]) -> Result<()> {
-        let consumed = process.with_link(|link| Ok(link.consumed(&self.id)))?;
+        let (caller, consumed) =
+            process.with_link(|link| Ok((link.caller.clone(), link.consumed(&self.id))))?;
         let (Some(consumed), true) = (consumed, payload::is_inline(payload)) else {
             return self.post(process, Sent::Result, &[payload]);
         };
         let versions = process.memory.publish(process)?;
         let packed = self.pack(process, Sent::Result, &versions, payload)?;
         self.drop_task_blob(process)?;
+        let slot = Slot::default();
+        *self.next_task.locked() = Some((caller, slot.clone()));
         process
             .script(&scripts::WORK, &self.id)
             .waits_for_room()
@@ -104,7 +108,7 @@ impl PipeEnd {
             .arg(consumed.place == Place::Line)
             .arg(item::size(payload.len()))
             .bytes(packed.item)
-            .post_and_keep()
+            .post_for(&slot)
     }
 
     /// The blob of the task in work is needed no more.

@@ -22,7 +22,7 @@ use crate::objects::wait::{self, Waited};
 use crate::protocol::{self, Item};
 use crate::store::conn::Until;
 use crate::store::keys;
-use crate::store::request::text;
+use crate::store::request::{Slot, text};
 use crate::store::scripts;
 use crate::store::thread_client::{Consumed, Outcome, Place};
 
@@ -90,7 +90,7 @@ impl PipeEnd {
         if most == 1 {
             return Ok(None);
         }
-        self.in_flight(process)?;
+        self.consumed(process)?;
         let began = Instant::now();
         let items: VecDeque<Vec<u8>> = self.ask_for_many(process, most, true)?.into();
         if items.is_empty() {
@@ -136,14 +136,15 @@ impl PipeEnd {
         if self.is_at_end() {
             return Err(Error::Eof);
         }
-        let (in_flight, Consumed { place, is_unsure }) = self.in_flight(process)?;
+        let caller = process.with_link_unordered(|link| Ok(link.caller.clone()))?;
+        let Consumed { place, is_unsure } = self.consumed(process)?;
         let (block, deadline) = match wait {
             Wait::No => (false, None),
             Wait::Until(deadline) => (true, deadline),
         };
         let mut look = !block || is_unsure || self.must_look(process);
         let mut with_result = match what {
-            Take::Task => self.taken_with_result(process)?,
+            Take::Task => self.taken_with_result(process, &caller)?,
             _ => None,
         };
         loop {
@@ -165,8 +166,9 @@ impl PipeEnd {
                 how.waiter = waiter.unwrap_or_default();
                 value
             } else {
-                let items = keys::items(&process.key(&self.id), self.end);
-                let take = process.take_head(items, in_flight.clone(), deadline);
+                let base = process.key(&self.id);
+                let items = keys::items(&base, self.end);
+                let take = process.take_head(items, keys::in_flight(&base, &caller), deadline);
                 match take.block(Until::default())? {
                     Outcome::Reply(Value::Nil) => {
                         self.length(process)?; // an absent object is an error, not an empty queue
@@ -219,8 +221,13 @@ impl PipeEnd {
     }
 
     /// What came of the last result's taking of the next task; None where there was none, and nobody stands in the line.
-    fn taken_with_result(&self, process: &Process) -> Result<Option<Value>> {
-        let reply = process.kept_reply(&self.id)?;
+    fn taken_with_result(&self, process: &Process, caller: &str) -> Result<Option<Value>> {
+        let slot = match &*self.next_task.locked() {
+            Some((who, slot)) if who == caller => slot.clone(),
+            _ => return Ok(None),
+        };
+        let reply = process.reply_in(&slot)?;
+        *self.next_task.locked() = None;
         Ok(reply.filter(|reply| !matches!(reply, Value::BulkString(text) if text == b"none")))
     }
 
@@ -282,13 +289,13 @@ impl PipeEnd {
         Ok(items.collect())
     }
 
-    /// This thread's in-flight list, made ready for what it will take.
-    fn in_flight(&self, process: &Process) -> Result<(String, Consumed)> {
-        let (caller, known) =
-            process.with_link(|link| Ok((link.caller.clone(), link.consumed(&self.id))))?;
+    /// Makes this thread's in-flight list ready for what it will take.
+    fn consumed(&self, process: &Process) -> Result<Consumed> {
+        let known = process.with_link_unordered(|link| Ok(link.consumed(&self.id)))?;
         let consumed = match known {
+            Some(known) if !known.is_unsure => return Ok(known),
+            Some(unsure) => unsure,
             None => self.open(process)?,
-            Some(known) => known,
         };
         // It is looked at now.
         process.with_link_unordered(|link| {
@@ -302,8 +309,7 @@ impl PipeEnd {
             );
             Ok(())
         })?;
-        let list = keys::in_flight(&process.key(&self.id), &caller);
-        Ok((list, consumed))
+        Ok(consumed)
     }
 
     /// Begins to take, when nobody else has read ahead.
@@ -452,8 +458,7 @@ impl PipeEnd {
             let script = script.arg(self.end).arg(arrived.size).arg(&how.waiter);
             let script = script.arg(arrived.count);
             if how.tells_rest {
-                self.hear_of_rest(process)?;
-                script.post_and_keep()?;
+                script.post_for(&self.rest_slot(process))?;
             } else {
                 script.post()?;
             }
@@ -462,15 +467,14 @@ impl PipeEnd {
         blobs.try_for_each(|blob| process.script(&scripts::DROP, blob).post())
     }
 
-    /// How many more there were after the take before this one, if the store has said so by now.
-    fn hear_of_rest(&self, process: &Process) -> Result<()> {
-        let reply = process.with_link_unordered(|link| {
-            let key = process.key(&self.id);
-            Ok(link.known_reply(&key))
-        })?;
+    /// Where it is to come how many more are there. What has come since the take before is heard.
+    fn rest_slot(&self, process: &Process) -> Slot {
+        let slot = Slot::default();
+        let before = self.rest.locked().replace(slot.clone());
+        let reply = before.and_then(|before| before.get().cloned());
         if let (Some(reply), Some(ahead)) = (reply, self.ahead(process)) {
             ahead.saw(text(&reply) != "0");
         }
-        Ok(())
+        slot
     }
 }

@@ -64,8 +64,6 @@ pub struct ThreadClient {
     consumed: HashMap<String, Consumed>,
     /// The first error of a posted command that was not raised yet.
     deferred: Option<Error>,
-    /// The replies of posts that are kept, by object: those that have come.
-    replies: HashMap<String, Option<Value>>,
     numbers: Numbers,
 }
 
@@ -77,7 +75,6 @@ impl ThreadClient {
             posted: Arc::default(),
             consumed: HashMap::new(),
             deferred: None,
-            replies: HashMap::new(),
             numbers: Numbers::default(),
         }
     }
@@ -93,7 +90,6 @@ impl ThreadClient {
 
     pub fn forget_consumed(&mut self, object: &str) {
         self.consumed.remove(object);
-        self.replies.remove(object);
     }
 
     /// The error of a command that was posted before: raised before anything else is done, so that the effect of
@@ -225,9 +221,6 @@ impl ThreadClient {
     pub fn post(&mut self, shared: &Shared, mut request: Request) -> Result<()> {
         let place = self.settled_place(shared, &request.keys[0])?;
         self.numbers.give(&mut request, || shared.next_seq());
-        if request.keeps_reply {
-            self.replies.insert(request.keys[0].clone(), None);
-        }
         let pipeline = self.pipelines.entry(place.to_string()).or_default();
         let packed = pipeline
             .conn
@@ -259,26 +252,6 @@ impl ThreadClient {
             return self.settle(shared);
         }
         Ok(())
-    }
-
-    /// The reply of a post on an object that was to be kept, if there was one.
-    pub fn kept_reply(&mut self, shared: &Shared, object: &str) -> Result<Option<Value>> {
-        if !self.replies.contains_key(object) {
-            return Ok(None);
-        }
-        self.settle(shared)?;
-        Ok(self.replies.remove(object).flatten())
-    }
-
-    /// The same if it was read already.
-    pub fn known_reply(&mut self, object: &str) -> Option<Value> {
-        self.replies.get_mut(object).and_then(Option::take)
-    }
-
-    fn keep_reply(&mut self, request: &Request, reply: Value) {
-        if request.keeps_reply {
-            self.replies.insert(request.keys[0].clone(), Some(reply));
-        }
     }
 
     /// Reads the replies of all commands that were posted.
@@ -397,7 +370,7 @@ impl ThreadClient {
                     tracing::warn!(error = %e, key = request.keys[0], "a posted command failed");
                     self.deferred.get_or_insert(e);
                 }
-                Ok(reply) => self.keep_reply(request, reply.unwrap_or(Value::Nil)),
+                Ok(reply) => request.answered(reply.unwrap_or(Value::Nil)),
             }
             self.posted.were_read(1);
             shared.unread.fetch_sub(1, Ordering::AcqRel);

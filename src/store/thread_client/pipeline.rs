@@ -152,7 +152,7 @@ impl ThreadClient {
                     self.deferred.get_or_insert(e);
                 }
             } else if let Ok(reply) = failed {
-                self.keep_reply(&request, reply);
+                request.answered(reply);
             }
         }
         Ok(())
