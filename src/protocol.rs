@@ -340,6 +340,55 @@ impl<'a> Reply<'a> {
     }
 }
 
+/// A lock that was granted.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Grant<'a> {
+    pub versions: &'a str,
+    pub regions: Vec<Content<'a>>,
+}
+
+/// What a region holds that came with a grant.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Content<'a> {
+    pub key: &'a str,
+    pub version: u64,
+    pub bytes: &'a [u8],
+}
+
+impl<'a> Grant<'a> {
+    /// `ok VERSIONS`; and behind a line feed, for each region `KEY VERSION SIZE`, a line feed, and so many bytes. None where the reply is
+    /// another one: it was not granted.
+    pub fn decode(reply: &'a [u8]) -> Result<Option<Self>> {
+        let line = |bytes: &'a [u8]| -> Option<(&'a str, &'a [u8])> {
+            let end = bytes.iter().position(|byte| *byte == b'\n');
+            let end = end.unwrap_or(bytes.len());
+            let text = std::str::from_utf8(&bytes[..end]).ok()?;
+            Some((text, bytes.get(end + 1..).unwrap_or_default()))
+        };
+        let refused = || malformed("grant", reply);
+        let (text, mut rest) = line(reply).ok_or_else(refused)?;
+        let Reply::Ok(versions) = Reply::decode(text)? else {
+            return Ok(None);
+        };
+        let mut regions = Vec::new();
+        while !rest.is_empty() {
+            let (head, behind) = line(rest).ok_or_else(refused)?;
+            let (key, numbers) = head.split_once(' ').ok_or_else(refused)?;
+            let (version, size) = numbers.split_once(' ').ok_or_else(refused)?;
+            let size = size.parse().map_err(|_| refused())?;
+            let (bytes, behind) = behind.split_at_checked(size).ok_or_else(refused)?;
+            let version = version.parse().map_err(|_| refused())?;
+            regions.push(Content {
+                key,
+                version,
+                bytes,
+            });
+            rest = behind;
+        }
+        Ok(Some(Self { versions, regions }))
+    }
+}
+
 /// The waiter in the reply to a take in the line; None where the reply is an item, no letter of which is `w`.
 pub fn waiter(reply: &[u8]) -> Option<&str> {
     reply.strip_prefix(b"wait ").and_then(name)
@@ -424,6 +473,41 @@ mod tests {
             Entry::decode(b"D-9 P1260 a b").unwrap(),
             Entry::Died(-9, task)
         );
+    }
+
+    #[test]
+    fn a_grant_brings_what_regions_hold() {
+        let grant = Grant::decode(b"ok a-1:3 changes:2\nkey 3 4\n\xff\nb\0other 12 0\n");
+        let content = |key, version, bytes| Content {
+            key,
+            version,
+            bytes,
+        };
+        assert_eq!(
+            grant.unwrap(),
+            Some(Grant {
+                versions: "a-1:3 changes:2",
+                regions: vec![content("key", 3, b"\xff\nb\0"), content("other", 12, b"")],
+            })
+        );
+        assert_eq!(Grant::decode(b"no").unwrap(), None);
+        for malformed in [
+            &b"ok \nkey 3 4\nabc"[..],
+            b"ok \nkey",
+            b"ok \nkey x 1\na",
+            b"ok \nkey 1 -1\n",
+            b"maybe",
+        ] {
+            assert!(Grant::decode(malformed).is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_grant_panics(bytes: Vec<u8>) {
+            let _ = Grant::decode(&bytes);
+            let _ = Grant::decode(&[b"ok \nk 1 9\n", bytes.as_slice()].concat());
+        }
     }
 
     #[test]

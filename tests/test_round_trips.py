@@ -96,7 +96,7 @@ def cases(mp):
 
     value = mp.Value("i", 0)
     yield "Value read under its own lock", lambda: value.value, 1, 2
-    yield "Value write under its own lock (dirty)", lambda: setattr(value, "value", 5), 2, 3
+    yield "Value write under its own lock (dirty)", lambda: setattr(value, "value", 5), 1, 2
 
 
 def put_and_let_it_be_sent(queue):

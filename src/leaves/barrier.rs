@@ -35,13 +35,15 @@ impl Barrier {
             Arrival::Wait(index, waiter) => {
                 let until = wait::by(deadline);
                 match wait::token(process, &self.handle.id, waiter, until, &wait::FOR_PARTIES)? {
-                    Waited::Token(token) => match Reply::decode(&token)? {
-                        Reply::Ok(versions) => process
-                            .memory
-                            .acquire_from(process, &self.handle.id, versions)
-                            .map(|()| (index, "ok")),
-                        _ => Ok((index, "broken")),
-                    },
+                    Waited::Token(token) => {
+                        match Reply::decode(&String::from_utf8_lossy(&token))? {
+                            Reply::Ok(versions) => process
+                                .memory
+                                .acquire_from(process, &self.handle.id, versions)
+                                .map(|()| (index, "ok")),
+                            _ => Ok((index, "broken")),
+                        }
+                    }
                     Waited::Timeout => Ok((index, "broken")),
                     Waited::Stopped(e) => Err(e),
                 }

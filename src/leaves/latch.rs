@@ -44,13 +44,13 @@ impl CountDownLatch {
             &scripts::LATCH_STATE
         };
         let script = process.script(script, &self.handle.id);
-        let reply = script.or_undo(wait::FOR_NEWS.late).text()?;
+        let reply = script.or_undo(wait::FOR_NEWS.late).bytes_of_reply()?;
         let until = wait::by(deadline);
         let token = wait::reply_or_token(process, &self.handle.id, reply, until, &wait::FOR_NEWS)?;
         let Some(token) = token else {
             return Ok(false);
         };
-        match Reply::decode(&token)? {
+        match Reply::decode(&String::from_utf8_lossy(&token))? {
             Reply::Ok(versions) => process
                 .memory
                 .acquire_from(process, &self.handle.id, versions)

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::leaves::aio;
 use crate::objects::handle::Handle;
 use crate::objects::wait;
-use crate::protocol::Reply;
+use crate::protocol::{Grant, Reply};
 use crate::signals;
 use crate::store::conn::Until;
 use crate::store::keys;
@@ -47,12 +47,13 @@ impl SemLock {
     pub fn take(&self, block: bool, until: Until<'_>) -> Result<bool> {
         let process = self.handle.current_process()?;
         let script = process.script(&scripts::SEM_ACQUIRE, &self.handle.id);
+        let sent = process.memory.sent();
         let reply = script
             .arg(block)
             .arg(process.memory.changes(&self.handle.id))
             .by(until.deadline)
             .or_undo(wait::FOR_UNIT.late)
-            .text()?;
+            .bytes_of_reply()?;
         if reply.is_empty() {
             return Ok(false);
         }
@@ -60,11 +61,11 @@ impl SemLock {
         let Some(token) = token else {
             return Ok(false);
         };
-        let Reply::Ok(versions) = Reply::decode(&token)? else {
+        let Some(grant) = Grant::decode(&token)? else {
             return Ok(false);
         };
         let id = &self.handle.id;
-        if let Err(e) = process.memory.acquire_from(process, id, versions) {
+        if let Err(e) = process.memory.granted(process, id, &grant, sent) {
             // Its caller does not have it.
             self.give(false)?;
             return Err(e);
@@ -78,15 +79,8 @@ impl SemLock {
     fn give(&self, is_held: bool) -> Result<()> {
         let process = self.handle.current_process()?;
         let id = &self.handle.id;
-        let (versions, until) = process.memory.publish_for(process, id)?;
-        let script = process.script(&scripts::SEM_RELEASE, id);
-        let script = script.arg(self.maxvalue).arg(versions);
-        let reply = if is_held {
-            script.post().map(|()| None)
-        } else {
-            script.text().map(Some)
-        }?;
-        process.memory.told(id, until);
+        let script = process.script(&scripts::SEM_RELEASE, id).arg(self.maxvalue);
+        let reply = process.memory.release(process, id, script, is_held)?;
         match reply.as_deref().map(Reply::decode).transpose()? {
             Some(Reply::Over) => Err(Error::Value(
                 "semaphore or lock released too many times".into(),

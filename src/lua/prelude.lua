@@ -70,6 +70,7 @@ local function after(prefix, text)
 end
 
 -- Versions of regions, 'region:version region:version ...', left with an object; of each the greater one stays.
+-- How often they have changed, if they have now.
 local function leave_versions(versions, at)
   if versions == '' then return end
   local key, has_changed = (at or OBJECT) .. VERSIONS, false
@@ -81,8 +82,8 @@ local function leave_versions(versions, at)
     end
   end
   if has_changed then
-    call('HINCRBY', at or OBJECT, CHANGES, 1)
     renew_ttl(key)
+    return call('HINCRBY', at or OBJECT, CHANGES, 1)
   end
 end
 
@@ -93,6 +94,24 @@ local function versions(at, known)
   local pairs, out = call('HGETALL', (at or OBJECT) .. VERSIONS), {'changes:' .. changes}
   for i = 1, #pairs, 2 do out[#out + 1] = pairs[i] .. ':' .. pairs[i + 1] end
   return table.concat(out, ' ')
+end
+
+-- The same for who is granted a lock, and behind them what its regions hold, as far as that is little: for each a line of its key,
+-- its version and its size in bytes, and the bytes.
+local function grant(at, known)
+  local text = versions(at, known)
+  local guarded = text ~= '' and not is_moving and call('HGET', at or OBJECT, GUARDED)
+  if not guarded then return 'ok ' .. text end
+  local parts, size = {'ok ' .. text .. '\n'}, 0
+  for region in string.gmatch(guarded, '%S+') do
+    local version = call('HGET', region, VERSION)
+    local content = version and call('GET', region .. GRANULE .. 0)
+    if content and size + #content <= 16384 then
+      size = size + #content
+      parts[#parts + 1] = region .. ' ' .. version .. ' ' .. #content .. '\n' .. content
+    end
+  end
+  return table.concat(parts)
 end
 
 -- Wakes one waiter. The token stays until the waiter has acknowledged it.
@@ -201,7 +220,7 @@ local function release(maximum, at)
   local value = tonumber(call('HGET', at, VALUE))
   if value >= tonumber(maximum) then return false end
   local waiter = call('LPOP', at .. WAITERS)
-  if waiter then wake(waiter, 'ok ' .. versions(at), at) else call('HSET', at, VALUE, value + 1) end
+  if waiter then wake(waiter, grant(at), at) else call('HSET', at, VALUE, value + 1) end
   return true
 end
 

@@ -12,22 +12,27 @@
 //! a byte that differs from the twin, and what is published has no bytes of others, or only such as they are in the store.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, TryLockError, Weak};
 
 use crate::error::{Error, Result};
 use crate::locked::Locked;
-use crate::objects::shared_region::SharedRegion;
+use crate::objects::shared_region::{SharedRegion, Written};
 use crate::objects::versions::{Heard, Versions};
+use crate::protocol::Grant;
 use crate::store::client::{self, Client};
+use crate::store::command::Cmd;
 use crate::store::keys;
-use crate::store::request::text;
+use crate::store::request::{Slot, text};
 use crate::store::scripts;
 
 /// A list of versions is long when it names so many, and two for each region that this process has.
 const LONG: usize = 64;
 /// Where it is long again after fewer releases than this, others have more regions, and it may be twice as long.
 const SOON: usize = 16;
+
+/// So many regions go with a release.
+const MOST_WRITTEN: usize = 8;
 
 #[derive(Default)]
 pub struct Memory {
@@ -42,8 +47,19 @@ pub struct Memory {
     /// Releases so far, and at the last epoch that was drawn.
     releases: AtomicUsize,
     releases_then: AtomicUsize,
+    /// How often what was written to any region was sent.
+    sent: AtomicU64,
+    /// Releases that were posted with what was written, and whose new versions are not known yet.
+    posted: Mutex<Vec<Release>>,
     /// How long a list may be, if that is longer than usual.
     allowance: AtomicUsize,
+}
+
+/// A release of an object that has published regions.
+struct Release {
+    object: String,
+    regions: Vec<String>,
+    reply: Slot,
 }
 
 impl Memory {
@@ -60,8 +76,9 @@ impl Memory {
             if let Some(known) = regions.get(id).and_then(Weak::upgrade) {
                 known
             } else {
-                let (versions, count) = (&self.versions, &self.count);
-                let region = Arc::new(SharedRegion::new(client, id, size, versions, count)?);
+                let (versions, count, sent) = (&self.versions, &self.count, &self.sent);
+                let region = SharedRegion::new(client, id, size, versions, count, sent)?;
+                let region = Arc::new(region);
                 if regions.len() > LONG + 2 * count.load(Ordering::Acquire) {
                     regions.retain(|_, region| region.strong_count() > 0);
                 }
@@ -91,12 +108,137 @@ impl Memory {
     /// their way there.
     pub fn publish_for(&self, client: &Client, object: &str) -> Result<(String, u64)> {
         self.publish_writes(client)?;
+        let (versions, until, _) = self.news(object);
+        Ok((versions, until))
+    }
+
+    /// What an object is to be told, what to say when it was, and how often its list had changed when it was seen last.
+    fn news(&self, object: &str) -> (String, u64, u64) {
         let versions = self.versions.locked();
         // A signal's handler may come before what its own thread has told.
         if client::is_nested() {
-            return Ok((versions.all(), 0));
+            return (versions.all(), 0, 0);
         }
-        Ok(versions.news_for(object))
+        let (news, until) = versions.news_for(object);
+        (news, until, versions.changes(object))
+    }
+
+    /// Publishes this process' writes, and sends a release of an object, which is posted where its reply need not be waited for:
+    /// what was written to a few small regions goes with it. The reply, if it was waited for.
+    pub fn release(
+        &self,
+        client: &Client,
+        object: &str,
+        script: Cmd<'_>,
+        is_posted: bool,
+    ) -> Result<Option<String>> {
+        self.learn(client, true)?;
+        self.note_release(client)?;
+        let mut regions = if self.count.load(Ordering::Acquire) > 0 {
+            self.all()
+        } else {
+            Vec::new()
+        };
+        // All threads lock them in this order.
+        regions.sort_by(|one, other| one.id.cmp(&other.id));
+        let mut written = Vec::new();
+        for region in &regions {
+            match region.written(client, object) {
+                Some(one) if written.len() < MOST_WRITTEN => written.extend(one),
+                _ => region.publish(client)?,
+            }
+        }
+        let (versions, until, changes) = self.news(object);
+        let script = written
+            .iter()
+            .fold(script.arg(versions).arg(changes), |script, one| {
+                one.add_to(script)
+            });
+        let slot = Slot::default();
+        let result = if is_posted {
+            script.post_for(&slot).map(|()| None)
+        } else {
+            script.call().map(|reply| {
+                let text = text(&reply);
+                _ = slot.set(reply);
+                Some(text)
+            })
+        };
+        // Also where a signal's handler has raised: it is sent with the next command.
+        let regions: Vec<String> = written.into_iter().map(Written::sent).collect();
+        if !regions.is_empty() {
+            self.posted.locked().push(Release {
+                object: object.to_owned(),
+                regions,
+                reply: slot,
+            });
+        }
+        let reply = result?;
+        self.told(object, until);
+        Ok(reply)
+    }
+
+    /// Learns the versions of what was posted; where it `waits`, all of them.
+    fn learn(&self, client: &Client, waits: bool) -> Result<()> {
+        let mut posted = std::mem::take(&mut *self.posted.locked());
+        if posted.is_empty() {
+            return Ok(());
+        }
+        if waits && posted.iter().any(|release| release.reply.get().is_none()) {
+            let settled = client.settle();
+            if settled.is_err() {
+                self.posted.locked().append(&mut posted);
+                return settled;
+            }
+        }
+        for release in posted {
+            let Some(reply) = release.reply.get() else {
+                // It has failed, where all were waited for.
+                if !waits {
+                    self.posted.locked().push(release);
+                }
+                continue;
+            };
+            let reply = text(reply);
+            let versions = reply.split_ascii_whitespace().skip(1);
+            for (id, version) in release.regions.iter().zip(versions) {
+                let version: u64 = version.parse().unwrap_or(0);
+                let region = self.regions.locked().get(id).and_then(Weak::upgrade);
+                if let Some(region) = region {
+                    region.published(version);
+                }
+                let mut versions = self.versions.locked();
+                versions.saw_with(&release.object, id, version);
+            }
+        }
+        Ok(())
+    }
+
+    /// How often this process has sent what it wrote: to be asked before a lock is taken.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Acquire)
+    }
+
+    /// A lock was granted: takes what its regions hold, as it came with it, and acquires from it.
+    pub fn granted(
+        &self,
+        client: &Client,
+        object: &str,
+        grant: &Grant<'_>,
+        sent: u64,
+    ) -> Result<()> {
+        self.learn(client, false)?;
+        if !grant.regions.is_empty() {
+            for region in self.all() {
+                let key = client.key(&region.id);
+                let of_region = grant.regions.iter().filter(|content| content.key == key);
+                for content in of_region {
+                    region.granted(content.version, content.bytes, sent);
+                    self.versions.locked().saw(&region.id, content.version);
+                }
+            }
+        }
+        self.acquire_from(client, object, grant.versions)
     }
 
     pub fn told(&self, object: &str, until: u64) {
@@ -104,11 +246,16 @@ impl Memory {
     }
 
     fn publish_writes(&self, client: &Client) -> Result<()> {
+        self.learn(client, true)?;
         if self.count.load(Ordering::Acquire) > 0 {
             for region in self.all() {
                 region.publish(client)?;
             }
         }
+        self.note_release(client)
+    }
+
+    fn note_release(&self, client: &Client) -> Result<()> {
         self.releases.fetch_add(1, Ordering::AcqRel);
         self.shorten(client)
     }

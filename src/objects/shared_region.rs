@@ -1,6 +1,6 @@
 //! One region in this process: what was written is published, what is newer in the store is fetched.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use redis::Value;
@@ -10,6 +10,8 @@ use crate::locked::Locked;
 use crate::objects::buffer::Buffer;
 use crate::objects::versions::Versions;
 use crate::store::client::{self, Client};
+use crate::store::command::Cmd;
+use crate::store::keys::tag;
 use crate::store::scripts;
 
 /// The unit of versions and fetches.
@@ -21,6 +23,8 @@ const BATCH: usize = 4 << 20;
 const FETCH: usize = 64;
 /// A granule that differs in more places than this travels from the first to the last of them.
 const RUNS: usize = 4;
+/// The greatest region whose content goes with a lock.
+const LITTLE: usize = 16 << 10;
 /// How often that is tried where others write to the same granule.
 const TRIES: usize = 2;
 
@@ -32,6 +36,15 @@ pub struct SharedRegion {
     /// Of this process: the versions that it knows, and how many regions it has.
     versions: &'static Mutex<Versions>,
     count: &'static AtomicUsize,
+    /// How often this process has sent what it wrote to any.
+    sent: &'static AtomicU64,
+}
+
+/// What was written to a small region, to be published by the release that follows. Nothing is fetched meanwhile.
+pub struct Written<'r> {
+    region: &'r SharedRegion,
+    twin: MutexGuard<'r, Twin>,
+    spans: Vec<Span>,
 }
 
 /// The content of the store, as this process has seen it last.
@@ -58,6 +71,7 @@ impl SharedRegion {
         size: usize,
         versions: &'static Mutex<Versions>,
         count: &'static AtomicUsize,
+        sent: &'static AtomicU64,
     ) -> Result<Self> {
         let region = Self {
             client,
@@ -70,6 +84,7 @@ impl SharedRegion {
             }),
             versions,
             count,
+            sent,
         };
         count.fetch_add(1, Ordering::AcqRel);
         Ok(region)
@@ -93,6 +108,52 @@ impl SharedRegion {
             Err(Error::ObjectGone(_)) if !is_held() => Ok(()),
             result => result,
         }
+    }
+
+    /// What differs from the twin, if anything does. None where that is too much to go with a release of an object, or may not.
+    pub fn written(&self, client: &Client, object: &str) -> Option<Option<Written<'_>>> {
+        let is_beside = || tag(&self.id) == tag(object);
+        if self.buffer.len() > LITTLE
+            || client.session.seal_memory
+            || client::is_nested()
+            || client.shared.cluster.endpoint.cluster && !is_beside()
+        {
+            return None;
+        }
+        let twin = self.state.locked();
+        let runs = self.buffer.differences(0, &twin.bytes, RUNS)?;
+        let spans: Vec<Span> = runs
+            .into_iter()
+            .map(|(start, bytes)| Span {
+                start,
+                bytes,
+                newest: None,
+            })
+            .collect();
+        let region = self;
+        Some((!spans.is_empty()).then_some(Written {
+            region,
+            twin,
+            spans,
+        }))
+    }
+
+    /// What was written and sent with a release is that version.
+    pub fn published(&self, version: u64) {
+        if let Some(mut twin) = self.twin() {
+            twin.published(version);
+        }
+    }
+
+    /// Takes the content that a grant has brought, if it is newer; unless this process has sent something since it asked.
+    pub fn granted(&self, version: u64, content: &[u8], sent: u64) {
+        let Some(mut twin) = self.twin() else { return };
+        let is_known = version <= twin.version || self.sent.load(Ordering::Acquire) != sent;
+        if is_known || content.len() > self.buffer.len() || self.buffer.len() > LITTLE {
+            return;
+        }
+        self.buffer.refresh(0, &mut twin.bytes, content);
+        twin.version = version;
     }
 
     /// Sends what differs from the twin.
@@ -131,7 +192,12 @@ impl SharedRegion {
                 return Ok(());
             }
             if let Some(version) = self.send(client, &spans)? {
-                twin.take(&spans, version);
+                for span in spans.iter().filter(|span| span.newest.is_some()) {
+                    twin.granules[span.start / GRANULE] = version;
+                }
+                twin.take(&spans);
+                twin.published(version);
+                self.sent.fetch_add(1, Ordering::AcqRel);
                 self.versions.locked().saw(&self.id, version);
                 (begin, refusals) = (end, 0);
             } else {
@@ -268,15 +334,34 @@ impl SharedRegion {
     }
 }
 
+impl Written<'_> {
+    /// Adds them to the release: the region's key, its name, how many spans there are, and each.
+    pub fn add_to<'c>(&self, release: Cmd<'c>) -> Cmd<'c> {
+        let key = self.region.client.key(&self.region.id);
+        let head = release.key(key).arg(&self.region.id).arg(self.spans.len());
+        self.spans.iter().fold(head, |command, span| {
+            command.arg(span.start).arg(span.bytes.as_slice())
+        })
+    }
+
+    /// The release is on its way. The region's name.
+    pub fn sent(mut self) -> String {
+        self.twin.take(&self.spans);
+        self.region.sent.fetch_add(1, Ordering::AcqRel);
+        self.region.id.clone()
+    }
+}
+
 impl Twin {
-    /// The store has these.
-    fn take(&mut self, spans: &[Span], version: u64) {
+    /// The store has these, or will before anything else is done with it.
+    fn take(&mut self, spans: &[Span]) {
         for span in spans {
             self.bytes[span.start..span.start + span.bytes.len()].copy_from_slice(&span.bytes);
-            if span.newest.is_some() {
-                self.granules[span.start / GRANULE] = version;
-            }
         }
+    }
+
+    /// What this process has sent is that version.
+    fn published(&mut self, version: u64) {
         // Nobody else wrote in between: what we have is what the store has.
         if version == self.version + 1 {
             self.version = version;

@@ -90,6 +90,17 @@ impl Versions {
         }
     }
 
+    /// The same of a version that was left with an object by a release: it need not be told of it.
+    pub fn saw_with(&mut self, object: &str, region: &str, version: u64) {
+        let before = self.clock;
+        self.saw(region, version);
+        if let Some(told) = self.objects.get_mut(object)
+            && told.until == before
+        {
+            told.until = self.clock;
+        }
+    }
+
     /// This process has looked at all of its regions since an epoch was drawn.
     pub const fn saw_epoch(&mut self, epoch: u64) {
         if epoch > self.epoch {

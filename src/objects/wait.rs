@@ -3,18 +3,18 @@
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::protocol::Reply;
+use crate::protocol;
 use crate::store::client::Client;
 use crate::store::conn::Until;
 use crate::store::keys;
-use crate::store::request::text;
+use crate::store::request::bytes;
 use crate::store::scripts::{self, Script};
 use crate::store::thread_client::Outcome;
 use redis::Value;
 
 /// How a wait for a token ended.
 pub enum Waited {
-    Token(String),
+    Token(Vec<u8>),
     Timeout,
     /// Something was raised while waiting. A token that had come has gone where it is of use.
     Stopped(Error),
@@ -92,17 +92,17 @@ pub const fn waking(until: Until<'_>) -> Until<'_> {
 pub fn reply_or_token(
     client: &Client,
     object: &str,
-    reply: String,
+    reply: Vec<u8>,
     until: Until<'_>,
     kind: &'static WaitKind,
-) -> Result<Option<String>> {
-    match Reply::decode(&reply)? {
-        Reply::Wait(waiter) => match token(client, object, waiter, until, kind)? {
-            Waited::Token(token) => Ok(Some(token)),
-            Waited::Timeout => Ok(None),
-            Waited::Stopped(e) => Err(e),
-        },
-        _ => Ok(Some(reply)),
+) -> Result<Option<Vec<u8>>> {
+    let Some(waiter) = protocol::waiter(&reply) else {
+        return Ok(Some(reply));
+    };
+    match token(client, object, waiter, until, kind)? {
+        Waited::Token(token) => Ok(Some(token)),
+        Waited::Timeout => Ok(None),
+        Waited::Stopped(e) => Err(e),
     }
 }
 
@@ -131,7 +131,7 @@ pub fn token(
                 let look = client.plain("LINDEX", key.clone()).arg(0);
                 match look.by(until.deadline).call() {
                     Ok(Value::BulkString(token)) => {
-                        return acknowledged(client, base, key, waiter, &token);
+                        return acknowledged(client, base, key, waiter, token);
                     }
                     Ok(_) => {}
                     Err(e) => {
@@ -142,14 +142,13 @@ pub fn token(
             }
             Ok(Outcome::Reply(Value::Nil)) => {
                 let cancel = client.script(kind.cancel, object);
-                let reply = cancel.arg(waiter).arg("").text()?;
-                return Ok(match Reply::decode(&reply)? {
-                    Reply::Gone => Waited::Timeout,
-                    _ => Waited::Token(reply),
+                return Ok(match cancel.arg(waiter).arg("").bytes_of_reply()? {
+                    reply if reply == b"gone" => Waited::Timeout,
+                    reply => Waited::Token(reply),
                 });
             }
             Ok(Outcome::Reply(value)) => {
-                return acknowledged(client, base, key, waiter, text(&value).as_bytes());
+                return acknowledged(client, base, key, waiter, bytes(value));
             }
             Ok(Outcome::Stopped(e, _)) | Err(e) => {
                 cancel_wait(client, object, waiter, kind);
@@ -165,10 +164,10 @@ fn acknowledged(
     base: String,
     key: String,
     waiter: &str,
-    token: &[u8],
+    token: Vec<u8>,
 ) -> Result<Waited> {
     client.plain("DEL", key).post()?;
     let granted = format!("{}{waiter}", keys::GRANTED);
     client.plain("HDEL", base).arg(granted).post()?;
-    Ok(Waited::Token(String::from_utf8_lossy(token).into_owned()))
+    Ok(Waited::Token(token))
 }

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::logging;
 use crate::store::client::Client;
 use crate::store::conn::Until;
-use crate::store::request::{Request, Slot, text};
+use crate::store::request::{Request, Slot, bytes, text};
 use crate::store::scripts::Script;
 use crate::store::thread_client::Outcome;
 
@@ -160,6 +160,11 @@ impl Cmd<'_> {
     /// The same, the reply as text.
     pub fn text(self) -> Result<String> {
         self.call().map(|reply| text(&reply))
+    }
+
+    /// The same, the reply as bytes.
+    pub fn bytes_of_reply(self) -> Result<Vec<u8>> {
+        self.call().map(bytes)
     }
 
     /// The same for a question that no other thread's commands need come before.

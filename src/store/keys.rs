@@ -66,6 +66,10 @@ names! {
     ANSWER = "c";
     /// How often the versions that the object keeps have changed; not there where it has none.
     CHANGES = "f";
+    /// The keys of the regions whose content goes with a lock, with spaces between.
+    GUARDED = "r";
+    /// The process that has seen all versions that a lock keeps, and how often they had changed.
+    SEEN_BY = "l";
     /// Set for each waiter whose token is not acknowledged; the waiter follows.
     GRANTED = "g:";
     /// The value of a semaphore.
@@ -144,6 +148,11 @@ pub fn held(object: &str) -> String {
 
 pub fn lease(process: &str) -> String {
     format!("{process}{LEASE}")
+}
+
+/// What objects have in common that share a slot.
+pub fn tag(id: &str) -> &str {
+    id.split_once('/').map_or(id, |(tag, _)| tag)
 }
 
 /// The slot of a key in a cluster: of its hash tag, which all our keys have.

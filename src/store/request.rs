@@ -226,6 +226,14 @@ fn failed(e: &ServerError) -> Error {
     }
 }
 
+/// A reply as bytes; empty for a reply of another type.
+pub fn bytes(value: Value) -> Vec<u8> {
+    match value {
+        Value::BulkString(bytes) => bytes,
+        other => text(&other).into_bytes(),
+    }
+}
+
 /// A reply as text; empty for a reply of another type.
 pub fn text(value: &Value) -> String {
     match value {

@@ -1,13 +1,14 @@
 -- One unit. ARGV[4] '1' to wait for it, ARGV[5] how often the versions had changed that the caller knows.
--- Replies 'ok VERSIONS', 'no', or 'wait WAITER': a token will come.
-local fields, answered = open(VALUE, CHANGES)
+-- Replies as `grant` does, 'no', or 'wait WAITER': a token will come.
+local fields, answered = open(VALUE, CHANGES, SEEN_BY)
 if fields[4] and not is_here(VERSIONS) then return on_its_way() end
-if answered == 'ok' then return 'ok ' .. versions() end
+if answered == 'ok' then return grant() end
 if answered then return answered end
 local value = tonumber(fields[3])
 if value > 0 then
   call('HSET', OBJECT, VALUE, value - 1, ANSWER .. CALLER, SEQ .. ' ok')
-  return fields[4] and 'ok ' .. versions(OBJECT, ARGV[5]) or 'ok '
+  if not fields[4] or fields[5] == string.match(CALLER, '^[^.]*') .. ' ' .. fields[4] then return 'ok ' end
+  return grant(OBJECT, ARGV[5])
 end
 if ARGV[4] == '0' then return answer('no') end
 if not is_here(WAITERS) then return on_its_way() end

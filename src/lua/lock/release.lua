@@ -1,14 +1,41 @@
--- One unit back. ARGV[4] the maximum, ARGV[5] the versions. Replies 'ok' or 'over'.
-local fields, answered = open(VALUE, HAS_WAITED)
+-- One unit back. ARGV[4] the maximum, ARGV[5] the versions, ARGV[6] how often those of the lock had changed that the caller knows.
+-- KEYS[2] and so on: regions that were written, none greater than a granule; for each its name, the number of spans, and for each
+-- span its offset and its bytes. Replies 'ok', with the new versions of these regions ('0' of one that is gone), or 'over'.
+local fields, answered = open(VALUE, HAS_WAITED, CHANGES, SEEN_BY)
 if answered then return answered end
-if is_moving and (fields[4] or ARGV[5] ~= '' and not is_here(VERSIONS)) then return on_its_way() end
-leave_versions(ARGV[5])
+if is_moving and (fields[4] or #KEYS > 1 or ARGV[5] ~= '' and not is_here(VERSIONS)) then return on_its_way() end
 local value = tonumber(fields[3])
+local written, news, at = {'ok'}, {ARGV[5]}, 7
+for i = 2, #KEYS do
+  local region, version = KEYS[i], call('HGET', KEYS[i], VERSION)
+  local name, last = ARGV[at], at + 1 + 2 * ARGV[at + 1]
+  if version then
+    version = math.floor(version + 1)
+    for span = at + 2, last, 2 do call('SETRANGE', region .. GRANULE .. 0, ARGV[span], ARGV[span + 1]) end
+    call('HSET', region, VERSION, version, GRANULE_VERSION .. 0, version)
+    renew_ttl(region .. GRANULE .. 0)
+    news[#news + 1] = name .. ':' .. version
+  end
+  written[#written + 1] = version or 0
+  at = last + 1
+end
+for i = 2, #KEYS do
+  -- Others are told what it holds, with the lock.
+  local guarded = call('HGET', OBJECT, GUARDED) or ''
+  if not string.find(guarded, KEYS[i] .. ' ', 1, true) then
+    local kept = {}
+    for region in string.gmatch(guarded, '%S+') do
+      if call('EXISTS', region) == 1 then kept[#kept + 1] = region .. ' ' end
+    end
+    if #kept < 8 then call('HSET', OBJECT, GUARDED, table.concat(kept) .. KEYS[i] .. ' ') end
+  end
+end
+local process, before = string.match(CALLER, '^[^.]*'), fields[5] or '0'
+local after = leave_versions(table.concat(news, ' '))
+if after and (ARGV[6] == before or fields[6] == process .. ' ' .. before) then
+  call('HSET', OBJECT, SEEN_BY, process .. ' ' .. after)
+end
 if value >= tonumber(ARGV[4]) then return answer('over') end
 local waiter = value == 0 and fields[4] and call('LPOP', OBJECT .. WAITERS)
-if waiter then
-  wake(waiter, 'ok ' .. versions())
-  return answer('ok')
-end
-call('HSET', OBJECT, VALUE, value + 1, ANSWER .. CALLER, SEQ .. ' ok')
-return 'ok'
+if waiter then wake(waiter, grant()) else call('HSET', OBJECT, VALUE, value + 1) end
+return answer(table.concat(written, ' '))
