@@ -33,6 +33,15 @@ local function look(...)
   return fields
 end
 
+-- What the caller has here is found by its process' name, which may end without clearing it away.
+local function note_caller()
+  local process, thread = string.match(CALLER, '^(.*)%.(%d+)$')
+  local threads = call('HGET', OBJECT, CALLERS .. process) or ' '
+  if not string.find(threads, ' ' .. thread .. ' ', 1, true) then
+    call('HSET', OBJECT, CALLERS .. process, threads .. thread .. ' ')
+  end
+end
+
 -- The same for a numbered command, whose fields stand from [3] on. There is nothing left to do, too, when this very command ran
 -- before (its reply was lost on the way): it is answered as it was then; and when one of its caller's is missing before it.
 local function open(...)
@@ -45,6 +54,7 @@ local function open(...)
   end
   if last >= SEQ then return fields, text end
   if last < PREVIOUS then return fields, redis.error_reply('SMPGAP ' .. OBJECT) end
+  if not fields[2] then note_caller() end
   return fields
 end
 
@@ -118,8 +128,9 @@ end
 local function wake(waiter, token, at)
   local key = (at or OBJECT) .. TOKEN .. waiter
   call('RPUSH', key, token)
-  call('HSET', at or OBJECT, GRANTED .. waiter, 1)
+  call('HSET', (at or OBJECT) .. GRANTED, waiter, 1)
   renew_ttl(key)
+  renew_ttl((at or OBJECT) .. GRANTED)
 end
 
 -- Wakes all waiters of a list.
@@ -148,7 +159,7 @@ local function revoke(waiter)
   local key = OBJECT .. TOKEN .. waiter
   local token = call('LINDEX', key, 0)
   call('DEL', key)
-  call('HDEL', OBJECT, GRANTED .. waiter)
+  call('HDEL', OBJECT .. GRANTED, waiter)
   return token
 end
 
@@ -248,12 +259,12 @@ end
 -- Calls something with each key of the object, but for its hash.
 local function each_key(visit)
   for _, field in ipairs(call('HKEYS', OBJECT)) do
-    local caller, granule, waiter = after(TAKES, field), after(GRANULE_VERSION, field), after(GRANTED, field)
+    local caller, granule = after(TAKES, field), after(GRANULE_VERSION, field)
     if caller then visit(OBJECT .. IN_FLIGHT .. caller)
-    elseif granule then visit(OBJECT .. GRANULE .. granule)
-    elseif waiter then visit(OBJECT .. TOKEN .. waiter) end
+    elseif granule then visit(OBJECT .. GRANULE .. granule) end
   end
-  for _, suffix in ipairs({ITEMS .. 0, ITEMS .. 1, TAKERS .. 0, TAKERS .. 1, WAITERS, ACTING, VERSIONS, HELD}) do visit(OBJECT .. suffix) end
+  for _, waiter in ipairs(call('HKEYS', OBJECT .. GRANTED)) do visit(OBJECT .. TOKEN .. waiter) end
+  for _, suffix in ipairs({ITEMS .. 0, ITEMS .. 1, TAKERS .. 0, TAKERS .. 1, WAITERS, ACTING, GRANTED, VERSIONS, HELD}) do visit(OBJECT .. suffix) end
 end
 
 -- Deletes everything of the object.

@@ -131,7 +131,7 @@ pub fn token(
                 let look = client.plain("LINDEX", key.clone()).arg(0);
                 match look.by(until.deadline).call() {
                     Ok(Value::BulkString(token)) => {
-                        return acknowledged(client, base, key, waiter, token);
+                        return acknowledged(client, &base, key, waiter, token);
                     }
                     Ok(_) => {}
                     Err(e) => {
@@ -148,7 +148,7 @@ pub fn token(
                 });
             }
             Ok(Outcome::Reply(value)) => {
-                return acknowledged(client, base, key, waiter, bytes(value));
+                return acknowledged(client, &base, key, waiter, bytes(value));
             }
             Ok(Outcome::Stopped(e, _)) | Err(e) => {
                 cancel_wait(client, object, waiter, kind);
@@ -161,13 +161,13 @@ pub fn token(
 /// The token was seen, and is no longer needed in the store.
 fn acknowledged(
     client: &Client,
-    base: String,
+    base: &str,
     key: String,
     waiter: &str,
     token: Vec<u8>,
 ) -> Result<Waited> {
     client.plain("DEL", key).post()?;
-    let granted = format!("{}{waiter}", keys::GRANTED);
-    client.plain("HDEL", base).arg(granted).post()?;
+    let granted = keys::granted(base);
+    client.plain("HDEL", granted).arg(waiter).post()?;
     Ok(Waited::Token(token))
 }

@@ -43,6 +43,8 @@ names! {
     ACTING = ":a";
     /// List: the token that wakes one waiter; the waiter follows.
     TOKEN = ":k:";
+    /// Hash: the waiters whose tokens are not acknowledged.
+    GRANTED = ":g";
     /// Hash: the versions of regions that releases have left.
     VERSIONS = ":m";
     /// String: one granule of a region, or one piece of a blob; its index follows.
@@ -70,8 +72,8 @@ names! {
     GUARDED = "r";
     /// The process that has seen all versions that a lock keeps, and how often they had changed.
     SEEN_BY = "l";
-    /// Set for each waiter whose token is not acknowledged; the waiter follows.
-    GRANTED = "g:";
+    /// The threads of a process that have an answer or an in-flight list here, by number; the process follows.
+    CALLERS = "p:";
     /// The value of a semaphore.
     VALUE = "value";
     /// Set once somebody has waited.
@@ -140,6 +142,10 @@ pub fn waiters(object: &str) -> String {
 
 pub fn token(object: &str, waiter: &str) -> String {
     format!("{object}{TOKEN}{waiter}")
+}
+
+pub fn granted(object: &str) -> String {
+    format!("{object}{GRANTED}")
 }
 
 pub fn held(object: &str) -> String {

@@ -32,21 +32,25 @@ local function give_back(caller)
 end
 
 for _, line in ipairs({WAITERS, TAKERS .. 0, TAKERS .. 1}) do
-  for _, waiter in ipairs(call('LRANGE', OBJECT .. line, 0, -1)) do
-    if is_mine(waiter) then call('LREM', OBJECT .. line, 0, waiter) end
+  local waiters = call('LRANGE', OBJECT .. line, 0, -1)
+  if string.find(table.concat(waiters, ' '), ARGV[4] .. '.', 1, true) then
+    for _, waiter in ipairs(waiters) do
+      if is_mine(waiter) then call('LREM', OBJECT .. line, 0, waiter) end
+    end
   end
 end
-for _, field in ipairs(call('HKEYS', OBJECT)) do
-  local taker, waiter, caller = after(TAKES, field), after(GRANTED, field), after(ANSWER, field)
-  if taker and is_mine(taker) then
-    give_back(taker)
-  elseif waiter and is_mine(waiter) then
+for _, waiter in ipairs(call('HKEYS', OBJECT .. GRANTED)) do
+  if is_mine(waiter) then
     revoke(waiter)
     if call('HEXISTS', OBJECT, VALUE) == 1 then release(2147483647) end
-  elseif caller and is_mine(caller) then
-    call('HDEL', OBJECT, field)
   end
 end
+for thread in string.gmatch(call('HGET', OBJECT, CALLERS .. ARGV[4]) or '', '%d+') do
+  local caller = ARGV[4] .. '.' .. thread
+  if call('HEXISTS', OBJECT, TAKES .. caller) == 1 then give_back(caller) end
+  call('HDEL', OBJECT, ANSWER .. caller)
+end
+call('HDEL', OBJECT, CALLERS .. ARGV[4])
 hand_out(0)
 hand_out(1)
 leave(ARGV[4], {0, 1})

@@ -2,7 +2,7 @@
 -- way of others, though its result acknowledges it.
 local fields, answered = open(BOUND, HAS_WAITED)
 if answered then return answered end
-if is_moving and (fields[4] or not is_here(IN_FLIGHT .. CALLER)) then return on_its_way() end
+if is_moving and (fields[4] or ARGV[6] ~= '' or not is_here(IN_FLIGHT .. CALLER)) then return on_its_way() end
 if ARGV[6] ~= '' then revoke(ARGV[6]) end
 -- It may have come again.
 if call('HSET', OBJECT, WORKS .. CALLER, 1) == 1 then taken(ARGV[4], ARGV[5], fields[3], fields[4]) end
