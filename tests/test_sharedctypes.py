@@ -305,3 +305,83 @@ def test_threads_publish_as_well(mp):
 def add_when_told(value, queue):
     queue.get()
     value.value += 1
+
+
+def add_to_all(values, lock, times):
+    for _ in range(times):
+        with lock:
+            for value in values:
+                value.value += 1
+
+
+def test_many_values_under_one_lock(mp):
+    values, lock = [mp.Value("i", i, lock=False) for i in range(20)], mp.Lock()
+    processes = [mp.Process(target=add_to_all, args=(values, lock, 50)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    add_to_all(values, lock, 50)
+    for process in processes:
+        process.join()
+    with lock:
+        assert [value.value for value in values] == [200 + i for i in range(20)]
+
+
+def move(array, lock, times):
+    for _ in range(times):
+        with lock:
+            array[:] = array[1:] + array[:1]
+
+
+def test_an_array_that_changes_in_many_places(mp):
+    array, lock = mp.Array("i", range(1000), lock=False), mp.Lock()
+    processes = [mp.Process(target=move, args=(array, lock, 20)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    with lock:
+        assert array[:] == [(i + 60) % 1000 for i in range(1000)]
+
+
+def add_in_threads(first, second, lock, times):
+    def add(value):
+        for _ in range(times):
+            with lock:
+                value.value += 1
+
+    threads = [threading.Thread(target=add, args=(value,)) for value in (first, second, first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_threads_of_processes_share_values(mp):
+    first, second, lock = mp.Value("q", 0, lock=False), mp.Value("q", 0, lock=False), mp.Lock()
+    processes = [mp.Process(target=add_in_threads, args=(first, second, lock, 40)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    add_in_threads(first, second, lock, 40)
+    for process in processes:
+        process.join()
+    with lock:
+        assert (first.value, second.value) == (320, 320)
+
+
+def swap_locks(array, outer, inner, times):
+    for i in range(times):
+        with outer, inner:
+            array[i % len(array)] += 1
+        with inner:
+            array[-1 - i % len(array)] -= 1
+
+
+def test_a_value_under_several_locks(mp):
+    array, outer, inner = mp.Array("i", 8, lock=False), mp.Lock(), mp.RLock()
+    processes = [mp.Process(target=swap_locks, args=(array, outer, inner, 64)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    with inner:
+        assert array[:] == [0] * 8

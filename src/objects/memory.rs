@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, TryLockError, Weak};
 
 use crate::error::{Error, Result};
 use crate::locked::Locked;
-use crate::objects::shared_region::{SharedRegion, Written};
+use crate::objects::shared_region::{Changes, SharedRegion, Written};
 use crate::objects::versions::{Heard, Versions};
 use crate::protocol::Grant;
 use crate::store::client::{self, Client};
@@ -143,9 +143,15 @@ impl Memory {
         regions.sort_by(|one, other| one.id.cmp(&other.id));
         let mut written = Vec::new();
         for region in &regions {
-            match region.written(client, object) {
-                Some(one) if written.len() < MOST_WRITTEN => written.extend(one),
-                _ => region.publish(client)?,
+            let changes = if written.len() < MOST_WRITTEN {
+                region.written(client, object)
+            } else {
+                Changes::Much
+            };
+            match changes {
+                Changes::Nothing => {}
+                Changes::Little(one) => written.push(one),
+                Changes::Much => region.publish(client)?,
             }
         }
         let (versions, until, changes) = self.news(object);

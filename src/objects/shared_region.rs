@@ -40,6 +40,14 @@ pub struct SharedRegion {
     sent: &'static AtomicU64,
 }
 
+/// What was written to a region since it was published last.
+pub enum Changes<'r> {
+    Nothing,
+    Little(Written<'r>),
+    /// Much, or it must not go with a release.
+    Much,
+}
+
 /// What was written to a small region, to be published by the release that follows. Nothing is fetched meanwhile.
 pub struct Written<'r> {
     region: &'r SharedRegion,
@@ -110,18 +118,20 @@ impl SharedRegion {
         }
     }
 
-    /// What differs from the twin, if anything does. None where that is too much to go with a release of an object, or may not.
-    pub fn written(&self, client: &Client, object: &str) -> Option<Option<Written<'_>>> {
+    /// What differs from the twin, for a release of an object.
+    pub fn written(&self, client: &Client, object: &str) -> Changes<'_> {
         let is_beside = || tag(&self.id) == tag(object);
         if self.buffer.len() > LITTLE
             || client.session.seal_memory
             || client::is_nested()
             || client.shared.cluster.endpoint.cluster && !is_beside()
         {
-            return None;
+            return Changes::Much;
         }
         let twin = self.state.locked();
-        let runs = self.buffer.differences(0, &twin.bytes, RUNS)?;
+        let Some(runs) = self.buffer.differences(0, &twin.bytes, RUNS) else {
+            return Changes::Much;
+        };
         let spans: Vec<Span> = runs
             .into_iter()
             .map(|(start, bytes)| Span {
@@ -130,12 +140,15 @@ impl SharedRegion {
                 newest: None,
             })
             .collect();
+        if spans.is_empty() {
+            return Changes::Nothing;
+        }
         let region = self;
-        Some((!spans.is_empty()).then_some(Written {
+        Changes::Little(Written {
             region,
             twin,
             spans,
-        }))
+        })
     }
 
     /// What was written and sent with a release is that version.
