@@ -207,9 +207,9 @@ local function arrived(count)
 end
 
 -- Who had read ahead from an end has nothing of it any more: those who wait to take from it look again.
-local function end_reading_ahead(from)
+local function end_reading_ahead(from, has_waited)
   call('HDEL', OBJECT, AHEAD .. from)
-  wake_all(WAITERS, 'look')
+  if has_waited then wake_all(WAITERS, 'look') end
 end
 
 -- So many bytes were taken from one end of a pipe and have arrived. A pipe without a bound counts nothing.

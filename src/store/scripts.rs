@@ -185,7 +185,7 @@ scripts! {
     WORK "pipe" "work" Numbered needs_memory;
     CAPACITY "pipe" "capacity" Numbered;
     TAKE_OPEN "pipe" "take_open" Numbered;
-    TAKE_IN_LINE "pipe" "take_in_line" Numbered goes_on;
+    TAKE_IN_LINE "pipe" "take_in_line" Numbered;
     TAKE_NOW "pipe" "take_now" Repeatable goes_on;
     TAKE_MANY "pipe" "take_many" Repeatable goes_on;
     TAKE_BACK "pipe" "take_back" Numbered;

@@ -28,7 +28,7 @@ local function give_back(caller)
   end
   call('DEL', list)
   call('HDEL', OBJECT, TAKES .. caller)
-  if call('HGET', OBJECT, AHEAD .. from) == caller then end_reading_ahead(from) end
+  if call('HGET', OBJECT, AHEAD .. from) == caller then end_reading_ahead(from, has_waited) end
 end
 
 for _, line in ipairs({WAITERS, TAKERS .. 0, TAKERS .. 1}) do

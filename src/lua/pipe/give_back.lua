@@ -9,7 +9,7 @@ if fields[5] == ARGV[5] then
   end
   call('LTRIM', list, -1, -1)
   renew_ttl(items)
-  end_reading_ahead(ARGV[4])
+  end_reading_ahead(ARGV[4], fields[4])
   hand_out(ARGV[4])
   taken(ARGV[4], ARGV[7], fields[3], fields[4])
 end

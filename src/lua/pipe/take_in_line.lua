@@ -3,7 +3,6 @@
 local fields, answered = open(SPILLED .. ARGV[4])
 local in_flight = OBJECT .. IN_FLIGHT .. CALLER
 if answered then return answered == 'took' and call('LINDEX', in_flight, -2) or answered end
-if is_moving or not is_here(IN_FLIGHT .. CALLER) then return on_its_way() end
 unspill(ARGV[4], fields[3])
 local item = call('LINDEX', in_flight, -2) or call('LMOVE', OBJECT .. ITEMS .. ARGV[4], in_flight, 'LEFT', 'LEFT')
 if item then
