@@ -3,11 +3,15 @@
 import multiprocessing
 import os
 import pickle
+import queue
+import re
 import signal
 import time
 from multiprocessing.connection import wait
 
 import pytest
+
+import stores
 
 
 def square(x):
@@ -161,3 +165,101 @@ def test_idle_workers_end_and_come_back_with_tasks(smp, monkeypatch):
         assert pool.map(abs, range(-50, 0), chunksize=1) == list(range(50, 0, -1))
         pool.close()
         pool.join()
+
+
+FEW_DESCRIPTORS = """
+import multiprocessing, resource
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_NOFILE, (400, 400))
+    multiprocessing.Pool(1000)
+"""
+
+MANY_WORKERS = """
+import multiprocessing
+if __name__ == "__main__":
+    with multiprocessing.Pool(4) as pool:
+        print(pool.map(abs, [-1, -2]))
+    multiprocessing.Pool(100)
+"""
+
+
+def test_more_processes_than_descriptors_are_refused(run, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(FEW_DESCRIPTORS)
+    done = run(program)
+    assert re.search(r"OSError: .* 1000 processes need about 30\d\d file descriptors .* its limit is 400", done.stderr)
+
+
+LOW_SOFT_LIMIT = """
+import multiprocessing, resource
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    with multiprocessing.Pool(60) as pool:
+        print(sum(pool.map(abs, range(-60, 0), chunksize=1)))
+"""
+
+
+def test_a_soft_limit_of_descriptors_is_raised(run, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(LOW_SOFT_LIMIT)
+    done = run(program)
+    assert (done.stdout, done.stderr) == ("1830\n", "")
+
+
+def test_more_processes_than_connections_are_refused(run, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(MANY_WORKERS)
+    with stores.server(tmp_path / "server", "--maxclients", "60") as port:
+        done = run(program, env={"SERVERLESS_MP_REDIS_URL": f"redis://:{stores.QUOTED}@127.0.0.1:{port}"})
+    assert done.stdout == "[1, 2]\n"
+    assert re.search(
+        r"100 processes need about 2\d\d connections to the store, and it takes 60: raise its maxclients", done.stderr
+    )
+
+
+def give_up_a_place(event):
+    global place
+    place = event
+
+
+def set_if_first(item):
+    if item == 0:
+        place.set()
+    return item
+
+
+class PicklesLate:
+    """When the task before it has run."""
+
+    def __init__(self, event, item):
+        self.event, self.item = event, item
+
+    def __reduce__(self):
+        return int, (self.item if self.event.wait(30) else -1,)
+
+
+def test_the_pickling_of_a_task_may_wait_for_the_task_before_it(mp):
+    event = mp.Event()
+    with mp.Pool(1, give_up_a_place, (event,)) as pool:
+        assert pool.map(set_if_first, [0, PicklesLate(event, 5), 6], chunksize=1) == [0, 5, 6]
+
+
+def test_an_iterable_may_wait_for_results(mp):
+    seen = queue.Queue()
+
+    def items():
+        yield 0
+        for i in range(1, 5):
+            assert seen.get(timeout=30) == (i - 1) ** 2
+            yield i
+
+    with mp.Pool(2) as pool:
+        for i, result in enumerate(pool.imap(square, items())):
+            assert result == i * i
+            seen.put(result)
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_many_small_tasks_of_workers_that_may_do_few(mp, limit):
+    with mp.Pool(3, maxtasksperchild=limit) as pool:
+        assert pool.map(abs, range(-30, 0), chunksize=1) == list(range(30, 0, -1))

@@ -49,6 +49,7 @@ __all__ = [
     "send_output",
     "session_info",
     "settle",
+    "store_connections",
     "try_store",
     "unbind_name",
 ]
@@ -363,6 +364,9 @@ def examine_store(url: str) -> tuple[str, str | None, float]:
     """A store's name with its version; the `maxmemory-policy` by which it throws keys away, if it does; and the median of some
     round trips in seconds. Raises ConnectionError if it cannot be reached.
     """
+
+def store_connections() -> tuple[int, int] | None:
+    """How many connections the session's store has, and how many it takes. None where it does not say."""
 
 def open_session(url: str, ttl: int, *, seal_memory: bool = False, needs_persistence: bool = False) -> None:
     """Opens a session. `ttl`: milliseconds that its keys outlive this process; 0 in a private store. `seal_memory`: whether

@@ -28,7 +28,7 @@ from .program import main_module
 from .queues import is_plain
 from .stdlib import public_names
 from .stdlib.rebind import rebound
-from .store import pickling_guard, session
+from .store import limits, pickling_guard, session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -293,7 +293,7 @@ class Pool(pool.Pool):
         if isinstance(self, Pool) and processes is None:
             processes = context.cpu_count()
         # Known before the queues are made.
-        self._maxtasksperchild = maxtasksperchild
+        self._maxtasksperchild, self._processes = maxtasksperchild, processes
         # CPython's own pipe: only this process writes to it.
         _base_init(self, processes, initializer, initargs, maxtasksperchild, _WithLocalQueue(context))
 
@@ -301,6 +301,7 @@ class Pool(pool.Pool):
         if config.launcher() == "local":
             launcher.ensure()  # it gets ready while the store does
         session.ensure()
+        limits.check(self._processes)
         parent, workers = _core.TaskQueue.pair(config.pipe_size())
         self._inqueue = _Tasks(parent, workers, self._maxtasksperchild)
         self._outqueue = _Results(workers, parent, self._maxtasksperchild)

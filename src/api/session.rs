@@ -144,6 +144,12 @@ pub fn counters() -> PyResult<HashMap<&'static str, u64>> {
     ]))
 }
 
+/// How many connections the store has, and how many it takes; None where it does not say.
+#[pyfunction]
+pub fn store_connections(py: Python<'_>) -> PyResult<Option<(u64, u64)>> {
+    Ok(py.detach(|| open::connections(process::current()?))?)
+}
+
 /// An id that nothing else in the session has: 16 hexadecimal digits.
 #[pyfunction]
 pub fn new_id() -> PyResult<String> {

@@ -204,6 +204,16 @@ pub fn examine(url: &str) -> Result<Facts> {
     })
 }
 
+/// How many connections a store has, and how many it takes; None where it does not say.
+pub fn connections(process: &Process) -> Result<Option<(u64, u64)>> {
+    let told = process.plain("INFO", "clients".into()).text()?;
+    let number = |name: &str| {
+        let mut lines = told.lines();
+        lines.find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+    };
+    Ok(number("connected_clients:").zip(number("maxclients:")))
+}
+
 /// Checks a URL without opening anything.
 pub fn check_url(url: &str) -> Result<()> {
     Endpoint::parse(url).map(|_| ())

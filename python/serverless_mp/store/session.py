@@ -6,7 +6,6 @@ Children of the program's own `os.fork()` share it: the last of the family ends 
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
 import re
 import resource
@@ -18,6 +17,8 @@ from tempfile import gettempdir, mkdtemp  # by their names: the program may have
 from typing import TYPE_CHECKING, NamedTuple
 
 from serverless_mp import _core, config
+
+from . import limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -177,11 +178,9 @@ def file_limit() -> tuple[int, int]:
 def _raise_file_limit() -> None:
     """A connection for each thread, a sentinel for each process: as many descriptors as this process may have."""
     global _raised  # noqa: PLW0603 - one per process
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with contextlib.suppress(ValueError, OSError):  # macOS names a hard limit that it does not grant
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            _raised = ((soft, hard), (hard, hard))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limits.raise_descriptors():
+        _raised = (before, resource.getrlimit(resource.RLIMIT_NOFILE))
 
 
 def _silence_threads() -> None:

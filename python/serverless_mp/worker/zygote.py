@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from serverless_mp import _core
 from serverless_mp.local import launcher
 from serverless_mp.local.launcher import INT, receive
+from serverless_mp.store import limits
 
 from . import preloaded
 
@@ -47,6 +48,8 @@ def main(listener_fd: int, alive: int, path: str, directory: str) -> None:
     modules = sys.stdin.read().split()
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
+    # Those of all workers pass through it.
+    limits.raise_descriptors()
     _preload()
     Zygote(socket.socket(fileno=listener_fd), alive, path, modules).serve()
     # The private store's guard removes what is its own.

@@ -1,5 +1,6 @@
 //! One end of a pipe, as a process uses it: what it takes, and what it sends to the other end.
 
+mod arrive;
 mod delivered;
 mod send;
 mod take;

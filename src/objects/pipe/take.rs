@@ -1,57 +1,29 @@
 //! The taking side of an end.
 //!
 //! An item is taken by a BLMOVE into this thread's in-flight list; where many threads take from one end, by standing in a line in
-//! which it is handed over, since a store looks through all that wait at a list for each item. It is acknowledged before its value reaches the
-//! program: a connection that breaks in between loses nothing, and the items of a process that dies in between go
-//! back to the head. A task is acknowledged by the message that is its result, in the same step.
+//! which it is handed over, since a store looks through all that wait at a list for each item.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use redis::Value;
 
-use super::{PipeEnd, Take, Taken, Wait, kind};
+use super::arrive::How;
+use super::{PipeEnd, Take, Taken, Wait};
 use crate::error::{Error, Result};
 use crate::locked::Locked;
-use crate::objects::payload;
 use crate::objects::process::Process;
 use crate::objects::read_ahead::{Arrived, ReadAhead};
 use crate::objects::wait::{self, Waited};
-use crate::protocol::{self, Item};
+use crate::protocol;
 use crate::store::conn::Until;
 use crate::store::keys;
-use crate::store::request::{Slot, text};
 use crate::store::scripts;
 use crate::store::thread_client::{Consumed, Outcome, Place};
 
 /// So many threads wait at an end's list of items; the others stand in the line.
 const MOST_AT_LIST: usize = 16;
-
-/// How an item has come.
-#[derive(Default)]
-struct How {
-    /// Those that come together are acknowledged together.
-    together: Option<RefCell<Together>>,
-    /// The waiter that it was handed to in the line; empty where it was not.
-    waiter: String,
-    /// Whether it counts as taken already: a task that came with the last result.
-    is_counted: bool,
-    /// Whether it was acknowledged: it was read ahead.
-    is_acknowledged: bool,
-    /// Whether its acknowledgement is to tell how many more are there.
-    tells_rest: bool,
-}
-
-/// What is to be acknowledged.
-#[derive(Default)]
-struct Together {
-    count: usize,
-    size: usize,
-    /// They are needed no more then.
-    blobs: Vec<String>,
-}
 
 impl PipeEnd {
     /// Takes the next item. `seen` is called with each look that the store has answered. After an error the next take
@@ -356,125 +328,5 @@ impl PipeEnd {
             link.forget_consumed(&self.id);
             Ok(())
         });
-    }
-
-    /// Decodes an item of the in-flight list, acknowledges it and applies its versions. An item that is refused is
-    /// acknowledged as well.
-    fn received(&self, process: &Process, item: &[u8], how: &How, what: Take) -> Result<Taken> {
-        match protocol::Entry::decode(item) {
-            Ok(protocol::Entry::EndOfFile) => {
-                self.eof.store(true, Ordering::Release);
-                let script = process.script(&scripts::TAKE_BACK, &self.id);
-                script.arg(self.end).arg("RIGHT").arg(&how.waiter).post()?;
-                Err(Error::Eof)
-            }
-            Ok(protocol::Entry::Died(code, task)) => {
-                let task = payload::unpack(process, &self.id, kind(1 - self.end), &task);
-                let blob = task.as_ref().ok().and_then(|task| task.blob.clone());
-                self.taken(process, 0, blob, how)?;
-                Ok(Taken::Died(code, task?))
-            }
-            Ok(protocol::Entry::Item(payload)) => self.opened(process, &payload, how, what),
-            Err(_) => {
-                self.taken(process, 0, None, how)?;
-                Err(Error::Seal(format!(
-                    "payload refused: no item of object {}",
-                    self.id
-                )))
-            }
-        }
-    }
-
-    fn opened(
-        &self,
-        process: &Process,
-        payload: &Item<'_>,
-        how: &How,
-        what: Take,
-    ) -> Result<Taken> {
-        let message = payload::unpack(process, &self.id, kind(self.end), payload);
-        let message = message.and_then(|message| {
-            process.memory.acquire(process, &message.versions)?;
-            Ok(message)
-        });
-        // A signal's handler came in between: it stays in flight, and is looked for by the next take.
-        let message = match message {
-            Err(e) if e.is_raised() => return Err(e),
-            message => message,
-        };
-        let blob = message.as_ref().ok().and_then(|m| m.blob.clone());
-        if what == Take::Task && message.is_ok() && payload.is_task {
-            *self.blob.locked() = blob;
-            if !how.is_counted {
-                let script = process.script(&scripts::TASK_BEGUN, &self.id);
-                let script = script.arg(self.end).arg(payload.size);
-                script.arg(&how.waiter).post()?;
-            }
-        } else {
-            self.taken(process, payload.size, blob, how)?;
-        }
-        let message = message?;
-        // A task may come again: it was given back.
-        if !payload.is_task && !self.delivered.note(payload.sealed) {
-            return Err(Error::Seal(format!(
-                "payload refused: it was delivered before, by object {}",
-                self.id
-            )));
-        }
-        Ok(Taken::Message(message))
-    }
-
-    /// An item of this end has arrived.
-    fn taken(&self, process: &Process, size: usize, blob: Option<String>, how: &How) -> Result<()> {
-        let blobs = blob.into_iter().collect();
-        if how.is_acknowledged {
-            return self.acknowledge(
-                process,
-                Together {
-                    blobs,
-                    ..Together::default()
-                },
-                how,
-            );
-        }
-        if let Some(together) = &how.together {
-            let mut together = together.borrow_mut();
-            together.count += 1;
-            together.size += size;
-            together.blobs.extend::<Vec<String>>(blobs);
-            return Ok(());
-        }
-        let one = Together {
-            count: 1,
-            size,
-            blobs,
-        };
-        self.acknowledge(process, one, how)
-    }
-
-    fn acknowledge(&self, process: &Process, arrived: Together, how: &How) -> Result<()> {
-        if arrived.count > 0 {
-            let script = process.script(&scripts::TAKE_DONE, &self.id);
-            let script = script.arg(self.end).arg(arrived.size).arg(&how.waiter);
-            let script = script.arg(arrived.count);
-            if how.tells_rest {
-                script.post_for(&self.rest_slot(process))?;
-            } else {
-                script.post()?;
-            }
-        }
-        let mut blobs = arrived.blobs.iter();
-        blobs.try_for_each(|blob| process.script(&scripts::DROP, blob).post())
-    }
-
-    /// Where it is to come how many more are there. What has come since the take before is heard.
-    fn rest_slot(&self, process: &Process) -> Slot {
-        let slot = Slot::default();
-        let before = self.rest.locked().replace(slot.clone());
-        let reply = before.and_then(|before| before.get().cloned());
-        if let (Some(reply), Some(ahead)) = (reply, self.ahead(process)) {
-            ahead.saw(text(&reply) != "0");
-        }
-        slot
     }
 }
