@@ -1,6 +1,6 @@
 """How a program grows: 1 to 1,024 worker processes on this machine, and a network between them and the store.
 
-    python benchmarks/scale.py [--quick] [--processes 16,64,256] [--delays 0,300] [-o benchmarks/results/scale.json]
+    python benchmarks/scale.py [--quick] [--processes 16,64,256] [--delays 0,300] [-o benchmarks/scale/figures.json]
 
 For each delay (of `examples/delay.rs`, in microseconds each way) a store of its own, the private store's server. For each
 number of processes: N that share two queues, a lock and a value, until all have ended; a `Pool(N)` that is made, maps nothing,
@@ -333,6 +333,7 @@ def main():
                 figures[part] = {n: run(part, far, server, int(n), items // 4) for n in numbers.split(",")}
         result["delays"][delay] = figures
     if options.output:
+        options.output.parent.mkdir(exist_ok=True)
         options.output.write_text(json.dumps(result, indent=1) + "\n")
 
 

@@ -12,6 +12,13 @@ static KEPT: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
 /// An empty buffer for so many bytes.
 pub fn take(capacity: usize) -> Vec<u8> {
+    let mut buffer = take_as_it_was(capacity);
+    buffer.clear();
+    buffer
+}
+
+/// The same with what it held.
+fn take_as_it_was(capacity: usize) -> Vec<u8> {
     if capacity >= LEAST
         && let Ok(mut kept) = KEPT.try_lock()
         && let Some(found) = kept
@@ -23,34 +30,58 @@ pub fn take(capacity: usize) -> Vec<u8> {
     Vec::with_capacity(capacity)
 }
 
+/// A buffer of so many bytes that are to be written over.
+pub fn filled(length: usize) -> Vec<u8> {
+    let mut buffer = take_as_it_was(length);
+    buffer.resize(length, 0);
+    buffer
+}
+
 /// Keeps a buffer for the next who needs one.
-pub fn give(mut buffer: Vec<u8>) {
+pub fn give(buffer: Vec<u8>) {
     // In a child of the program's own `fork()` another thread may have held the lock for ever.
     if buffer.capacity() >= LEAST
         && let Ok(mut kept) = KEPT.try_lock()
     {
         let total: usize = kept.iter().map(Vec::capacity).sum();
         if total + buffer.capacity() <= MOST {
-            buffer.clear();
             kept.push(buffer);
         }
     }
 }
 
-/// Bytes in such a buffer.
-pub struct Bytes(pub Vec<u8>);
+/// Bytes in such a buffer, from a place on.
+#[derive(Default)]
+pub struct Bytes {
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl Bytes {
+    /// Those behind the first ones. There must be so many.
+    pub fn behind(buffer: Vec<u8>, start: usize) -> Self {
+        assert!(start <= buffer.len(), "there are so many");
+        Self { buffer, start }
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(buffer: Vec<u8>) -> Self {
+        Self { buffer, start: 0 }
+    }
+}
 
 impl Deref for Bytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.0
+        &self.buffer[self.start..]
     }
 }
 
 impl Drop for Bytes {
     fn drop(&mut self) {
-        give(std::mem::take(&mut self.0));
+        give(std::mem::take(&mut self.buffer));
     }
 }
 
@@ -63,9 +94,12 @@ mod tests {
         let mut buffer = take(3 * LEAST);
         buffer.push(1);
         let place = buffer.as_ptr();
-        drop(Bytes(buffer));
+        drop(Bytes::from(buffer));
         let again = take(2 * LEAST);
         assert_eq!((again.as_ptr(), again.len()), (place, 0));
         assert!(take(5 * LEAST).capacity() >= 5 * LEAST);
+        give(again);
+        assert_eq!(filled(2 * LEAST).len(), 2 * LEAST);
+        assert_eq!(*Bytes::behind(vec![1, 2, 3], 1), [2, 3]);
     }
 }

@@ -53,7 +53,7 @@ impl Channel {
     }
 
     /// Takes the next message; None when there is none in time.
-    fn take(&self, wait: Wait) -> Result<Option<Vec<u8>>> {
+    fn take(&self, wait: Wait) -> Result<Option<Bytes>> {
         self.check_open()?;
         let process = self.current_process()?;
         // What is taken out of the store cannot be seen there by the descriptor.
@@ -237,7 +237,7 @@ impl Channel {
                 Wait::No
             })
         })?;
-        Ok(message.map(|message| PyBytes::new(py, &Bytes(message))))
+        Ok(message.map(|message| PyBytes::new(py, &message)))
     }
 
     #[pyo3(signature = (timeout=Some(0.0)))]

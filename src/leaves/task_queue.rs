@@ -7,6 +7,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
 use crate::error::{Error, Result, log};
+use crate::kept::Bytes;
 use crate::objects::handle::Handle;
 use crate::objects::pipe::{self, PipeEnd, Sent, Take, Taken, Wait};
 use crate::objects::process;
@@ -25,7 +26,7 @@ pub struct TaskQueue {
 }
 
 /// A result; or a task that killed its workers, with the exit code of the last.
-type TaskOutcome = (Vec<u8>, Option<i32>);
+type TaskOutcome = (Bytes, Option<i32>);
 
 impl TaskQueue {
     fn with(handle: Handle, id: String, end: u8) -> Self {

@@ -1,7 +1,7 @@
 //! The sealed part of an item: the sender's versions, and the payload or the name of the blob that has it.
 
 use crate::error::{Error, Result};
-use crate::kept;
+use crate::kept::{self, Bytes};
 use crate::protocol::Item;
 use crate::store::seal::Seal;
 
@@ -18,7 +18,7 @@ pub enum Content<'a> {
 /// An item that was opened.
 pub struct Opened {
     pub versions: String,
-    pub content: Vec<u8>,
+    pub content: Bytes,
 }
 
 /// The size of an item with a payload of so many bytes, as it counts against a pipe's bound.
@@ -58,15 +58,14 @@ pub fn decode(seal: &Seal, object: &str, kind: &str, payload: &Item<'_>) -> Resu
         ))
     };
     let head = Item::sealed_head(payload.is_task, payload.is_blob, payload.size);
-    let mut plain = seal.open(object, &format!("{kind} {head}"), payload.sealed)?;
+    let plain = seal.open(object, &format!("{kind} {head}"), payload.sealed)?;
     let (length, rest) = plain.split_first_chunk().ok_or_else(refused)?;
     let length = u32::from_be_bytes(*length) as usize;
     let (versions, _) = rest.split_at_checked(length).ok_or_else(refused)?;
     let versions = String::from_utf8_lossy(versions).into_owned();
-    plain.drain(..4 + length);
     Ok(Opened {
         versions,
-        content: plain,
+        content: Bytes::behind(plain, 4 + length),
     })
 }
 
@@ -89,7 +88,7 @@ mod tests {
             prop_assert_eq!((found.is_task, found.is_blob, found.size), (is_task, blob.is_some(), self::size(payload.len())));
             let opened = decode(&seal, "o", "to 0", &found).unwrap();
             prop_assert_eq!(opened.versions, versions);
-            prop_assert_eq!(opened.content, blob.map_or(payload, String::into_bytes));
+            prop_assert_eq!(opened.content.to_vec(), blob.map_or(payload, String::into_bytes));
             prop_assert!(decode(&seal, "o", "to 1", &found).is_err());
             // Whoever has the store may write another head before it.
             for other in [Item { is_blob: !found.is_blob, ..found }, Item { is_task: !found.is_task, ..found }, Item { size: found.size + 1, ..found }] {

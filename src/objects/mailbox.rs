@@ -50,7 +50,7 @@ impl Mailbox {
         loop {
             let (wait, what) = (Wait::Until(None), Take::Items);
             if let Taken::Message(message) = self.pipe.take(process, wait, what, || {})? {
-                return Ok(message.payload);
+                return Ok(message.payload.to_vec());
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Payloads: packed for an item, and unpacked. Shared memory is published first; a big payload is stored as a blob.
 
 use crate::error::Result;
+use crate::kept::Bytes;
 use crate::objects::blob;
 use crate::objects::item::{self, Content};
 use crate::objects::process::Process;
@@ -24,7 +25,7 @@ pub struct Packed {
 /// An unpacked payload.
 pub struct Message {
     pub versions: String,
-    pub payload: Vec<u8>,
+    pub payload: Bytes,
     /// The blob that held the payload, to be deleted when the message is acknowledged.
     pub blob: Option<String>,
 }
@@ -77,7 +78,7 @@ pub fn unpack(process: &Process, object: &str, kind: &str, payload: &Item<'_>) -
     let blob = String::from_utf8_lossy(&opened.content).into_owned();
     Ok(Message {
         versions: opened.versions,
-        payload: blob::get(process, &blob)?,
+        payload: blob::get(process, &blob)?.into(),
         blob: Some(blob),
     })
 }

@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use redis::{Cmd, Parser, Value, cmd};
+use redis::{Cmd, Value, cmd};
 
 use crate::error::{Error, Result};
 use crate::random;
 use crate::signals;
 use crate::store::endpoint::{CONNECT_TIMEOUT, Endpoint, NodeAddr, Stream, VARIABLE};
+use crate::store::replies::Replies;
 use crate::store::request::{Names, Refusal, checked, refusal, text};
 use crate::store::scripts::{Library, OF_A_CLUSTER, OF_A_NODE};
 
@@ -34,7 +35,7 @@ const QUICK: Duration = Duration::from_micros(200);
 
 pub struct Conn {
     stream: Stream,
-    parser: Parser,
+    replies: Replies,
     /// Whether the last reply came at once: of those that do, and of waits without end.
     was_quick: [bool; 2],
     /// The server's id of this connection: `CLIENT UNBLOCK` and `CLIENT KILL` want it.
@@ -240,7 +241,7 @@ impl Conn {
         let stream = Stream::connect(place).map_err(|e| unreachable_store(place, &e))?;
         let mut conn = Self {
             stream,
-            parser: Parser::new(),
+            replies: Replies::default(),
             was_quick: [true; 2],
             id: 0,
         };
@@ -358,7 +359,7 @@ impl Conn {
             until,
             ended: None,
         };
-        match self.parser.parse_value(&mut reader) {
+        match self.replies.next(&mut reader) {
             Ok(value) => Ok(value),
             Err(e) => Err(reader.ended.unwrap_or_else(|| {
                 Ended::Failed(Error::Io(io::Error::new(io::ErrorKind::ConnectionReset, e)))
@@ -385,8 +386,8 @@ fn is_of_a_proxy(refusal: &str) -> bool {
 /// Whether something came that is no reply of a store.
 fn is_no_reply(e: &io::Error) -> bool {
     e.get_ref()
-        .and_then(|e| e.downcast_ref::<redis::RedisError>())
-        .is_some_and(|e| e.kind() == redis::ErrorKind::Parse)
+        .and_then(|e| e.downcast_ref::<io::Error>())
+        .is_some_and(|e| e.kind() == io::ErrorKind::InvalidData)
 }
 
 fn unreachable_store(place: &NodeAddr, e: &io::Error) -> Error {

@@ -8,6 +8,7 @@ pub mod endpoint;
 pub mod health;
 pub mod keys;
 pub mod posted;
+pub mod replies;
 pub mod request;
 pub mod retry;
 pub mod scripts;

@@ -149,7 +149,7 @@ impl Request {
             out.extend_from_slice(word);
             out.extend_from_slice(b"\r\n");
         }
-        Bytes(out)
+        Bytes::from(out)
     }
 
     /// Its reply has come.

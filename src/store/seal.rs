@@ -19,6 +19,8 @@ use crate::locked::Locked;
 
 /// Sender and counter: no two payloads have the same.
 pub const HEAD: usize = 16 + 8;
+/// At the end of what is sealed.
+const TAG: usize = 16;
 /// Keys of other processes that are kept.
 const MOST_KEYS: usize = 1024;
 
@@ -74,14 +76,13 @@ impl Seal {
         let sender = std::str::from_utf8(&sealed[..16]).map_err(|_| refused())?;
         let count = u64::from_be_bytes(sealed[16..HEAD].try_into().expect("eight bytes"));
         let key = self.key_of(sender);
-        let mut body = kept::take(sealed.len());
-        body.extend_from_slice(&sealed[HEAD..]);
-        let length = key
-            .open_in_place(nonce(count), self.aad(object, kind), &mut body)
-            .map_err(|_| refused())?
-            .len();
-        body.truncate(length);
-        Ok(body)
+        let cut = sealed.len().checked_sub(TAG).filter(|cut| *cut >= HEAD);
+        let (text, tag) = sealed.split_at(cut.ok_or_else(refused)?);
+        let mut plain = kept::filled(text.len() - HEAD);
+        let (aad, text) = (self.aad(object, kind), &text[HEAD..]);
+        key.open_separate_gather(nonce(count), aad, text, tag, &mut plain)
+            .map_err(|_| refused())?;
+        Ok(plain)
     }
 
     fn key_of(&self, sender: &str) -> Arc<LessSafeKey> {

@@ -12,6 +12,7 @@ use redis::Value;
 use super::arrive::How;
 use super::{PipeEnd, Take, Taken, Wait};
 use crate::error::{Error, Result};
+use crate::kept::Bytes;
 use crate::locked::Locked;
 use crate::objects::process::Process;
 use crate::objects::read_ahead::{Arrived, ReadAhead};
@@ -169,7 +170,7 @@ impl PipeEnd {
                         // There may be more of them.
                         self.be_unsure(process);
                     }
-                    return self.received(process, &item, &how, what);
+                    return self.received(process, &Bytes::from(item), &how, what);
                 }
                 _ if !block => return Ok(Taken::Nothing),
                 _ if look && wait::is_over(deadline) => {
