@@ -12,7 +12,7 @@ INTERPRETERS ?= $(PYTHON)
 TESTS ?=
 FAST = tests/test_process.py tests/test_queues.py tests/test_synchronize.py tests/test_pool.py
 
-.PHONY: help build check coverage docs fuzz demo test test-python test-aws test-core test-apps test-stores test-faults conformance conformance-lambda conformance-native lint lint-deny lint-pyright bench wheel clean
+.PHONY: help build check coverage docs fuzz demo test test-python test-aws test-core test-apps test-stores test-faults conformance conformance-lambda conformance-native lint lint-deny lint-pyright bench bench-quick wheel clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 24
@@ -158,6 +158,10 @@ lint-deny:  ## licences, bans and sources of the crates (advisories where the ne
 
 lint-pyright: $(VENV)/.built $(VENV)/.group-test $(VENV)/.group-pyright  ## the package's types as pyright sees them (300 MB)
 	$(BIN)/python -m pytest tests/test_typing.py
+
+bench-quick: $(VENV)/.built  ## how a program grows to 256 processes, and through a network, in two minutes
+	$(BIN)/python benchmarks/scale.py --quick -o benchmarks/results/scale.json
+	$(BIN)/python benchmarks/render.py benchmarks/results/scale.json
 
 bench: $(VENV)/.built $(VENV)/.group-bench  ## every figure for the standard library and for us, and the store's floor; 1,000 launches
 	$(BIN)/python benchmarks/run.py

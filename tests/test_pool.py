@@ -259,6 +259,23 @@ def test_an_iterable_may_wait_for_results(mp):
             seen.put(result)
 
 
+def test_a_map_that_fails_changes_nothing_for_the_next(mp):
+    with mp.Pool(1) as closed:
+        closed.close()
+        with pytest.raises(ValueError):
+            closed.map(abs, [1, 2])
+    results = queue.Queue()
+
+    def items():
+        yield from (1, 2)
+        yield results.get(timeout=30)
+
+    with mp.Pool(1) as pool:
+        iterator = pool.imap(square, items(), 2)
+        results.put(next(iterator))
+        assert list(iterator) == [4, 1]
+
+
 @pytest.mark.parametrize("limit", [1, 3])
 def test_many_small_tasks_of_workers_that_may_do_few(mp, limit):
     with mp.Pool(3, maxtasksperchild=limit) as pool:

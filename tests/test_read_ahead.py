@@ -2,6 +2,11 @@
 
 import multiprocessing.connection
 import os
+import pickle
+import queue as exceptions
+import signal
+import threading
+from multiprocessing import reduction
 
 import pytest
 
@@ -157,3 +162,61 @@ def test_large_items(mp):
         queue.put((n, b"x" * size))
     for n, size in enumerate(sizes):
         assert queue.get(timeout=30) == (n, b"x" * size)
+
+
+def test_threads_share_a_reader(mp):
+    queue, got, lock = filled(mp), [], threading.Lock()
+
+    def read():
+        for _ in range(ITEMS // 3):
+            item = queue.get(timeout=30)
+            with lock:
+                got.append(item)
+
+    threads = [threading.Thread(target=read) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(got) == list(range(ITEMS))
+
+
+def test_two_connections_to_one_end(mp):
+    reader, writer = mp.Pipe(duplex=False)
+    again = pickle.loads(reduction.ForkingPickler.dumps(reader))
+    for i in range(ITEMS):
+        writer.send(i)
+    assert [(reader, again)[i % 3 == 0].recv() for i in range(ITEMS)] == list(range(ITEMS))
+
+
+def test_a_descriptor_is_asked_for_while_another_thread_reads(mp):
+    for _ in range(5):
+        queue, got = filled(mp), []
+
+        def read(queue=queue, got=got):
+            got.extend(queue.get(timeout=30) for _ in range(ITEMS))
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        while thread.is_alive():
+            multiprocessing.connection.wait([queue._reader], timeout=0.001)
+        assert got == list(range(ITEMS))
+
+
+def take_and_stop(queue, results):
+    results.put([queue.get() for _ in range(5)])
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def test_who_waits_for_a_stopped_reader_waits_in_time(smp):
+    queue, results = filled(smp), smp.SimpleQueue()
+    process = smp.Process(target=take_and_stop, args=(queue, results))
+    process.start()
+    assert results.get() == list(range(5))
+    # What a stopped process has read ahead stays with it; it may have given it back before.
+    try:
+        assert queue.get(timeout=1) == 5
+    except exceptions.Empty:
+        os.kill(process.pid, signal.SIGCONT)
+        assert queue.get(timeout=30) == 5
+    process.kill()

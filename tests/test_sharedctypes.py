@@ -385,3 +385,53 @@ def test_a_value_under_several_locks(mp):
         process.join()
     with inner:
         assert array[:] == [0] * 8
+
+
+def count_beside_noise(value, times, resume):
+    resume.wait()
+    for _ in range(times):
+        with value.get_lock():
+            value.value += 1
+
+
+def test_other_threads_release_other_locks_meanwhile(mp):
+    value, other, resume = mp.Value("i", 0), mp.Lock(), mp.Event()
+    process = mp.Process(target=count_beside_noise, args=(value, 2000, resume))
+    process.start()
+    is_over = threading.Event()
+
+    def release():
+        while not is_over.is_set():
+            with other:
+                pass
+
+    threads = [threading.Thread(target=release) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    resume.set()
+    count_beside_noise(value, 500, resume)
+    process.join()
+    is_over.set()
+    for thread in threads:
+        thread.join()
+    assert value.value == 2500
+
+
+def look(value, connection):
+    connection.send(None)
+    while connection.recv() is not None:
+        connection.send(value.value)
+
+
+def test_a_release_that_fails_keeps_what_was_written(mp):
+    value, lock, (here, there) = mp.Value("i", 0, lock=False), mp.BoundedSemaphore(1), mp.Pipe()
+    process = mp.Process(target=look, args=(value, there))
+    process.start()
+    here.recv()
+    value.value = 5
+    with pytest.raises(ValueError):
+        lock.release()
+    here.send(True)
+    assert here.recv() == 5
+    here.send(None)
+    process.join()

@@ -372,12 +372,14 @@ class Pool(pool.Pool):
             iterable = iterable if hasattr(iterable, "__len__") else list(iterable)
             chunksize = -(-len(iterable) // (4 * self._processes))
         _map.items_are_at_hand = type(iterable) in (list, tuple, range)
-        return super()._map_async(func, iterable, mapper, chunksize, *callbacks)
+        try:
+            return super()._map_async(func, iterable, mapper, chunksize, *callbacks)
+        finally:
+            _map.items_are_at_hand = False
 
     def _guarded_task_generation(self, result_job: Any, func: Any, iterable: Any) -> Any:
         tasks = super()._guarded_task_generation(result_job, func, iterable)
-        are_at_hand, _map.items_are_at_hand = _map.items_are_at_hand, False
-        if not are_at_hand or not isinstance(self._inqueue, _Tasks):
+        if not _map.items_are_at_hand or not isinstance(self._inqueue, _Tasks):
             return tasks
         return _together(self._inqueue, tasks)
 

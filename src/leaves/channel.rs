@@ -67,6 +67,10 @@ impl Channel {
                 readiness.taken();
             }
         })?;
+        if what == Take::Items && self.readiness.locked().is_some() {
+            // The descriptor was made meanwhile.
+            self.pipe.give_back(process)?;
+        }
         Ok(match item {
             Taken::Message(message) => Some(message.payload),
             Taken::Died(..) | Taken::Nothing => None,

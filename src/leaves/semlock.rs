@@ -77,11 +77,26 @@ impl SemLock {
 
     /// One unit back. Without waiting where this process holds one: the count cannot then exceed the maximum.
     fn give(&self, is_held: bool) -> Result<()> {
-        let process = self.handle.current_process()?;
+        self.give_back_one(is_held).1
+    }
+
+    /// The same; and whether it is on its way, also where a signal's handler has raised.
+    fn give_back_one(&self, is_held: bool) -> (bool, Result<()>) {
+        let process = match self.handle.current_process() {
+            Ok(process) => process,
+            Err(e) => return (false, Err(e)),
+        };
         let id = &self.handle.id;
         let script = process.script(&scripts::SEM_RELEASE, id).arg(self.maxvalue);
-        let reply = process.memory.release(process, id, script, is_held)?;
-        match reply.as_deref().map(Reply::decode).transpose()? {
+        let (is_sent, reply) = process.memory.release(process, id, script, is_held);
+        (
+            is_sent,
+            reply.and_then(|reply| Self::given(reply.as_deref())),
+        )
+    }
+
+    fn given(reply: Option<&str>) -> Result<()> {
+        match reply.map(Reply::decode).transpose()? {
             Some(Reply::Over) => Err(Error::Value(
                 "semaphore or lock released too many times".into(),
             )),
@@ -132,8 +147,8 @@ impl SemLock {
         }
         // Counted down first: another thread of this process may take it the moment it is given back.
         let is_held = self.count.fetch_sub(1, Ordering::AcqRel) > 0;
-        let result = self.give(is_held);
-        if result.is_err() {
+        let (is_sent, result) = self.give_back_one(is_held);
+        if result.is_err() && !is_sent {
             self.count.fetch_add(1, Ordering::AcqRel);
         }
         result

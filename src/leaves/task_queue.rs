@@ -43,7 +43,11 @@ impl TaskQueue {
         let process = self.handle.current_process()?;
         let (wait, what) = (Wait::Until(None), Take::Item);
         let first = self.pipe.take(process, wait, what, || {})?;
-        let more = self.pipe.take_many(process, MOST_RESULTS)?;
+        // An error is met again by the next call; the first one has arrived.
+        let more = self
+            .pipe
+            .take_many(process, MOST_RESULTS)
+            .unwrap_or_default();
         let mut outcomes = Vec::with_capacity(1 + more.len());
         for item in std::iter::once(Ok(first)).chain(more) {
             match item {

@@ -242,9 +242,12 @@ local function give_up(waiter, late)
   if call('LREM', OBJECT .. (from and TAKERS .. from or WAITERS), 0, waiter) > 0 then return end
   local token = revoke(waiter)
   if token and from then
-    call('LMOVE', OBJECT .. IN_FLIGHT .. caller, OBJECT .. ITEMS .. from, 'LEFT', 'LEFT')
-    renew_ttl(OBJECT .. ITEMS .. from)
-    hand_out(from)
+    -- Unless it was found in flight, and has arrived.
+    if call('LREM', OBJECT .. IN_FLIGHT .. caller, 1, token) > 0 then
+      call('LPUSH', OBJECT .. ITEMS .. from, token)
+      renew_ttl(OBJECT .. ITEMS .. from)
+      hand_out(from)
+    end
     return
   end
   if token and late == 'unit' then

@@ -23,7 +23,7 @@ use crate::protocol::Grant;
 use crate::store::client::{self, Client};
 use crate::store::command::Cmd;
 use crate::store::keys;
-use crate::store::request::{Slot, text};
+use crate::store::request::{Slot, is_on_its_way, text};
 use crate::store::scripts;
 
 /// A list of versions is long when it names so many, and two for each region that this process has.
@@ -50,7 +50,7 @@ pub struct Memory {
     /// How often what was written to any region was sent.
     sent: AtomicU64,
     /// Releases that were posted with what was written, and whose new versions are not known yet.
-    posted: Mutex<Vec<Release>>,
+    posted: Mutex<Vec<Arc<Release>>>,
     /// How long a list may be, if that is longer than usual.
     allowance: AtomicUsize,
 }
@@ -60,6 +60,19 @@ struct Release {
     object: String,
     regions: Vec<String>,
     reply: Slot,
+}
+
+impl Release {
+    /// The regions and their new versions; none where it has no reply, or has failed.
+    fn versions(&self) -> impl Iterator<Item = (&str, u64)> {
+        let reply = self.reply.get().map(text).unwrap_or_default();
+        let versions: Vec<u64> = reply
+            .split_ascii_whitespace()
+            .skip(1)
+            .map(|version| version.parse().unwrap_or(0))
+            .collect();
+        self.regions.iter().map(String::as_str).zip(versions)
+    }
 }
 
 impl Memory {
@@ -124,36 +137,25 @@ impl Memory {
     }
 
     /// Publishes this process' writes, and sends a release of an object, which is posted where its reply need not be waited for:
-    /// what was written to a few small regions goes with it. The reply, if it was waited for.
+    /// what was written to a few small regions goes with it. Whether it is on its way, also where an error is raised; and its reply,
+    /// if that was waited for.
     pub fn release(
         &self,
         client: &Client,
         object: &str,
         script: Cmd<'_>,
         is_posted: bool,
-    ) -> Result<Option<String>> {
-        self.learn(client, true)?;
-        self.note_release(client)?;
-        let mut regions = if self.count.load(Ordering::Acquire) > 0 {
-            self.all()
-        } else {
-            Vec::new()
+    ) -> (bool, Result<Option<String>>) {
+        self.learn();
+        let regions = match self.note_release(client) {
+            Ok(()) if self.count.load(Ordering::Acquire) > 0 => self.all(),
+            Ok(()) => Vec::new(),
+            Err(e) => return (false, Err(e)),
         };
-        // All threads lock them in this order.
-        regions.sort_by(|one, other| one.id.cmp(&other.id));
-        let mut written = Vec::new();
-        for region in &regions {
-            let changes = if written.len() < MOST_WRITTEN {
-                region.written(client, object)
-            } else {
-                Changes::Much
-            };
-            match changes {
-                Changes::Nothing => {}
-                Changes::Little(one) => written.push(one),
-                Changes::Much => region.publish(client)?,
-            }
-        }
+        let written = match self.written(client, object, &regions) {
+            Ok(written) => written,
+            Err(e) => return (false, Err(e)),
+        };
         let (versions, until, changes) = self.news(object);
         let script = written
             .iter()
@@ -170,45 +172,83 @@ impl Memory {
                 Some(text)
             })
         };
-        // Also where a signal's handler has raised: it is sent with the next command.
-        let regions: Vec<String> = written.into_iter().map(Written::sent).collect();
-        if !regions.is_empty() {
-            self.posted.locked().push(Release {
-                object: object.to_owned(),
-                regions,
-                reply: slot,
-            });
+        // Where a signal's handler has raised it may have been kept, to be sent with the next command: then the slot is known there.
+        let is_sent = match &result {
+            Ok(reply) => reply.as_deref().is_none_or(|reply| reply.starts_with("ok")),
+            Err(_) => is_on_its_way(&slot),
+        };
+        if is_sent {
+            self.told(object, until);
+            if !written.is_empty() {
+                // Others who look at the regions find it here.
+                let regions = written.iter().map(|one| one.name().to_owned()).collect();
+                self.posted.locked().push(Arc::new(Release {
+                    object: object.to_owned(),
+                    regions,
+                    reply: slot,
+                }));
+            }
+            written.into_iter().for_each(Written::sent);
         }
-        let reply = result?;
-        self.told(object, until);
-        Ok(reply)
+        (is_sent, result)
     }
 
-    /// Learns the versions of what was posted; where it `waits`, all of them.
-    fn learn(&self, client: &Client, waits: bool) -> Result<()> {
-        let mut posted = std::mem::take(&mut *self.posted.locked());
-        if posted.is_empty() {
-            return Ok(());
-        }
-        if waits && posted.iter().any(|release| release.reply.get().is_none()) {
-            let settled = client.settle();
-            if settled.is_err() {
-                self.posted.locked().append(&mut posted);
-                return settled;
+    /// What goes with a release, after everything else was published. What this thread has written and is not among it has gone with
+    /// the release of another thread; the versions of those are known then.
+    fn written<'r>(
+        &self,
+        client: &Client,
+        object: &str,
+        regions: &'r [Arc<SharedRegion>],
+    ) -> Result<Vec<Written<'r>>> {
+        // All threads lock them in this order.
+        let mut regions: Vec<&SharedRegion> = regions.iter().map(Arc::as_ref).collect();
+        regions.sort_by(|one, other| one.id.cmp(&other.id));
+        let mut written = Vec::new();
+        for region in regions {
+            let changes = if written.len() < MOST_WRITTEN {
+                region.written(client, object)
+            } else {
+                Changes::Much
+            };
+            match changes {
+                Changes::Nothing => {}
+                Changes::Little(one) => written.push(one),
+                Changes::Much => region.publish(client)?,
             }
         }
+        self.await_posted(client)?;
+        Ok(written)
+    }
+
+    /// Waits for the versions of what was posted.
+    fn await_posted(&self, client: &Client) -> Result<()> {
+        let posted = self.posted.locked().clone();
         for release in posted {
-            let Some(reply) = release.reply.get() else {
-                // It has failed, where all were waited for.
-                if !waits {
-                    self.posted.locked().push(release);
+            // A signal's handler does not wait for its own thread.
+            if release.reply.get().is_none() && !client::is_nested() {
+                client.settle()?;
+                if release.reply.get().is_none() {
+                    // It stands behind a message that waits for room.
+                    client.settle_all()?;
                 }
-                continue;
-            };
-            let reply = text(reply);
-            let versions = reply.split_ascii_whitespace().skip(1);
-            for (id, version) in release.regions.iter().zip(versions) {
-                let version: u64 = version.parse().unwrap_or(0);
+            }
+            let mut versions = self.versions.locked();
+            for (id, version) in release.versions() {
+                versions.saw_with(&release.object, id, version);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes with the regions the versions of what was posted, as far as they are known.
+    fn learn(&self) {
+        let posted = self.posted.locked().clone();
+        for release in posted
+            .iter()
+            .filter(|release| release.reply.get().is_some())
+        {
+            for (id, version) in release.versions() {
                 let region = self.regions.locked().get(id).and_then(Weak::upgrade);
                 if let Some(region) = region {
                     region.published(version);
@@ -216,8 +256,10 @@ impl Memory {
                 let mut versions = self.versions.locked();
                 versions.saw_with(&release.object, id, version);
             }
+            // Another thread may have been at it as well.
+            let mut posted = self.posted.locked();
+            posted.retain(|other| !Arc::ptr_eq(other, release));
         }
-        Ok(())
     }
 
     /// How often this process has sent what it wrote: to be asked before a lock is taken.
@@ -233,7 +275,7 @@ impl Memory {
         grant: &Grant<'_>,
         sent: u64,
     ) -> Result<()> {
-        self.learn(client, false)?;
+        self.learn();
         if !grant.regions.is_empty() {
             for region in self.all() {
                 let key = client.key(&region.id);
@@ -252,11 +294,13 @@ impl Memory {
     }
 
     fn publish_writes(&self, client: &Client) -> Result<()> {
-        self.learn(client, true)?;
         if self.count.load(Ordering::Acquire) > 0 {
             for region in self.all() {
                 region.publish(client)?;
             }
+            // What was written may have gone with a release of another thread.
+            self.await_posted(client)?;
+            self.learn();
         }
         self.note_release(client)
     }

@@ -2,10 +2,9 @@
 //!
 //! Only who alone takes from an end reads ahead, and the store knows that it does: whoever begins to take from that end waits until
 //! nothing is left, so that items are delivered in their order. What is not asked for in a while goes back. The items stand in the
-//! thread's in-flight list; each is acknowledged before it is delivered. In the process with which the session ends, whose death
-//! leaves nobody to whom an item could be delivered again, many are acknowledged together.
+//! thread's in-flight list; each is acknowledged before it is delivered.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
@@ -39,9 +38,12 @@ pub struct ReadAhead {
 #[derive(Default)]
 struct State {
     items: Option<Items>,
-    /// Whether they are on their way back.
-    are_returned: bool,
-    /// An item that counts as arrived, and was not delivered: a signal's handler came in between.
+    /// What a thread may have in flight and does not know of, or could not give back: how many of those that it took last. They are to
+    /// go back before anything else is taken.
+    owed: Option<(String, usize)>,
+    /// Whether something is on its way back.
+    is_returning: bool,
+    /// An item that was acknowledged and not delivered: a signal's handler came in between.
     undelivered: Option<Vec<u8>>,
     /// Whether more items were there when the last one was taken.
     has_more: bool,
@@ -53,86 +55,59 @@ struct Items {
     /// The thread that has taken them.
     caller: String,
     left: VecDeque<Vec<u8>>,
-    arrived: Arrived,
     /// When it asked last, and after which time without a question they go back.
     asked: Instant,
     patience: Duration,
 }
 
-/// Items that have arrived and are to be acknowledged.
-#[derive(Clone, Copy, Default)]
-pub struct Arrived {
-    pub count: usize,
-    /// In bytes.
-    pub size: usize,
-}
-
-/// What a process has of an end.
-pub struct Counts {
-    /// Items that have arrived and that the store does not know of yet.
-    pub arrived: usize,
-    /// Whether there are items to be delivered.
-    pub has_items: bool,
-}
-
-/// Those of a process that have something.
+/// Those of a process.
 #[derive(Default)]
 pub struct ReadsAhead {
-    all: Mutex<Known>,
+    all: Mutex<HashMap<(String, u8), Weak<ReadAhead>>>,
+    watched: Mutex<Watched>,
     changed: Condvar,
 }
 
+/// Those that have something.
 #[derive(Default)]
-struct Known {
+struct Watched {
     all: Vec<Weak<ReadAhead>>,
     has_thread: bool,
     is_closed: bool,
 }
 
 impl ReadAhead {
-    pub fn new(id: String, end: u8) -> Self {
-        Self {
-            id,
-            end,
-            state: Mutex::default(),
-            changed: Condvar::new(),
-        }
-    }
-
-    /// The next item that this thread has read ahead. It counts as arrived, and `acknowledge` is called with what is to be
-    /// acknowledged before it is delivered.
+    /// The next item that this thread has read ahead, which `acknowledge` acknowledges, by its size in bytes.
     pub fn next(
         &self,
         client: &Client,
         caller: &str,
-        acknowledge: impl FnOnce(Arrived) -> Result<()>,
+        acknowledge: impl FnOnce(usize) -> Result<()>,
     ) -> Result<Option<Vec<u8>>> {
         let mut state = self.state(client)?;
+        if state.owed.is_some() {
+            drop(state);
+            self.give_back(client, false)?;
+            state = self.state(client)?;
+        }
         if let Some(item) = state.undelivered.take() {
             return Ok(Some(item));
         }
         let Some(read) = state.items.as_mut().filter(|read| read.caller == caller) else {
             return Ok(None);
         };
-        let Some(item) = read.left.pop_front() else {
-            return Ok(None);
-        };
+        let item = read.left.pop_front();
         read.asked = Instant::now();
-        read.arrived.count += 1;
-        read.arrived.size += match Entry::decode(&item) {
-            Ok(Entry::Item(item)) => item.size,
-            _ => 0,
-        };
-        let is_last = read.left.is_empty();
-        if !is_last && client.ends_the_session() {
-            return Ok(Some(item));
-        }
-        let arrived = std::mem::take(&mut read.arrived);
-        if is_last {
+        if read.left.is_empty() {
             state.items = None;
         }
         drop(state);
-        if let Err(e) = acknowledge(arrived) {
+        let Some(item) = item else { return Ok(None) };
+        let size = match Entry::decode(&item) {
+            Ok(Entry::Item(item)) => item.size,
+            _ => 0,
+        };
+        if let Err(e) = acknowledge(size) {
             self.put_back(item);
             return Err(e);
         }
@@ -159,56 +134,59 @@ impl ReadAhead {
         self.state.locked().has_more = has_more;
     }
 
-    pub fn counts(&self) -> Counts {
+    /// Whether there are items to be delivered.
+    pub fn has_items(&self) -> bool {
         let state = self.state.locked();
-        Counts {
-            arrived: state.items.as_ref().map_or(0, |read| read.arrived.count),
-            has_items: state.items.is_some() || state.undelivered.is_some(),
-        }
+        state.items.is_some() || state.undelivered.is_some()
     }
 
-    /// A thread has taken these, in this time.
-    pub fn fill(
-        self: &Arc<Self>,
-        client: &'static Client,
-        all: &'static ReadsAhead,
-        caller: &str,
-        items: VecDeque<Vec<u8>>,
-        took: Duration,
-    ) -> Result<()> {
-        let mut state = self.state(client)?;
-        state.has_more = items.len() > 1;
+    /// A thread has taken these, more than one, in this time.
+    pub fn fill(&self, caller: &str, items: VecDeque<Vec<u8>>, took: Duration) {
+        let mut state = self.state.locked();
+        state.has_more = true;
         state.items = Some(Items {
             caller: caller.to_owned(),
             left: items,
-            arrived: Arrived::default(),
             asked: Instant::now(),
             patience: UNASKED.max(took * ROUND_TRIPS),
         });
-        drop(state);
-        all.watch(client, self)
     }
 
-    /// Gives back what was not delivered, if there is anything; where it is `old` only after it was not asked for in a while.
+    /// A thread may have taken something, and does not know.
+    pub fn lost_sight(&self, caller: &str) {
+        self.state.locked().owed = Some((caller.to_owned(), usize::MAX));
+    }
+
+    /// Gives back what was not delivered, if there is anything; where it is `only_old` after it was not asked for in a while.
     pub fn give_back(&self, client: &Client, only_old: bool) -> Result<()> {
-        let read = {
+        let (caller, count) = {
             let mut state = self.state(client)?;
-            let is_old = |read: &Items| read.asked.elapsed() >= read.patience;
-            if only_old && !state.items.as_ref().is_some_and(is_old) {
+            if state.is_returning {
                 return Ok(());
             }
-            let Some(read) = state.items.take() else {
+            let is_due = |read: &Items| !only_old || read.asked.elapsed() >= read.patience;
+            let what = if let Some(owed) = state.owed.take() {
+                owed
+            } else if state.items.as_ref().is_some_and(is_due)
+                && let Some(read) = state.items.take()
+            {
+                (read.caller, read.left.len())
+            } else {
                 return Ok(());
             };
-            state.are_returned = true;
+            state.is_returning = true;
             state.has_more = false;
             state.pause = PAUSE;
-            read
+            what
         };
         let script = client.script(&scripts::GIVE_BACK, &self.id);
-        let script = script.arg(self.end).arg(&read.caller);
-        let given = script.arg(read.left.len()).arg(read.arrived.size).call();
-        self.state.locked().are_returned = false;
+        let given = script.arg(self.end).arg(&caller).arg(count).call();
+        let mut state = self.state.locked();
+        state.is_returning = false;
+        if given.is_err() {
+            state.owed = Some((caller, count));
+        }
+        drop(state);
         self.changed.notify_all();
         given.map(drop)
     }
@@ -217,7 +195,7 @@ impl ReadAhead {
     fn state(&self, client: &Client) -> Result<MutexGuard<'_, State>> {
         let mut state = self.state.locked();
         // A signal's handler would wait for its own thread.
-        while state.are_returned && !client::is_nested() {
+        while state.is_returning && !client::is_nested() {
             let (woken, sleep) = self
                 .changed
                 .wait_timeout(state, TICK)
@@ -232,23 +210,47 @@ impl ReadAhead {
         }
         Ok(state)
     }
+
+    fn is_to_be_watched(&self) -> bool {
+        let state = self.state.locked();
+        state.items.is_some() || state.owed.is_some()
+    }
 }
 
 impl ReadsAhead {
+    /// That of an end, however many handles this process has on it.
+    pub fn of(&self, id: &str, end: u8) -> Arc<ReadAhead> {
+        let mut all = self.all.locked();
+        if let Some(known) = all.get(&(id.to_owned(), end)).and_then(Weak::upgrade) {
+            return known;
+        }
+        if all.len() == all.capacity() {
+            all.retain(|_, one| one.strong_count() > 0);
+        }
+        let new = Arc::new(ReadAhead {
+            id: id.to_owned(),
+            end,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        });
+        all.insert((id.to_owned(), end), Arc::downgrade(&new));
+        new
+    }
+
     /// Looks after one until it has nothing.
-    fn watch(&'static self, client: &'static Client, one: &Arc<ReadAhead>) -> Result<()> {
-        let mut known = self.all.locked();
+    pub fn watch(&'static self, client: &'static Client, one: &Arc<ReadAhead>) -> Result<()> {
+        let mut watched = self.watched.locked();
         let is_known = |other: &Weak<ReadAhead>| std::ptr::eq(other.as_ptr(), Arc::as_ptr(one));
-        if known.all.iter().any(is_known) {
+        if watched.all.iter().any(is_known) {
             return Ok(());
         }
-        known.all.push(Arc::downgrade(one));
-        if known.has_thread {
+        watched.all.push(Arc::downgrade(one));
+        if watched.has_thread {
             self.changed.notify_one();
             return Ok(());
         }
-        known.has_thread = true;
-        drop(known);
+        watched.has_thread = true;
+        drop(watched);
         threads::spawn("serverless_mp-read-ahead", STACK, move || {
             self.look_after(client);
         })
@@ -258,31 +260,31 @@ impl ReadsAhead {
     fn look_after(&self, client: &Client) {
         loop {
             let all: Vec<Arc<ReadAhead>> = {
-                let known = self.all.locked();
-                let wait = self
-                    .changed
-                    .wait_while(known, |known| known.all.is_empty() && !known.is_closed);
-                let known = wait.expect("no panic under this lock");
-                if known.is_closed {
+                let watched = self.watched.locked();
+                let wait = self.changed.wait_while(watched, |watched| {
+                    watched.all.is_empty() && !watched.is_closed
+                });
+                let watched = wait.expect("no panic under this lock");
+                if watched.is_closed {
                     return;
                 }
-                known.all.iter().filter_map(Weak::upgrade).collect()
+                watched.all.iter().filter_map(Weak::upgrade).collect()
             };
             std::thread::sleep(UNASKED / 2);
             for one in all {
                 // The next take meets the error again.
                 let _ = one.give_back(client, true);
             }
-            let mut known = self.all.locked();
-            known
+            let mut watched = self.watched.locked();
+            watched
                 .all
-                .retain(|one| one.upgrade().is_some_and(|one| one.counts().has_items));
+                .retain(|one| one.upgrade().is_some_and(|one| one.is_to_be_watched()));
         }
     }
 
     /// The process leaves the session.
     pub fn close(&self) {
-        self.all.locked().is_closed = true;
+        self.watched.locked().is_closed = true;
         self.changed.notify_all();
     }
 }

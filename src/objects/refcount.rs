@@ -1,6 +1,5 @@
 //! The lives of objects: who makes, holds and leaves them, and what an ended process leaves behind.
 
-use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use redis::{ToRedisArgs, Value};
@@ -11,6 +10,9 @@ use crate::store::client::Client;
 use crate::store::keys;
 use crate::store::request::text;
 use crate::store::scripts;
+
+/// So many objects are remembered that were let go of.
+const MOST_LEFT: usize = 256;
 
 impl Client {
     /// A name for a new object, under the tag of another one or under its own.
@@ -95,6 +97,12 @@ impl Client {
             }
             handles.remove(&key);
         }
+        if self.session.parent.is_some() {
+            let mut left = self.left.locked();
+            if left.len() < MOST_LEFT {
+                left.insert(object.to_owned());
+            }
+        }
         self.release_ref_of(object, end, &self.id)
     }
 
@@ -116,10 +124,8 @@ impl Client {
     pub fn release_all_refs(&self, exit_code: i32, attempts: u32) -> Result<()> {
         // What is answered from the notes of this process must not come after them.
         self.settle_all()?;
-        let held: HashSet<String> = {
-            let mut handles = self.handles.locked();
-            handles.drain().map(|((object, _), _)| object).collect()
-        };
+        let mut held = std::mem::take(&mut *self.left.locked());
+        held.extend(self.handles.locked().drain().map(|((object, _), _)| object));
         for object in held {
             self.reap_object(&object, &self.id, exit_code, attempts)?;
         }

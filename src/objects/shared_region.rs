@@ -357,11 +357,15 @@ impl Written<'_> {
         })
     }
 
-    /// The release is on its way. The region's name.
-    pub fn sent(mut self) -> String {
+    /// The region's name.
+    pub fn name(&self) -> &str {
+        &self.region.id
+    }
+
+    /// The release is on its way.
+    pub fn sent(mut self) {
         self.twin.take(&self.spans);
         self.region.sent.fetch_add(1, Ordering::AcqRel);
-        self.region.id.clone()
     }
 }
 

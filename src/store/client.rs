@@ -9,7 +9,7 @@
 )]
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 
@@ -48,6 +48,8 @@ pub struct Client {
     pub shared: Shared,
     /// How many handles of this process hold an end of an object.
     pub handles: Mutex<HashMap<(String, u8), usize>>,
+    /// Objects that a worker has let go of, where notes of its commands may stand.
+    pub left: Mutex<HashSet<String>>,
     /// Objects made so far, whose names have a number.
     pub objects: AtomicU64,
     /// Commands to be sent when the store answers again.
@@ -138,6 +140,7 @@ impl Client {
             session,
             id,
             handles: Mutex::default(),
+            left: Mutex::default(),
             objects: AtomicU64::new(1),
             owed: Mutex::default(),
             threads: AtomicU32::new(1),

@@ -72,7 +72,7 @@ impl Client {
         self.with_link(|link| link.call_all(&self.shared, &requests))
     }
 
-    /// The reply of a posted command, waited for; None where it has failed.
+    /// The reply of a posted command, waited for; None where it was never sent.
     pub fn reply_in(&self, slot: &Slot) -> Result<Option<Value>> {
         if slot.get().is_none() {
             self.settle()?;

@@ -40,8 +40,13 @@ pub struct Request {
     pub made: Instant,
 }
 
-/// The place of a reply that comes later. It stays empty if the command fails.
+/// The place of a reply that comes later; nil if the command fails.
 pub type Slot = Arc<OnceLock<Value>>;
+
+/// Whether a command was answered, or is kept until it is, which leaves its reply here. Not so where an error came before.
+pub fn is_on_its_way(slot: &Slot) -> bool {
+    slot.get().is_some() || Arc::strong_count(slot) > 1
+}
 
 /// Arguments, whose large ones are kept for others to use.
 #[derive(Clone)]

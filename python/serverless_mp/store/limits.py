@@ -26,10 +26,17 @@ def raise_descriptors() -> bool:
     return True
 
 
+def _open_descriptors() -> int:
+    try:
+        return len(os.listdir("/dev/fd"))
+    except OSError:  # a system without it
+        return 0
+
+
 def check(processes: int) -> None:
     """Raises OSError, with both numbers, where so many processes cannot be there at once. One round trip."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = len(os.listdir("/dev/fd")) + _DESCRIPTORS * processes
+    needed = _open_descriptors() + _DESCRIPTORS * processes
     if config.launcher() == "local" and limit != resource.RLIM_INFINITY and needed > limit:
         message = (
             f"{processes} processes need about {needed} file descriptors in this process, and its limit is {limit}: "

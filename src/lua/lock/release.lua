@@ -5,6 +5,7 @@ local fields, answered = open(VALUE, HAS_WAITED, CHANGES, SEEN_BY)
 if answered then return answered end
 if is_moving and (fields[4] or #KEYS > 1 or ARGV[5] ~= '' and not is_here(VERSIONS)) then return on_its_way() end
 local value = tonumber(fields[3])
+if value >= tonumber(ARGV[4]) then return answer('over') end
 local written, news, at = {'ok'}, {ARGV[5]}, 7
 for i = 2, #KEYS do
   local region, version = KEYS[i], call('HGET', KEYS[i], VERSION)
@@ -35,7 +36,6 @@ local after = leave_versions(table.concat(news, ' '))
 if after and (ARGV[6] == before or fields[6] == process .. ' ' .. before) then
   call('HSET', OBJECT, SEEN_BY, process .. ' ' .. after)
 end
-if value >= tonumber(ARGV[4]) then return answer('over') end
 local waiter = value == 0 and fields[4] and call('LPOP', OBJECT .. WAITERS)
 if waiter then wake(waiter, grant()) else call('HSET', OBJECT, VALUE, value + 1) end
 return answer(table.concat(written, ' '))

@@ -1,16 +1,12 @@
--- What a thread has read ahead goes back. ARGV[4] the end, ARGV[5] the thread; ARGV[6] how many it has not delivered, those that it
--- took last; ARGV[7] the size of the others, if that was not counted.
-local fields, answered = open(BOUND, HAS_WAITED, AHEAD .. ARGV[4])
+-- What a thread has read ahead goes back. ARGV[4] the end, ARGV[5] the thread, ARGV[6] how many it has not delivered at most: those that
+-- it took last. The others were acknowledged.
+local fields, answered = open(HAS_WAITED, AHEAD .. ARGV[4])
 if answered then return answered end
-if fields[5] == ARGV[5] then
+if fields[4] == ARGV[5] then
   local list, items = OBJECT .. IN_FLIGHT .. ARGV[5], OBJECT .. ITEMS .. ARGV[4]
-  for _ = 1, tonumber(ARGV[6]) do
-    if call('LLEN', list) > 1 then call('LMOVE', list, items, 'LEFT', 'LEFT') end
-  end
-  call('LTRIM', list, -1, -1)
+  for _ = 1, math.min(tonumber(ARGV[6]), call('LLEN', list) - 1) do call('LMOVE', list, items, 'LEFT', 'LEFT') end
   renew_ttl(items)
-  end_reading_ahead(ARGV[4], fields[4])
+  end_reading_ahead(ARGV[4], fields[3])
   hand_out(ARGV[4])
-  taken(ARGV[4], ARGV[7], fields[3], fields[4])
 end
 return answer('ok')

@@ -166,7 +166,7 @@ impl PipeEnd {
         let before = self.rest.locked().replace(slot.clone());
         let reply = before.and_then(|before| before.get().cloned());
         if let (Some(reply), Some(ahead)) = (reply, self.ahead(process)) {
-            ahead.saw(text(&reply) != "0");
+            ahead.saw(!matches!(text(&reply).as_str(), "0" | ""));
         }
         slot
     }

@@ -96,7 +96,7 @@ pub fn create(process: &Process, bound: usize) -> Result<String> {
 impl PipeEnd {
     pub fn new(origin: &'static Process, id: String, end: u8) -> Self {
         Self {
-            ahead: Arc::new(ReadAhead::new(id.clone(), end)),
+            ahead: origin.reads_ahead.of(&id, end),
             origin,
             id,
             end,
@@ -123,19 +123,12 @@ impl PipeEnd {
 
     /// How many items wait, and whether the end of file stands behind them.
     pub fn length(&self, process: &Process) -> Result<(i64, bool)> {
-        let (n, eof) = length::ask(process, &self.id, self.end)?;
-        let arrived = self
-            .ahead(process)
-            .map_or(0, |ahead| ahead.counts().arrived);
-        Ok((n - i64::try_from(arrived).unwrap_or(0), eof))
+        length::ask(process, &self.id, self.end)
     }
 
     /// Whether there is something that needs no look at the store: items that were read ahead, or the end of file.
     pub fn has_something(&self, process: &Process) -> bool {
-        self.is_at_end()
-            || self
-                .ahead(process)
-                .is_some_and(|ahead| ahead.counts().has_items)
+        self.is_at_end() || self.ahead(process).is_some_and(|ahead| ahead.has_items())
     }
 
     /// Gives back what was read ahead.

@@ -16,7 +16,7 @@ use crate::objects::wait::{self, Waited};
 use crate::protocol::Reply;
 use crate::store::command::Cmd;
 use crate::store::conn::Until;
-use crate::store::request::Slot;
+use crate::store::request::{Slot, is_on_its_way};
 use crate::store::scripts;
 use crate::store::thread_client::Place;
 
@@ -99,6 +99,11 @@ impl PipeEnd {
         let versions = process.memory.publish(process)?;
         let packed = self.pack(process, Sent::Result, &versions, payload)?;
         self.drop_task_blob(process)?;
+        // Of one whose result is on its way this is another result: a signal's handler has raised when it was sent.
+        if matches!(&*self.next_task.locked(), Some((who, slot)) if *who == caller && is_on_its_way(slot))
+        {
+            return Ok(());
+        }
         let slot = Slot::default();
         *self.next_task.locked() = Some((caller, slot.clone()));
         process

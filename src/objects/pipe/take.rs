@@ -4,8 +4,7 @@
 //! which it is handed over, since a store looks through all that wait at a list for each item.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use redis::Value;
 
@@ -15,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::kept::Bytes;
 use crate::locked::Locked;
 use crate::objects::process::Process;
-use crate::objects::read_ahead::{Arrived, ReadAhead};
+use crate::objects::read_ahead::ReadAhead;
 use crate::objects::wait::{self, Waited};
 use crate::protocol;
 use crate::store::conn::Until;
@@ -25,6 +24,9 @@ use crate::store::thread_client::{Consumed, Outcome, Place};
 
 /// So many threads wait at an end's list of items; the others stand in the line.
 const MOST_AT_LIST: usize = 16;
+
+/// How long one who does not wait leaves another the time to give back what it has read ahead.
+const HANDOVER: Duration = Duration::from_secs(1);
 
 impl PipeEnd {
     /// Takes the next item. `seen` is called with each look that the store has answered. After an error the next take
@@ -37,12 +39,12 @@ impl PipeEnd {
         seen: impl Fn(),
     ) -> Result<Taken> {
         let result = match what {
-            Take::Items => match self.take_ahead(process) {
+            Take::Task => self.take_next(process, wait, what, seen),
+            Take::Item | Take::Items => match self.take_ahead(process, wait, what) {
                 Ok(None) => self.take_next(process, wait, what, seen),
                 Ok(Some(taken)) => Ok(taken),
                 Err(e) => Err(e),
             },
-            _ => self.take_next(process, wait, what, seen),
         };
         if result.is_err() {
             self.be_unsure(process);
@@ -51,7 +53,12 @@ impl PipeEnd {
     }
 
     /// The next item that was read ahead, or is now.
-    fn take_ahead(&self, process: &'static Process) -> Result<Option<Taken>> {
+    fn take_ahead(
+        &self,
+        process: &'static Process,
+        wait: Wait,
+        what: Take,
+    ) -> Result<Option<Taken>> {
         let Some(ahead) = self.ahead(process).filter(|_| process.may_read_ahead()) else {
             return Ok(None);
         };
@@ -59,20 +66,44 @@ impl PipeEnd {
         if let Some(taken) = self.deliver_ahead(process, ahead, &caller)? {
             return Ok(Some(taken));
         }
-        let most = if self.is_at_end() { 1 } else { ahead.most() };
+        if what == Take::Item || self.is_at_end() {
+            return Ok(None);
+        }
+        let most = ahead.most();
         if most == 1 {
             return Ok(None);
         }
-        self.consumed(process)?;
-        let began = Instant::now();
-        let items: VecDeque<Vec<u8>> = self.ask_for_many(process, most, true)?.into();
-        if items.is_empty() {
-            ahead.saw(false);
-            return Ok(None);
+        if self.consumed(process, wait)?.is_none() {
+            return Ok(Some(Taken::Nothing));
         }
-        let all = &process.reads_ahead;
-        ahead.fill(&process.client, all, &caller, items, began.elapsed())?;
-        self.deliver_ahead(process, ahead, &caller)
+        let began = Instant::now();
+        let items = match self.ask_for_many(process, most, true) {
+            Ok(items) => items,
+            Err(e) => {
+                ahead.lost_sight(&caller);
+                process.reads_ahead.watch(&process.client, ahead)?;
+                return Err(e);
+            }
+        };
+        match items.as_slice() {
+            [] => {
+                ahead.saw(false);
+                Ok(None)
+            }
+            // It may have been one of a list that is not known to be empty, or others take from this end.
+            [item] => {
+                let how = How {
+                    tells_rest: true,
+                    ..How::default()
+                };
+                self.received(process, item, &how, what).map(Some)
+            }
+            _ => {
+                ahead.fill(&caller, items.into(), began.elapsed());
+                process.reads_ahead.watch(&process.client, ahead)?;
+                self.deliver_ahead(process, ahead, &caller)
+            }
+        }
     }
 
     fn deliver_ahead(
@@ -81,9 +112,9 @@ impl PipeEnd {
         ahead: &ReadAhead,
         caller: &str,
     ) -> Result<Option<Taken>> {
-        let item = ahead.next(process, caller, |Arrived { count, size }| {
+        let item = ahead.next(process, caller, |size| {
             let done = process.script(&scripts::TAKE_DONE, &self.id);
-            done.arg(self.end).arg(size).arg("").arg(count).post()
+            done.arg(self.end).arg(size).arg("").arg(1).post()
         })?;
         let Some(item) = item else { return Ok(None) };
         let how = How {
@@ -110,7 +141,13 @@ impl PipeEnd {
             return Err(Error::Eof);
         }
         let caller = process.with_link_unordered(|link| Ok(link.caller.clone()))?;
-        let Consumed { place, is_unsure } = self.consumed(process)?;
+        let Some(Consumed { place, is_unsure }) = self.consumed(process, wait)? else {
+            return Ok(Taken::Nothing);
+        };
+        if place == Place::Line {
+            // It may be this one that still stands there.
+            process.send_owed();
+        }
         let (block, deadline) = match wait {
             Wait::No => (false, None),
             Wait::Until(deadline) => (true, deadline),
@@ -262,13 +299,16 @@ impl PipeEnd {
         Ok(items.collect())
     }
 
-    /// Makes this thread's in-flight list ready for what it will take.
-    fn consumed(&self, process: &Process) -> Result<Consumed> {
+    /// Makes this thread's in-flight list ready for what it will take. None when the time is over first.
+    fn consumed(&self, process: &Process, wait: Wait) -> Result<Option<Consumed>> {
         let known = process.with_link_unordered(|link| Ok(link.consumed(&self.id)))?;
         let consumed = match known {
-            Some(known) if !known.is_unsure => return Ok(known),
+            Some(known) if !known.is_unsure => return Ok(Some(known)),
             Some(unsure) => unsure,
-            None => self.open(process)?,
+            None => match self.open(process, wait)? {
+                Some(new) => new,
+                None => return Ok(None),
+            },
         };
         // It is looked at now.
         process.with_link_unordered(|link| {
@@ -282,33 +322,36 @@ impl PipeEnd {
             );
             Ok(())
         })?;
-        Ok(consumed)
+        Ok(Some(consumed))
     }
 
-    /// Begins to take, when nobody else has read ahead.
-    fn open(&self, process: &Process) -> Result<Consumed> {
+    /// Begins to take, when nobody else has read ahead. None when the time is over first.
+    fn open(&self, process: &Process, wait: Wait) -> Result<Option<Consumed>> {
+        let until = wait::by(match wait {
+            Wait::No => Some(Instant::now() + HANDOVER),
+            Wait::Until(deadline) => deadline,
+        });
         loop {
             let script = process.script(&scripts::TAKE_OPEN, &self.id);
             let open = script.arg(self.end).arg(MOST_AT_LIST);
             let reply = open.or_undo(wait::FOR_NEWS.late).text()?;
             if let Some(waiter) = protocol::waiter(reply.as_bytes()) {
-                let until = Until::default();
-                let news = &wait::FOR_NEWS;
-                if let Waited::Stopped(e) = wait::token(process, &self.id, waiter, until, news)? {
-                    return Err(e);
+                match wait::token(process, &self.id, waiter, until, &wait::FOR_NEWS)? {
+                    Waited::Token(_) => continue,
+                    Waited::Timeout => return Ok(None),
+                    Waited::Stopped(e) => return Err(e),
                 }
-                continue;
             }
             // Nobody would take one out of a line who is not cleared up after.
             let stands_in_line = reply == "line" && process.session.parent.is_some();
-            return Ok(Consumed {
+            return Ok(Some(Consumed {
                 place: if stands_in_line {
                     Place::Line
                 } else {
                     Place::List
                 },
                 is_unsure: true,
-            });
+            }));
         }
     }
 

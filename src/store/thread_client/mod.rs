@@ -368,6 +368,7 @@ impl ThreadClient {
                 }
                 Err(e) => {
                     tracing::warn!(error = %e, key = request.keys[0], "a posted command failed");
+                    request.answered(Value::Nil);
                     self.deferred.get_or_insert(e);
                 }
                 Ok(reply) => request.answered(reply.unwrap_or(Value::Nil)),

@@ -141,6 +141,7 @@ impl ThreadClient {
             self.posted.were_read(1);
             shared.unread.fetch_sub(1, Ordering::AcqRel);
             if let Err(Failure::Fatal(e)) = failed {
+                request.answered(Value::Nil);
                 // Sent again after it had run, and the object had gone by what came after it.
                 let has_gone = matches!(e, Error::ObjectGone(_))
                     && pipeline
