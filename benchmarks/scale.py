@@ -1,6 +1,6 @@
 """How a program grows: 1 to 1,024 worker processes on this machine, and a network between them and the store.
 
-    python benchmarks/scale.py [--quick] [--processes 16,64,256] [--delays 0,300] [-o benchmarks/scale/figures.json]
+    python benchmarks/scale.py [--quick] [--processes 16,64,256] [--delays 0,200] [-o benchmarks/scale/figures.json]
 
 For each delay (of `examples/delay.rs`, in microseconds each way) a store of its own, the private store's server. For each
 number of processes: N that share two queues, a lock and a value, until all have ended; a `Pool(N)` that is made, maps nothing,
@@ -309,7 +309,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--quick", action="store_true", help="fewer items, and not more than 256 processes")
     parser.add_argument("--processes", help="numbers of processes, with commas between")
-    parser.add_argument("--delays", default="0,300", help="in microseconds each way, with commas between")
+    parser.add_argument("--delays", default="0,200", help="in microseconds each way, with commas between")
     parser.add_argument("-o", "--output", type=Path, help="a file of JSON for the figures")
     parser.add_argument("--part", help=argparse.SUPPRESS)
     parser.add_argument("--server", type=int, help=argparse.SUPPRESS)
