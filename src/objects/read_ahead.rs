@@ -14,11 +14,12 @@ use crate::protocol::Entry;
 use crate::signals;
 use crate::store::client::{self, Client};
 use crate::store::conn::TICK;
+use crate::store::request::{Slot, is_on_its_way};
 use crate::store::scripts;
 use crate::store::threads;
 
 /// Items that are taken at once.
-pub const MOST: usize = 64;
+const MOST: usize = 64;
 /// What is not asked for in this time goes back, or in so many times what taking it took, if that is longer.
 const UNASKED: Duration = Duration::from_millis(20);
 const ROUND_TRIPS: u32 = 4;
@@ -68,21 +69,21 @@ pub struct ReadsAhead {
     changed: Condvar,
 }
 
-/// Those that have something.
+/// Those that have something; also where nobody has a handle any more.
 #[derive(Default)]
 struct Watched {
-    all: Vec<Weak<ReadAhead>>,
+    all: Vec<Arc<ReadAhead>>,
     has_thread: bool,
     is_closed: bool,
 }
 
 impl ReadAhead {
-    /// The next item that this thread has read ahead, which `acknowledge` acknowledges, by its size in bytes.
+    /// The next item that this thread has read ahead, which `acknowledge` acknowledges, by its size in bytes, by a command with that slot.
     pub fn next(
         &self,
         client: &Client,
         caller: &str,
-        acknowledge: impl FnOnce(usize) -> Result<()>,
+        acknowledge: impl FnOnce(usize, &Slot) -> Result<()>,
     ) -> Result<Option<Vec<u8>>> {
         let mut state = self.state(client)?;
         if state.owed.is_some() {
@@ -107,8 +108,13 @@ impl ReadAhead {
             Ok(Entry::Item(item)) => item.size,
             _ => 0,
         };
-        if let Err(e) = acknowledge(size) {
-            self.put_back(item);
+        let slot = Slot::default();
+        if let Err(e) = acknowledge(size, &slot) {
+            if is_on_its_way(&slot) {
+                self.put_back(item);
+            } else {
+                self.lost_sight(caller);
+            }
             return Err(e);
         }
         Ok(Some(item))
@@ -152,9 +158,11 @@ impl ReadAhead {
         });
     }
 
-    /// A thread may have taken something, and does not know.
+    /// A thread may have taken something, or acknowledged it, and does not know: all that it has in flight goes back.
     pub fn lost_sight(&self, caller: &str) {
-        self.state.locked().owed = Some((caller.to_owned(), usize::MAX));
+        let mut state = self.state.locked();
+        state.items = None;
+        state.owed = Some((caller.to_owned(), usize::MAX));
     }
 
     /// Gives back what was not delivered, if there is anything; where it is `only_old` after it was not asked for in a while.
@@ -240,11 +248,10 @@ impl ReadsAhead {
     /// Looks after one until it has nothing.
     pub fn watch(&'static self, client: &'static Client, one: &Arc<ReadAhead>) -> Result<()> {
         let mut watched = self.watched.locked();
-        let is_known = |other: &Weak<ReadAhead>| std::ptr::eq(other.as_ptr(), Arc::as_ptr(one));
-        if watched.all.iter().any(is_known) {
+        if watched.all.iter().any(|other| Arc::ptr_eq(other, one)) {
             return Ok(());
         }
-        watched.all.push(Arc::downgrade(one));
+        watched.all.push(one.clone());
         if watched.has_thread {
             self.changed.notify_one();
             return Ok(());
@@ -268,7 +275,7 @@ impl ReadsAhead {
                 if watched.is_closed {
                     return;
                 }
-                watched.all.iter().filter_map(Weak::upgrade).collect()
+                watched.all.clone()
             };
             std::thread::sleep(UNASKED / 2);
             for one in all {
@@ -276,9 +283,7 @@ impl ReadsAhead {
                 let _ = one.give_back(client, true);
             }
             let mut watched = self.watched.locked();
-            watched
-                .all
-                .retain(|one| one.upgrade().is_some_and(|one| one.is_to_be_watched()));
+            watched.all.retain(|one| one.is_to_be_watched());
         }
     }
 

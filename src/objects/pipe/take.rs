@@ -112,9 +112,9 @@ impl PipeEnd {
         ahead: &ReadAhead,
         caller: &str,
     ) -> Result<Option<Taken>> {
-        let item = ahead.next(process, caller, |size| {
+        let item = ahead.next(process, caller, |size, slot| {
             let done = process.script(&scripts::TAKE_DONE, &self.id);
-            done.arg(self.end).arg(size).arg("").arg(1).post()
+            done.arg(self.end).arg(size).arg("").arg(1).post_for(slot)
         })?;
         let Some(item) = item else { return Ok(None) };
         let how = How {
