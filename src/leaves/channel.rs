@@ -68,8 +68,8 @@ impl Channel {
             }
         })?;
         if what == Take::Items && self.readiness.locked().is_some() {
-            // The descriptor was made meanwhile.
-            self.pipe.give_back(process)?;
+            // The descriptor was made meanwhile. What does not go back now will by itself.
+            let _ = self.pipe.give_back(process);
         }
         Ok(match item {
             Taken::Message(message) => Some(message.payload),
@@ -110,13 +110,13 @@ impl Channel {
 
     /// This end's descriptor, which is made when it is first asked for.
     fn descriptor(&self) -> Result<i32> {
+        self.pipe.give_back(self.current_process()?)?;
         let mut readiness = self.readiness.locked();
         match readiness.as_ref() {
             Some(readiness) if readiness.is_current() => Ok(readiness.fd()),
             _ => {
                 let new = {
                     let process = self.current_process()?;
-                    self.pipe.give_back(process)?;
                     ReadinessFd::new(
                         &process.readiness_fds,
                         &process.client,

@@ -46,7 +46,8 @@ impl Condition {
             waiter,
             wait::by(deadline),
             &wait::FOR_NOTIFICATION,
-        )?;
+        )
+        .unwrap_or_else(Waited::Stopped);
         // Whatever ended the wait, its caller holds the lock again.
         let mut raised = None;
         while let Err(e) = lock.take(true, Until::default()) {

@@ -96,7 +96,8 @@ impl SemLock {
     }
 
     fn given(reply: Option<&str>) -> Result<()> {
-        match reply.map(Reply::decode).transpose()? {
+        let word = reply.and_then(|reply| reply.split(' ').next());
+        match word.map(Reply::decode).transpose()? {
             Some(Reply::Over) => Err(Error::Value(
                 "semaphore or lock released too many times".into(),
             )),

@@ -137,8 +137,8 @@ impl Memory {
     }
 
     /// Publishes this process' writes, and sends a release of an object, which is posted where its reply need not be waited for:
-    /// what was written to a few small regions goes with it. Whether it is on its way, also where an error is raised; and its reply,
-    /// if that was waited for.
+    /// what was written to a few small regions goes with it. Whether it is done or on its way, also where an error is raised; and its
+    /// reply, if that was waited for.
     pub fn release(
         &self,
         client: &Client,
@@ -173,10 +173,7 @@ impl Memory {
             })
         };
         // Where a signal's handler has raised it may have been kept, to be sent with the next command: then the slot is known there.
-        let is_sent = match &result {
-            Ok(reply) => reply.as_deref().is_none_or(|reply| reply.starts_with("ok")),
-            Err(_) => is_on_its_way(&slot),
-        };
+        let is_sent = result.is_ok() || is_on_its_way(&slot);
         if is_sent {
             self.told(object, until);
             if !written.is_empty() {
@@ -190,7 +187,8 @@ impl Memory {
             }
             written.into_iter().for_each(Written::sent);
         }
-        (is_sent, result)
+        let is_over = matches!(&result, Ok(Some(reply)) if !reply.starts_with("ok"));
+        (is_sent && !is_over, result)
     }
 
     /// What goes with a release, after everything else was published. What this thread has written and is not among it has gone with

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::locked::Locked;
 use crate::protocol::Entry;
 use crate::signals;
@@ -191,7 +191,7 @@ impl ReadAhead {
         let given = script.arg(self.end).arg(&caller).arg(count).call();
         let mut state = self.state.locked();
         state.is_returning = false;
-        if given.is_err() {
+        if matches!(&given, Err(e) if !matches!(e, Error::ObjectGone(_))) {
             state.owed = Some((caller, count));
         }
         drop(state);
@@ -221,7 +221,7 @@ impl ReadAhead {
 
     fn is_to_be_watched(&self) -> bool {
         let state = self.state.locked();
-        state.items.is_some() || state.owed.is_some()
+        state.items.is_some() || state.owed.is_some() || state.is_returning
     }
 }
 

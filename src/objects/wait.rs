@@ -7,7 +7,7 @@ use crate::protocol;
 use crate::store::client::Client;
 use crate::store::conn::Until;
 use crate::store::keys;
-use crate::store::request::bytes;
+use crate::store::request::{Slot, bytes, is_on_its_way};
 use crate::store::scripts::{self, Script};
 use crate::store::thread_client::Outcome;
 use redis::Value;
@@ -131,7 +131,7 @@ pub fn token(
                 let look = client.plain("LINDEX", key.clone()).arg(0);
                 match look.by(until.deadline).call() {
                     Ok(Value::BulkString(token)) => {
-                        return acknowledged(client, &base, key, waiter, token);
+                        return Ok(acknowledged(client, object, key, waiter, token, kind));
                     }
                     Ok(_) => {}
                     Err(e) => {
@@ -148,7 +148,14 @@ pub fn token(
                 });
             }
             Ok(Outcome::Reply(value)) => {
-                return acknowledged(client, &base, key, waiter, bytes(value));
+                return Ok(acknowledged(
+                    client,
+                    object,
+                    key,
+                    waiter,
+                    bytes(value),
+                    kind,
+                ));
             }
             Ok(Outcome::Stopped(e, _)) | Err(e) => {
                 cancel_wait(client, object, waiter, kind);
@@ -158,16 +165,33 @@ pub fn token(
     }
 }
 
-/// The token was seen, and is no longer needed in the store.
+/// The token was seen, and is no longer needed in the store. What it brought goes where it is of use, if something is raised here.
 fn acknowledged(
     client: &Client,
-    base: &str,
+    object: &str,
     key: String,
     waiter: &str,
     token: Vec<u8>,
-) -> Result<Waited> {
-    client.plain("DEL", key).post()?;
-    let granted = keys::granted(base);
-    client.plain("HDEL", granted).arg(waiter).post()?;
-    Ok(Waited::Token(token))
+    kind: &'static WaitKind,
+) -> Waited {
+    let slot = Slot::default();
+    let granted = keys::granted(&client.key(object));
+    let done = client
+        .plain("DEL", key)
+        .post_for(&slot)
+        .and_then(|()| client.plain("HDEL", granted).arg(waiter).post());
+    match done {
+        Ok(()) => Waited::Token(token),
+        Err(e) if is_on_its_way(&slot) => {
+            if kind.late == FOR_UNIT.late {
+                let release = client.script(&scripts::SEM_RELEASE, object);
+                release.arg(i32::MAX).arg("").arg(0).when_possible();
+            }
+            Waited::Stopped(e)
+        }
+        Err(e) => {
+            cancel_wait(client, object, waiter, kind);
+            Waited::Stopped(e)
+        }
+    }
 }

@@ -255,16 +255,21 @@ impl Client {
 
     /// Reads the replies of everything that any thread has posted, and waits for room for it.
     pub fn settle_all(&self) -> Result<()> {
-        for thread in self.threads() {
-            if thread.posted.is_unread()
-                && let Err(e) = self.with_its_link(&thread, |link| link.settle(&self.shared))
-            {
-                self.healthy()?;
-                // It is nobody else's.
-                eprintln!("serverless_mp: in another thread: {e}");
+        self.with_thread(|_, _| {
+            for thread in self.threads() {
+                if thread.posted.is_unread()
+                    && let Err(e) = self.with_its_link(&thread, |link| link.settle(&self.shared))
+                {
+                    if e.is_raised() {
+                        return Err(e);
+                    }
+                    self.healthy()?;
+                    // It is nobody else's.
+                    eprintln!("serverless_mp: in another thread: {e}");
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     // ---- threads ---------------------------------------------------------------------------------------------

@@ -8,25 +8,30 @@ use redis::{Value, parse_redis_value};
 
 use crate::kept;
 
-/// What is read at once.
+/// What is read at once, at least.
 const PIECE: usize = 16 << 10;
 /// A bulk string that is longer, and has not come yet, gets a buffer of its own.
 const LARGE: usize = 32 << 10;
+/// The longest that a server sends.
+const LONGEST: usize = 1 << 30;
+/// A buffer that is larger is not kept.
+const KEPT: usize = 1 << 20;
 /// Nesting of arrays; more is no reply to us.
 const DEPTH: usize = 8;
 
 #[derive(Default)]
 pub struct Replies {
     buffer: Vec<u8>,
-    /// What was parsed of it.
+    /// Up to where it was filled, and up to where it was parsed.
+    filled: usize,
     parsed: usize,
     /// A large bulk string that is on its way, and its length with the line's end behind it.
     bulk: Option<(Vec<u8>, usize)>,
 }
 
 /// How far a reply goes.
-enum Found {
-    Reply(Value, usize),
+enum Extent {
+    Whole(usize),
     /// The rest is still to come.
     Part,
     /// A bulk string of so many bytes, which begins there.
@@ -38,94 +43,151 @@ impl Replies {
     pub fn next(&mut self, stream: &mut impl Read) -> io::Result<Value> {
         loop {
             if let Some((bytes, length)) = &mut self.bulk {
-                let left = (*length - bytes.len()) as u64;
-                if (&mut *stream).take(left).read_to_end(bytes)?
-                    < usize::try_from(left).unwrap_or(0)
-                {
+                let left = *length - bytes.len();
+                if (&mut *stream).take(left as u64).read_to_end(bytes)? < left {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
                 let (mut bytes, length) = self.bulk.take().expect("it is there");
+                if !bytes.ends_with(b"\r\n") {
+                    return Err(malformed(b"a bulk string without its end"));
+                }
                 bytes.truncate(length - 2);
                 return Ok(Value::BulkString(bytes));
             }
-            match parse(&self.buffer[self.parsed..], 0)? {
-                Found::Reply(value, length) => {
+            let found = &self.buffer[self.parsed..self.filled];
+            match extent(found, 0)? {
+                Extent::Whole(length) => {
+                    let value = built(&found[..length])?.0;
                     self.parsed += length;
-                    if self.parsed == self.buffer.len() {
-                        self.buffer.clear();
-                        self.parsed = 0;
+                    if self.parsed == self.filled {
+                        self.clear();
                     }
                     return Ok(value);
                 }
-                Found::Bulk(start, length) => {
+                Extent::Bulk(start, length) => {
                     let mut bytes = kept::take(length + 2);
-                    bytes.extend_from_slice(&self.buffer[self.parsed + start..]);
-                    self.buffer.clear();
-                    self.parsed = 0;
+                    bytes.extend_from_slice(&found[start..]);
+                    self.clear();
                     self.bulk = Some((bytes, length + 2));
                 }
-                Found::Part => self.fill(stream)?,
+                Extent::Part => self.fill(stream)?,
             }
+        }
+    }
+
+    fn clear(&mut self) {
+        (self.filled, self.parsed) = (0, 0);
+        if self.buffer.len() > KEPT {
+            self.buffer = Vec::new();
         }
     }
 
     fn fill(&mut self, stream: &mut impl Read) -> io::Result<()> {
-        self.buffer.drain(..self.parsed);
-        self.parsed = 0;
-        let length = self.buffer.len();
-        // As much again as there is, so that a long reply is not parsed from its beginning too often.
-        self.buffer.resize(length + PIECE.max(length), 0);
-        let result = stream.read(&mut self.buffer[length..]);
-        self.buffer
-            .truncate(length + *result.as_ref().unwrap_or(&0));
-        if matches!(result, Ok(0)) {
+        if self.buffer.len() - self.filled < PIECE {
+            self.buffer.copy_within(self.parsed..self.filled, 0);
+            self.filled -= self.parsed;
+            self.parsed = 0;
+            if self.buffer.len() - self.filled < PIECE {
+                self.buffer
+                    .resize((2 * self.buffer.len()).max(2 * PIECE), 0);
+            }
+        }
+        let read = stream.read(&mut self.buffer[self.filled..])?;
+        self.filled += read;
+        if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        result.map(drop)
+        Ok(())
     }
 }
 
-fn parse(bytes: &[u8], depth: usize) -> io::Result<Found> {
-    let Some(end) = bytes.windows(2).position(|two| two == b"\r\n") else {
-        return Ok(Found::Part);
+/// The first line of a reply, and where it ends.
+fn line(bytes: &[u8]) -> Option<(&[u8], usize)> {
+    let end = bytes.windows(2).position(|two| two == b"\r\n")?;
+    Some((&bytes[..end], end + 2))
+}
+
+/// The number behind a line's first letter; None where it is negative: a length of nothing.
+fn length(line: &[u8]) -> io::Result<Option<usize>> {
+    let number = number(line)?;
+    match usize::try_from(number) {
+        Ok(length) if length > LONGEST => Err(malformed(line)),
+        length => Ok(length.ok()),
+    }
+}
+
+fn number(line: &[u8]) -> io::Result<i64> {
+    let text = line
+        .get(1..)
+        .and_then(|text| std::str::from_utf8(text).ok());
+    text.and_then(|text| text.parse().ok())
+        .ok_or_else(|| malformed(line))
+}
+
+/// Looks at no byte of a bulk string.
+fn extent(bytes: &[u8], depth: usize) -> io::Result<Extent> {
+    let Some((line, behind)) = line(bytes) else {
+        return Ok(Extent::Part);
     };
-    let (line, behind) = (&bytes[..end], end + 2);
-    let number = || {
-        let text = std::str::from_utf8(&line[1..]).ok();
-        text.and_then(|text| text.parse::<i64>().ok())
-            .ok_or_else(|| malformed(line))
-    };
-    Ok(match line.first() {
-        Some(b':') => Found::Reply(Value::Int(number()?), behind),
-        Some(b'+' | b'-') => Found::Reply(simple(&bytes[..behind])?, behind),
+    match line.first() {
+        Some(b':' | b'+' | b'-') => Ok(Extent::Whole(behind)),
         Some(b'$') => {
-            let Ok(length) = usize::try_from(number()?) else {
-                return Ok(Found::Reply(Value::Nil, behind));
+            let Some(length) = length(line)? else {
+                return Ok(Extent::Whole(behind));
+            };
+            let end = behind + length + 2;
+            if bytes.len() >= end {
+                return Ok(Extent::Whole(end));
+            }
+            Ok(if depth == 0 && length >= LARGE {
+                Extent::Bulk(behind, length)
+            } else {
+                Extent::Part
+            })
+        }
+        Some(b'*') if depth < DEPTH => {
+            let mut at = behind;
+            for _ in 0..length(line)?.unwrap_or(0) {
+                let Extent::Whole(length) = extent(&bytes[at..], depth + 1)? else {
+                    return Ok(Extent::Part);
+                };
+                at += length;
+            }
+            Ok(Extent::Whole(at))
+        }
+        _ => Err(malformed(line)),
+    }
+}
+
+/// The reply, of which all is there, and its length.
+fn built(bytes: &[u8]) -> io::Result<(Value, usize)> {
+    let (line, behind) = line(bytes).ok_or_else(|| malformed(bytes))?;
+    Ok(match line.first() {
+        Some(b':') => (Value::Int(number(line)?), behind),
+        Some(b'$') => {
+            let Some(length) = length(line)? else {
+                return Ok((Value::Nil, behind));
             };
             match bytes.get(behind..behind + length + 2) {
                 Some([text @ .., b'\r', b'\n']) => {
-                    Found::Reply(Value::BulkString(text.to_vec()), behind + length + 2)
+                    (Value::BulkString(text.to_vec()), behind + length + 2)
                 }
-                Some(_) => return Err(malformed(line)),
-                None if depth == 0 && length >= LARGE => Found::Bulk(behind, length),
-                None => Found::Part,
+                _ => return Err(malformed(line)),
             }
         }
-        Some(b'*') if depth < DEPTH => {
-            let Ok(count) = usize::try_from(number()?) else {
-                return Ok(Found::Reply(Value::Nil, behind));
+        Some(b'*') => {
+            let Some(count) = length(line)? else {
+                return Ok((Value::Nil, behind));
             };
             let (mut values, mut at) = (Vec::new(), behind);
             for _ in 0..count {
-                let Found::Reply(value, length) = parse(&bytes[at..], depth + 1)? else {
-                    return Ok(Found::Part);
-                };
+                let (value, length) = built(&bytes[at..])?;
                 values.push(value);
                 at += length;
             }
-            Found::Reply(Value::Array(values), at)
+            (Value::Array(values), at)
         }
-        _ => return Err(malformed(line)),
+        _ => (simple(&bytes[..behind])?, behind),
     })
 }
 

@@ -23,6 +23,7 @@ appendonly no
 dir {directory}
 maxmemory-policy noeviction
 timeout 0
+# An object that many processes use has a field for each: found at once, not one after the other.
 hash-max-listpack-entries 16
 """
 

@@ -1,11 +1,10 @@
 -- One unit back. ARGV[4] the maximum, ARGV[5] the versions, ARGV[6] how often those of the lock had changed that the caller knows.
 -- KEYS[2] and so on: regions that were written, none greater than a granule; for each its name, the number of spans, and for each
--- span its offset and its bytes. Replies 'ok', with the new versions of these regions ('0' of one that is gone), or 'over'.
+-- span its offset and its bytes. Replies 'ok', or 'over', with the new versions of these regions ('0' of one that is gone).
 local fields, answered = open(VALUE, HAS_WAITED, CHANGES, SEEN_BY)
 if answered then return answered end
 if is_moving and (fields[4] or #KEYS > 1 or ARGV[5] ~= '' and not is_here(VERSIONS)) then return on_its_way() end
 local value = tonumber(fields[3])
-if value >= tonumber(ARGV[4]) then return answer('over') end
 local written, news, at = {'ok'}, {ARGV[5]}, 7
 for i = 2, #KEYS do
   local region, version = KEYS[i], call('HGET', KEYS[i], VERSION)
@@ -35,6 +34,11 @@ local process, before = string.match(CALLER, '^[^.]*'), fields[5] or '0'
 local after = leave_versions(table.concat(news, ' '))
 if after and (ARGV[6] == before or fields[6] == process .. ' ' .. before) then
   call('HSET', OBJECT, SEEN_BY, process .. ' ' .. after)
+end
+if value >= tonumber(ARGV[4]) then
+  -- What was written stays.
+  written[1] = 'over'
+  return answer(table.concat(written, ' '))
 end
 local waiter = value == 0 and fields[4] and call('LPOP', OBJECT .. WAITERS)
 if waiter then wake(waiter, grant()) else call('HSET', OBJECT, VALUE, value + 1) end

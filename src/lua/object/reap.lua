@@ -41,8 +41,8 @@ for _, line in ipairs({WAITERS, TAKERS .. 0, TAKERS .. 1}) do
 end
 for _, waiter in ipairs(call('HKEYS', OBJECT .. GRANTED)) do
   if is_mine(waiter) then
-    revoke(waiter)
-    if call('HEXISTS', OBJECT, VALUE) == 1 then release(2147483647) end
+    -- One that has no token any more has arrived.
+    if revoke(waiter) and call('HEXISTS', OBJECT, VALUE) == 1 then release(2147483647) end
   end
 end
 for thread in string.gmatch(call('HGET', OBJECT, CALLERS .. ARGV[4]) or '', '%d+') do

@@ -4,6 +4,7 @@
 //! which it is handed over, since a store looks through all that wait at a list for each item.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redis::Value;
@@ -108,15 +109,18 @@ impl PipeEnd {
 
     fn deliver_ahead(
         &self,
-        process: &Process,
-        ahead: &ReadAhead,
+        process: &'static Process,
+        ahead: &Arc<ReadAhead>,
         caller: &str,
     ) -> Result<Option<Taken>> {
         let item = ahead.next(process, caller, |size, slot| {
             let done = process.script(&scripts::TAKE_DONE, &self.id);
             done.arg(self.end).arg(size).arg("").arg(1).post_for(slot)
-        })?;
-        let Some(item) = item else { return Ok(None) };
+        });
+        if item.is_err() {
+            process.reads_ahead.watch(&process.client, ahead)?;
+        }
+        let Some(item) = item? else { return Ok(None) };
         let how = How {
             is_acknowledged: true,
             ..How::default()

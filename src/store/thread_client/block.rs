@@ -43,7 +43,8 @@ impl ThreadClient {
             return Ok(Outcome::Again);
         }
         match self.read_unread(shared, &name) {
-            Ok(()) => {}
+            // Nobody else would tell while this thread waits.
+            Ok(()) => self.posted.tell(),
             Err(failure) => {
                 self.drop_conn(&name);
                 return self

@@ -137,11 +137,22 @@ impl ThreadClient {
                 .expect("it has unread commands");
             let request = pipeline.unread.pop_front().expect("not empty");
             shared.health.answered(request.is_write());
+            // Whoever sees it read finds its reply.
+            let failed = match failed {
+                Ok(reply) => {
+                    request.answered(reply);
+                    None
+                }
+                Err(Failure::Fatal(e)) => {
+                    request.answered(Value::Nil);
+                    Some(e)
+                }
+                Err(_) => None,
+            };
             pipeline.bytes -= request.size();
             self.posted.were_read(1);
             shared.unread.fetch_sub(1, Ordering::AcqRel);
-            if let Err(Failure::Fatal(e)) = failed {
-                request.answered(Value::Nil);
+            if let Some(e) = failed {
                 // Sent again after it had run, and the object had gone by what came after it.
                 let has_gone = matches!(e, Error::ObjectGone(_))
                     && pipeline
@@ -152,8 +163,6 @@ impl ThreadClient {
                     tracing::warn!(error = %e, key = request.keys[0], "a posted command failed");
                     self.deferred.get_or_insert(e);
                 }
-            } else if let Ok(reply) = failed {
-                request.answered(reply);
             }
         }
         Ok(())
