@@ -41,8 +41,8 @@ impl TaskQueue {
 
     fn results(&self) -> Result<Vec<TaskOutcome>> {
         let process = self.handle.current_process()?;
-        let (wait, what) = (Wait::Until(None), Take::Item);
-        let first = self.pipe.take(process, wait, what, || {})?;
+        let wait = Wait::Until(None);
+        let first = self.pipe.take(process, wait, Take::Item, || {})?;
         // An error is met again by the next call; the first one has arrived.
         let more = self
             .pipe
@@ -119,8 +119,7 @@ impl TaskQueue {
     fn discard_task(&self, py: Python<'_>) -> PyResult<bool> {
         let item = py.detach(|| {
             let process = self.handle.current_process()?;
-            let what = Take::Item;
-            self.pipe.take(process, Wait::No, what, || {})
+            self.pipe.take(process, Wait::No, Take::Item, || {})
         })?;
         Ok(!matches!(item, Taken::Nothing))
     }

@@ -33,9 +33,19 @@ local function look(...)
   return fields
 end
 
+-- The process of the caller, and its thread.
+local function own_name()
+  return string.match(CALLER, '^(.*)%.(%d+)$')
+end
+
+-- Whose wait a waiter is.
+local function caller_of(waiter)
+  return string.match(waiter, '^[^:]*')
+end
+
 -- What the caller has here is found by its process' name, which may end without clearing it away.
 local function note_caller()
-  local process, thread = string.match(CALLER, '^(.*)%.(%d+)$')
+  local process, thread = own_name()
   local threads = call('HGET', OBJECT, CALLERS .. process) or ' '
   if not string.find(threads, ' ' .. thread .. ' ', 1, true) then
     call('HSET', OBJECT, CALLERS .. process, threads .. thread .. ' ')
@@ -184,7 +194,7 @@ local function hand_out(to)
     local item = waiter and call('LINDEX', OBJECT .. ITEMS .. to, 0)
     if not item then return end
     call('LPOP', OBJECT .. TAKERS .. to)
-    call('LMOVE', OBJECT .. ITEMS .. to, OBJECT .. IN_FLIGHT .. string.match(waiter, '^[^:]*'), 'LEFT', 'LEFT')
+    call('LMOVE', OBJECT .. ITEMS .. to, OBJECT .. IN_FLIGHT .. caller_of(waiter), 'LEFT', 'LEFT')
     wake(waiter, item)
   end
 end
@@ -192,6 +202,12 @@ end
 -- An empty pipe takes anything: nobody would wake who waits for it.
 local function is_full(to, fill, bound)
   return bound and tonumber(fill or '0') >= tonumber(bound) and (is_moving or call('EXISTS', OBJECT .. ITEMS .. to) == 1)
+end
+
+-- The next item of one end for the caller: one that was taken before, and whose reply was lost, comes again.
+local function next_item(from)
+  local list = OBJECT .. IN_FLIGHT .. CALLER
+  return call('LINDEX', list, -2) or call('LMOVE', OBJECT .. ITEMS .. from, list, 'LEFT', 'LEFT')
 end
 
 -- So many items that the caller has taken first have arrived. Another one may have come after them already: a wait runs also
@@ -237,7 +253,7 @@ end
 
 -- A waiter gives up. The token that has come before; nil where none has.
 local function give_up(waiter, late)
-  local caller = string.match(waiter, '^[^:]*')
+  local caller = caller_of(waiter)
   local from = late == 'item' and call('HGET', OBJECT, TAKES .. caller)
   if call('LREM', OBJECT .. (from and TAKERS .. from or WAITERS), 0, waiter) > 0 then return end
   local token = revoke(waiter)

@@ -162,14 +162,15 @@ impl Client {
             .store(self.begin.set(begin).is_ok(), Ordering::Release);
     }
 
-    /// Whether the session ends with this process: it is the one that began it, and no child of its own `fork()`.
-    pub fn ends_the_session(&self) -> bool {
-        self.session.parent.is_none() && self.begin.get().is_none()
+    /// Whether what it has taken and not delivered goes back after its end, or concerns nobody any more: not so for a child of the
+    /// program's own `fork()`.
+    pub fn may_read_ahead(&self) -> bool {
+        self.session.parent.is_some() || self.begin.get().is_none()
     }
 
-    /// Whether what it has taken and not delivered goes back after its end, or concerns nobody any more.
-    pub fn may_read_ahead(&self) -> bool {
-        self.session.parent.is_some() || self.ends_the_session()
+    /// By which name the scripts know this thread.
+    pub fn caller(&self) -> Result<String> {
+        self.with_link_unordered(|link| Ok(link.caller.clone()))
     }
 
     /// This process is done with the session.

@@ -7,7 +7,7 @@ if answered then return answered end
 local value = tonumber(fields[3])
 if value > 0 then
   call('HSET', OBJECT, VALUE, value - 1, ANSWER .. CALLER, SEQ .. ' ok')
-  if not fields[4] or fields[5] == string.match(CALLER, '^[^.]*') .. ' ' .. fields[4] then return 'ok ' end
+  if not fields[4] or fields[5] == own_name() .. ' ' .. fields[4] then return 'ok ' end
   return grant(OBJECT, ARGV[5])
 end
 if ARGV[4] == '0' then return answer('no') end

@@ -30,7 +30,7 @@ for i = 2, #KEYS do
     if #kept < 8 then call('HSET', OBJECT, GUARDED, table.concat(kept) .. KEYS[i] .. ' ') end
   end
 end
-local process, before = string.match(CALLER, '^[^.]*'), fields[5] or '0'
+local process, before = own_name(), fields[5] or '0'
 local after = leave_versions(table.concat(news, ' '))
 if after and (ARGV[6] == before or fields[6] == process .. ' ' .. before) then
   call('HSET', OBJECT, SEEN_BY, process .. ' ' .. after)

@@ -1,10 +1,9 @@
 -- The next item of one end (ARGV[4]) for one who stands in the line where there is none: 'wait WAITER'. An item taken before whose
 -- reply was lost comes again.
 local fields, answered = open(SPILLED .. ARGV[4])
-local in_flight = OBJECT .. IN_FLIGHT .. CALLER
-if answered then return answered == 'took' and call('LINDEX', in_flight, -2) or answered end
+if answered then return answered == 'took' and call('LINDEX', OBJECT .. IN_FLIGHT .. CALLER, -2) or answered end
 unspill(ARGV[4], fields[3])
-local item = call('LINDEX', in_flight, -2) or call('LMOVE', OBJECT .. ITEMS .. ARGV[4], in_flight, 'LEFT', 'LEFT')
+local item = next_item(ARGV[4])
 if item then
   answer('took')
   return item

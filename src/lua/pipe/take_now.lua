@@ -3,7 +3,4 @@ local fields, refused = look(SPILLED .. ARGV[4])
 if refused then return refused end
 if not (is_here(ITEMS .. ARGV[4]) and is_here(IN_FLIGHT .. CALLER)) then return on_its_way() end
 if not is_moving then unspill(ARGV[4], fields[2]) end
-local in_flight = OBJECT .. IN_FLIGHT .. CALLER
-local item = call('LINDEX', in_flight, -2)
-if item then return item end
-return call('LMOVE', OBJECT .. ITEMS .. ARGV[4], in_flight, 'LEFT', 'LEFT')
+return next_item(ARGV[4])

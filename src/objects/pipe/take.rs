@@ -39,13 +39,11 @@ impl PipeEnd {
         what: Take,
         seen: impl Fn(),
     ) -> Result<Taken> {
-        let result = match what {
-            Take::Task => self.take_next(process, wait, what, seen),
-            Take::Item | Take::Items => match self.take_ahead(process, wait, what) {
-                Ok(None) => self.take_next(process, wait, what, seen),
-                Ok(Some(taken)) => Ok(taken),
-                Err(e) => Err(e),
-            },
+        let caller = process.caller()?;
+        let result = match self.take_ahead(process, &caller, wait, what) {
+            Ok(None) => self.take_next(process, &caller, wait, what, seen),
+            Ok(Some(taken)) => Ok(taken),
+            Err(e) => Err(e),
         };
         if result.is_err() {
             self.be_unsure(process);
@@ -57,14 +55,15 @@ impl PipeEnd {
     fn take_ahead(
         &self,
         process: &'static Process,
+        caller: &str,
         wait: Wait,
         what: Take,
     ) -> Result<Option<Taken>> {
-        let Some(ahead) = self.ahead(process).filter(|_| process.may_read_ahead()) else {
+        let may_read_ahead = what != Take::Task && process.may_read_ahead();
+        let Some(ahead) = self.ahead(process).filter(|_| may_read_ahead) else {
             return Ok(None);
         };
-        let caller = process.with_link_unordered(|link| Ok(link.caller.clone()))?;
-        if let Some(taken) = self.deliver_ahead(process, ahead, &caller)? {
+        if let Some(taken) = self.deliver_ahead(process, ahead, caller)? {
             return Ok(Some(taken));
         }
         if what == Take::Item || self.is_at_end() {
@@ -81,7 +80,7 @@ impl PipeEnd {
         let items = match self.ask_for_many(process, most, true) {
             Ok(items) => items,
             Err(e) => {
-                ahead.lost_sight(&caller);
+                ahead.lost_sight(caller);
                 process.reads_ahead.watch(&process.client, ahead)?;
                 return Err(e);
             }
@@ -100,9 +99,9 @@ impl PipeEnd {
                 self.received(process, item, &how, what).map(Some)
             }
             _ => {
-                ahead.fill(&caller, items.into(), began.elapsed());
+                ahead.fill(caller, items.into(), began.elapsed());
                 process.reads_ahead.watch(&process.client, ahead)?;
-                self.deliver_ahead(process, ahead, &caller)
+                self.deliver_ahead(process, ahead, caller)
             }
         }
     }
@@ -137,6 +136,7 @@ impl PipeEnd {
     fn take_next(
         &self,
         process: &Process,
+        caller: &str,
         wait: Wait,
         what: Take,
         seen: impl Fn(),
@@ -144,7 +144,6 @@ impl PipeEnd {
         if self.is_at_end() {
             return Err(Error::Eof);
         }
-        let caller = process.with_link_unordered(|link| Ok(link.caller.clone()))?;
         let Some(Consumed { place, is_unsure }) = self.consumed(process, wait)? else {
             return Ok(Taken::Nothing);
         };
@@ -158,7 +157,7 @@ impl PipeEnd {
         };
         let mut look = !block || is_unsure || self.must_look(process);
         let mut with_result = match what {
-            Take::Task => self.taken_with_result(process, &caller)?,
+            Take::Task => self.taken_with_result(process, caller)?,
             _ => None,
         };
         loop {
@@ -182,7 +181,7 @@ impl PipeEnd {
             } else {
                 let base = process.key(&self.id);
                 let items = keys::items(&base, self.end);
-                let take = process.take_head(items, keys::in_flight(&base, &caller), deadline);
+                let take = process.take_head(items, keys::in_flight(&base, caller), deadline);
                 match take.block(Until::default())? {
                     Outcome::Reply(Value::Nil) => {
                         self.length(process)?; // an absent object is an error, not an empty queue
