@@ -12,29 +12,35 @@ static KEPT: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
 /// An empty buffer for so many bytes.
 pub fn take(capacity: usize) -> Vec<u8> {
-    let mut buffer = take_as_it_was(capacity);
-    buffer.clear();
-    buffer
+    match take_as_it_was(capacity) {
+        Some(mut buffer) => {
+            buffer.clear();
+            buffer
+        }
+        None => Vec::with_capacity(capacity),
+    }
 }
 
 /// The same with what it held.
-fn take_as_it_was(capacity: usize) -> Vec<u8> {
-    if capacity >= LEAST
-        && let Ok(mut kept) = KEPT.try_lock()
-        && let Some(found) = kept
-            .iter()
-            .position(|buffer| (capacity..=4 * capacity).contains(&buffer.capacity()))
-    {
-        return kept.swap_remove(found);
+fn take_as_it_was(capacity: usize) -> Option<Vec<u8>> {
+    if capacity < LEAST {
+        return None;
     }
-    Vec::with_capacity(capacity)
+    let mut kept = KEPT.try_lock().ok()?;
+    let fits = |buffer: &Vec<u8>| (capacity..=4 * capacity).contains(&buffer.capacity());
+    let found = kept.iter().position(fits)?;
+    Some(kept.swap_remove(found))
 }
 
 /// A buffer of so many bytes that are to be written over.
 pub fn filled(length: usize) -> Vec<u8> {
-    let mut buffer = take_as_it_was(length);
-    buffer.resize(length, 0);
-    buffer
+    match take_as_it_was(length) {
+        Some(mut buffer) => {
+            buffer.resize(length, 0);
+            buffer
+        }
+        None => vec![0; length],
+    }
 }
 
 /// Keeps a buffer for the next who needs one.

@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::launcher::{Launched, Launcher};
 #[cfg(feature = "aws")]
 use crate::leaves::lambda_function::Lambda;
+use crate::objects::blob;
 use crate::objects::mailbox;
 use crate::objects::payload;
 use crate::objects::process::{self, Process};
@@ -256,7 +257,7 @@ impl Job {
                     tracing::info!(job = id, claimant, "claimed");
                     process.memory.acquire(process, &record.versions)?;
                     if let Some(blob) = record.blob {
-                        process.script(&scripts::DROP, &blob).post()?;
+                        blob::drop(process, &blob)?;
                     }
                     Ok(Some(record.payload))
                 }

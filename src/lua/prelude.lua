@@ -280,7 +280,10 @@ local function each_key(visit)
   for _, field in ipairs(call('HKEYS', OBJECT)) do
     local caller, granule = after(TAKES, field), after(GRANULE_VERSION, field)
     if caller then visit(OBJECT .. IN_FLIGHT .. caller)
-    elseif granule then visit(OBJECT .. GRANULE .. granule) end
+    elseif granule then visit(OBJECT .. GRANULE .. granule)
+    elseif field == PIECES then
+      for piece = 0, call('HGET', OBJECT, PIECES) - 1 do visit(OBJECT .. GRANULE .. piece) end
+    end
   end
   for _, waiter in ipairs(call('HKEYS', OBJECT .. GRANTED)) do visit(OBJECT .. TOKEN .. waiter) end
   for _, suffix in ipairs({ITEMS .. 0, ITEMS .. 1, TAKERS .. 0, TAKERS .. 1, WAITERS, ACTING, GRANTED, VERSIONS, HELD}) do visit(OBJECT .. suffix) end

@@ -1,60 +1,114 @@
-//! Bytes as an object of their own, sealed, in pieces: payloads that are too big for an item, and code.
+//! Bytes as an object of their own, in pieces of 1 MiB, each sealed for its place: payloads that are too big for an item, and code.
+//!
+//! The pieces are plain strings beside the object's hash, written and read without a script, which would copy them.
 
 use redis::Value;
 
 use crate::error::{Error, Result};
+use crate::kept::{self, Bytes};
 use crate::store::client::Client;
 use crate::store::keys;
 use crate::store::scripts;
 
+/// How many bytes a piece holds.
 const PIECE: usize = 1 << 20;
-/// Pieces in one command, on the way there and back.
+/// Pieces that are asked for at once.
 const AT_ONCE: usize = 4;
 
-/// Stores bytes as an object of their own, in pieces, and returns its name: its life is up to the caller.
-pub fn put(client: &Client, payload: &[u8]) -> Result<String> {
-    let blob = client.new_object(None);
-    put_as(client, &blob, payload)?;
-    Ok(blob)
+/// A blob that is on its way to the store.
+pub struct Posted {
+    pub name: String,
+    /// What is there once all of it is.
+    pub last_key: String,
 }
 
-/// The same under a name of the caller's choice.
-pub fn put_as(client: &Client, blob: &str, payload: &[u8]) -> Result<()> {
-    let mut sealed = Vec::with_capacity(payload.len() + 64);
-    client.seal.close(blob, "blob", &[payload], &mut sealed);
-    client.create(blob, 0, &[(keys::VERSION, 0), (keys::SIZE, sealed.len())])?;
-    for (n, piece) in sealed.chunks(PIECE).enumerate() {
-        let store = client.script(&scripts::STORE, blob).waits_for_room();
-        store.arg(n).arg(piece).post()?;
-    }
+/// Stores bytes beside an object; its life is up to the caller. Nothing is waited for: what follows it on its way to the object
+/// comes behind it, and a script to which `last_key` is given is refused, and comes again, where the store refused a piece.
+pub fn post_beside(client: &Client, object: &str, payload: &[u8]) -> Result<Posted> {
+    let name = client.new_object(Some(object));
+    let last_key = post(client, &name, payload)?;
+    Ok(Posted { name, last_key })
+}
+
+/// Stores bytes under a name of the caller's choice.
+pub fn put(client: &Client, name: &str, payload: &[u8]) -> Result<()> {
+    post(client, name, payload)?;
     client.settle()
 }
 
-/// Fetches the bytes of a blob.
-pub fn get(client: &Client, blob: &str) -> Result<Vec<u8>> {
-    let size = client.plain("HGET", client.key(blob)).arg(keys::SIZE);
-    let size: usize = size
-        .text()?
-        .parse()
-        .map_err(|_| Error::ObjectGone(format!("the big message {blob}")))?;
-    let pieces = size.div_ceil(PIECE);
-    let mut sealed = Vec::with_capacity(size);
-    let mut next = 0;
-    while next >= 0 {
-        let fetch = client.script(&scripts::FETCH, blob);
-        let fetch = fetch.arg(0).arg(pieces).arg(next).arg(AT_ONCE);
-        let Value::Array(rows) = fetch.call()? else {
-            break;
-        };
-        let [_, Value::Int(more), rest @ ..] = rows.as_slice() else {
-            break;
-        };
-        next = *more;
-        for row in rest.iter().skip(1).step_by(2) {
-            if let Value::BulkString(bytes) = row {
-                sealed.extend_from_slice(bytes);
-            }
+fn post(client: &Client, name: &str, payload: &[u8]) -> Result<String> {
+    let (size, count) = (payload.len(), pieces(payload.len()));
+    client.create(name, 0, &[(keys::SIZE, size), (keys::PIECES, count)])?;
+    for (n, piece) in payload.chunks(PIECE).enumerate() {
+        let mut sealed = kept::take(piece.len() + 64);
+        client
+            .seal
+            .close(name, &kind(n, size), &[piece], &mut sealed);
+        let mut set = client.plain("SET", key(client, name, n)).bytes(sealed);
+        if client.session.ttl > 0 {
+            set = set.arg("PX").arg(client.session.ttl);
+        }
+        set.post()?;
+    }
+    Ok(if count == 0 {
+        client.key(name)
+    } else {
+        key(client, name, count - 1)
+    })
+}
+
+/// How many bytes a blob has.
+pub fn size(client: &Client, name: &str) -> Result<usize> {
+    let size = client.plain("HGET", client.key(name)).arg(keys::SIZE);
+    size.text()?.parse().map_err(|_| gone(name))
+}
+
+/// Fetches a blob of so many bytes.
+pub fn get(client: &Client, name: &str, size: usize) -> Result<Bytes> {
+    let mut payload = kept::filled(size);
+    read(client, name, &mut payload)?;
+    Ok(payload.into())
+}
+
+/// The same into a buffer, which must have its size.
+pub fn read(client: &Client, name: &str, out: &mut [u8]) -> Result<()> {
+    let size = out.len();
+    let mut n = 0;
+    for some in out.chunks_mut(AT_ONCE * PIECE) {
+        let asked = (n..n + pieces(some.len())).map(|n| client.plain("GET", key(client, name, n)));
+        let replies = client.call_all(asked.collect())?;
+        for (piece, reply) in some.chunks_mut(PIECE).zip(replies) {
+            let Value::BulkString(sealed) = reply else {
+                return Err(gone(name));
+            };
+            client
+                .seal
+                .open_into(name, &kind(n, size), &sealed, piece)?;
+            kept::give(sealed);
+            n += 1;
         }
     }
-    client.seal.open(blob, "blob", &sealed)
+    Ok(())
+}
+
+/// Deletes a blob. Nothing is waited for.
+pub fn drop(client: &Client, name: &str) -> Result<()> {
+    client.script(&scripts::DROP, name).post()
+}
+
+fn gone(name: &str) -> Error {
+    Error::ObjectGone(format!("the big message {name}"))
+}
+
+const fn pieces(size: usize) -> usize {
+    size.div_ceil(PIECE)
+}
+
+fn key(client: &Client, name: &str, n: usize) -> String {
+    keys::granule(&client.key(name), n)
+}
+
+/// A store can neither exchange pieces nor leave some out.
+fn kind(n: usize, size: usize) -> String {
+    format!("piece {n} of {size} bytes")
 }

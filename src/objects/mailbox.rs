@@ -5,6 +5,7 @@ use crate::objects::handle::Handle;
 use crate::objects::payload;
 use crate::objects::pipe::{self, PipeEnd, Take, Taken, Wait};
 use crate::objects::process::Process;
+use crate::store::command::Cmd;
 use crate::store::keys;
 use crate::store::scripts;
 
@@ -22,10 +23,16 @@ pub fn create(process: &Process, object: &str) -> Result<()> {
 pub fn send(process: &Process, to: &str, event: &[u8], wait: bool) -> Result<()> {
     let object = keys::process(to);
     let packed = payload::pack(process, &object, pipe::kind(0), false, event)?;
+    let last_key = packed.blob.map(|blob| blob.last_key);
     // Neither a result, nor does it wait for capacity or count against it.
     let send = process.script(&scripts::SEND, &object);
+    let send = last_key.into_iter().fold(send, Cmd::key);
     let send = send.waits_for_room().arg(0);
-    send.arg(false).arg(false).arg(0).arg(packed.item).post()?;
+    send.arg(false)
+        .arg(false)
+        .arg(0)
+        .bytes(packed.item)
+        .post()?;
     if wait { process.settle() } else { Ok(()) }
 }
 

@@ -8,7 +8,7 @@ use crate::objects::process::Process;
 use crate::protocol::Item;
 
 /// A greater payload is stored as a blob.
-const INLINE: usize = (1 << 20) + 4096;
+const INLINE: usize = 128 << 10;
 
 /// Whether a payload is in its item.
 pub const fn is_inline(payload: &[u8]) -> bool {
@@ -18,8 +18,8 @@ pub const fn is_inline(payload: &[u8]) -> bool {
 /// A packed payload.
 pub struct Packed {
     pub item: Vec<u8>,
-    /// The blob, if the payload is big.
-    pub blob: Option<String>,
+    /// The blob, if the payload is big. It is on its way: what tells others of the item comes behind it.
+    pub blob: Option<blob::Posted>,
 }
 
 /// An unpacked payload.
@@ -54,10 +54,10 @@ pub fn pack_with(
     let blob = if is_inline(payload) {
         None
     } else {
-        Some(blob::put(process, payload)?)
+        Some(blob::post_beside(process, object, payload)?)
     };
-    let content = blob.as_deref().map_or(Content::Inline(payload), |name| {
-        Content::Blob(name, payload.len())
+    let content = blob.as_ref().map_or(Content::Inline(payload), |blob| {
+        Content::Blob(&blob.name, payload.len())
     });
     Ok(Packed {
         item: item::encode(&process.seal, object, kind, task, versions, &content)?,
@@ -78,7 +78,7 @@ pub fn unpack(process: &Process, object: &str, kind: &str, payload: &Item<'_>) -
     let blob = String::from_utf8_lossy(&opened.content).into_owned();
     Ok(Message {
         versions: opened.versions,
-        payload: blob::get(process, &blob)?.into(),
+        payload: blob::get(process, &blob, payload.size.saturating_sub(item::size(0)))?,
         blob: Some(blob),
     })
 }

@@ -106,6 +106,8 @@ names! {
     GRANULE_VERSION = "G:";
     /// How many bytes a blob has.
     SIZE = "size";
+    /// In how many pieces.
+    PIECES = "pieces";
     /// A job's record.
     RECORD = "record";
     /// The claimant of a job: the attempt and the supervisor.
@@ -148,6 +150,10 @@ pub fn granted(object: &str) -> String {
     format!("{object}{GRANTED}")
 }
 
+pub fn granule(object: &str, index: usize) -> String {
+    format!("{object}{GRANULE}{index}")
+}
+
 pub fn held(object: &str) -> String {
     format!("{object}{HELD}")
 }
@@ -186,6 +192,7 @@ mod tests {
             waiters(&lock),
             token(&lock, "p.1:2"),
             held(&lock),
+            granule(&lock, 3),
             lease(&lock),
         ];
         for key in keys {

@@ -15,7 +15,9 @@ use crate::store::scripts::{CREATE, DETACH, DROP, Kind, Library, REAP, Script};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The plain commands that change nothing.
-const READS: [&str; 6] = ["EXISTS", "HGET", "HMGET", "SMEMBERS", "LLEN", "LINDEX"];
+const READS: [&str; 7] = [
+    "EXISTS", "GET", "HGET", "HMGET", "SMEMBERS", "LLEN", "LINDEX",
+];
 
 #[derive(Clone)]
 pub struct Request {

@@ -194,7 +194,6 @@ scripts! {
     TASK_BEGUN "pipe" "task_begun" Numbered goes_on;
     LENGTH "pipe" "length" Reads goes_on;
     PUBLISH "memory" "publish" Numbered goes_on;
-    STORE "memory" "store" Repeatable needs_memory;
     FETCH "memory" "fetch" Reads goes_on;
     FORGET "memory" "forget" Repeatable;
     NAME "memory" "name" Numbered needs_memory;

@@ -65,24 +65,33 @@ impl Seal {
 
     /// The payload, if it was sealed in this session for this object and kind.
     pub fn open(&self, object: &str, kind: &str, sealed: &[u8]) -> Result<Vec<u8>> {
+        let mut plain = kept::filled(sealed.len().saturating_sub(HEAD + TAG));
+        self.open_into(object, kind, sealed, &mut plain)?;
+        Ok(plain)
+    }
+
+    /// The same into a buffer of just its size.
+    pub fn open_into(
+        &self,
+        object: &str,
+        kind: &str,
+        sealed: &[u8],
+        plain: &mut [u8],
+    ) -> Result<()> {
         let refused = || {
             Error::Seal(format!(
                 "payload refused: its seal does not open for {kind} of object {object}"
             ))
         };
-        if sealed.len() < HEAD {
+        if sealed.len() != HEAD + plain.len() + TAG {
             return Err(refused());
         }
         let sender = std::str::from_utf8(&sealed[..16]).map_err(|_| refused())?;
         let count = u64::from_be_bytes(sealed[16..HEAD].try_into().expect("eight bytes"));
-        let key = self.key_of(sender);
-        let cut = sealed.len().checked_sub(TAG).filter(|cut| *cut >= HEAD);
-        let (text, tag) = sealed.split_at(cut.ok_or_else(refused)?);
-        let mut plain = kept::filled(text.len() - HEAD);
-        let (aad, text) = (self.aad(object, kind), &text[HEAD..]);
-        key.open_separate_gather(nonce(count), aad, text, tag, &mut plain)
-            .map_err(|_| refused())?;
-        Ok(plain)
+        let (text, tag) = sealed[HEAD..].split_at(plain.len());
+        self.key_of(sender)
+            .open_separate_gather(nonce(count), self.aad(object, kind), text, tag, plain)
+            .map_err(|_| refused())
     }
 
     fn key_of(&self, sender: &str) -> Arc<LessSafeKey> {

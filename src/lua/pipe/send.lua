@@ -1,9 +1,13 @@
 -- Items for one end of a pipe. ARGV[4] that end, ARGV[5] '1' if the sender's task is acknowledged by this, ARGV[6] '1' if the
 -- sender waits for capacity, ARGV[7] the size of the items in bytes, then the items.
+-- KEYS[2] and on: the last pieces of the blobs that the items name, which were sent before.
 -- Replies 'ok', 'broken' where nobody holds that end, or 'wait WAITER' where the pipe is full.
 local to = ARGV[4]
 local fields, answered = open(HOLDERS .. to, FILL .. to, BOUND, SPILLED .. to)
 if answered then return answered end
+for i = 2, #KEYS do
+  if call('EXISTS', KEYS[i]) == 0 then return on_its_way() end
+end
 if tonumber(fields[3]) <= 0 then return answer('broken') end
 if ARGV[5] == '1' and not is_here(IN_FLIGHT .. CALLER) then return on_its_way() end
 if ARGV[6] == '1' and is_full(to, fields[4], fields[5]) then

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use super::{PipeEnd, Take, Taken, kind};
 use crate::error::{Error, Result};
 use crate::locked::Locked;
+use crate::objects::blob;
 use crate::objects::payload;
 use crate::objects::process::Process;
 use crate::protocol::{self, Item};
@@ -157,7 +158,7 @@ impl PipeEnd {
             }
         }
         let mut blobs = arrived.blobs.iter();
-        blobs.try_for_each(|blob| process.script(&scripts::DROP, blob).post())
+        blobs.try_for_each(|blob| blob::drop(process, blob))
     }
 
     /// Where it is to come how many more are there. What has come since the take before is heard.

@@ -9,6 +9,7 @@ use super::{PipeEnd, Sent, kind};
 use crate::error::{Error, Result};
 use crate::kept;
 use crate::locked::Locked;
+use crate::objects::blob;
 use crate::objects::item;
 use crate::objects::payload::{self, Packed};
 use crate::objects::process::Process;
@@ -28,21 +29,24 @@ impl PipeEnd {
     pub fn send(&self, process: &Process, payload: &[u8]) -> Result<()> {
         let versions = process.memory.publish(process)?;
         let packed = self.pack(process, Sent::Message, &versions, payload)?;
-        let sent = self.deliver(process, &packed.item, item::size(payload.len()));
+        let sent = self.deliver(process, &packed, item::size(payload.len()));
         kept::give(packed.item);
         if let (Err(_), Some(blob)) = (&sent, &packed.blob) {
             // Nobody will take the blob.
-            process.script(&scripts::DROP, blob).post()?;
+            blob::drop(process, &blob.name)?;
         }
         sent
     }
 
     /// Sends an item; again whenever there may be capacity for it.
-    fn deliver(&self, process: &Process, item: &[u8], size: usize) -> Result<()> {
+    fn deliver(&self, process: &Process, packed: &Packed, size: usize) -> Result<()> {
         loop {
-            let script = self.script(process, Sent::Message, true, size);
-            let mut copy = kept::take(item.len());
-            copy.extend_from_slice(item);
+            let mut script = self.script(process, Sent::Message, true, size);
+            if let Some(blob) = &packed.blob {
+                script = script.key(blob.last_key.clone());
+            }
+            let mut copy = kept::take(packed.item.len());
+            copy.extend_from_slice(&packed.item);
             let reply = script.bytes(copy).text()?;
             match Reply::decode(&reply)? {
                 Reply::Wait(waiter) => self.wait_until_not_full(process, waiter)?,
@@ -68,7 +72,10 @@ impl PipeEnd {
         let mut blobs = Vec::new();
         for Packed { item, blob } in packed {
             script = script.bytes(item);
-            blobs.extend(blob);
+            if let Some(blob) = blob {
+                script = script.key(blob.last_key);
+                blobs.push(blob.name);
+            }
         }
         if blobs.is_empty() {
             return script.post();
@@ -82,7 +89,7 @@ impl PipeEnd {
             });
         if !matches!(is_sent, Ok(true)) {
             for blob in blobs {
-                process.script(&scripts::DROP, &blob).post()?;
+                blob::drop(process, &blob)?;
             }
         }
         is_sent.map(drop)
@@ -119,7 +126,7 @@ impl PipeEnd {
     /// The blob of the task in work is needed no more.
     fn drop_task_blob(&self, process: &Process) -> Result<()> {
         let blob = self.blob.locked().take();
-        blob.map_or(Ok(()), |blob| process.script(&scripts::DROP, &blob).post())
+        blob.map_or(Ok(()), |blob| blob::drop(process, &blob))
     }
 
     /// For a sender that posts: waits now and then, until the pipe is not full.
