@@ -5,10 +5,21 @@ import sys
 import threading
 
 
+def filled(i):
+    """With some numbers goes what is too big for an item."""
+    return i, bytes([i % 251]) * (150_000 if i % 16 == 5 else 0)
+
+
+def number_of(message):
+    """The number of a message that came whole."""
+    assert message == filled(message[0]), "a message has changed"
+    return message[0]
+
+
 def produce(number, count, queue, connection, lock, total, array, gate):
     for i in range(count):
-        queue.put((number, i))
-        connection.send(i)
+        queue.put((number, filled(i)))
+        connection.send(filled(i))
         with lock:
             total.value += 1
             array[i % len(array)] += 1
@@ -27,8 +38,9 @@ def relay(queue, out, producers):
         out.put(item)
 
 
-def square(n):
-    return n * n
+def square(message):
+    n = number_of(message)
+    return filled(n * n)
 
 
 def check(name, found, count):
@@ -62,7 +74,7 @@ def main(count, producers=2):
 
     def receive(number):
         while (item := pipes[number][0].recv()) is not None:
-            received[number].append(item)
+            received[number].append(number_of(item))
 
     threads = [threading.Thread(target=receive, args=(number,)) for number in range(producers)]
     for thread in threads:
@@ -74,7 +86,7 @@ def main(count, producers=2):
         out.task_done()
         ended += item is None
         if item is not None:
-            queued[number].append(item)
+            queued[number].append(number_of(item))
     out.join()
     for thread in threads:
         thread.join()
@@ -87,7 +99,7 @@ def main(count, producers=2):
     print("total", total.value == producers * count, "array", sum(array) == producers * count, flush=True)
 
     with context.Pool(2) as pool:
-        check("pool", [round(n**0.5) for n in pool.map(square, range(count), chunksize=1)], count)
+        check("pool", [round(number_of(m) ** 0.5) for m in pool.map(square, map(filled, range(count)), chunksize=1)], count)
     with context.Manager() as manager:
         shared = manager.list()
         for i in range(count // 10):
