@@ -32,7 +32,7 @@ mod store;
 #[pyo3::pymodule]
 mod _core {
     #[pymodule_export]
-    use crate::api::blobs::{drop_blob, get_blob, put_blob};
+    use crate::api::blobs::{drop_blob, get_blob, put_blob, read_blob};
     #[pymodule_export]
     use crate::api::events::{read_command, send_death, send_output};
     #[pymodule_export]

@@ -11,6 +11,8 @@ to that object, else it makes a new one. An object lives while any process holds
 from collections.abc import Awaitable, Callable
 from typing import Final, Self, final
 
+from _typeshed import ReadableBuffer, WriteableBuffer
+
 __all__ = [
     "EXIT_TIME_LIMIT",
     "Acquired",
@@ -44,6 +46,7 @@ __all__ = [
     "new_id",
     "open_session",
     "put_blob",
+    "read_blob",
     "read_command",
     "send_death",
     "send_output",
@@ -423,8 +426,11 @@ def counters() -> dict[str, int]:
 def new_id() -> str:
     """16 hexadecimal digits that nothing else in the session has."""
 
-def put_blob(name: str, payload: bytes) -> None:
+def put_blob(name: str, payload: ReadableBuffer) -> None:
     """Stores bytes under a name, once."""
+
+def read_blob(name: str, buffer: WriteableBuffer) -> None:
+    """Reads the bytes of a name into a buffer, which has just their number."""
 
 def drop_blob(name: str) -> None:
     """Deletes the bytes of a name."""

@@ -196,7 +196,13 @@ idle_timeout = _number(
     "none",
 )
 bucket = _text("BUCKET", None, "An S3 bucket for very large arguments.")
-s3_argument = _number("S3_ARGUMENT", 64 << 20, _MOST_BYTES, "Bytes from which on an argument travels through the bucket.")
+s3_argument = _number(
+    "S3_ARGUMENT",
+    0,
+    _MOST_BYTES,
+    "Bytes from which on an argument travels through the bucket.",
+    "where all workers together would read more than a node of the store sends in a second; `doctor` says from when",
+)
 bill = _choice("BILL", ("on", "off"), "Whether a run on Lambda ends with a line on standard error that says what it cost.")
 log = _choice(
     "LOG",

@@ -45,6 +45,20 @@ def local() -> Iterable[tuple[str, str]]:
         yield from _private()
     else:
         yield from _given(url)
+    if config.launcher() == "lambda":
+        yield "note", _large_arguments()
+
+
+def _large_arguments() -> str:
+    """Where a large argument of all workers is read from, and what that takes."""
+    from serverless_mp.program import large_arguments  # noqa: PLC0415 - only where it is needed
+
+    machines, least = large_arguments.machines(), large_arguments.through_bucket() / (1 << 20)
+    seconds = machines * (100 << 20) / large_arguments.NODE
+    text = f"large arguments: {machines} machines read one of 100 MiB from a node of the store in about {seconds:.0f} s"
+    if config.bucket() is None:
+        return f"{text}; with {config.bucket.name}, those of {least:.0f} MiB or more are read from a bucket"
+    return f"{text}; those of {least:.0f} MiB or more are read from the bucket {config.bucket()}"
 
 
 def _private() -> Iterable[tuple[str, str]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from serverless_mp import config
 from serverless_mp.local import popen
 from serverless_mp.program import environment as surroundings
-from serverless_mp.program import large_arguments
 
 from . import launcher, pids
 
@@ -15,11 +15,6 @@ class Popen(popen.Popen):
     """A process in a function. It differs from a local one by its launcher, and by a record that brings the program along."""
 
     is_remote = True
-
-    def __init__(self, process_obj: Any, method: str | None = None) -> None:
-        # Large arguments that are stored apart while this process lives.
-        self._pieces: list[str] = []
-        super().__init__(process_obj, method)
 
     def duplicate_for_child(self, fd: int) -> int:  # noqa: ARG002 - CPython's signature
         """Raises ValueError."""
@@ -37,17 +32,15 @@ class Popen(popen.Popen):
         """The core makes the event, for all processes of an invocation."""
         return b"", []
 
-    def _record(self, process_obj: Any, environment: dict[str, str]) -> bytes:
-        preparation = self._preparation(process_obj) | {"remote": surroundings.describe(environment)}
-        writer = large_arguments.Writer()
-        self._write_record(process_obj, preparation, writer)
-        self._pieces = writer.pieces()
-        return writer.record()
+    def _least_apart(self) -> int:
+        return config.large_argument()
+
+    def _preparation(self, process_obj: Any, environment: dict[str, str]) -> dict[str, Any]:
+        return super()._preparation(process_obj, environment) | {"remote": surroundings.describe(environment)}
 
     def _ended(self, code: int) -> None:
         super()._ended(code)
         pids.forget(self._job)
-        large_arguments.release(self._pieces)
 
     def _deliver(self, sig: int) -> None:
         self._job.signal(int(sig))

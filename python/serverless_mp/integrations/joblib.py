@@ -1,27 +1,26 @@
 """joblib's process backends on our workers: joblib's own code, over loky's executors and pools that are ours below.
 
 The difference is how large arrays go to workers. joblib maps files, which no other machine has; here a buffer of
-`SERVERLESS_MP_LARGE_ARGUMENT` bytes or more is stored once under the hash of its content, and read once by each worker. As with
-joblib's memory maps, a task sees one of 1 MB or more read-only; of a smaller one it gets a copy of its own.
+`SERVERLESS_MP_LARGE_ARGUMENT` bytes or more is stored once under the hash of its content, and read once by each machine. As
+with joblib's memory maps, a task sees one of 1 MB or more read-only; of a smaller one it gets a copy of its own.
 """
 
 from __future__ import annotations
 
 import collections
-import hashlib
 import importlib
 import os
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serverless_mp import _core, config
-from serverless_mp.function import deadline
-from serverless_mp.program import cache, import_hooks
-from serverless_mp.store import session
+from serverless_mp.program import import_hooks, large_arguments
 
 if TYPE_CHECKING:
+    import mmap
     from types import ModuleType
+
+    from serverless_mp.program.large_arguments import Piece
 
 # How many large arguments a worker keeps; a call seldom has more.
 _KEPT = 8
@@ -29,31 +28,27 @@ _KEPT = 8
 _READ_ONLY = 1_000_000
 
 _replaced: list[tuple[Any, str, Any]] = []
-_kept: collections.OrderedDict[str, bytes] = collections.OrderedDict()
+_kept: collections.OrderedDict[str, mmap.mmap | bytearray] = collections.OrderedDict()
 
 
 # ---- in the worker ---------------------------------------------------------------------------------------------
 
 
-def rebuild(name: str, kind: Any, dtype: Any, shape: tuple[int, ...], order: str) -> Any:
-    """An array over the content that is stored under this name."""
-    array = kind(shape, dtype, _buffer(name), order=order)
+def rebuild(piece: Piece, kind: Any, dtype: Any, shape: tuple[int, ...], order: str) -> Any:
+    """An array over content that this worker keeps."""
+    array = kind(shape, dtype, _buffer(piece), order=order)
     array.flags.writeable = array.nbytes < _READ_ONLY
     return array
 
 
-def _buffer(name: str) -> bytes | bytearray:
-    if name not in _kept:
-        if deadline.working_time() is None:
-            _kept[name] = _core.get_blob(name)
-        else:
-            # On another machine: once for all processes of its environment.
-            path = cache.file(name.partition("-")[0], lambda: _core.get_blob(name))
-            _kept[name] = Path(path).read_bytes()
+def _buffer(piece: Piece) -> mmap.mmap | bytearray:
+    content = _kept.get(piece.digest)
+    if content is None:
+        content = _kept[piece.digest] = piece.open()
         while len(_kept) > _KEPT:
             _kept.popitem(last=False)
-    _kept.move_to_end(name)
-    return _kept[name] if len(_kept[name]) >= _READ_ONLY else bytearray(_kept[name])
+    _kept.move_to_end(piece.digest)
+    return content if piece.size >= _READ_ONLY else bytearray(content)
 
 
 # ---- in the parent ---------------------------------------------------------------------------------------------
@@ -81,40 +76,27 @@ class _Stored:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._calls = 0
-        self._names: set[str] = set()
+        self._pieces: dict[str, Piece] = {}
         self._used: set[str] = set()
         # Hashed once a call: a program does not change an argument while its tasks run.
-        self._hashed: dict[tuple[int, int], tuple[Any, str]] = {}
-        self._copies: dict[int, tuple[Any, Any]] = {}
+        self._reduced: dict[tuple[int, int], tuple[Any, Any]] = {}
 
     def reduce(self, array: Any) -> Any:
         """Stores its content unless that is there."""
+        key = (id(array), array.nbytes)
         with self._lock:
-            whole = self._contiguous(array)
-            order = "C" if whole.flags.c_contiguous else "F"
-            return rebuild, (self._store(whole), type(array), array.dtype, array.shape, order)
+            if key not in self._reduced:
+                self._reduced[key] = (array, large_arguments.reduce_array(array, self._keep)[1])
+            arguments = self._reduced[key][1]
+            self._used.add(arguments[0].digest)
+            return rebuild, arguments
 
-    def _contiguous(self, array: Any) -> Any:
-        """The array, or one copy of it for all tasks of a call: only what lies in one piece can be stored as it is."""
-        if array.flags.c_contiguous or array.flags.f_contiguous:
-            return array
-        if id(array) not in self._copies:
-            self._copies[id(array)] = (array, array.copy())
-        return self._copies[id(array)][1]
-
-    def _store(self, array: Any) -> str:
-        key = (array.__array_interface__["data"][0], array.nbytes)
-        if key not in self._hashed:
-            data = array.tobytes("A")
-            # With this process' number: two that store the same at once must not write into one another's.
-            name = f"h{hashlib.blake2b(data, digest_size=16).hexdigest()}-{session.info().process}"
-            if name not in self._names:
-                _core.put_blob(name, data)
-                self._names.add(name)
-            self._hashed[key] = (array, name)
-        name = self._hashed[key][1]
-        self._used.add(name)
-        return name
+    def _keep(self, view: memoryview) -> Piece:
+        piece = large_arguments.store(view)
+        if piece.digest in self._pieces:
+            large_arguments.release([piece.digest])
+        self._pieces[piece.digest] = piece
+        return piece
 
     def begin_call(self) -> None:
         """A `Parallel` has begun."""
@@ -127,12 +109,12 @@ class _Stored:
             self._calls -= 1
             if self._calls > 0 or not _core.is_open():
                 return
-            for name in self._names - self._used:
-                _core.drop_blob(name)
-            self._names &= self._used
+            unused = self._pieces.keys() - self._used
+            large_arguments.release(list(unused))
+            for digest in unused:
+                del self._pieces[digest]
             self._used.clear()
-            self._hashed.clear()
-            self._copies.clear()
+            self._reduced.clear()
 
 
 _stored = _Stored()

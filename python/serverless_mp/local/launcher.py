@@ -19,6 +19,7 @@ from socket import socket as _Socket  # noqa: N812 - a class
 from subprocess import PIPE, Popen
 from typing import Any
 
+from serverless_mp.program import large_arguments
 from serverless_mp.store import session
 
 from .preload import Preload, wanted
@@ -40,6 +41,7 @@ def ensure() -> str:
         if _path is None or not _is_there(_path):
             directory = session.directory()
             _path = f"{directory}/z{os.getpid()}"
+            large_arguments.keep_in(files_in(directory))
             _zygote = _start(_path, directory)
             _is_told = False
         return _path
@@ -106,6 +108,12 @@ def use(path: str) -> None:
     """A worker starts its own processes from the zygote that it came from."""
     global _path  # noqa: PLW0603 - one per process
     _path = path
+    large_arguments.keep_in(files_in(os.path.dirname(path)))
+
+
+def files_in(directory: str) -> str:
+    """Where the files of large arguments are."""
+    return f"{directory}/arguments"
 
 
 def _start(path: str, directory: str) -> tuple[Popen[bytes], int]:

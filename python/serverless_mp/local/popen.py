@@ -6,13 +6,11 @@ The difference: the process object goes as a record into the store, and the zygo
 from __future__ import annotations
 
 import os
-import pickle
 import posix
 import resource
 import signal
 import sys
 import threading
-from io import BytesIO  # by its name: a program may put a mock in its place
 from multiprocessing import context, resource_tracker, spawn, util
 from multiprocessing.popen_forkserver import _DupFd  # type: ignore[attr-defined]
 from multiprocessing.reduction import ForkingPickler
@@ -20,7 +18,7 @@ from pickle import dumps  # by its name: a program may put a mock in its place
 from typing import Any
 
 from serverless_mp import _core, config, installed, reduction
-from serverless_mp.program import main_module, modules, registrations
+from serverless_mp.program import large_arguments, main_module, modules, registrations
 from serverless_mp.store import report, session
 
 from . import launcher
@@ -47,6 +45,8 @@ class Popen:
         self._fds: list[int] = []
         self._holds: list[tuple[str, int]] = []
         self._kept: list[Any] = []
+        # Large arguments that are stored apart while this process lives.
+        self._pieces: list[str] = []
         self._waiting = threading.Lock()
         # A lock that is unpickled asks by which method this process is started.
         self.method = method or type(process_obj)._start_method or context._default_context.get_start_method()  # type: ignore[attr-defined]
@@ -77,10 +77,14 @@ class Popen:
         machine = self._launcher()
         record = self._record(process_obj, environment)
         job, worker = _core.new_id(), _core.new_id()
-        event, descriptors = self._event(job, worker, environment)
-        self._job = _core.Job.start(
-            job, worker, record, event, machine, holds=self._holds, descriptors=descriptors, attempts=config.attempts()
-        )
+        try:
+            event, descriptors = self._event(job, worker, environment)
+            self._job = _core.Job.start(
+                job, worker, record, event, machine, holds=self._holds, descriptors=descriptors, attempts=config.attempts()
+            )
+        except BaseException:
+            large_arguments.release(self._pieces)
+            raise
         self._kept.clear()
         self.pid = self._job.pid
         self.sentinel = self._job.sentinel
@@ -122,13 +126,23 @@ class Popen:
             request["preload"] = preload
         return dumps(request), [*streams, _alive_pipe(), *tracker, *self._fds]
 
-    def _record(self, process_obj: Any, environment: dict[str, str]) -> bytes:  # noqa: ARG002 - of another machine's
+    def _record(self, process_obj: Any, environment: dict[str, str]) -> bytes:
         """All that the worker reads from the store."""
-        buffer = BytesIO()
-        self._write_record(process_obj, self._preparation(process_obj), buffer)
-        return buffer.getvalue()
+        preparation = self._preparation(process_obj, environment)
+        writer = large_arguments.Writer(self._least_apart())
+        try:
+            self._write_record(process_obj, preparation, writer)
+        except BaseException:
+            large_arguments.release(writer.pieces())
+            raise
+        self._pieces = writer.pieces()
+        return writer.record()
 
-    def _preparation(self, process_obj: Any) -> dict[str, Any]:
+    def _least_apart(self) -> int:
+        """From how many bytes on a part of the record lies elsewhere."""
+        return max(config.large_argument(), large_arguments.WORTH_A_FILE)
+
+    def _preparation(self, process_obj: Any, environment: dict[str, str]) -> dict[str, Any]:  # noqa: ARG002 - of another machine's
         """The preparation data: what the worker does before it has the process object."""
         # A debugger's `__main__` may have none.
         vars(sys.modules["__main__"]).setdefault("__spec__", None)
@@ -142,15 +156,18 @@ class Popen:
         ours = {"main_is_nowhere": main_module.has_no_file(), "forks": forks, "serverless_mp": installed.state()}
         return preparation | ours | {"start_method": self.method}
 
-    def _write_record(self, process_obj: Any, preparation: dict[str, Any], buffer: Any) -> None:
+    def _write_record(self, process_obj: Any, preparation: dict[str, Any], writer: large_arguments.Writer) -> None:
         context.set_spawning_popen(self)  # type: ignore[arg-type]
         try:
-            ForkingPickler(buffer, pickle.HIGHEST_PROTOCOL).dump(preparation)
+            ForkingPickler(writer).dump(preparation)
             try:
                 if preparation["forks"]:
-                    _capture(process_obj, buffer)
+                    _capture(process_obj, writer)
                 else:
-                    ForkingPickler(buffer, pickle.HIGHEST_PROTOCOL).dump(process_obj)
+                    pickler = ForkingPickler(writer)
+                    if (numpy := sys.modules.get("numpy")) is not None:
+                        pickler.dispatch_table[numpy.ndarray] = writer.reduce  # type: ignore[attr-defined]
+                    pickler.dump(process_obj)
             except Exception as e:
                 _explain(e, process_obj)
                 raise
@@ -179,6 +196,7 @@ class Popen:
 
     def _ended(self, code: int) -> None:
         report.ended(self._job, code)
+        large_arguments.release(self._pieces)
 
     def _send_signal(self, sig: int) -> None:
         if self.returncode is None and self._job.exitcode() is None:

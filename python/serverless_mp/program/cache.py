@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import mmap
 import os
 import shutil
 from pathlib import Path
@@ -14,7 +15,7 @@ from tempfile import gettempdir, mkdtemp, mkstemp  # by their names: the program
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _LOCK = ".lock"
 # The directory that the cache is in, if not that of temporary files.
@@ -56,6 +57,61 @@ def file(name: str, fetch: Callable[[], bytes]) -> str:
         write(path, data)
     os.utime(path)
     return path
+
+
+def mapped(name: str, size: int, fill: Callable[[mmap.mmap], None], folder: str | None = None) -> mmap.mmap:
+    """Content of so many bytes, as a map that this process may write to for itself.
+
+    Its file is made, and filled by `fill`, by the first process of this machine that asks; others wait for it meanwhile. It
+    stands in a folder of the caller's, or in the cache. Where there is no room, each process has it in its own memory.
+    """
+    if folder is not None:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+    path = os.path.join(folder or _root(), name)
+    with _turn(path):
+        if not os.path.exists(path):
+            making = _reserve(path, size)
+            if making is None:
+                content = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE)
+                fill(content)
+                return content
+            try:
+                with open(making, "r+b") as new, mmap.mmap(new.fileno(), size) as content:
+                    fill(content)
+                os.rename(making, path)
+            except BaseException:
+                os.unlink(making)
+                raise
+        with open(path, "rb") as f:
+            os.utime(path)
+            return mmap.mmap(f.fileno(), size, access=mmap.ACCESS_COPY)
+
+
+@contextlib.contextmanager
+def _turn(path: str) -> Iterator[None]:
+    """One process after the other. The locks are few, since none of them can be deleted safely."""
+    lock = os.open(os.path.join(os.path.dirname(path), f"turn-{path[-1]}{_LOCK}"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _reserve(path: str, size: int) -> str | None:
+    """A new file that has room for so many bytes; None where the disk has not."""
+    folder = os.path.dirname(path)
+    if folder == _root():
+        make_room(size)
+    number, making = mkstemp(dir=folder)
+    try:
+        os.posix_fallocate(number, 0, size)
+    except OSError:
+        os.unlink(making)
+        return None
+    finally:
+        os.close(number)
+    return making
 
 
 def place(name: str) -> str:

@@ -1,27 +1,38 @@
-"""One large argument for many remote processes: stored once, read by each environment once.
+"""One large argument for many processes: stored once, and read once by each machine that they run on.
 
 A pickler writes a large string of bytes (an array's data, a long text) in one piece. So the file that it writes to can keep
-such a piece apart, under the hash of its content, and no object needs to know. The piece lives in the store while a process
-that was given it lives; above `SERVERLESS_MP_S3_ARGUMENT` bytes in the bucket that `SERVERLESS_MP_BUCKET` names, if any.
+such a piece apart, under the hash of its content, and no object needs to know. Workers of one machine map one file. The piece
+lives while a process that was given it lives: in the store, or in the bucket that `SERVERLESS_MP_BUCKET` names, if reading it
+would keep a node of the store busy for more than a second.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import io
-import mmap
 import os
+import sys
 import threading
 from multiprocessing import util
-from pickle import dumps, loads
-from typing import Any, NamedTuple
+from pickle import DEFAULT_PROTOCOL, dumps, loads
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from serverless_mp import _core, config
 from serverless_mp.store import session
 
 from . import cache
 
+if TYPE_CHECKING:
+    import mmap
+    from collections.abc import Callable
+
+# Smaller content is read by each process for itself: a file costs more.
+WORTH_A_FILE = 1 << 20
+# Bytes a second that one node of a store sends: Redis, 0.88 GiB/s to 32 readers and 0.82 to 192, by the measurements of "Burst
+# Computing" (USENIX ATC 2025, Burst-Computing/burst-validation-results).
+NODE = 850 << 20
 # Seconds without a byte from the bucket; and for which an address is good, if the credentials that made it last as long.
 _PATIENCE = 60
 _GOOD_FOR = 12 * 3600
@@ -29,54 +40,77 @@ _GOOD_FOR = 12 * 3600
 _lock = threading.Lock()
 # Where each content is, and how many processes were given it.
 _stored: dict[str, tuple[Piece, int]] = {}
+# Where the files of processes of the program's own machine are; None: in the cache of another.
+_folder: str | None = None
 
 
 class Piece(NamedTuple):
-    """A piece of a record that lies elsewhere."""
+    """Content that lies elsewhere."""
 
     digest: str
+    size: int
+    # In the store: the name of its blob.
     blob: str | None
     # In a bucket: its key, and an address that reads it without rights or packages of the reader's.
     key: str | None = None
     address: str | None = None
 
-    def open(self) -> mmap.mmap:
-        """In a worker: its content, from the environment's disk."""
-        path = cache.file(self.digest, self._fetch)
-        with open(path, "rb") as f:
-            return mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)
+    def open(self) -> mmap.mmap | bytearray:
+        """In a worker: its content, to which the worker may write for itself."""
+        if self.size < WORTH_A_FILE:
+            content = bytearray(self.size)
+            self._fetch(content)
+            return content
+        return cache.mapped(self.digest, self.size, self._fetch, _folder)
 
-    def _fetch(self) -> bytes:
+    def _fetch(self, content: mmap.mmap | bytearray) -> None:
         if self.blob is not None:
-            return _core.get_blob(self.blob)
+            _core.read_blob(self.blob, content)
+            return
         import urllib.request  # noqa: PLC0415 - only where the argument lies in a bucket
 
         assert self.address is not None  # noqa: S101 - it is in one of the two places
         try:
-            with urllib.request.urlopen(self.address, timeout=_PATIENCE) as answer:  # noqa: S310 - the program's own
-                data: bytes = answer.read()
+            with urllib.request.urlopen(self.address, timeout=_PATIENCE) as answer, memoryview(content) as view:  # noqa: S310 - the program's own
+                at = 0
+                while read := answer.readinto(view[at:]):
+                    at += read
         except OSError as e:
             hint = "a function in a VPC needs a gateway endpoint for S3"
             message = f"cannot read {self.key} from the bucket of {config.bucket.name}: {e}; {hint}"
             raise OSError(message) from e
-        if _digest(data) != self.digest:
+        if _digest(content) != self.digest:
             message = f"{self.key} in the bucket of {config.bucket.name} is not what the program has put there"
             raise ValueError(message)
-        return data
+
+
+def keep_in(folder: str | None) -> None:
+    """Where the files are: in a directory that goes with the program, or in the cache of another machine."""
+    global _folder  # noqa: PLW0603 - one per process
+    _folder = folder
 
 
 class Writer:
-    """A file for a pickler."""
+    """A file for a pickler. What has fewer bytes than `least` stays in the record."""
 
-    def __init__(self) -> None:
+    def __init__(self, least: int) -> None:
         self._parts: list[bytes | Piece] = []
-        self._least = config.large_argument()
+        self._arrays: list[Piece] = []
+        self._least = least
 
     def write(self, data: Any) -> int:
-        """A small string of bytes stays in the record."""
+        """A string of bytes."""
         with memoryview(data) as view:
-            self._parts.append(bytes(view) if view.nbytes < self._least else _store(view))
+            self._parts.append(bytes(view) if view.nbytes < self._least else store(view))
             return view.nbytes
+
+    def reduce(self, array: Any) -> Any:
+        """Reduces an array of numpy's for the pickler that writes here: a large one lies over what is mapped."""
+        if array.nbytes < max(self._least, WORTH_A_FILE) or array.dtype.hasobject:
+            return array.__reduce_ex__(DEFAULT_PROTOCOL)
+        reduced = reduce_array(array, store)
+        self._arrays.append(reduced[1][0])
+        return reduced
 
     def record(self) -> bytes:
         """The part that goes into the record."""
@@ -84,7 +118,7 @@ class Writer:
 
     def pieces(self) -> list[str]:
         """Which contents lie elsewhere; to be given up with `release`."""
-        return [part.digest for part in self._parts if isinstance(part, Piece)]
+        return [part.digest for part in (*self._parts, *self._arrays) if isinstance(part, Piece)]
 
 
 def reader(record: bytes) -> io.BufferedReader:
@@ -112,6 +146,34 @@ class _Chain(io.RawIOBase):
         return size
 
 
+def reduce_array(array: Any, keep: Callable[[memoryview], Piece]) -> Any:
+    """Reduces an array of numpy's that has no objects in it; `keep` stores its content."""
+    in_one = array if array.flags.c_contiguous or array.flags.f_contiguous else array.copy()
+    order = "C" if in_one.flags.c_contiguous else "F"
+    numpy = sys.modules["numpy"]
+    with memoryview(in_one.view(numpy.ndarray).ravel("K").view(numpy.uint8)) as view:
+        piece = keep(view)
+    return rebuild_array, (piece, type(array), array.dtype, array.shape, order)
+
+
+def rebuild_array(piece: Piece, kind: Any, dtype: Any, shape: tuple[int, ...], order: str) -> Any:
+    """In a worker: the array, over content of its own."""
+    return kind(shape, dtype, piece.open(), order=order)
+
+
+def store(view: memoryview) -> Piece:
+    """Stores a string of bytes unless it is there; to be given up with `release`."""
+    digest = _digest(view)
+    with _lock:
+        piece, users = _stored.get(digest) or (_put(digest, view), 0)
+        _stored[digest] = piece, users + 1
+    if piece.key is None:
+        return piece
+    return piece._replace(
+        address=_s3().generate_presigned_url("get_object", {"Bucket": config.bucket(), "Key": piece.key}, _GOOD_FOR)
+    )
+
+
 def release(digests: list[str]) -> None:
     """A process that was given these has ended."""
     unused = []
@@ -130,30 +192,32 @@ def release(digests: list[str]) -> None:
                 _s3().delete_object(Bucket=config.bucket(), Key=piece.key)
         except Exception as e:  # noqa: BLE001 - tidying up must not fail whoever looks after a process
             util.info("%s stays where it is: %s", piece.key or piece.blob, e)
+        if _folder is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(_folder, piece.digest))
 
 
-def _store(view: memoryview) -> Piece:
-    digest = _digest(view)
-    with _lock:
-        piece, users = _stored.get(digest) or (_put(digest, view), 0)
-        _stored[digest] = piece, users + 1
-    if piece.key is None:
-        return piece
-    return piece._replace(
-        address=_s3().generate_presigned_url("get_object", {"Bucket": config.bucket(), "Key": piece.key}, _GOOD_FOR)
-    )
+def through_bucket() -> int:
+    """From how many bytes on an argument travels through the bucket, if there is one."""
+    return config.s3_argument() or max(NODE // machines(), WORTH_A_FILE)
+
+
+def machines() -> int:
+    """On how many machines the program's workers are to be expected."""
+    return 1 if config.launcher() == "local" else -(-config.workers() // config.packing())
 
 
 def _put(digest: str, view: memoryview) -> Piece:
     here = session.info()
     bucket = config.bucket()
-    if bucket is None or view.nbytes < config.s3_argument():
+    if bucket is None or view.nbytes < through_bucket():
+        # With this process' number: two that store the same at once must not write into one another's.
         blob = f"{digest}-{here.process}"
-        _core.put_blob(blob, bytes(view))
-        return Piece(digest, blob)
+        _core.put_blob(blob, view)
+        return Piece(digest, view.nbytes, blob)
     key = f"serverless-mp/arguments/{here.session}/{digest}"
     _s3().put_object(Bucket=bucket, Key=key, Body=bytes(view))
-    return Piece(digest, None, key)
+    return Piece(digest, view.nbytes, None, key)
 
 
 def _digest(data: Any) -> str:

@@ -8,15 +8,14 @@ import pickle
 import signal
 import socket
 import sys
-from io import BytesIO  # by its name: a program may put a mock in its place
 from multiprocessing import context, forkserver, process, resource_tracker, spawn
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from serverless_mp import _core
 from serverless_mp.function import deadline, pids
 from serverless_mp.function import launcher as function_launcher
 from serverless_mp.function.control import EXITED, FLUSH, NOT_NEEDED
-from serverless_mp.program import cache, main_module
+from serverless_mp.program import cache, large_arguments, main_module
 from serverless_mp.store import report
 
 from . import exit_handlers
@@ -39,7 +38,7 @@ def run(launch: Launch, parent_sentinel: int | None, descriptors: list[int]) -> 
         return 0
     exit_handlers.begin()
     try:
-        process_obj = _prepare(_open(record, control is not None), launch)
+        process_obj = _prepare(record, launch)
     except Exception as e:  # noqa: BLE001 - the program's own code is imported here
         _tell(e)
         code = 1
@@ -64,25 +63,19 @@ def run(launch: Launch, parent_sentinel: int | None, descriptors: list[int]) -> 
     return code
 
 
-def _open(record: bytes, is_remote: bool) -> IO[bytes]:
-    if not is_remote:
-        return BytesIO(record)
-    from serverless_mp.program import large_arguments  # noqa: PLC0415 - not needed on this machine
-
-    return large_arguments.reader(record)
-
-
 def _take_remote_part(remote: Remote, descriptors: list[int]) -> socket.socket:
     """On another machine: the process id that the program knows it by, its time, and the way to its supervisor."""
     cache.keep_in(remote.cache)
+    large_arguments.keep_in(None)
     deadline.set_retirement(remote.retires_at)
     pids.take(remote.pid)
     function_launcher.launch_through(remote.program)
     return socket.socket(fileno=descriptors.pop(0))
 
 
-def _prepare(record: IO[bytes], launch: Launch) -> Any:
+def _prepare(claimed: bytes, launch: Launch) -> Any:
     """The process object, with the program's modules around it."""
+    record = large_arguments.reader(claimed)
     me = process.current_process()
     me._inheriting = True  # type: ignore[attr-defined]
     try:
@@ -102,7 +95,7 @@ def _prepare(record: IO[bytes], launch: Launch) -> Any:
 
             process_obj = forked.load(record, preparation.get("main_file"))
         else:
-            process_obj = pickle.load(record)  # noqa: S301 - its seal was checked
+            process_obj = pickle.load(record)  # noqa: S301 - the same
     finally:
         del me._inheriting  # type: ignore[attr-defined]
     _core.Job.attached(launch.job, launch.parent)

@@ -13,6 +13,7 @@ import importlib
 import os
 import resource
 import selectors
+import shutil
 import signal
 import socket
 import struct
@@ -52,6 +53,7 @@ def main(listener_fd: int, alive: int, path: str, directory: str) -> None:
     limits.raise_descriptors()
     _preload()
     Zygote(socket.socket(fileno=listener_fd), alive, path, modules).serve()
+    shutil.rmtree(launcher.files_in(directory), ignore_errors=True)
     # The private store's guard removes what is its own.
     with contextlib.suppress(OSError):
         os.unlink(path)
