@@ -52,7 +52,7 @@ def test_a_package_that_is_not_for_others_is_imported_by_each(run, program, text
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(f"import multiprocessing, os, threading, traceback\n\n{text}\n")
     for folder in (package.parent, program.parent):
-        (folder / "dice.py").write_text("print('imported', __file__)\n")
+        (folder / "dice.py").write_text("import os\nos.write(1, f'imported {__file__}\\n'.encode())\n")
     program.write_text("import loud\n" + program.read_text())
     done = run(program, env={"SERVERLESS_MP_PRELOAD": "numpy,loud", "PYTHONPATH": package.parent})
     said = [line for line in done.stdout.splitlines() if not line.startswith("imported")]

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -151,3 +152,39 @@ def test_a_module_that_the_worker_cannot_import_is_named(smp, tmp_path, monkeypa
     err = capfd.readouterr().err
     assert "No module named 'only_here'" in err
     assert "looked for module 'only_here' in [" in err
+
+
+REWRITTEN = """
+import multiprocessing, sys
+
+VALUE = 1
+
+def look(n):
+    print("worker", n, VALUE, flush=True)
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    for n in range(4):
+        process = context.Process(target=look, args=(n,))
+        process.start()
+        process.join()
+        if n == 2:
+            with open(__file__) as f:
+                text = f.read()
+            with open(__file__, "w") as f:
+                f.write(text.replace("VALUE = 1", "VALUE = 2"))
+    print(1 is VALUE)
+"""
+
+
+def test_a_worker_runs_the_main_module_as_it_is_now(run, tmp_path):
+    """Also what it warns of is told by each."""
+    said = []
+    for runs in (lambda program: subprocess.run([sys.executable, program], capture_output=True, text=True, check=True), run):
+        program = tmp_path / "program.py"
+        program.write_text(REWRITTEN)
+        done = runs(program)
+        said.append((done.stdout, [line for line in done.stderr.splitlines() if "Warning" in line]))
+    assert said[0] == said[1]
+    assert len(said[0][1]) == 5
+    assert said[0][0].splitlines()[:4] == ["worker 0 1", "worker 1 1", "worker 2 1", "worker 3 2"]

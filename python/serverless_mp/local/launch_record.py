@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Remote:
+class Remote(NamedTuple):
     """The part of a worker in a function."""
 
     # The claimant of the job: the invocation's attempt and its supervisor.
@@ -21,8 +20,7 @@ class Remote:
     program: str
 
 
-@dataclass(frozen=True)
-class Launch:
+class Launch(NamedTuple):
     """The session to join, and the job to run in it."""
 
     session: str

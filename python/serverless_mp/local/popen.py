@@ -115,6 +115,8 @@ class Popen:
             ),
             "streams": streams,
             "environment": environment,
+            # Its code is compiled once for all.
+            "main": self._main_path,
             "directory": posix.getcwd(),
             "umask": _umask(),
             "group": os.getpgrp(),
@@ -129,6 +131,7 @@ class Popen:
     def _record(self, process_obj: Any, environment: dict[str, str]) -> bytes:
         """All that the worker reads from the store."""
         preparation = self._preparation(process_obj, environment)
+        self._main_path = preparation.get("init_main_from_path")
         writer = large_arguments.Writer(self._least_apart())
         try:
             self._write_record(process_obj, preparation, writer)

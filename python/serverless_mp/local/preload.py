@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from multiprocessing import forkserver
-from typing import Any
+from typing import Any, NamedTuple
 
 from serverless_mp import config, installed
 from serverless_mp.program import modules
 
 
-@dataclass(frozen=True)
-class Preload:
+class Preload(NamedTuple):
     """What a zygote of its own imports once, for its workers."""
 
     # In the order in which the program has imported them.

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import io
 import os
 import sys
@@ -221,6 +220,8 @@ def _put(digest: str, view: memoryview) -> Piece:
 
 
 def _digest(data: Any) -> str:
+    import hashlib  # noqa: PLC0415 - 3 ms that most programs need not cost
+
     return f"h{hashlib.sha256(data).hexdigest()[:40]}"
 
 

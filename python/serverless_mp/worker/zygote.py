@@ -19,17 +19,16 @@ import socket
 import struct
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from pickle import dumps, loads
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from serverless_mp import _core
 from serverless_mp.local import launcher
-from serverless_mp.local.launcher import INT, receive
+from serverless_mp.local.launcher import INT
 from serverless_mp.store import limits
 
-from . import preloaded
+from . import main_code, preloaded
+from .requests import Preloaded, Request, receive_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,15 +37,20 @@ if TYPE_CHECKING:
 
 # What the preloaded zygote says when it is.
 _READY = b"r"
-# How many seconds workers wait for it, and how often it is looked whether they still do.
-_PATIENCE, _LOOK = 3, 0.1
+# Needed by programs that fork only, as is cloudpickle, which may be older than they need, or missing.
+_OF_FORKS = (
+    *(f"serverless_mp.fork.{path.stem}" for path in (Path(__file__).parent.parent / "fork").glob("[a-z]*.py")),
+    "cloudpickle",
+)
+# How often, in seconds, it is looked whether those that wait for it still do.
+_LOOK = 0.1
 # So many preloaded zygotes there may be, and as many environments that were seen once.
 _MOST = 3
 
 
 def main(listener_fd: int, alive: int, path: str, directory: str) -> None:
     """Starts workers until the program ends. Standard input: the names of modules to load when there is time."""
-    modules = sys.stdin.read().split()
+    modules = [*_OF_FORKS, *sys.stdin.read().split()]
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
     # Those of all workers pass through it.
@@ -66,10 +70,7 @@ def _preload() -> None:
 
     from . import job  # noqa: F401, PLC0415
 
-    # Needed by programs that fork only, as is cloudpickle, which may be older than they need, or missing.
-    with contextlib.suppress(Exception):
-        from serverless_mp.fork import capture, restore  # noqa: F401, PLC0415
-
+    main_code.use()
     if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:  # its store is far away, and speaks TLS
         with contextlib.suppress(OSError):
             _core.load_roots()
@@ -91,6 +92,8 @@ class Zygote:
         self.preloaded: list[Preloaded] = []
         # Environments that were seen once.
         self.environments: list[dict[str, str]] = []
+        # Its own, which its workers begin with.
+        self.environment = dict(os.environ)
         # The supervisor of the invocation that runs, in a function.
         self.supervisor: int | None = None
         self.wake_pipe, self.wake_writer = os.pipe()
@@ -148,10 +151,10 @@ class Zygote:
                     self.start(request)
 
     def load_one(self) -> None:
-        """While there is nothing else to do: one more module of the standard library that workers will want."""
+        """While there is nothing else to do: one more module that workers will want."""
         if not self.modules:
             return
-        with contextlib.suppress(ImportError):
+        with contextlib.suppress(Exception):
             importlib.import_module(self.modules.pop())
         if not self.modules:
             # The objects of the zygote stay: a collection in a worker need not touch, and so copy, its pages.
@@ -190,7 +193,7 @@ class Zygote:
         """Takes one request. False: there will be no more."""
         connection, _ = self.listener.accept()
         try:
-            request, fds = _receive(connection)
+            request, fds = receive_request(connection)
         except (OSError, EOFError, struct.error):
             connection.close()
             return True
@@ -289,6 +292,8 @@ class Zygote:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         for fd in fds:
             os.close(fd)
+        if wanted.get("main"):
+            main_code.compile_for_others(wanted["main"])
 
     def become_worker(self, request: dict[str, Any], fds: list[int], connection: socket.socket) -> NoReturn:
         """In the child: the surroundings of its caller, then the job."""
@@ -310,7 +315,7 @@ class Zygote:
                 one.close()
             for fd in (self.alive, self.wake_pipe, self.wake_writer):
                 os.close(fd)
-            _take_surroundings(request, fds)
+            _take_surroundings(request, fds, self.environment)
             launcher.use(self.path)
             streams = len(request["streams"])
             if request.get("supervisor"):
@@ -328,7 +333,7 @@ class PreloadedZygote(Zygote):
     def accept(self) -> bool:
         """Takes one request."""
         try:
-            wanted, fds = _receive(self.listener)
+            wanted, fds = receive_request(self.listener)
         except (OSError, EOFError, struct.error):
             return False
         if not fds:  # there were too many for this process
@@ -340,74 +345,6 @@ class PreloadedZygote(Zygote):
         """In the child."""
         preloaded.part_from_others()
         super().become_worker(request, fds, connection)
-
-
-@dataclass(eq=False)
-class Request:
-    """One worker that is asked for."""
-
-    connection: socket.socket
-    wanted: dict[str, Any]
-    fds: list[int]
-
-    def is_given_up(self) -> bool:
-        """Whether nobody waits for it any more."""
-        try:
-            return not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-
-    def close(self) -> None:
-        """Here; another process may have it."""
-        self.connection.close()
-        for fd in self.fds:
-            os.close(fd)
-
-
-class Preloaded:
-    """A preloaded zygote, as the first one sees it."""
-
-    def __init__(self, environment: dict[str, str], handoff: socket.socket, pid: int) -> None:
-        # What its imports have seen; its workers have the same.
-        self.environment = environment
-        self.socket, self.pid = handoff, pid
-        self.last = time.monotonic() + _PATIENCE
-        self.is_ready = self.is_gone = self.is_reaped = False
-        # Requests that came while it was importing.
-        self.waiting: list[Request] = []
-
-    def close(self) -> None:
-        """In a child, whose it is not; nor are the requests that wait for it."""
-        self.socket.close()
-        for request in self.waiting:
-            request.close()
-
-    def is_late(self) -> bool:
-        """Whether its requests have waited for long enough."""
-        return time.monotonic() > self.last
-
-    def end(self) -> None:
-        """With the first one; its workers end before it."""
-        if self.is_reaped:
-            return
-        if not self.is_ready:  # whatever it is doing
-            os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
-
-    def hand_over(self, request: Request) -> None:
-        """Has it start the worker. Raises OSError if it is gone."""
-        data = dumps(request.wanted)
-        socket.send_fds(self.socket, [INT.pack(len(data))], [request.connection.fileno(), *request.fds])
-        self.socket.sendall(data)
-        request.close()
-
-
-def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    """A request, and the descriptors that came with it."""
-    head, fds, _, _ = socket.recv_fds(connection, INT.size, 1024)
-    return loads(receive(connection, INT.unpack(head)[0])), fds  # noqa: S301 - from our own user's program
 
 
 @contextlib.contextmanager
@@ -437,10 +374,27 @@ def _children() -> list[int]:
     return found
 
 
-def _take_surroundings(request: dict[str, Any], fds: list[int]) -> None:
+def _take_surroundings(request: dict[str, Any], fds: list[int], environment: dict[str, str]) -> None:
     if not request["group"]:
         with contextlib.suppress(OSError):
             os.setpgid(0, 0)
+    _take_streams(request, fds)
+    # Only what differs: each variable that is set is a call of the system's.
+    wanted = request["environment"]
+    for name in environment.keys() - wanted.keys():
+        del os.environ[name]
+    for name, value in wanted.items() - environment.items():
+        os.environ[name] = value
+    if wanted.get("TZ") != environment.get("TZ"):
+        time.tzset()
+    os.umask(request["umask"])
+    with contextlib.suppress(OSError):
+        os.chdir(request["directory"])
+    _take_limits(request)
+    signal.pthread_sigmask(signal.SIG_SETMASK, request["mask"])
+
+
+def _take_streams(request: dict[str, Any], fds: list[int]) -> None:
     streams = request["streams"]
     for stream, fd in zip(streams, fds, strict=False):
         os.dup2(fd, stream)
@@ -454,20 +408,8 @@ def _take_surroundings(request: dict[str, Any], fds: list[int]) -> None:
             setattr(sys, name, None)
         elif (stream := getattr(sys, name)) is not None:
             is_prompt = descriptor == 2 or os.isatty(descriptor) or request.get("line_buffered")  # noqa: PLR2004 - standard error
-            stream.reconfigure(line_buffering=bool(is_prompt))
-    # Only what differs: each variable that is set is a call of the system's.
-    wanted = request["environment"]
-    for name in os.environ.keys() - wanted.keys():
-        del os.environ[name]
-    for name, value in wanted.items():
-        if os.environ.get(name) != value:
-            os.environ[name] = value
-    time.tzset()
-    os.umask(request["umask"])
-    with contextlib.suppress(OSError):
-        os.chdir(request["directory"])
-    _take_limits(request)
-    signal.pthread_sigmask(signal.SIG_SETMASK, request["mask"])
+            if stream.line_buffering != bool(is_prompt):
+                stream.reconfigure(line_buffering=bool(is_prompt))
 
 
 def _take_limits(request: dict[str, Any]) -> None:
