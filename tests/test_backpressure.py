@@ -224,3 +224,22 @@ def test_nothing_of_big_tasks_stays(smp):
         _core.settle()
         until(lambda: client.call("KEYS", "*:G:*") == [])
     client.close()
+
+
+@private
+@pytest.mark.parametrize("size", [150_000, 3 << 20])
+def test_a_pipe_that_goes_takes_its_big_messages_along(smp, size):
+    client = store_of(smp)
+    before = {*client.call("KEYS", "*")}
+    queue, (reader, writer) = smp.Queue(), smp.Pipe(duplex=False)
+    queue.put(bytes(size))
+    writer.send_bytes(bytes(size))
+    until(lambda: queue.qsize() == 1)
+    assert len(names_of_big_messages(client) - before) >= 2
+    queue.close()
+    queue.join_thread()
+    reader.close()
+    writer.close()
+    _core.settle()
+    until(lambda: {*client.call("KEYS", "*")} <= before)
+    client.close()

@@ -20,7 +20,7 @@ pub fn put_blob(py: Python<'_>, name: &str, payload: Contiguous) -> PyResult<()>
 
 #[pyfunction]
 pub fn drop_blob(py: Python<'_>, name: &str) -> PyResult<()> {
-    Ok(py.detach(|| blob::drop(process::current()?, name))?)
+    Ok(py.detach(|| blob::drop(process::current()?, name, None))?)
 }
 
 #[pyfunction]

@@ -120,7 +120,16 @@ fn write_record(process: &Process, id: &str, worker: &str, content: &[u8]) -> Re
     let job = keys::job(id);
     mailbox::create(process, &keys::process(worker))?;
     let record = payload::pack(process, &job, RECORD, false, content)?;
-    process.create(&job, 0, &[(keys::RECORD, record.item)])?;
+    let mut fields = vec![(keys::RECORD.to_owned(), record.item)];
+    if let Some(blob) = record.blob {
+        let (field, pieces) = blob::named(process, &blob, content.len());
+        fields.push((field, pieces.to_string().into()));
+    }
+    let fields: Vec<_> = fields
+        .iter()
+        .map(|(name, value)| (name.as_str(), value))
+        .collect();
+    process.create(&job, 0, &fields)?;
     process.settle()
 }
 
@@ -257,7 +266,7 @@ impl Job {
                     tracing::info!(job = id, claimant, "claimed");
                     process.memory.acquire(process, &record.versions)?;
                     if let Some(blob) = record.blob {
-                        blob::drop(process, &blob)?;
+                        blob::drop(process, &blob, Some(&job))?;
                     }
                     Ok(Some(record.payload))
                 }

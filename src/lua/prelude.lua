@@ -278,11 +278,12 @@ end
 -- Calls something with each key of the object, but for its hash.
 local function each_key(visit)
   for _, field in ipairs(call('HKEYS', OBJECT)) do
-    local caller, granule = after(TAKES, field), after(GRANULE_VERSION, field)
+    local caller, granule, blob = after(TAKES, field), after(GRANULE_VERSION, field), after(BLOB, field)
     if caller then visit(OBJECT .. IN_FLIGHT .. caller)
     elseif granule then visit(OBJECT .. GRANULE .. granule)
-    elseif field == PIECES then
-      for piece = 0, call('HGET', OBJECT, PIECES) - 1 do visit(OBJECT .. GRANULE .. piece) end
+    elseif field == PIECES or blob then
+      for piece = 0, call('HGET', OBJECT, field) - 1 do visit((blob or OBJECT) .. GRANULE .. piece) end
+      if blob then visit(blob) end
     end
   end
   for _, waiter in ipairs(call('HKEYS', OBJECT .. GRANTED)) do visit(OBJECT .. TOKEN .. waiter) end

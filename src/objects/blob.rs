@@ -7,6 +7,7 @@ use redis::Value;
 use crate::error::{Error, Result};
 use crate::kept::{self, Bytes};
 use crate::store::client::Client;
+use crate::store::command::Cmd;
 use crate::store::keys;
 use crate::store::scripts;
 
@@ -15,19 +16,13 @@ const PIECE: usize = 1 << 20;
 /// Pieces that are asked for at once.
 const AT_ONCE: usize = 4;
 
-/// A blob that is on its way to the store.
-pub struct Posted {
-    pub name: String,
-    /// What is there once all of it is.
-    pub last_key: String,
-}
-
-/// Stores bytes beside an object; its life is up to the caller. Nothing is waited for: what follows it on its way to the object
-/// comes behind it, and a script to which `last_key` is given is refused, and comes again, where the store refused a piece.
-pub fn post_beside(client: &Client, object: &str, payload: &[u8]) -> Result<Posted> {
+/// Stores bytes beside an object, and returns their name; their life is up to the caller, or the object's that names them. Nothing
+/// is waited for: what follows on the way to the object comes behind, and a script to which the blob is given as a key is refused,
+/// and comes again, where the store refused a piece.
+pub fn post_beside(client: &Client, object: &str, payload: &[u8]) -> Result<String> {
     let name = client.new_object(Some(object));
-    let last_key = post(client, &name, payload)?;
-    Ok(Posted { name, last_key })
+    post(client, &name, payload)?;
+    Ok(name)
 }
 
 /// Stores bytes under a name of the caller's choice.
@@ -36,7 +31,12 @@ pub fn put(client: &Client, name: &str, payload: &[u8]) -> Result<()> {
     client.settle()
 }
 
-fn post(client: &Client, name: &str, payload: &[u8]) -> Result<String> {
+/// By which field an object's hash names a blob, and with which value.
+pub fn named(client: &Client, name: &str, size: usize) -> (String, usize) {
+    (format!("{}{}", keys::BLOB, client.key(name)), pieces(size))
+}
+
+fn post(client: &Client, name: &str, payload: &[u8]) -> Result<()> {
     let (size, count) = (payload.len(), pieces(payload.len()));
     client.create(name, 0, &[(keys::SIZE, size), (keys::PIECES, count)])?;
     for (n, piece) in payload.chunks(PIECE).enumerate() {
@@ -50,11 +50,7 @@ fn post(client: &Client, name: &str, payload: &[u8]) -> Result<String> {
         }
         set.post()?;
     }
-    Ok(if count == 0 {
-        client.key(name)
-    } else {
-        key(client, name, count - 1)
-    })
+    Ok(())
 }
 
 /// How many bytes a blob has.
@@ -91,9 +87,11 @@ pub fn read(client: &Client, name: &str, out: &mut [u8]) -> Result<()> {
     Ok(())
 }
 
-/// Deletes a blob. Nothing is waited for.
-pub fn drop(client: &Client, name: &str) -> Result<()> {
-    client.script(&scripts::DROP, name).post()
+/// Deletes a blob, which an item of an object may name. Nothing is waited for.
+pub fn drop(client: &Client, name: &str, named_by: Option<&str>) -> Result<()> {
+    let script = client.script(&scripts::DROP, name);
+    let object = named_by.map(|object| client.key(object));
+    object.into_iter().fold(script, Cmd::key).post()
 }
 
 fn gone(name: &str) -> Error {

@@ -23,10 +23,10 @@ pub fn create(process: &Process, object: &str) -> Result<()> {
 pub fn send(process: &Process, to: &str, event: &[u8], wait: bool) -> Result<()> {
     let object = keys::process(to);
     let packed = payload::pack(process, &object, pipe::kind(0), false, event)?;
-    let last_key = packed.blob.map(|blob| blob.last_key);
+    let blob = packed.blob.map(|blob| process.key(&blob));
     // Neither a result, nor does it wait for capacity or count against it.
     let send = process.script(&scripts::SEND, &object);
-    let send = last_key.into_iter().fold(send, Cmd::key);
+    let send = blob.into_iter().fold(send, Cmd::key);
     let send = send.waits_for_room().arg(0);
     send.arg(false)
         .arg(false)

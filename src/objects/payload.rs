@@ -19,7 +19,7 @@ pub const fn is_inline(payload: &[u8]) -> bool {
 pub struct Packed {
     pub item: Vec<u8>,
     /// The blob, if the payload is big. It is on its way: what tells others of the item comes behind it.
-    pub blob: Option<blob::Posted>,
+    pub blob: Option<String>,
 }
 
 /// An unpacked payload.
@@ -56,8 +56,8 @@ pub fn pack_with(
     } else {
         Some(blob::post_beside(process, object, payload)?)
     };
-    let content = blob.as_ref().map_or(Content::Inline(payload), |blob| {
-        Content::Blob(&blob.name, payload.len())
+    let content = blob.as_deref().map_or(Content::Inline(payload), |name| {
+        Content::Blob(name, payload.len())
     });
     Ok(Packed {
         item: item::encode(&process.seal, object, kind, task, versions, &content)?,

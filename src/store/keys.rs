@@ -108,6 +108,8 @@ names! {
     SIZE = "size";
     /// In how many pieces.
     PIECES = "pieces";
+    /// In the hash of a pipe or a job: how many pieces a blob has that one of its items names; the key of the blob follows.
+    BLOB = "B:";
     /// A job's record.
     RECORD = "record";
     /// The claimant of a job: the attempt and the supervisor.

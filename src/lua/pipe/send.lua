@@ -1,12 +1,15 @@
 -- Items for one end of a pipe. ARGV[4] that end, ARGV[5] '1' if the sender's task is acknowledged by this, ARGV[6] '1' if the
 -- sender waits for capacity, ARGV[7] the size of the items in bytes, then the items.
--- KEYS[2] and on: the last pieces of the blobs that the items name, which were sent before.
+-- KEYS[2] and on: the blobs that the items name, which were sent before, and go with the pipe.
 -- Replies 'ok', 'broken' where nobody holds that end, or 'wait WAITER' where the pipe is full.
 local to = ARGV[4]
 local fields, answered = open(HOLDERS .. to, FILL .. to, BOUND, SPILLED .. to)
 if answered then return answered end
+local blobs = {}
 for i = 2, #KEYS do
-  if call('EXISTS', KEYS[i]) == 0 then return on_its_way() end
+  local pieces = call('HGET', KEYS[i], PIECES)
+  if not pieces or call('EXISTS', KEYS[i] .. GRANULE .. pieces - 1) == 0 then return on_its_way() end
+  blobs[i - 1] = pieces
 end
 if tonumber(fields[3]) <= 0 then return answer('broken') end
 if ARGV[5] == '1' and not is_here(IN_FLIGHT .. CALLER) then return on_its_way() end
@@ -27,6 +30,7 @@ else
   renew_ttl(key)
   hand_out(to)
 end
+for i, pieces in ipairs(blobs) do call('HSET', OBJECT, BLOB .. KEYS[i + 1], pieces) end
 if fields[5] then call('HINCRBY', OBJECT, FILL .. to, ARGV[7]) end
 if ARGV[5] == '1' then
   arrived(1)

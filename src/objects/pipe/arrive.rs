@@ -158,7 +158,7 @@ impl PipeEnd {
             }
         }
         let mut blobs = arrived.blobs.iter();
-        blobs.try_for_each(|blob| blob::drop(process, blob))
+        blobs.try_for_each(|blob| blob::drop(process, blob, Some(&self.id)))
     }
 
     /// Where it is to come how many more are there. What has come since the take before is heard.

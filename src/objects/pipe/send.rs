@@ -33,7 +33,7 @@ impl PipeEnd {
         kept::give(packed.item);
         if let (Err(_), Some(blob)) = (&sent, &packed.blob) {
             // Nobody will take the blob.
-            blob::drop(process, &blob.name)?;
+            blob::drop(process, blob, Some(&self.id))?;
         }
         sent
     }
@@ -43,7 +43,7 @@ impl PipeEnd {
         loop {
             let mut script = self.script(process, Sent::Message, true, size);
             if let Some(blob) = &packed.blob {
-                script = script.key(blob.last_key.clone());
+                script = script.key(process.key(blob));
             }
             let mut copy = kept::take(packed.item.len());
             copy.extend_from_slice(&packed.item);
@@ -73,8 +73,8 @@ impl PipeEnd {
         for Packed { item, blob } in packed {
             script = script.bytes(item);
             if let Some(blob) = blob {
-                script = script.key(blob.last_key);
-                blobs.push(blob.name);
+                script = script.key(process.key(&blob));
+                blobs.push(blob);
             }
         }
         if blobs.is_empty() {
@@ -89,7 +89,7 @@ impl PipeEnd {
             });
         if !matches!(is_sent, Ok(true)) {
             for blob in blobs {
-                blob::drop(process, &blob)?;
+                blob::drop(process, &blob, Some(&self.id))?;
             }
         }
         is_sent.map(drop)
@@ -126,7 +126,7 @@ impl PipeEnd {
     /// The blob of the task in work is needed no more.
     fn drop_task_blob(&self, process: &Process) -> Result<()> {
         let blob = self.blob.locked().take();
-        blob.map_or(Ok(()), |blob| blob::drop(process, &blob))
+        blob.map_or(Ok(()), |blob| blob::drop(process, &blob, Some(&self.id)))
     }
 
     /// For a sender that posts: waits now and then, until the pipe is not full.
