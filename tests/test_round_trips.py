@@ -93,6 +93,8 @@ def cases(mp):
     yield "Connection.send", lambda: here.send(1), 1, 1
     yield "Connection.poll", there.poll, 1, 1
     yield "Connection.recv", there.recv, 1, 2
+    yield "Connection.send of 1 MiB", lambda: here.send_bytes(bytes(1 << 20)), 1, 3
+    yield "Connection.recv of 1 MiB", there.recv_bytes, 2, 4
 
     value = mp.Value("i", 0)
     yield "Value read under its own lock", lambda: value.value, 1, 2

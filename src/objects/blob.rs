@@ -21,12 +21,14 @@ const AT_ONCE: usize = 4;
 /// and comes again, where the store refused a piece.
 pub fn post_beside(client: &Client, object: &str, payload: &[u8]) -> Result<String> {
     let name = client.new_object(Some(object));
+    client.create_unlisted(&name, 0, &fields(payload))?;
     post(client, &name, payload)?;
     Ok(name)
 }
 
 /// Stores bytes under a name of the caller's choice.
 pub fn put(client: &Client, name: &str, payload: &[u8]) -> Result<()> {
+    client.create(name, 0, &fields(payload))?;
     post(client, name, payload)?;
     client.settle()
 }
@@ -36,9 +38,13 @@ pub fn named(client: &Client, name: &str, size: usize) -> (String, usize) {
     (format!("{}{}", keys::BLOB, client.key(name)), pieces(size))
 }
 
+fn fields(payload: &[u8]) -> [(&'static str, usize); 2] {
+    let size = payload.len();
+    [(keys::SIZE, size), (keys::PIECES, pieces(size))]
+}
+
 fn post(client: &Client, name: &str, payload: &[u8]) -> Result<()> {
-    let (size, count) = (payload.len(), pieces(payload.len()));
-    client.create(name, 0, &[(keys::SIZE, size), (keys::PIECES, count)])?;
+    let size = payload.len();
     for (n, piece) in payload.chunks(PIECE).enumerate() {
         let mut sealed = kept::take(piece.len() + 64);
         client

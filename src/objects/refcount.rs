@@ -28,8 +28,8 @@ impl Client {
         }
     }
 
-    /// Makes an object, held by this process at each of its ends. Nothing is waited for.
-    pub fn create<V: ToRedisArgs>(
+    /// Makes an object that is no part of the session's index: another one lives and goes with it.
+    pub fn create_unlisted<V: ToRedisArgs>(
         &self,
         object: &str,
         ends: u8,
@@ -44,7 +44,17 @@ impl Client {
         let with_fields = fields.iter().fold(create, |create, (field, value)| {
             create.arg(field).arg(value)
         });
-        with_fields.post()?;
+        with_fields.post()
+    }
+
+    /// Makes an object, held by this process at each of its ends. Nothing is waited for.
+    pub fn create<V: ToRedisArgs>(
+        &self,
+        object: &str,
+        ends: u8,
+        fields: &[(&str, V)],
+    ) -> Result<()> {
+        self.create_unlisted(object, ends, fields)?;
         if self.session.ttl > 0 {
             self.note(keys::INDEX, object)?;
         }
