@@ -173,6 +173,7 @@ def forget_everything(port):
 FLUSHED = """
 import multiprocessing, sys
 lock, queue, event = multiprocessing.Lock(), multiprocessing.Queue(), multiprocessing.Event()
+lock._semlock.share()  # as if a process had been given it
 lock.acquire(); lock.release(); queue.put(1); queue.get()
 print("ready", flush=True)
 sys.stdin.readline()

@@ -40,13 +40,23 @@ def cost(operation, *args, **kwargs):
     return spent.round_trips, spent.commands
 
 
-def nothing():
+def nothing(*_):
     pass
+
+
+def share(mp, *objects):
+    process = mp.Process(target=nothing, args=objects)
+    process.start()
+    process.join()
 
 
 def cases(mp):
     """(name, operation, round trips, commands), each on an object used before."""
-    lock, rlock, semaphore = mp.Lock(), mp.RLock(), mp.Semaphore(5)
+    lock, rlock, semaphore, value = mp.Lock(), mp.RLock(), mp.Semaphore(5), mp.Value("i", 0)
+    yield "Lock.acquire, never shared", lock.acquire, 0, 0
+    yield "Lock.release, never shared", lock.release, 0, 0
+    yield "Value write under its own lock, never shared", lambda: setattr(value, "value", 5), 0, 0
+    share(mp, lock, rlock, semaphore, value)
     yield "Lock.acquire", lock.acquire, 1, 1
     yield "Lock.release", lock.release, 0, 1
     rlock.acquire()
@@ -76,6 +86,7 @@ def cases(mp):
     yield "Barrier.wait (runs the action)", acting.wait, 2, 2
 
     queue, bounded, joinable = mp.Queue(), mp.Queue(10), mp.JoinableQueue()
+    share(mp, queue, bounded, joinable)
     for q in (queue, bounded, joinable):
         q.put(0)
         q.get()
@@ -96,9 +107,8 @@ def cases(mp):
     yield "Connection.send of 1 MiB", lambda: here.send_bytes(bytes(1 << 20)), 1, 3
     yield "Connection.recv of 1 MiB", there.recv_bytes, 2, 4
 
-    value = mp.Value("i", 0)
     yield "Value read under its own lock", lambda: value.value, 1, 2
-    yield "Value write under its own lock (dirty)", lambda: setattr(value, "value", 5), 1, 2
+    yield "Value write under its own lock (dirty)", lambda: setattr(value, "value", 6), 1, 2
 
 
 def put_and_let_it_be_sent(queue):

@@ -51,6 +51,7 @@ __all__ = [
     "send_death",
     "send_output",
     "session_info",
+    "share_all",
     "settle",
     "store_connections",
     "try_store",
@@ -69,8 +70,9 @@ class Acquired:
 
 @final
 class SemLock:
-    """A lock or semaphore, with the methods of `_multiprocessing.SemLock`. Uncontended: `acquire` waits for one round trip,
-    `release` of what this process holds for none, a recursive `acquire` sends nothing.
+    """A lock or semaphore, with the methods of `_multiprocessing.SemLock`. One that was never shared is of this process alone. Of
+    others an uncontended `acquire` waits for one round trip, `release` of what this process holds for none, a recursive
+    `acquire` sends nothing.
     """
 
     SEM_VALUE_MAX: Final[int]
@@ -79,6 +81,9 @@ class SemLock:
     def id(self) -> str: ...
     @property
     def name(self) -> str: ...
+    def share(self) -> None:
+        """The store has it from now on: others may attach to it."""
+
     @property
     def handle(self) -> int: ...
     @property
@@ -260,12 +265,16 @@ class TaskQueue:
 class Region:
     """A span of shared memory, with the buffer protocol: a real buffer in every process that holds it.
 
-    Acquiring operations of the other classes refresh it and releasing ones publish what was written; see docs/design/memory.md.
+    One that was never shared is plain memory of this process. Of others, acquiring operations of the other classes refresh it
+    and releasing ones publish what was written; see docs/design/memory.md.
     """
 
     def __new__(cls, size: int, *, id: str | None = None) -> Region: ...
     @property
     def id(self) -> str: ...
+    def share(self) -> None:
+        """The store has it from now on: others may attach to it."""
+
     @property
     def size(self) -> int:
         """Bytes."""
@@ -413,6 +422,9 @@ def session_info() -> tuple[str, bytes, str, int, bool, str]:
 
 def close_session() -> None:
     """Ends the session; in an outside store its keys go."""
+
+def share_all() -> None:
+    """Before a fork of the program's own: locks and memory that this process alone knows are in the store from now on."""
 
 def after_fork() -> None:
     """In the child of the program's own `fork()`: begins a state of its own, and leaves the inherited one alone."""

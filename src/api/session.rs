@@ -122,6 +122,15 @@ pub fn close_session(py: Python<'_>) -> PyResult<()> {
     Ok(py.detach(open::close)?)
 }
 
+/// Before the program's own `fork()`: what this process alone knew is in the store from now on.
+#[pyfunction]
+pub fn share_all(py: Python<'_>) -> PyResult<()> {
+    Ok(py.detach(|| match process::current() {
+        Ok(process) => process.unshared.share(),
+        Err(_) => Ok(()),
+    })?)
+}
+
 #[pyfunction]
 pub fn after_fork() {
     open::after_fork();

@@ -20,14 +20,15 @@ impl Condition {
     fn wait_for_token(&self, lock: &SemLock, timeout: Option<f64>) -> Result<bool> {
         let process = self.handle.current_process()?;
         let deadline = wait::sem_deadline(timeout)?;
-        let (versions, until) = process.memory.publish_for(process, &lock.handle.id)?;
+        let lock_id = &lock.in_store()?.id;
+        let (versions, until) = process.memory.publish_for(process, lock_id)?;
         let count = lock.set_aside();
         let script = process.script(&scripts::COND_WAIT, &self.handle.id);
-        let script = script.key(process.key(&lock.handle.id));
+        let script = script.key(process.key(lock_id));
         let reply = script.arg(lock.maxvalue).arg(versions).text();
         let waiter = match reply.as_deref().map(Reply::decode) {
             Ok(Ok(Reply::Wait(waiter))) => {
-                process.memory.told(&lock.handle.id, until);
+                process.memory.told(lock_id, until);
                 waiter
             }
             // Its caller holds the lock as before.
@@ -50,7 +51,7 @@ impl Condition {
         .unwrap_or_else(Waited::Stopped);
         // Whatever ended the wait, its caller holds the lock again.
         let mut raised = None;
-        while let Err(e) = lock.take(true, Until::default()) {
+        while let Err(e) = lock.take_from_store(true, Until::default()) {
             if !e.is_raised() {
                 return Err(e);
             }
@@ -76,8 +77,10 @@ impl Condition {
     #[new]
     #[pyo3(signature = (lock, *, id=None))]
     fn new(py: Python<'_>, lock: &SemLock, id: Option<String>) -> PyResult<Self> {
-        let handle = py.detach(|| Handle::new(id, Some(&lock.handle.id), &[]))?;
-        Ok(Self { handle })
+        let make = || Handle::new(id, Some(&lock.in_store()?.id), &[]);
+        Ok(Self {
+            handle: py.detach(make)?,
+        })
     }
 
     #[getter]

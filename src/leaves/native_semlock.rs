@@ -99,7 +99,7 @@ impl NativeSemLock {
         loop {
             match py.detach(|| self.futex.take(deadline))? {
                 Wait::Taken => return Ok(true),
-                Wait::TimedOut => return Ok(false),
+                Wait::TimedOut | Wait::Gone => return Ok(false),
                 Wait::Interrupted => py.check_signals()?,
             }
         }

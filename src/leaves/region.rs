@@ -10,15 +10,11 @@ use pyo3::exceptions::{PyBufferError, PyOverflowError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use crate::error::Error;
-use crate::objects::handle::Handle;
-use crate::objects::shared_region::SharedRegion;
-use crate::store::keys;
+use crate::objects::span::Span;
 
 #[pyclass(frozen, module = "serverless_mp._core")]
 pub struct Region {
-    shared: Arc<SharedRegion>,
-    handle: Handle,
+    span: Arc<Span>,
     /// Buffers that Python has of it.
     exports: AtomicUsize,
 }
@@ -33,28 +29,24 @@ impl Region {
                 "Python int too large to convert to C long",
             ));
         }
-        Ok(py.detach(|| {
-            let is_new = id.is_none();
-            let handle = Handle::new(id, None, &[(keys::VERSION, 0)])?;
-            let process = handle.process;
-            let memory = &process.memory;
-            let shared = memory.attach(&process.client, &handle.id, size, is_new)?;
-            Ok::<_, Error>(Self {
-                shared,
-                handle,
-                exports: AtomicUsize::new(0),
-            })
-        })?)
+        let span = py.detach(|| match id {
+            None => Span::new(size),
+            Some(id) => Span::attach(id, size),
+        })?;
+        Ok(Self {
+            span,
+            exports: AtomicUsize::new(0),
+        })
     }
 
     #[getter]
     fn id(&self) -> &str {
-        &self.shared.id
+        self.span.id()
     }
 
     #[getter]
     fn size(&self) -> usize {
-        self.shared.buffer.len()
+        self.span.buffer.len()
     }
 
     #[getter]
@@ -62,9 +54,17 @@ impl Region {
         self.exports.load(Ordering::Acquire)
     }
 
+    /// Others may attach from now on; what it holds goes to the store with the next release.
+    fn share(&self, py: Python<'_>) -> PyResult<()> {
+        Ok(py.detach(|| self.span.in_store().map(drop))?)
+    }
+
     /// Makes what was written visible to whoever attaches from now on, and takes what others have made so.
     fn sync(&self, py: Python<'_>) -> PyResult<()> {
-        Ok(py.detach(|| self.shared.sync(self.handle.current_process()?))?)
+        Ok(py.detach(|| {
+            let (handle, shared) = self.span.in_store()?;
+            shared.sync(handle.current_process()?)
+        })?)
     }
 
     // The buffer protocol, whose memory lives as long as this object, to which every view refers.
@@ -73,7 +73,7 @@ impl Region {
         view: *mut ffi::Py_buffer,
         flags: c_int,
     ) -> PyResult<()> {
-        let buffer = &slf.get().shared.buffer;
+        let buffer = &slf.get().span.buffer;
         let length = isize::try_from(buffer.len())
             .map_err(|_| PyBufferError::new_err("the region is too large"))?;
         // SAFETY: the interpreter passes a view to fill; the memory outlives `slf`.

@@ -1,14 +1,18 @@
 //! `_core.SemLock`: locks and semaphores, as `_multiprocessing.SemLock`.
 //!
-//! The store keeps the value and the line of waiters, and hands a released unit to the longest waiter. How often
-//! this process has taken it, and which thread last did, is known here alone, as in `CPython`.
+//! The store keeps the value and the line of waiters, and hands a released unit to the longest waiter; of one that was never
+//! shared it knows nothing. How often this process has taken it, and which thread last did, is known here alone, as in
+//! `CPython`.
 
 use pyo3::prelude::*;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::leaves::aio;
 use crate::objects::handle::Handle;
+use crate::objects::units::{Done, Units};
 use crate::objects::wait;
 use crate::protocol::{Grant, Reply};
 use crate::signals;
@@ -23,7 +27,7 @@ pub const SEM_VALUE_MAX: i64 = i32::MAX as i64;
 
 #[pyclass(frozen, module = "serverless_mp._core")]
 pub struct SemLock {
-    pub handle: Handle,
+    units: Arc<Units>,
     kind: i32,
     pub maxvalue: i64,
     /// How often this process holds it.
@@ -37,41 +41,73 @@ pub fn thread_ident() -> u64 {
     MARK.with(|mark| std::ptr::from_ref(mark) as u64)
 }
 
+fn too_many() -> Error {
+    Error::Value("semaphore or lock released too many times".into())
+}
+
+fn not_within(value: i64, maxvalue: i64) -> PyErr {
+    Error::Invalid(format!(
+        "semaphore value {value} is not within 0..{maxvalue}"
+    ))
+    .into()
+}
+
 impl SemLock {
     pub fn is_mine(&self) -> bool {
         self.count.load(Ordering::Acquire) > 0
             && self.owner.load(Ordering::Acquire) == thread_ident()
     }
 
+    /// The handle on what the store has of it, from now on. The GIL must not be held.
+    pub fn in_store(&self) -> Result<&Handle> {
+        self.units.in_store()
+    }
+
+    fn taken(&self) {
+        self.owner.store(thread_ident(), Ordering::Release);
+        self.count.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// Takes one unit; false if the time is over first.
-    pub fn take(&self, block: bool, until: Until<'_>) -> Result<bool> {
-        let process = self.handle.current_process()?;
-        let script = process.script(&scripts::SEM_ACQUIRE, &self.handle.id);
+    fn take(&self, block: bool, deadline: Option<Instant>) -> Result<bool> {
+        match self.units.take(block, deadline)? {
+            Done::Yes => {
+                self.taken();
+                Ok(true)
+            }
+            Done::No => Ok(false),
+            Done::InStore => self.take_from_store(block, wait::by(deadline)),
+        }
+    }
+
+    /// The same of one that is shared, or is from now on.
+    pub fn take_from_store(&self, block: bool, until: Until<'_>) -> Result<bool> {
+        let handle = self.in_store()?;
+        let (process, id) = (handle.current_process()?, &handle.id);
+        let script = process.script(&scripts::SEM_ACQUIRE, id);
         let sent = process.memory.sent();
         let reply = script
             .arg(block)
-            .arg(process.memory.changes(&self.handle.id))
+            .arg(process.memory.changes(id))
             .by(until.deadline)
             .or_undo(wait::FOR_UNIT.late)
             .bytes_of_reply()?;
         if reply.is_empty() {
             return Ok(false);
         }
-        let token = wait::reply_or_token(process, &self.handle.id, reply, until, &wait::FOR_UNIT)?;
+        let token = wait::reply_or_token(process, id, reply, until, &wait::FOR_UNIT)?;
         let Some(token) = token else {
             return Ok(false);
         };
         let Some(grant) = Grant::decode(&token)? else {
             return Ok(false);
         };
-        let id = &self.handle.id;
         if let Err(e) = process.memory.granted(process, id, &grant, sent) {
             // Its caller does not have it.
             self.give(false)?;
             return Err(e);
         }
-        self.owner.store(thread_ident(), Ordering::Release);
-        self.count.fetch_add(1, Ordering::AcqRel);
+        self.taken();
         Ok(true)
     }
 
@@ -82,11 +118,16 @@ impl SemLock {
 
     /// The same; and whether it is on its way, also where a signal's handler has raised.
     fn give_back_one(&self, is_held: bool) -> (bool, Result<()>) {
-        let process = match self.handle.current_process() {
-            Ok(process) => process,
+        match self.units.give() {
+            Done::Yes => return (true, Ok(())),
+            Done::No => return (false, Err(too_many())),
+            Done::InStore => {}
+        }
+        let handle = self.in_store();
+        let (process, id) = match handle.and_then(|h| Ok((h.current_process()?, &h.id))) {
+            Ok(found) => found,
             Err(e) => return (false, Err(e)),
         };
-        let id = &self.handle.id;
         let script = process.script(&scripts::SEM_RELEASE, id).arg(self.maxvalue);
         let (is_sent, reply) = process.memory.release(process, id, script, is_held);
         (
@@ -98,9 +139,7 @@ impl SemLock {
     fn given(reply: Option<&str>) -> Result<()> {
         let word = reply.and_then(|reply| reply.split(' ').next());
         match word.map(Reply::decode).transpose()? {
-            Some(Reply::Over) => Err(Error::Value(
-                "semaphore or lock released too many times".into(),
-            )),
+            Some(Reply::Over) => Err(too_many()),
             _ => Ok(()),
         }
     }
@@ -126,12 +165,16 @@ impl SemLock {
     }
 
     fn value(&self) -> Result<i64> {
-        let process = self.handle.current_process()?;
-        let question = process.plain("HGET", process.key(&self.handle.id));
+        if let Some(value) = self.units.value() {
+            return Ok(value.into());
+        }
+        let handle = self.in_store()?;
+        let process = handle.current_process()?;
+        let question = process.plain("HGET", process.key(&handle.id));
         let value = question.arg(keys::VALUE).text()?;
         value
             .parse()
-            .map_err(|_| Error::ObjectGone(format!("semaphore {}", self.handle.id)))
+            .map_err(|_| Error::ObjectGone(format!("semaphore {}", handle.id)))
     }
 
     fn release_one(&self) -> Result<()> {
@@ -171,15 +214,18 @@ impl SemLock {
         id: Option<String>,
         beside: Option<String>,
     ) -> PyResult<Self> {
-        if value < 0 || value > maxvalue || maxvalue > SEM_VALUE_MAX {
-            return Err(Error::Invalid(format!(
-                "semaphore value {value} is not within 0..{maxvalue}"
-            ))
-            .into());
+        let (Ok(units), Ok(most)) = (u32::try_from(value), i32::try_from(maxvalue)) else {
+            return Err(not_within(value, maxvalue));
+        };
+        if value > maxvalue {
+            return Err(not_within(value, maxvalue));
         }
-        let handle = py.detach(|| Handle::new(id, beside.as_deref(), &[(keys::VALUE, value)]))?;
+        let units = py.detach(|| match id {
+            None => Units::new(units, most.unsigned_abs(), beside.as_deref()),
+            Some(id) => Units::attach(id, most.unsigned_abs()),
+        })?;
         Ok(Self {
-            handle,
+            units,
             kind,
             maxvalue,
             count: AtomicI64::new(0),
@@ -189,12 +235,17 @@ impl SemLock {
 
     #[getter]
     fn id(&self) -> &str {
-        &self.handle.id
+        self.units.id()
     }
 
     #[getter]
     fn name(&self) -> String {
-        format!("/{}", self.handle.id)
+        format!("/{}", self.units.id())
+    }
+
+    /// Others may attach from now on.
+    fn share(&self, py: Python<'_>) -> PyResult<()> {
+        Ok(py.detach(|| self.in_store().map(drop))?)
     }
 
     #[getter]
@@ -218,15 +269,19 @@ impl SemLock {
             self.count.fetch_add(1, Ordering::AcqRel);
             return Ok(true);
         }
+        if self.units.take_now() {
+            self.taken();
+            return Ok(true);
+        }
         let wait = block && timeout.is_none_or(|t| t > 0.0);
-        Ok(py.detach(|| self.take(wait, wait::by(wait::sem_deadline(timeout)?)))?)
+        Ok(py.detach(|| self.take(wait, wait::sem_deadline(timeout)?))?)
     }
 
     /// For asyncio: an awaitable of an `Acquired`, once it is taken.
     fn acquire_soon(slf: Bound<'_, Self>) -> PyResult<Bound<'_, PyAny>> {
         let (py, lock) = (slf.py(), slf.unbind());
         aio::awaitable(py, move |given_up| {
-            lock.get().take(true, aio::until(given_up))?;
+            lock.get().take_from_store(true, aio::until(given_up))?;
             Ok(Acquired::new(lock))
         })
     }

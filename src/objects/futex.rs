@@ -1,4 +1,4 @@
-//! A semaphore in memory that processes of one machine share: a word on which the kernel lets them wait.
+//! A semaphore in memory, of one process or shared by those of one machine: a word on which the kernel lets them wait.
 
 #![allow(
     unsafe_code,
@@ -27,10 +27,14 @@ struct Words {
     waiters: AtomicU32,
 }
 
-/// One mapping of a semaphore. A fork shares it.
+/// A semaphore's memory. A mapping is shared by a fork.
 pub struct Futex {
     words: NonNull<Words>,
+    is_mapped: bool,
 }
+
+/// The value of one whose units are elsewhere now. No semaphore may have so many.
+const GONE: u32 = u32::MAX;
 
 // SAFETY: there are atomics behind the pointer, for as long as this lives.
 unsafe impl Send for Futex {}
@@ -44,15 +48,30 @@ pub enum Wait {
     TimedOut,
     /// By a signal.
     Interrupted,
+    /// Its units are elsewhere now.
+    Gone,
 }
 
 impl Futex {
+    /// Of this process alone.
+    pub fn of_this_process(value: u32) -> Self {
+        let words = Box::new(Words {
+            value: AtomicU32::new(value),
+            waiters: AtomicU32::new(0),
+        });
+        Self {
+            words: NonNull::from(Box::leak(words)),
+            is_mapped: false,
+        }
+    }
+
     /// Shared with this process' forks alone; its value is 0.
     pub fn anonymous() -> io::Result<Self> {
         // SAFETY: a new mapping at a place of the kernel's choice.
         let address = unsafe { mmap_anonymous(None, LENGTH, PROTECTION, MapFlags::MAP_SHARED)? };
         Ok(Self {
             words: address.cast(),
+            is_mapped: true,
         })
     }
 
@@ -62,11 +81,12 @@ impl Futex {
         let address = unsafe { mmap(None, LENGTH, PROTECTION, MapFlags::MAP_SHARED, file, 0)? };
         Ok(Self {
             words: address.cast(),
+            is_mapped: true,
         })
     }
 
     const fn words(&self) -> &Words {
-        // SAFETY: mapped until the drop, aligned as a page is, and any bytes are right for it.
+        // SAFETY: there until the drop, aligned as a page is, and any bytes are right for it.
         unsafe { self.words.as_ref() }
     }
 
@@ -83,9 +103,23 @@ impl Futex {
         self.words().value.store(value, SeqCst);
     }
 
+    /// Its units are elsewhere from now on. How many there were.
+    pub fn leave(&self) -> u32 {
+        self.words().value.swap(GONE, SeqCst)
+    }
+
+    pub fn is_gone(&self) -> bool {
+        self.value() == GONE
+    }
+
+    /// Has all who wait look again.
+    pub fn wake_all(&self) {
+        wake(&self.words().value, i32::MAX);
+    }
+
     /// Takes a unit if there is one.
     pub fn try_take(&self) -> bool {
-        let one_less = |value: u32| value.checked_sub(1);
+        let one_less = |value: u32| value.checked_sub(1).filter(|_| value != GONE);
         let value = &self.words().value;
         value.fetch_update(SeqCst, SeqCst, one_less).is_ok()
     }
@@ -97,6 +131,9 @@ impl Futex {
         let result = loop {
             if self.try_take() {
                 break Ok(Wait::Taken);
+            }
+            if self.is_gone() {
+                break Ok(Wait::Gone);
             }
             let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
@@ -125,7 +162,7 @@ impl Futex {
             return false;
         }
         if words.waiters.load(SeqCst) > 0 {
-            wake(&words.value);
+            wake(&words.value, 1);
         }
         true
     }
@@ -133,8 +170,14 @@ impl Futex {
 
 impl Drop for Futex {
     fn drop(&mut self) {
-        // SAFETY: it was mapped with this length, and nothing refers to it any more.
-        let _ = unsafe { munmap(self.words.cast(), SIZE) };
+        // SAFETY: nothing refers to it any more; it was mapped with this length, or is a box's.
+        unsafe {
+            if self.is_mapped {
+                let _ = munmap(self.words.cast(), SIZE);
+            } else {
+                drop(Box::from_raw(self.words.as_ptr()));
+            }
+        }
     }
 }
 
@@ -157,10 +200,10 @@ fn wait(word: &AtomicU32, left: Option<&libc::timespec>) -> Result<(), Errno> {
     Errno::result(code).map(drop)
 }
 
-fn wake(word: &AtomicU32) {
+fn wake(word: &AtomicU32, most: i32) {
     // SAFETY: the kernel takes the address for a name only.
     unsafe {
-        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, 1);
+        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, most);
     }
 }
 
@@ -176,6 +219,23 @@ mod tests {
         assert!(semaphore.try_take() && !semaphore.try_take());
         assert!(semaphore.give(2) && semaphore.give(2) && !semaphore.give(2));
         assert_eq!(semaphore.value(), 2);
+    }
+
+    #[test]
+    fn one_that_is_gone_gives_and_takes_nothing() {
+        let semaphore = Futex::of_this_process(0);
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| semaphore.take(None).unwrap());
+            while semaphore.words().waiters.load(SeqCst) == 0 {
+                std::hint::spin_loop();
+            }
+            assert_eq!(semaphore.leave(), 0);
+            semaphore.wake_all();
+            assert_eq!(waits.join().unwrap(), Wait::Gone);
+        });
+        assert!(semaphore.is_gone() && !semaphore.try_take() && !semaphore.give(7));
+        semaphore.set(1);
+        assert!(semaphore.try_take());
     }
 
     #[test]

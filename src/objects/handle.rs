@@ -1,5 +1,7 @@
 //! One handle on one end of an object: while any process has one, the object exists.
 
+use redis::ToRedisArgs;
+
 use crate::error::{Error, Result};
 use crate::objects::process::{self, Process};
 use crate::signals;
@@ -27,15 +29,19 @@ impl Handle {
     pub fn new(id: Option<String>, beside: Option<&str>, fields: &[(&str, i64)]) -> Result<Self> {
         let Some(id) = id else {
             let process = process::current()?;
-            let id = process.new_object(beside);
-            process.create(&id, 1, fields)?;
-            return Ok(Self {
-                process,
-                id,
-                end: 0,
-            });
+            return Self::create(process, process.new_object(beside), fields);
         };
         Self::attach(id, 0)
+    }
+
+    /// A new object of one end and that name.
+    pub fn create(
+        process: &'static Process,
+        id: String,
+        fields: &[(&str, impl ToRedisArgs)],
+    ) -> Result<Self> {
+        process.create(&id, 1, fields)?;
+        Ok(Self::created(process, id, 0))
     }
 
     /// A handle on an end of a known object.

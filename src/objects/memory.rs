@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, TryLockError, Weak};
 
 use crate::error::{Error, Result};
 use crate::locked::Locked;
+use crate::objects::buffer::Buffer;
 use crate::objects::shared_region::{Changes, SharedRegion, Written};
 use crate::objects::versions::{Heard, Versions};
 use crate::protocol::Grant;
@@ -37,6 +38,8 @@ const MOST_WRITTEN: usize = 8;
 #[derive(Default)]
 pub struct Memory {
     regions: Mutex<HashMap<String, Weak<SharedRegion>>>,
+    /// Held while one is entered that others have made, so that it is entered once.
+    attaching: Mutex<()>,
     /// How many regions there are: a program without any pays one load per release.
     count: AtomicUsize,
     versions: Mutex<Versions>,
@@ -76,38 +79,46 @@ impl Release {
 }
 
 impl Memory {
-    /// Enters a region, of which a process has one buffer; what others have written and this process knows of is fetched.
+    /// Enters a region of which this process has a buffer.
+    pub fn enter(
+        &'static self,
+        client: &'static Client,
+        id: &str,
+        buffer: Arc<Buffer>,
+    ) -> Result<Arc<SharedRegion>> {
+        let (versions, count, sent) = (&self.versions, &self.count, &self.sent);
+        let region = SharedRegion::new(client, id, buffer, versions, count, sent)?;
+        let region = Arc::new(region);
+        let mut regions = self.regions.locked();
+        if regions.len() > LONG + 2 * count.load(Ordering::Acquire) {
+            regions.retain(|_, region| region.strong_count() > 0);
+        }
+        regions.insert(id.to_owned(), Arc::downgrade(&region));
+        Ok(region)
+    }
+
+    /// Enters a region of others, of which a process has one buffer; what they have written and this process knows of is fetched.
     pub fn attach(
         &'static self,
         client: &'static Client,
         id: &str,
         size: usize,
-        is_new: bool,
     ) -> Result<Arc<SharedRegion>> {
         let region = {
-            let mut regions = self.regions.locked();
-            if let Some(known) = regions.get(id).and_then(Weak::upgrade) {
-                known
-            } else {
-                let (versions, count, sent) = (&self.versions, &self.count, &self.sent);
-                let region = SharedRegion::new(client, id, size, versions, count, sent)?;
-                let region = Arc::new(region);
-                if regions.len() > LONG + 2 * count.load(Ordering::Acquire) {
-                    regions.retain(|_, region| region.strong_count() > 0);
-                }
-                regions.insert(id.to_owned(), Arc::downgrade(&region));
-                region
+            let _attaching = self.attaching.locked();
+            let known = self.regions.locked().get(id).and_then(Weak::upgrade);
+            match known {
+                Some(known) => known,
+                None => self.enter(client, id, Arc::new(Buffer::new(size)?))?,
             }
         };
-        if !is_new {
-            // What an epoch stands for may be a version of this one.
-            let wanted = if self.has_epochs.load(Ordering::Acquire) {
-                u64::MAX
-            } else {
-                self.versions.locked().of(id)
-            };
-            region.refresh_stale(client, wanted)?;
-        }
+        // What an epoch stands for may be a version of this one.
+        let wanted = if self.has_epochs.load(Ordering::Acquire) {
+            u64::MAX
+        } else {
+            self.versions.locked().of(id)
+        };
+        region.refresh_stale(client, wanted)?;
         Ok(region)
     }
 

@@ -2,7 +2,7 @@
 
 pub mod blob;
 pub mod buffer;
-#[cfg(target_os = "linux")]
+#[cfg_attr(not(target_os = "linux"), path = "no_futex.rs")]
 pub mod futex;
 pub mod handle;
 pub mod item;
@@ -16,5 +16,8 @@ pub mod read_ahead;
 pub mod readiness;
 pub mod refcount;
 pub mod shared_region;
+pub mod span;
+pub mod units;
+pub mod unshared;
 pub mod versions;
 pub mod wait;

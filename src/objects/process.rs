@@ -14,6 +14,7 @@ use crate::logging;
 use crate::objects::memory::Memory;
 use crate::objects::read_ahead::ReadsAhead;
 use crate::objects::readiness::ReadinessFds;
+use crate::objects::unshared::AllUnshared;
 use crate::random;
 use crate::store::client::{self, Client, Session};
 use crate::store::keys;
@@ -28,6 +29,7 @@ pub struct Process {
     pub memory: Memory,
     pub readiness_fds: ReadinessFds,
     pub reads_ahead: ReadsAhead,
+    pub unshared: AllUnshared,
     /// Process ids for remote workers that this process may still give: the next one, and the first that is not its.
     pids: Mutex<(i32, i32)>,
 }
@@ -106,6 +108,7 @@ impl Process {
             memory: Memory::default(),
             readiness_fds: ReadinessFds::default(),
             reads_ahead: ReadsAhead::default(),
+            unshared: AllUnshared::default(),
             pids: Mutex::default(),
         })
     }

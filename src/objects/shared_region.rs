@@ -1,7 +1,7 @@
 //! One region in this process: what was written is published, what is newer in the store is fetched.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use redis::Value;
 
@@ -31,7 +31,7 @@ const TRIES: usize = 2;
 pub struct SharedRegion {
     client: &'static Client,
     pub id: String,
-    pub buffer: Buffer,
+    pub buffer: Arc<Buffer>,
     state: Mutex<Twin>,
     /// Of this process: the versions that it knows, and how many regions it has.
     versions: &'static Mutex<Versions>,
@@ -76,15 +76,16 @@ impl SharedRegion {
     pub fn new(
         client: &'static Client,
         id: &str,
-        size: usize,
+        buffer: Arc<Buffer>,
         versions: &'static Mutex<Versions>,
         count: &'static AtomicUsize,
         sent: &'static AtomicU64,
     ) -> Result<Self> {
+        let size = buffer.len();
         let region = Self {
             client,
             id: id.to_owned(),
-            buffer: Buffer::new(size)?,
+            buffer,
             state: Mutex::new(Twin {
                 bytes: zeros(size)?,
                 version: 0,

@@ -8,6 +8,8 @@ from __future__ import annotations
 from multiprocessing import context
 from typing import Any
 
+from serverless_mp import _core
+
 
 def is_fork(ctx: Any) -> bool:
     """Whether an object of this context belongs to processes of the start method `fork`."""
@@ -29,5 +31,8 @@ def check(obj: Any, fork: bool) -> Any:
 
 def hold(obj: Any, handle: Any, fork: bool = False) -> str:
     """Keeps the handle's object until the child has attached. Returns the object's name."""
-    check(obj, fork).hold(handle)
+    popen = check(obj, fork)
+    if isinstance(handle, (_core.SemLock, _core.Region)):
+        handle.share()  # what was this process' alone
+    popen.hold(handle)
     return handle.id

@@ -118,7 +118,8 @@ def _open() -> None:
         _store = embedded.Store(directory())
         _core.open_session(_store.url, 0, seal_memory=seal_memory)
     if not _owner:
-        os.register_at_fork(after_in_child=_after_fork)
+        # What the child inherits must not be one process' alone.
+        os.register_at_fork(before=_core.share_all, after_in_child=_after_fork)
     _owner = os.getpid()
     _family = os.pipe()
     _raise_file_limit()

@@ -2,8 +2,10 @@
 
 import multiprocessing
 
+from shared import shared
+
 if __name__ == "__main__":
-    lock = multiprocessing.Lock()
+    lock = shared(multiprocessing.Lock())
     with lock:
         pass
     print("ready", flush=True)

@@ -2,6 +2,8 @@
 
 import multiprocessing
 
+from shared import shared
+
 if __name__ == "__main__":
     queue = multiprocessing.Queue()
     queue.put("first")
@@ -10,7 +12,7 @@ if __name__ == "__main__":
     for number in range(20):
         queue.put(number)
     try:
-        multiprocessing.Lock().acquire()
+        shared(multiprocessing.Lock()).acquire()
     except OSError as e:
         print(type(e).__name__, e, flush=True)
     input()

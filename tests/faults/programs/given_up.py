@@ -3,6 +3,8 @@
 import multiprocessing
 import signal
 
+from shared import shared
+
 
 class TooLongError(Exception):
     pass
@@ -13,7 +15,7 @@ def too_long(*_):
 
 
 if __name__ == "__main__":
-    lock = multiprocessing.Lock()
+    lock = shared(multiprocessing.Lock())
     with lock:
         pass
     signal.signal(signal.SIGALRM, too_long)

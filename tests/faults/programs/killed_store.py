@@ -7,6 +7,7 @@ import sys
 import time
 
 import psutil
+from shared import shared
 
 from serverless_mp import _core
 
@@ -29,7 +30,7 @@ def server():
 
 if __name__ == "__main__":
     context = multiprocessing.get_context("spawn")
-    queue, lock = context.SimpleQueue(), context.Lock()
+    queue, lock = context.SimpleQueue(), shared(context.Lock())
     lock.acquire()
     processes = [context.Process(target=wait, args=(sys.argv[1], queue, lock)) for _ in range(2)]
     for process in processes:

@@ -2,8 +2,10 @@
 
 import multiprocessing
 
+from shared import shared
+
 if __name__ == "__main__":
-    kept, lock = multiprocessing.Lock(), multiprocessing.Lock()
+    kept, lock = shared(multiprocessing.Lock(), multiprocessing.Lock())
     kept.acquire()
     kept.release()
     lock.acquire()

@@ -3,8 +3,10 @@
 import multiprocessing
 import time
 
+from shared import shared
+
 if __name__ == "__main__":
-    locks = [multiprocessing.Lock() for _ in range(2000)]
+    locks = [shared(multiprocessing.Lock()) for _ in range(2000)]
     for lock in (locks[0], locks[-1]):
         with lock:
             pass

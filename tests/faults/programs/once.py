@@ -2,6 +2,8 @@
 
 import multiprocessing
 
+from shared import shared
+
 
 def ready():
     print("ready", flush=True)
@@ -9,7 +11,7 @@ def ready():
 
 
 if __name__ == "__main__":
-    queue, semaphore, lock = multiprocessing.SimpleQueue(), multiprocessing.Semaphore(0), multiprocessing.Lock()
+    queue, semaphore, lock = multiprocessing.SimpleQueue(), *shared(multiprocessing.Semaphore(0), multiprocessing.Lock())
     for _ in range(3):
         queue.put("warm")
         queue.get()

@@ -3,8 +3,10 @@
 import multiprocessing
 import threading
 
+from shared import shared
+
 if __name__ == "__main__":
-    lock, total = multiprocessing.Lock(), 0
+    lock, total = shared(multiprocessing.Lock()), 0
     print("started", flush=True)
 
     def count():

@@ -4,6 +4,8 @@ import multiprocessing
 import threading
 import time
 
+from shared import shared
+
 
 def wait(event):
     event.wait()
@@ -20,7 +22,7 @@ told = {}
 
 if __name__ == "__main__":
     context = multiprocessing.get_context("spawn")
-    lock, queue, event = context.Lock(), context.SimpleQueue(), context.Event()
+    lock, queue, event = shared(context.Lock()), context.SimpleQueue(), context.Event()
     lock.acquire()
     processes = [context.Process(target=wait, args=(event,)) for _ in range(2)]
     for process in processes:

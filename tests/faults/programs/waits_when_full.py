@@ -3,9 +3,11 @@
 import multiprocessing
 import threading
 
+from shared import shared
+
 if __name__ == "__main__":
     context = multiprocessing.get_context("spawn")
-    lock, event = context.Lock(), context.Event()
+    lock, event = shared(context.Lock()), context.Event()
     receiver, sender = context.Pipe(duplex=False)
     lock.acquire()
     sender.send("item")

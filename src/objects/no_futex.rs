@@ -1,0 +1,52 @@
+//! In the place of `futex` where the kernel has none: a semaphore whose units are elsewhere from the beginning.
+
+use std::io;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Instant;
+
+pub struct Futex(AtomicU32);
+
+#[allow(dead_code, reason = "the others come where there are futexes")]
+pub enum Wait {
+    Taken,
+    TimedOut,
+    Interrupted,
+    Gone,
+}
+
+#[allow(clippy::unused_self, reason = "as the other")]
+impl Futex {
+    pub const fn of_this_process(value: u32) -> Self {
+        Self(AtomicU32::new(value))
+    }
+
+    pub fn leave(&self) -> u32 {
+        self.0.load(Relaxed)
+    }
+
+    pub fn set(&self, value: u32) {
+        self.0.store(value, Relaxed);
+    }
+
+    pub const fn is_gone(&self) -> bool {
+        true
+    }
+
+    pub fn value(&self) -> u32 {
+        self.0.load(Relaxed)
+    }
+
+    pub const fn wake_all(&self) {}
+
+    pub const fn try_take(&self) -> bool {
+        false
+    }
+
+    pub const fn take(&self, _deadline: Option<Instant>) -> io::Result<Wait> {
+        Ok(Wait::Gone)
+    }
+
+    pub const fn give(&self, _most: u32) -> bool {
+        false
+    }
+}

@@ -1,0 +1,66 @@
+//! A span of memory for the program: plain memory of this process until it is shared, then a region of the store.
+
+use std::sync::{Arc, OnceLock};
+
+use crate::error::Result;
+use crate::objects::buffer::Buffer;
+use crate::objects::handle::Handle;
+use crate::objects::shared_region::SharedRegion;
+use crate::objects::unshared::{Shareable, Unshared};
+use crate::store::keys;
+
+pub struct Span {
+    pub buffer: Arc<Buffer>,
+    shared: OnceLock<Arc<SharedRegion>>,
+    object: Unshared,
+}
+
+impl Span {
+    /// So many zeros.
+    pub fn new(size: usize) -> Result<Arc<Self>> {
+        let span = Arc::new(Self {
+            buffer: Arc::new(Buffer::new(size)?),
+            shared: OnceLock::new(),
+            object: Unshared::new(None)?,
+        });
+        let one: Arc<dyn Shareable> = span.clone();
+        span.object.process.unshared.note(Arc::downgrade(&one));
+        Ok(span)
+    }
+
+    /// The memory of a region that is shared.
+    pub fn attach(id: String, size: usize) -> Result<Arc<Self>> {
+        let object = Unshared::attach(id)?;
+        let process = object.process;
+        let shared = process.memory.attach(process, &object.id, size)?;
+        Ok(Arc::new(Self {
+            buffer: shared.buffer.clone(),
+            shared: OnceLock::from(shared),
+            object,
+        }))
+    }
+
+    pub fn id(&self) -> &str {
+        &self.object.id
+    }
+
+    /// The region that it is from now on, and the handle on it. The GIL must not be held.
+    pub fn in_store(&self) -> Result<(&Handle, &SharedRegion)> {
+        let handle = self.object.shared_by(|| {
+            let (process, id) = (self.object.process, &self.object.id);
+            let handle = Handle::create(process, id.clone(), &[(keys::VERSION, 0)])?;
+            // What it holds is what this process has written to the zeros of the store.
+            let shared = process.memory.enter(process, id, self.buffer.clone())?;
+            let _ = self.shared.set(shared);
+            Ok(handle)
+        })?;
+        let shared = self.shared.get().expect("it was set before the handle");
+        Ok((handle, shared))
+    }
+}
+
+impl Shareable for Span {
+    fn share(&self) -> Result<()> {
+        self.in_store().map(drop)
+    }
+}

@@ -1,0 +1,115 @@
+//! The units of a semaphore, or the one of a lock: in this process until it is shared, then in the store.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::error::Result;
+use crate::objects::futex::{Futex, Wait};
+use crate::objects::handle::Handle;
+use crate::objects::unshared::{Shareable, Unshared};
+use crate::signals;
+use crate::store::keys;
+
+pub struct Units {
+    object: Unshared,
+    here: Futex,
+    most: u32,
+}
+
+/// Whether a unit was taken, or given back.
+pub enum Done {
+    Yes,
+    No,
+    /// The units are in the store.
+    InStore,
+}
+
+impl Units {
+    /// So many of `most`; beside another object.
+    pub fn new(value: u32, most: u32, beside: Option<&str>) -> Result<Arc<Self>> {
+        let units = Arc::new(Self {
+            object: Unshared::new(beside)?,
+            here: Futex::of_this_process(value),
+            most,
+        });
+        let one: Arc<dyn Shareable> = units.clone();
+        units.object.process.unshared.note(Arc::downgrade(&one));
+        Ok(units)
+    }
+
+    /// Those of a semaphore that is shared.
+    pub fn attach(id: String, most: u32) -> Result<Arc<Self>> {
+        let object = Unshared::attach(id)?;
+        let here = Futex::of_this_process(0);
+        here.leave();
+        Ok(Arc::new(Self { object, here, most }))
+    }
+
+    pub fn id(&self) -> &str {
+        &self.object.id
+    }
+
+    /// The handle on what the store has of them, from now on. The GIL must not be held.
+    pub fn in_store(&self) -> Result<&Handle> {
+        self.object.shared_by(|| {
+            // Whoever finds none here from now on waits for the end of this.
+            let value = self.here.leave();
+            let (process, id) = (self.object.process, self.object.id.clone());
+            let made = Handle::create(process, id, &[(keys::VALUE, value)]);
+            if made.is_err() {
+                self.here.set(value);
+            }
+            self.here.wake_all();
+            made
+        })
+    }
+
+    /// Takes one if it is here. Nothing is waited for.
+    pub fn take_now(&self) -> bool {
+        self.here.try_take()
+    }
+
+    /// Takes one; waits for it until a time.
+    pub fn take(&self, block: bool, deadline: Option<Instant>) -> Result<Done> {
+        loop {
+            if self.here.try_take() {
+                return Ok(Done::Yes);
+            }
+            if self.here.is_gone() {
+                return Ok(Done::InStore);
+            }
+            if !block {
+                return Ok(Done::No);
+            }
+            match self.here.take(deadline)? {
+                Wait::Taken => return Ok(Done::Yes),
+                Wait::TimedOut => return Ok(Done::No),
+                Wait::Gone => return Ok(Done::InStore),
+                Wait::Interrupted => signals::check()?,
+            }
+        }
+    }
+
+    /// Gives one back; not if there are as many as there may be.
+    pub fn give(&self) -> Done {
+        if self.here.give(self.most) {
+            Done::Yes
+        } else if self.here.is_gone() {
+            Done::InStore
+        } else {
+            Done::No
+        }
+    }
+
+    /// How many there are; None where they are in the store.
+    pub fn value(&self) -> Option<u32> {
+        let value = self.here.value();
+        (!self.here.is_gone()).then_some(value)
+    }
+}
+
+impl Shareable for Units {
+    fn share(&self) -> Result<()> {
+        self.in_store().map(drop)
+    }
+}

@@ -1,0 +1,169 @@
+"""Locks and memory that no other process was given: this process' alone, until they are."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from serverless_mp import _core
+
+
+@pytest.fixture
+def commands(smp):
+    """How many commands this process has sent to the store since."""
+    smp.Event().is_set()
+    _core.settle()
+    before = _core.counters()["commands"]
+
+    def since():
+        _core.settle()
+        return _core.counters()["commands"] - before
+
+    return since
+
+
+def test_the_store_knows_nothing_of_them(smp, commands):
+    value, array, lock = smp.Value("i", 1), smp.Array("d", 100_000), smp.RLock()
+    with lock, lock:
+        value.value += 1
+        array[5:10] = [1.0] * 5
+    assert (value.value, sum(array)) == (2, 5.0)
+    del value, array, lock
+    # What the fixture's event left behind.
+    assert commands() <= 2
+
+
+def count(value, lock, times):
+    for _ in range(times):
+        with lock:
+            value.value += 1
+
+
+@pytest.mark.parametrize("kind", ["Lock", "RLock", "Semaphore"])
+def test_threads_and_then_processes(mp, kind):
+    """Nothing is lost where it becomes known to others while threads are at it."""
+    value, lock = mp.Value("i", 0, lock=False), getattr(mp, kind)()
+    threads = [threading.Thread(target=count, args=(value, lock, 300)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    processes = [mp.Process(target=count, args=(value, lock, 100)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for each in (*threads, *processes):
+        each.join()
+    assert value.value == 3 * 300 + 2 * 100
+
+
+def give(semaphore, times):
+    for _ in range(times):
+        semaphore.release()
+
+
+def test_who_waits_is_woken_by_a_process(mp):
+    semaphore, got = mp.Semaphore(0), []
+    threads = [threading.Thread(target=lambda: got.append(semaphore.acquire(timeout=60))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    process = mp.Process(target=give, args=(semaphore, 3))
+    process.start()
+    for thread in threads:
+        thread.join()
+    process.join()
+    assert (got, semaphore.get_value()) == ([True] * 3, 0)
+
+
+def test_a_lock_is_given_as_it_is(mp):
+    lock, semaphore, recursive = mp.Lock(), mp.BoundedSemaphore(3), mp.RLock()
+    lock.acquire()
+    semaphore.acquire()
+    recursive.acquire()
+    process = mp.Process(target=look, args=(lock, semaphore, recursive, queue := mp.SimpleQueue()))
+    process.start()
+    assert queue.get() == [False, 2, False]
+    process.join()
+    recursive.release()
+    lock.release()
+    semaphore.release()
+    with pytest.raises(ValueError, match="semaphore or lock released too many times"):
+        semaphore.release()
+
+
+def look(lock, semaphore, recursive, queue):
+    queue.put([lock.acquire(timeout=0.01), semaphore.get_value(), recursive.acquire(block=False)])
+
+
+def test_what_python_checks(mp):
+    lock, recursive = mp.Lock(), mp.RLock()
+    with pytest.raises(ValueError, match="semaphore or lock released too many times"):
+        lock.release()
+    with pytest.raises(AssertionError, match="attempt to release recursive lock not owned by thread"):
+        recursive.release()
+    assert lock.acquire()
+    began = time.monotonic()
+    assert [lock.acquire(block=False), lock.acquire(timeout=0.05), lock.acquire(timeout=-1)] == [False] * 3
+    assert time.monotonic() - began >= 0.05
+    assert repr(lock) == "<Lock(owner=MainProcess)>"
+
+
+class Raised(Exception):
+    pass
+
+
+def test_a_signal_s_handler_ends_a_wait(mp):
+    lock = mp.Lock()
+    lock.acquire()
+
+    def handle(*_):
+        raise Raised
+
+    before = signal.signal(signal.SIGALRM, handle)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(Raised):
+            lock.acquire()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    lock.release()
+    assert lock.acquire(block=False)
+
+
+def add_up(array, queue):
+    with array.get_lock():
+        array[7] += 1
+    queue.put((sum(array[:10]), array[99_999], sum(array[10:99_999])))
+
+
+def test_memory_is_given_as_it_is(mp):
+    array = mp.Array("i", 100_000)
+    array[:10] = range(10)
+    array[99_999] = 5
+    process = mp.Process(target=add_up, args=(array, queue := mp.SimpleQueue()))
+    process.start()
+    assert queue.get() == (46, 5, 0)
+    process.join()
+    assert (array[7], sum(array)) == (8, 51)
+
+
+def test_a_fork_of_the_program_s_own_shares_them(mp):
+    value, lock = mp.Value("i", 1), mp.Lock()
+    lock.acquire()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            lock.acquire()
+            with value.get_lock():
+                value.value += 1
+            os.write(writer, b"done")
+            lock.release()
+        finally:
+            os._exit(0)
+    with value.get_lock():
+        value.value += 1
+    lock.release()
+    assert os.read(reader, 4) == b"done"
+    os.waitpid(child, 0)
+    with lock, value.get_lock():
+        assert value.value == 3
