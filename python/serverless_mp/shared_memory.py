@@ -62,7 +62,7 @@ class SharedMemory(shared_memory.SharedMemory):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self._name)
         else:
             region = _core.Region(size)
-            region.share()  # whoever has the name may write to it
+            region.sync()  # whoever has the name may write to it
             if _core.bind_name(self._name, region.id, size):
                 self._region = region
             elif is_named:

@@ -6,15 +6,18 @@ use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::error::{Error, Result};
+use crate::objects::pages::{PAGE, Pages};
 use crate::signals;
 
-const PAGE: usize = 4096;
+/// A larger one has pages whose writing the kernel tells of.
+const SMALL: usize = 64 << 10;
 
 /// Memory that the program reads and writes through ctypes and numpy while we compare and refresh it.
 /// Ours goes byte by byte, each an atomic: no other Rust reference to it ever exists.
 pub struct Buffer {
     start: *mut u8,
     length: usize,
+    pages: Option<Pages>,
 }
 
 // SAFETY: the memory is shared by design; all access is through raw pointers or atomics.
@@ -26,13 +29,26 @@ impl Buffer {
     /// Zeros.
     pub fn new(length: usize) -> Result<Self> {
         let refused = || Error::Memory(format!("no memory for {length} bytes"));
+        if length > SMALL
+            && let Some(Ok(pages)) = Pages::new(length)
+        {
+            return Ok(Self {
+                start: pages.view(),
+                length,
+                pages: Some(pages),
+            });
+        }
         let layout = Self::layout(length).ok_or_else(refused)?;
         // SAFETY: the layout has a size of at least one page.
         let start = unsafe { alloc_zeroed(layout) };
         if start.is_null() {
             return Err(refused());
         }
-        Ok(Self { start, length })
+        Ok(Self {
+            start,
+            length,
+            pages: None,
+        })
     }
 
     /// Whole pages, so that a page belongs to one region.
@@ -47,6 +63,11 @@ impl Buffer {
 
     pub const fn len(&self) -> usize {
         self.length
+    }
+
+    /// Its pages, if the kernel tells which are written.
+    pub const fn pages(&self) -> Option<&Pages> {
+        self.pages.as_ref()
     }
 
     /// One byte, which other threads may write meanwhile.
@@ -116,6 +137,16 @@ impl Buffer {
         (start + first, start + last + 1)
     }
 
+    /// Takes the new bytes where those of the buffer are the old ones: not where the program has written.
+    pub fn merge(&self, start: usize, old: &[u8], new: &[u8]) {
+        for (at, (old, new)) in (start..).zip(old.iter().zip(new)) {
+            let byte = self.byte(at);
+            if new != old && byte.load(Ordering::Relaxed) == *old {
+                byte.store(*new, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// Takes the store's content (zeros beyond its end) where this process has not written since.
     /// Under the GIL, so that no Python code writes in between.
     pub fn refresh(&self, start: usize, twin: &mut [u8], content: &[u8]) {
@@ -138,7 +169,9 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if let Some(layout) = Self::layout(self.length) {
+        if self.pages.is_none()
+            && let Some(layout) = Self::layout(self.length)
+        {
             // SAFETY: allocated with the same layout.
             unsafe { dealloc(self.start, layout) }
         }

@@ -435,6 +435,14 @@ impl Memory {
         Ok(())
     }
 
+    /// In a child of the program's own `fork()`, of its parent's. Where another thread was at them nothing is done.
+    pub fn part_from_parent(&self) {
+        if let Ok(regions) = self.regions.try_lock() {
+            let regions = regions.values().filter_map(Weak::upgrade);
+            regions.for_each(|region| region.part_from_parent());
+        }
+    }
+
     fn all(&self) -> Vec<Arc<SharedRegion>> {
         let mut regions = self.regions.locked();
         let mut all = Vec::with_capacity(regions.len());

@@ -9,6 +9,8 @@ pub mod item;
 pub mod length;
 pub mod mailbox;
 pub mod memory;
+#[cfg_attr(not(target_os = "linux"), path = "no_pages.rs")]
+pub mod pages;
 pub mod payload;
 pub mod pipe;
 pub mod process;
@@ -17,6 +19,7 @@ pub mod readiness;
 pub mod refcount;
 pub mod shared_region;
 pub mod span;
+pub mod twin;
 pub mod units;
 pub mod unshared;
 pub mod versions;

@@ -94,6 +94,7 @@ pub fn after_fork(begin: fn() -> Result<()>) {
         parent: None,
         ..old.session.clone()
     };
+    old.memory.part_from_parent();
     if let Ok(new) = Process::new(session, None) {
         new.begin_with(begin);
         new.make_current();

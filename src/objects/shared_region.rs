@@ -1,6 +1,6 @@
 //! One region in this process: what was written is published, what is newer in the store is fetched.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use redis::Value;
@@ -8,14 +8,13 @@ use redis::Value;
 use crate::error::{Error, Result};
 use crate::locked::Locked;
 use crate::objects::buffer::Buffer;
+use crate::objects::twin::{Content, GRANULE};
 use crate::objects::versions::Versions;
 use crate::store::client::{self, Client};
 use crate::store::command::Cmd;
 use crate::store::keys::tag;
 use crate::store::scripts;
 
-/// The unit of versions and fetches.
-pub const GRANULE: usize = 64 << 10;
 /// Bounds of one publishing command.
 const SPANS: usize = 4096;
 const BATCH: usize = 4 << 20;
@@ -32,6 +31,8 @@ pub struct SharedRegion {
     client: &'static Client,
     pub id: String,
     pub buffer: Arc<Buffer>,
+    /// Whether others find it by a name, with no other synchronisation.
+    has_name: AtomicBool,
     state: Mutex<Twin>,
     /// Of this process: the versions that it knows, and how many regions it has.
     versions: &'static Mutex<Versions>,
@@ -57,7 +58,7 @@ pub struct Written<'r> {
 
 /// The content of the store, as this process has seen it last.
 struct Twin {
-    bytes: Vec<u8>,
+    bytes: Content,
     /// The version of the whole.
     version: u64,
     /// Of granules that only this process has written since, a later one.
@@ -85,12 +86,13 @@ impl SharedRegion {
         let region = Self {
             client,
             id: id.to_owned(),
-            buffer,
             state: Mutex::new(Twin {
-                bytes: zeros(size)?,
+                bytes: Content::new(buffer.clone())?,
                 version: 0,
                 granules: vec![0; size.div_ceil(GRANULE)],
             }),
+            buffer,
+            has_name: AtomicBool::new(false),
             versions,
             count,
             sent,
@@ -130,7 +132,10 @@ impl SharedRegion {
             return Changes::Much;
         }
         let twin = self.state.locked();
-        let Some(runs) = self.buffer.differences(0, &twin.bytes, RUNS) else {
+        let Some(runs) = self
+            .buffer
+            .differences(0, twin.bytes.get(0..self.buffer.len()), RUNS)
+        else {
             return Changes::Much;
         };
         let spans: Vec<Span> = runs
@@ -166,7 +171,7 @@ impl SharedRegion {
         if is_known || content.len() > self.buffer.len() || self.buffer.len() > LITTLE {
             return;
         }
-        self.buffer.refresh(0, &mut twin.bytes, content);
+        twin.bytes.refresh(0, self.buffer.len(), content);
         twin.version = version;
     }
 
@@ -190,6 +195,7 @@ impl SharedRegion {
 
     /// For who attaches or leaves by name, with no other synchronisation: both directions at once.
     pub fn sync(&self, client: &Client) -> Result<()> {
+        self.has_name.store(true, Ordering::Release);
         let Some(mut twin) = self.twin() else {
             return Ok(());
         };
@@ -198,11 +204,23 @@ impl SharedRegion {
         self.refresh(client, &mut twin)
     }
 
+    /// In a child of the program's own `fork()`: what it does with memory that has a name is not the parent's.
+    pub fn part_from_parent(&self) {
+        if self.has_name.load(Ordering::Acquire)
+            && let Some(pages) = self.buffer.pages()
+            && let Err(e) = pages.part_from_parent()
+        {
+            tracing::error!(error = %e, region = self.id, "its memory stays the parent's");
+        }
+    }
+
     fn publish_from(&self, client: &Client, twin: &mut Twin) -> Result<()> {
-        let (mut begin, mut refusals) = (0, 0);
+        let granules = twin.bytes.may_differ();
+        let (mut begin, mut refusals, mut same) = (0, 0, Vec::new());
         loop {
-            let (spans, end) = self.changes(twin, begin, refusals);
+            let (spans, end) = self.changes(twin, &granules[begin..], refusals, &mut same);
             if spans.is_empty() {
+                twin.bytes.are_same(&same);
                 return Ok(());
             }
             if let Some(version) = self.send(client, &spans)? {
@@ -213,7 +231,7 @@ impl SharedRegion {
                 twin.published(version);
                 self.sent.fetch_add(1, Ordering::AcqRel);
                 self.versions.locked().saw(&self.id, version);
-                (begin, refusals) = (end, 0);
+                (begin, refusals) = (begin + end, 0);
             } else {
                 self.refresh(client, twin)?;
                 refusals += 1;
@@ -221,18 +239,26 @@ impl SharedRegion {
         }
     }
 
-    /// What differs from the twin, as much as one command takes from a place on, and the place where it ends. After some refusals
-    /// only what this process has written, or, where that cannot be told apart, one granule: so that who writes to others does
+    /// What differs from the twin in some granules, as much as one command takes, and how many granules that is; also those that do
+    /// not differ. After some refusals only what this process has written, or, where that cannot be told apart, one granule: so that who writes to others does
     /// not hold it up.
-    fn changes(&self, twin: &Twin, begin: usize, refusals: usize) -> (Vec<Span>, usize) {
+    fn changes(
+        &self,
+        twin: &Twin,
+        granules: &[usize],
+        refusals: usize,
+        same: &mut Vec<usize>,
+    ) -> (Vec<Span>, usize) {
         let is_sealed = self.client.session.seal_memory;
         let most = if is_sealed && refusals > 0 { 1 } else { BATCH };
         let mut spans = Vec::new();
         let mut bytes = 0;
-        for start in (begin..self.buffer.len()).step_by(GRANULE) {
+        for (count, granule) in (1..).zip(granules) {
+            let start = granule * GRANULE;
             let end = (start + GRANULE).min(self.buffer.len());
-            let known = &twin.bytes[start..end];
+            let known = twin.bytes.get(start..end);
             if self.buffer.equals(start, known) {
+                same.push(*granule);
                 continue;
             }
             let newest = Some(twin.version.max(twin.granules[start / GRANULE]));
@@ -258,10 +284,10 @@ impl SharedRegion {
             }
             bytes += end - start;
             if spans.len() >= SPANS || bytes >= most {
-                return (spans, end);
+                return (spans, count);
             }
         }
-        (spans, self.buffer.len())
+        (spans, granules.len())
     }
 
     /// The new version; None where a granule is newer than it may be.
@@ -337,12 +363,11 @@ impl SharedRegion {
                 self.id
             )));
         }
-        let known = &mut twin.bytes[start..end];
         if client.session.seal_memory {
             let opened = client.seal.open(&self.id, &kind(granule), content)?;
-            self.buffer.refresh(start, known, &opened);
+            twin.bytes.refresh(start, end, &opened);
         } else {
-            self.buffer.refresh(start, known, content);
+            twin.bytes.refresh(start, end, content);
         }
         Ok(())
     }
@@ -374,7 +399,7 @@ impl Twin {
     /// The store has these, or will before anything else is done with it.
     fn take(&mut self, spans: &[Span]) {
         for span in spans {
-            self.bytes[span.start..span.start + span.bytes.len()].copy_from_slice(&span.bytes);
+            self.bytes.put(span.start, &span.bytes);
         }
     }
 
@@ -390,16 +415,6 @@ impl Twin {
 /// What a granule's seal says that it is.
 fn kind(granule: usize) -> String {
     format!("granule {granule}")
-}
-
-/// So many zeros, none of which takes memory before it is written.
-fn zeros(size: usize) -> Result<Vec<u8>> {
-    let mut reserved = Vec::<u8>::new();
-    reserved
-        .try_reserve_exact(size)
-        .map_err(|_| Error::Memory(format!("no memory for {size} bytes")))?;
-    drop(reserved);
-    Ok(vec![0; size])
 }
 
 impl Drop for SharedRegion {

@@ -1,0 +1,43 @@
+//! In the place of `pages` where no kernel tells which pages are written.
+
+use std::ops::Range;
+
+use crate::error::Result;
+
+pub const PAGE: usize = 4096;
+
+pub enum Pages {}
+
+impl Pages {
+    pub const fn new(_length: usize) -> Option<Result<Self>> {
+        None
+    }
+
+    pub const fn view(&self) -> *mut u8 {
+        match *self {}
+    }
+
+    pub const fn before(&self) -> *mut u8 {
+        match *self {}
+    }
+
+    pub const fn written(&self) -> Option<Vec<Range<usize>>> {
+        match *self {}
+    }
+
+    pub const fn written_in(&self, _pages: Range<usize>) -> Option<Vec<Range<usize>>> {
+        match *self {}
+    }
+
+    pub const fn part_from_parent(&self) -> Result<()> {
+        match *self {}
+    }
+
+    pub const fn give_up(&self, _pages: &Range<usize>) {
+        match *self {}
+    }
+}
+
+pub const fn faults() -> i64 {
+    0
+}

@@ -1,0 +1,330 @@
+//! Memory whose written pages the kernel knows.
+//!
+//! The program has a private view of a file in memory. A page that anybody writes to, the kernel for a system call included, becomes
+//! the process' own by the first write: no page of the file any more, which `/proc/self/pagemap` shows. The file keeps what was there
+//! before. So what was written is found without a comparison of all, nothing is kept twice, and no signal is needed.
+
+#![allow(unsafe_code, reason = "mappings")]
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io;
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::ptr::NonNull;
+use std::sync::OnceLock;
+
+use nix::libc;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::unistd::{Pid, ftruncate, getpid};
+
+pub const PAGE: usize = 4096;
+
+/// The pagemap's entry of a page: eight bytes.
+const ENTRY: usize = 8;
+/// So many entries are read at once.
+const ENTRIES: usize = 1024;
+const PRESENT: u64 = 1 << 63;
+const SWAPPED: u64 = 1 << 62;
+/// Of a file, or of shared memory.
+const OF_FILE: u64 = 1 << 61;
+
+const READ_WRITE: ProtFlags = ProtFlags::PROT_READ.union(ProtFlags::PROT_WRITE);
+
+pub struct Pages {
+    view: NonNull<u8>,
+    file: NonNull<u8>,
+    length: NonZeroUsize,
+}
+
+// SAFETY: the memory is shared by design; all access is through raw pointers.
+unsafe impl Send for Pages {}
+// SAFETY: as above.
+unsafe impl Sync for Pages {}
+
+impl Pages {
+    /// Zeros; None where the kernel does not tell which pages are written.
+    pub fn new(length: usize) -> Option<nix::Result<Self>> {
+        static IS_TOLD: OnceLock<bool> = OnceLock::new();
+        let length = NonZeroUsize::new(length.checked_next_multiple_of(PAGE)?)?;
+        IS_TOLD
+            .get_or_init(|| Self::are_told().unwrap_or(false))
+            .then(|| Self::map(length))
+    }
+
+    fn map(length: NonZeroUsize) -> nix::Result<Self> {
+        let file = memfd_create(c"serverless_mp", MFdFlags::MFD_CLOEXEC)?;
+        let size = libc::off_t::try_from(length.get()).map_err(|_| nix::Error::ENOMEM)?;
+        ftruncate(&file, size)?;
+        let part = |flags| {
+            // SAFETY: a new mapping at a place of the kernel's choice.
+            unsafe { mmap(None, length, READ_WRITE, flags, &file, 0) }
+        };
+        let below = part(MapFlags::MAP_SHARED)?;
+        match part(MapFlags::MAP_PRIVATE) {
+            Ok(view) => Ok(Self {
+                view: view.cast(),
+                file: below.cast(),
+                length,
+            }),
+            Err(e) => {
+                // SAFETY: mapped just now, and unknown to anybody.
+                let _ = unsafe { munmap(below, length.get()) };
+                Err(e)
+            }
+        }
+    }
+
+    /// Whether the kernel tells: tried with one page that is written to, and one that is read.
+    fn are_told() -> nix::Result<bool> {
+        let pages = Self::map(NonZeroUsize::new(2 * PAGE).expect("not 0"))?;
+        // SAFETY: within the view.
+        unsafe { pages.view.add(PAGE).read_volatile() };
+        let before = faults();
+        // SAFETY: the same.
+        unsafe { pages.view.write_volatile(1) };
+        let runs = pages.written().unwrap_or_default();
+        Ok(faults() != before && matches!(runs.as_slice(), [run] if *run == (0..1)))
+    }
+
+    /// In a child of the program's own `fork()`, while it has one thread: a file of its own, with the same content.
+    pub fn part_from_parent(&self) -> nix::Result<()> {
+        let own = self.written().unwrap_or_default();
+        let pages = own.into_iter().flatten().map(|page| {
+            let mut content = [0; PAGE];
+            // SAFETY: within the view.
+            unsafe {
+                self.view
+                    .add(page * PAGE)
+                    .copy_to(NonNull::from(&mut content).cast(), PAGE);
+            };
+            (page, content)
+        });
+        let own: Vec<(usize, [u8; PAGE])> = pages.collect();
+        let new = Self::map(self.length)?;
+        for at in (0..self.length.get()).step_by(PAGE) {
+            // SAFETY: within both mappings.
+            unsafe {
+                let (from, to) = (self.file.add(at), new.file.add(at));
+                if libc::memcmp(from.as_ptr().cast(), to.as_ptr().cast(), PAGE) != 0 {
+                    from.copy_to(to, PAGE);
+                }
+            }
+        }
+        for (from, to) in [(new.view, self.view), (new.file, self.file)] {
+            let (length, flags) = (self.length.get(), libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED);
+            // SAFETY: both are mapped with that length, and nobody uses them now.
+            let moved =
+                unsafe { libc::mremap(from.as_ptr().cast(), length, length, flags, to.as_ptr()) };
+            nix::Error::result(moved as isize)?;
+        }
+        std::mem::forget(new);
+        for (page, content) in own {
+            // SAFETY: within the view.
+            unsafe {
+                self.view
+                    .add(page * PAGE)
+                    .copy_from(NonNull::from(&content).cast(), PAGE);
+            };
+        }
+        Ok(())
+    }
+
+    pub const fn view(&self) -> *mut u8 {
+        self.view.as_ptr()
+    }
+
+    /// What was there before this process wrote.
+    pub const fn before(&self) -> *mut u8 {
+        self.file.as_ptr()
+    }
+
+    /// Runs of pages that were written to; None if that cannot be read.
+    pub fn written(&self) -> Option<Vec<Range<usize>>> {
+        self.written_in(0..self.length.get() / PAGE)
+    }
+
+    /// The same of some pages.
+    pub fn written_in(&self, pages: Range<usize>) -> Option<Vec<Range<usize>>> {
+        let first = self.view.as_ptr() as usize / PAGE;
+        let mut runs: Vec<Range<usize>> = Vec::new();
+        let mut entries = [0; ENTRIES * ENTRY];
+        for start in pages.clone().step_by(ENTRIES) {
+            let count = (pages.end - start).min(ENTRIES);
+            let bytes = &mut entries[..count * ENTRY];
+            let place = u64::try_from((first + start) * ENTRY).ok()?;
+            with_pagemap(|map| map.read_exact_at(bytes, place))?;
+            for (page, entry) in (start..).zip(bytes.chunks_exact(ENTRY)) {
+                let entry = u64::from_ne_bytes(entry.try_into().expect("eight bytes"));
+                if entry & (PRESENT | SWAPPED) == 0 || entry & OF_FILE != 0 {
+                    continue;
+                }
+                match runs.last_mut() {
+                    Some(run) if run.end == page => run.end += 1,
+                    _ => runs.push(page..page + 1),
+                }
+            }
+        }
+        Some(runs)
+    }
+
+    /// Gives up this process' own pages, which hold what the file does, so that its view is of the file again. Of a page that some
+    /// thread has written to in the last moment, what it wrote stays. Nothing happens where the kernel cannot move pages away.
+    pub fn give_up(&self, pages: &Range<usize>) {
+        let (start, length) = (pages.start * PAGE, pages.len() * PAGE);
+        let Some(room) = NonZeroUsize::new(length) else {
+            return;
+        };
+        // SAFETY: a new mapping at a place of the kernel's choice.
+        let aside = unsafe {
+            mmap_anonymous(
+                None,
+                room,
+                ProtFlags::PROT_NONE,
+                MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE,
+            )
+        };
+        let Ok(aside) = aside else { return };
+        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED | libc::MREMAP_DONTUNMAP;
+        // SAFETY: within the view, which stays mapped; the pages come over the new mapping.
+        let moved = unsafe {
+            let view = self.view.as_ptr().add(start);
+            libc::mremap(view.cast(), length, length, flags, aside.as_ptr())
+        };
+        if moved != libc::MAP_FAILED {
+            for offset in (0..length).step_by(PAGE) {
+                // SAFETY: within the mappings.
+                unsafe {
+                    let (old, new) = (moved.cast::<u8>().add(offset), start + offset);
+                    let before = self.file.as_ptr().add(new);
+                    if libc::memcmp(old.cast(), before.cast(), PAGE) != 0 {
+                        for i in (0..PAGE).filter(|i| *old.add(*i) != *before.add(*i)) {
+                            self.view.as_ptr().add(new + i).write_volatile(*old.add(i));
+                        }
+                    }
+                }
+            }
+        }
+        // SAFETY: mapped above, and unknown to anybody.
+        let _ = unsafe { munmap(aside, length) };
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        for mapping in [self.view, self.file] {
+            // SAFETY: mapped with that length; nothing refers to it any more.
+            let _ = unsafe { munmap(mapping.cast(), self.length.get()) };
+        }
+    }
+}
+
+/// How many pages this process was given so far: while that stays the same, no other page was written to.
+pub fn faults() -> i64 {
+    getrusage(UsageWho::RUSAGE_SELF).map_or(-1, |usage| {
+        usage.minor_page_faults() + usage.major_page_faults()
+    })
+}
+
+thread_local! {
+    /// The pagemap, and of which process it is.
+    static PAGEMAP: RefCell<Option<(Pid, File)>> = const { RefCell::new(None) };
+}
+
+/// Reads from the pagemap of this process, which a fork does not pass on.
+fn with_pagemap<T>(read: impl FnOnce(&File) -> io::Result<T>) -> Option<T> {
+    PAGEMAP.with_borrow_mut(|open| {
+        let me = getpid();
+        if open.as_ref().is_none_or(|(process, _)| *process != me) {
+            *open = Some((me, File::open("/proc/self/pagemap").ok()?));
+        }
+        let (_, file) = open.as_ref()?;
+        read(file).ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pages(count: usize) -> Option<Pages> {
+        Pages::new(count * PAGE).map(|pages| pages.unwrap())
+    }
+
+    fn write(pages: &Pages, at: usize, byte: u8) {
+        // SAFETY: within the view.
+        unsafe { pages.view().add(at).write_volatile(byte) }
+    }
+
+    fn read(pages: &Pages, at: usize) -> (u8, u8) {
+        // SAFETY: within the mappings.
+        unsafe {
+            (
+                pages.view().add(at).read_volatile(),
+                pages.before().add(at).read_volatile(),
+            )
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_known_and_what_was_before() {
+        let Some(pages) = pages(5000) else { return };
+        assert_eq!(pages.written().unwrap(), []);
+        for at in [0, 4 * PAGE - 1, 4 * PAGE, 4999 * PAGE + 7] {
+            write(&pages, at, 3);
+            assert_eq!(read(&pages, at), (3, 0));
+        }
+        assert_eq!(pages.written().unwrap(), [0..1, 3..5, 4999..5000]);
+        assert_eq!(pages.written_in(4..10).unwrap(), vec![4..5; 1]);
+    }
+
+    #[test]
+    fn a_file_of_its_own_has_the_same() {
+        let Some(pages) = pages(3) else { return };
+        write(&pages, PAGE, 5);
+        // SAFETY: within the file's mapping.
+        unsafe {
+            pages.before().write_volatile(1);
+            pages.before().add(PAGE).write_volatile(2);
+        }
+        pages.part_from_parent().unwrap();
+        let found = [0, PAGE, 2 * PAGE].map(|at| read(&pages, at));
+        assert_eq!(found, [(1, 1), (5, 2), (0, 0)]);
+        assert_eq!(pages.written().unwrap(), vec![1..2; 1]);
+    }
+
+    #[test]
+    fn what_is_given_up_is_the_file_s_again() {
+        let Some(pages) = pages(8) else { return };
+        for at in [PAGE, 2 * PAGE, 2 * PAGE + 5] {
+            write(&pages, at, 9);
+        }
+        // The file has what was written, but for one byte.
+        // SAFETY: within the file's mapping.
+        unsafe {
+            pages.before().add(PAGE).write_volatile(9);
+            pages.before().add(2 * PAGE).write_volatile(9);
+        }
+        pages.give_up(&(1..3));
+        assert!(matches!(
+            pages.written().unwrap().as_slice(),
+            [run] if run.end == 3
+        ));
+        assert_eq!(read(&pages, PAGE), (9, 9));
+        assert_eq!(read(&pages, 2 * PAGE + 5), (9, 0));
+        write(&pages, PAGE, 1);
+        assert_eq!(read(&pages, PAGE), (1, 9));
+    }
+
+    #[test]
+    fn a_written_page_is_a_fault() {
+        let Some(pages) = pages(4) else { return };
+        read(&pages, 0);
+        let before = faults();
+        write(&pages, 0, 1);
+        assert_ne!(faults(), before);
+    }
+}

@@ -1,0 +1,247 @@
+//! The content of a region as this process has seen it last in the store: copied, or the file below a buffer's pages.
+
+#![allow(unsafe_code, reason = "the file below the pages")]
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::objects::buffer::Buffer;
+use crate::objects::pages::{self, PAGE, Pages};
+use crate::signals;
+
+/// The unit of versions and fetches.
+pub const GRANULE: usize = 64 << 10;
+
+pub struct Content {
+    buffer: Arc<Buffer>,
+    /// Where the buffer has no pages.
+    copy: Vec<u8>,
+    /// Granules in which pages are this process' own, and the number of faults up to which that is known.
+    own: BTreeSet<usize>,
+    faults: Option<i64>,
+}
+
+impl Content {
+    /// Zeros.
+    pub fn new(buffer: Arc<Buffer>) -> Result<Self> {
+        let size = if buffer.pages().is_some() {
+            0
+        } else {
+            buffer.len()
+        };
+        Ok(Self {
+            buffer,
+            copy: zeros(size)?,
+            own: BTreeSet::new(),
+            faults: None,
+        })
+    }
+
+    pub fn get(&self, range: Range<usize>) -> &[u8] {
+        let Some(pages) = self.buffer.pages() else {
+            return &self.copy[range];
+        };
+        debug_assert!(range.end <= self.buffer.len());
+        // SAFETY: within the file's mapping, which is written to by `put` and `refresh` alone, through a `&mut self`.
+        unsafe { std::slice::from_raw_parts(pages.before().add(range.start), range.len()) }
+    }
+
+    /// The store has these bytes, which the buffer has held.
+    pub fn put(&mut self, start: usize, bytes: &[u8]) {
+        self.get_mut(start..start + bytes.len())
+            .copy_from_slice(bytes);
+    }
+
+    fn get_mut(&mut self, range: Range<usize>) -> &mut [u8] {
+        let Some(pages) = self.buffer.pages() else {
+            return &mut self.copy[range];
+        };
+        debug_assert!(range.end <= self.buffer.len());
+        // SAFETY: as above.
+        unsafe { std::slice::from_raw_parts_mut(pages.before().add(range.start), range.len()) }
+    }
+
+    /// The granules that may differ from the buffer.
+    pub fn may_differ(&mut self) -> Vec<usize> {
+        let all = 0..self.buffer.len().div_ceil(GRANULE);
+        let Some(pages) = self.buffer.pages() else {
+            return all.collect();
+        };
+        // Counted first: what is written meanwhile is looked for again.
+        let faults = pages::faults();
+        if self.faults != Some(faults) {
+            let Some(runs) = pages.written() else {
+                return all.collect();
+            };
+            let of_run =
+                |run: Range<usize>| run.start * PAGE / GRANULE..=(run.end - 1) * PAGE / GRANULE;
+            self.own = runs.into_iter().flat_map(of_run).collect();
+            self.faults = Some(faults);
+        }
+        self.own.iter().copied().collect()
+    }
+
+    /// These granules of the buffer were the same as here a moment ago: as long as nothing is written to them they need not be looked
+    /// at again.
+    pub fn are_same(&mut self, granules: &[usize]) {
+        let Some(pages) = self.buffer.pages() else {
+            return;
+        };
+        for run in granules.chunk_by(|one, next| one + 1 == *next) {
+            let first = run[0] * GRANULE / PAGE;
+            let last = (run[run.len() - 1] + 1) * GRANULE;
+            let last = last.min(self.buffer.len()).div_ceil(PAGE);
+            // Only those of this process are there to be given up.
+            let Some(own) = pages.written_in(first..last) else {
+                return;
+            };
+            // No code of Python sees a page without what it wrote last.
+            signals::with_gil(|| own.iter().for_each(|run| pages.give_up(run)));
+            if pages
+                .written_in(first..last)
+                .is_some_and(|own| own.is_empty())
+            {
+                for granule in run {
+                    self.own.remove(granule);
+                }
+            }
+        }
+    }
+
+    /// Takes the store's content of a granule (zeros beyond its end) here, and into the buffer where this process has not written since.
+    pub fn refresh(&mut self, start: usize, end: usize, content: &[u8]) {
+        let buffer = self.buffer.clone();
+        let Some(pages) = buffer.pages() else {
+            buffer.refresh(start, &mut self.copy[start..end], content);
+            return;
+        };
+        // Under the GIL, so that no Python code writes in between.
+        signals::with_gil(|| {
+            for at in (start..end).step_by(PAGE) {
+                let length = PAGE.min(end - at);
+                let new = content.get(at - start..).unwrap_or_default();
+                self.refresh_page(pages, at, length, &new[..new.len().min(length)]);
+            }
+        });
+    }
+
+    fn refresh_page(&mut self, pages: &Pages, at: usize, length: usize, content: &[u8]) {
+        let mut new = [0; PAGE];
+        new[..content.len()].copy_from_slice(content);
+        let new = &new[..length];
+        let mut old = [0; PAGE];
+        old[..length].copy_from_slice(self.get(at..at + length));
+        let old = &old[..length];
+        if new == old {
+            return;
+        }
+        // Seen at once in the buffer, unless the page is this process' own: maybe since a moment ago, with a part of what is new.
+        self.put(at, new);
+        let page = at / PAGE;
+        let is_own = |own: Vec<Range<usize>>| !own.is_empty();
+        if pages.written_in(page..page + 1).is_none_or(is_own) {
+            self.buffer.merge(at, old, new);
+        }
+    }
+}
+
+/// So many zeros, none of which takes memory before it is written.
+fn zeros(size: usize) -> Result<Vec<u8>> {
+    let mut reserved = Vec::<u8>::new();
+    reserved
+        .try_reserve_exact(size)
+        .map_err(|_| Error::Memory(format!("no memory for {size} bytes")))?;
+    drop(reserved);
+    Ok(vec![0; size])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SIZE: usize = 5 * GRANULE / 2;
+
+    fn write(buffer: &Buffer, at: usize, byte: u8) {
+        // SAFETY: within the buffer.
+        unsafe { buffer.as_ptr().add(at).write_volatile(byte) }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Write(usize, u8),
+        /// Everything that differs goes to the store.
+        Publish,
+        /// Another process has written there, and this one fetches it.
+        Other(usize, u8),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let place = || prop_oneof![0..SIZE, 0..20_usize, SIZE - 20..SIZE];
+        prop::collection::vec(
+            prop_oneof![
+                3 => (place(), 1_u8..4).prop_map(|(at, byte)| Step::Write(at, byte)),
+                1 => Just(Step::Publish),
+                2 => (place(), 4_u8..7).prop_map(|(at, byte)| Step::Other(at, byte)),
+            ],
+            1..40,
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// A model of bytes, each with what was written here and is not published, over what the store has.
+        #[test]
+        fn nothing_is_lost_or_made_up(steps in steps()) {
+            let buffer = Arc::new(Buffer::new(SIZE).unwrap());
+            let mut content = Content::new(buffer.clone()).unwrap();
+            let (mut store, mut mine) = (vec![0; SIZE], std::collections::HashMap::new());
+            for step in steps {
+                match step {
+                    Step::Write(at, byte) => {
+                        write(&buffer, at, byte);
+                        mine.insert(at, byte);
+                    }
+                    Step::Publish => {
+                        let mut same = Vec::new();
+                        for granule in content.may_differ() {
+                            let (start, end) = (granule * GRANULE, ((granule + 1) * GRANULE).min(SIZE));
+                            let spans = buffer.differences(start, content.get(start..end), usize::MAX).unwrap();
+                            if spans.is_empty() {
+                                same.push(granule);
+                            }
+                            for (at, span) in spans {
+                                store[at..at + span.len()].copy_from_slice(&span);
+                                content.put(at, &span);
+                            }
+                        }
+                        content.are_same(&same);
+                        for (at, byte) in mine.drain() {
+                            prop_assert_eq!(store[at], byte);
+                        }
+                    }
+                    Step::Other(at, byte) => {
+                        // Not where this process has written: that would be a race.
+                        if mine.contains_key(&at) {
+                            continue;
+                        }
+                        store[at] = byte;
+                        let start = at / GRANULE * GRANULE;
+                        let end = (start + GRANULE).min(SIZE);
+                        let used = store[start..end].iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+                        content.refresh(start, end, &store[start..start + used]);
+                    }
+                }
+                let mut expected = store.clone();
+                for (at, byte) in &mine {
+                    expected[*at] = *byte;
+                }
+                prop_assert!(buffer.equals(0, &expected));
+                prop_assert!(content.get(0..SIZE) == store.as_slice());
+            }
+        }
+    }
+}
