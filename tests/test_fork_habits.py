@@ -1,5 +1,6 @@
 """A program that relies on fork prints the same on CPython's fork and on ours."""
 
+import os
 import subprocess
 import sys
 
@@ -38,3 +39,22 @@ def test_the_program_s_own_fork_warns_of_no_threads_but_its_own(run, tmp_path):
     )
     done = run(program)
     assert (done.stdout, done.stderr) == ("from the child 0\n", "")
+
+
+def test_a_fork_after_a_start_does_not_keep_the_process_alive(mp):
+    """The sentinel is closed by the process that has started it, whoever else has inherited it."""
+    go = mp.Event()
+    process = mp.Process(target=go.wait)
+    process.start()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.read(reader, 1)
+        finally:
+            os._exit(0)
+    go.set()
+    process.join(30)
+    assert process.exitcode == 0
+    os.write(writer, b"x")
+    os.waitpid(child, 0)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import numpy as np
@@ -119,3 +120,54 @@ def test_a_failed_start_stores_nothing(smp):
     with pytest.raises((AttributeError, TypeError)):
         process.start()
     assert not large_arguments._stored
+
+
+def length(connection, array):
+    connection.send((type(array).__name__, len(array)))
+
+
+def give(mp, array):
+    """What a process is given of it."""
+    reader, writer = mp.Pipe(duplex=False)
+    process = mp.Process(target=length, args=(writer, array))
+    process.start()
+    found = reader.recv()
+    process.join()
+    return found
+
+
+@pytest.mark.parametrize("first", ["parent", "child"])
+def test_a_child_of_the_program_s_own_fork_stores_for_itself(mp, first):
+    """What the other one has given up is not what it gives its own processes."""
+    array = np.ones(BIG, np.uint8)
+    reader, writer = mp.Pipe(duplex=False)
+    process = mp.Process(target=length, args=(writer, array))
+    process.start()
+    assert reader.recv() == ("ndarray", BIG)
+    if first == "parent":
+        process.join()
+    ready, go = os.pipe()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            os.read(ready, 1)
+            code = 0 if give(mp, array) == ("ndarray", BIG) else 2
+        finally:
+            os._exit(code)
+    process.join()
+    os.write(go, b"x")
+    assert give(mp, array) == ("ndarray", BIG)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def as_list(array):
+    return list, (array[:2].tolist(),)
+
+
+def test_the_program_s_own_way_to_pickle_arrays(mp):
+    ForkingPickler.register(np.ndarray, as_list)
+    try:
+        assert give(mp, np.ones(BIG, np.uint8)) == ("list", 2)
+    finally:
+        del ForkingPickler._extra_reducers[np.ndarray]

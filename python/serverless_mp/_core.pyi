@@ -51,8 +51,8 @@ __all__ = [
     "send_death",
     "send_output",
     "session_info",
-    "share_all",
     "settle",
+    "share_all",
     "store_connections",
     "try_store",
     "unbind_name",
@@ -70,8 +70,9 @@ class Acquired:
 
 @final
 class SemLock:
-    """A lock or semaphore, with the methods of `_multiprocessing.SemLock`. One that was never shared is of this process alone. Of
-    others an uncontended `acquire` waits for one round trip, `release` of what this process holds for none, a recursive
+    """A lock or semaphore, with the methods of `_multiprocessing.SemLock`. One that was never shared is this process' alone.
+
+    Of others an uncontended `acquire` waits for one round trip, `release` of what this process holds for none, a recursive
     `acquire` sends nothing.
     """
 

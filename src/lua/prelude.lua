@@ -290,6 +290,16 @@ local function each_key(visit)
   for _, suffix in ipairs({ITEMS .. 0, ITEMS .. 1, TAKERS .. 0, TAKERS .. 1, WAITERS, ACTING, GRANTED, VERSIONS, HELD}) do visit(OBJECT .. suffix) end
 end
 
+-- How many pieces a blob has; nil where one of them is not here.
+local function pieces_of(blob)
+  local pieces = redis.pcall('HGET', blob, PIECES)
+  if type(pieces) ~= 'string' then return end
+  for piece = 0, pieces - 1 do
+    if redis.pcall('EXISTS', blob .. GRANULE .. piece) ~= 1 then return end
+  end
+  return pieces
+end
+
 -- Deletes everything of the object.
 local function drop()
   each_key(function(key) call('UNLINK', key) end)

@@ -21,9 +21,15 @@ const AT_ONCE: usize = 4;
 /// and comes again, where the store refused a piece.
 pub fn post_beside(client: &Client, object: &str, payload: &[u8]) -> Result<String> {
     let name = client.new_object(Some(object));
-    client.create_unlisted(&name, 0, &fields(payload))?;
-    post(client, &name, payload)?;
-    Ok(name)
+    let made = client.create_unlisted(&name, 0, &fields(payload));
+    match made.and_then(|()| post(client, &name, payload)) {
+        Ok(()) => Ok(name),
+        Err(e) => {
+            // A signal's handler has raised: nobody is told the name.
+            drop(client, &name, None)?;
+            Err(e)
+        }
+    }
 }
 
 /// Stores bytes under a name of the caller's choice.

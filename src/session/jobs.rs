@@ -199,6 +199,22 @@ pub fn of(process: &'static Process) -> &'static Jobs {
     }
 }
 
+/// In a child of the program's own `fork()`: the sentinels of its parent's processes are the parent's to close. Where another thread
+/// was at them they are left.
+pub fn after_fork() {
+    // SAFETY: as above.
+    let Some(jobs) = (unsafe { CURRENT.load(Ordering::Acquire).as_ref() }) else {
+        return;
+    };
+    if let Ok(table) = jobs.table.try_lock() {
+        for job in table.values() {
+            if let Ok(mut end) = job.end.try_lock() {
+                end.sentinel = None;
+            }
+        }
+    }
+}
+
 impl Jobs {
     /// Begins to watch, with the first job.
     pub fn begin(&'static self) -> Result<()> {

@@ -7,7 +7,7 @@ use redis::cmd;
 use crate::error::{Error, Result};
 use crate::objects::mailbox;
 use crate::objects::process::{self, Process};
-use crate::session::heartbeat;
+use crate::session::{heartbeat, jobs};
 use crate::store::client::Session;
 use crate::store::conn::{Conn, Ended, TICK, Until};
 use crate::store::endpoint::{CONNECT_TIMEOUT, Endpoint, NodeAddr, VARIABLE};
@@ -80,6 +80,7 @@ pub fn close() -> Result<()> {
 
 /// In a child of the program's own `fork()`.
 pub fn after_fork() {
+    jobs::after_fork();
     process::after_fork(|| join_after_fork(process::current()?));
 }
 

@@ -351,3 +351,16 @@ def test_a_lock_is_not_taken_by_who_has_given_up(server, proxy):
         assert program.stdout.readline() == "given up\n"
         out, err = program.communicate("\n", timeout=60)
     assert out == "free again True\n", err
+
+
+def test_a_big_message_lives_while_its_sender_waits(server):
+    """For longer than a lease: nobody but the waiting sender knows of it."""
+    url = f"redis://:{stores.QUOTED}@127.0.0.1:{server.port}"
+    with popen("waits_with_much.py", url=url, SERVERLESS_MP_LEASE="2", SERVERLESS_MP_PIPE_SIZE="200000") as program:
+        assert program.stdout.readline() == "sent\n"
+        last = time.monotonic() + 5
+        while time.monotonic() < last:
+            time.sleep(0.1)
+            pieces = server.call("KEYS", "*:G:0")
+        out, err = program.communicate("\n", timeout=60)
+    assert (len(pieces), out) == (2, "[True, True, True]\n0\n"), err

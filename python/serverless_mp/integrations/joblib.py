@@ -11,6 +11,7 @@ import collections
 import importlib
 import os
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from serverless_mp import _core, config
@@ -74,20 +75,28 @@ class _Stored:
     """The content of large arrays in the store: once for all tasks of a call, and of the next one if it uses it, too."""
 
     def __init__(self) -> None:
+        self.begin()
+        os.register_at_fork(after_in_child=self.begin)
+
+    def begin(self) -> None:
+        """With nothing; in a child of the program's own `fork()`, too: what is stored is its parent's."""
         self._lock = threading.Lock()
         self._calls = 0
         self._pieces: dict[str, Piece] = {}
         self._used: set[str] = set()
-        # Hashed once a call: a program does not change an argument while its tasks run.
-        self._reduced: dict[tuple[int, int], tuple[Any, Any]] = {}
+        # Those that joblib would map are hashed once a call: a program does not change such an argument while its tasks run.
+        self._reduced: dict[int, tuple[weakref.ref[Any], Any]] = {}
 
     def reduce(self, array: Any) -> Any:
         """Stores its content unless that is there."""
-        key = (id(array), array.nbytes)
         with self._lock:
-            if key not in self._reduced:
-                self._reduced[key] = (array, large_arguments.reduce_array(array, self._keep)[1])
-            arguments = self._reduced[key][1]
+            known = self._reduced.get(id(array))
+            if known is not None and known[0]() is array:
+                arguments = known[1]
+            else:
+                arguments = large_arguments.reduce_array(array, self._keep)[1]
+                if array.nbytes >= _READ_ONLY:
+                    self._reduced[id(array)] = weakref.ref(array), arguments
             self._used.add(arguments[0].digest)
             return rebuild, arguments
 

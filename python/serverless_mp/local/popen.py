@@ -168,8 +168,9 @@ class Popen:
                     _capture(process_obj, writer)
                 else:
                     pickler = ForkingPickler(writer)
-                    if (numpy := sys.modules.get("numpy")) is not None:
-                        pickler.dispatch_table[numpy.ndarray] = writer.reduce  # type: ignore[attr-defined]
+                    numpy, table = sys.modules.get("numpy"), pickler.dispatch_table  # type: ignore[attr-defined]
+                    if numpy is not None and numpy.ndarray not in table:  # else the program has a way of its own
+                        table[numpy.ndarray] = writer.reduce
                     pickler.dump(process_obj)
             except Exception as e:
                 _explain(e, process_obj)

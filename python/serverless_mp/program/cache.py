@@ -65,26 +65,39 @@ def mapped(name: str, size: int, fill: Callable[[mmap.mmap], None], folder: str 
     Its file is made, and filled by `fill`, by the first process of this machine that asks; others wait for it meanwhile. It
     stands in a folder of the caller's, or in the cache. Where there is no room, each process has it in its own memory.
     """
-    if folder is not None:
-        os.makedirs(folder, mode=0o700, exist_ok=True)
     path = os.path.join(folder or _root(), name)
-    with _turn(path):
-        if not os.path.exists(path):
+    with contextlib.ExitStack() as stack:
+        try:
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            stack.enter_context(_turn(path))
+            if (found := _map(path, size)) is not None:
+                return found
             making = _reserve(path, size)
-            if making is None:
-                content = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE)
-                fill(content)
-                return content
-            try:
-                with open(making, "r+b") as new, mmap.mmap(new.fileno(), size) as content:
-                    fill(content)
-                os.rename(making, path)
-            except BaseException:
+        except OSError:  # no room, or no directory to write to
+            content = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE)
+            fill(content)
+            return content
+        try:
+            with open(making, "r+b") as new:
+                with mmap.mmap(new.fileno(), size) as filled:
+                    fill(filled)
+                content = mmap.mmap(new.fileno(), size, access=mmap.ACCESS_COPY)
+            os.rename(making, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
                 os.unlink(making)
-                raise
+            raise
+        return content
+
+
+def _map(path: str, size: int) -> mmap.mmap | None:
+    """The content of a file, if it is there: another process may delete it at any time."""
+    try:
         with open(path, "rb") as f:
-            os.utime(path)
+            os.utime(f.fileno())
             return mmap.mmap(f.fileno(), size, access=mmap.ACCESS_COPY)
+    except FileNotFoundError:
+        return None
 
 
 @contextlib.contextmanager
@@ -98,8 +111,8 @@ def _turn(path: str) -> Iterator[None]:
         os.close(lock)
 
 
-def _reserve(path: str, size: int) -> str | None:
-    """A new file that has room for so many bytes; None where the disk has not."""
+def _reserve(path: str, size: int) -> str:
+    """A new file that has room for so many bytes. OSError where the disk has not."""
     folder = os.path.dirname(path)
     if folder == _root():
         make_room(size)
@@ -108,7 +121,7 @@ def _reserve(path: str, size: int) -> str | None:
         os.posix_fallocate(number, 0, size)
     except OSError:
         os.unlink(making)
-        return None
+        raise
     finally:
         os.close(number)
     return making

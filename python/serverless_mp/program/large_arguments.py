@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import itertools
 import os
 import sys
 import threading
@@ -37,6 +38,8 @@ _PATIENCE = 60
 _GOOD_FOR = 12 * 3600
 
 _lock = threading.Lock()
+# Each time that content is stored, it has another name: what was given up may still be on its way out.
+_names = itertools.count()
 # Where each content is, and how many processes were given it.
 _stored: dict[str, tuple[Piece, int]] = {}
 # Where the files of processes of the program's own machine are; None: in the cache of another.
@@ -105,7 +108,7 @@ class Writer:
 
     def reduce(self, array: Any) -> Any:
         """Reduces an array of numpy's for the pickler that writes here: a large one lies over what is mapped."""
-        if array.nbytes < max(self._least, WORTH_A_FILE) or array.dtype.hasobject:
+        if array.nbytes < max(self._least, WORTH_A_FILE) or array.dtype.hasobject or not array.dtype.isnative:
             return array.__reduce_ex__(DEFAULT_PROTOCOL)
         reduced = reduce_array(array, store)
         self._arrays.append(reduced[1][0])
@@ -178,7 +181,9 @@ def release(digests: list[str]) -> None:
     unused = []
     with _lock:
         for digest in digests:
-            piece, users = _stored.pop(digest)
+            piece, users = _stored.pop(digest, (None, 0))
+            if piece is None:
+                continue  # stored by the process that has forked this one
             if users > 1:
                 _stored[digest] = piece, users - 1
             else:
@@ -210,8 +215,7 @@ def _put(digest: str, view: memoryview) -> Piece:
     here = session.info()
     bucket = config.bucket()
     if bucket is None or view.nbytes < through_bucket():
-        # With this process' number: two that store the same at once must not write into one another's.
-        blob = f"{digest}-{here.process}"
+        blob = f"{digest}-{here.process}-{next(_names)}"
         _core.put_blob(blob, view)
         return Piece(digest, view.nbytes, blob)
     key = f"serverless-mp/arguments/{here.session}/{digest}"
@@ -223,6 +227,16 @@ def _digest(data: Any) -> str:
     import hashlib  # noqa: PLC0415 - 3 ms that most programs need not cost
 
     return f"h{hashlib.sha256(data).hexdigest()[:40]}"
+
+
+def _after_fork() -> None:
+    """In a child of the program's own `fork()`: what is stored is the parent's to give up."""
+    global _lock  # noqa: PLW0603 - another thread may have held it
+    _lock = threading.Lock()
+    _stored.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 @functools.cache

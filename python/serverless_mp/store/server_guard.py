@@ -51,12 +51,12 @@ def main() -> None:  # noqa: C901 - one thing after another
     except ProcessLookupError:
         pass
     os.waitpid(pid, 0)
-    try:
-        for name in os.listdir(directory):
-            os.unlink(f"{directory}/{name}")
-        os.rmdir(directory)
-    except FileNotFoundError:
-        pass  # the parent of local workers clears it as well
+    for folder, _, names in os.walk(directory, topdown=False):
+        for remove, path in (*((os.unlink, f"{folder}/{name}") for name in names), (os.rmdir, folder)):
+            try:  # noqa: SIM105 - as above
+                remove(path)
+            except OSError:
+                pass  # the parent of local workers clears it as well
 
 
 def _die_with_parent() -> None:

@@ -154,11 +154,12 @@ class Zygote:
         """While there is nothing else to do: one more module that workers will want."""
         if not self.modules:
             return
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception, SystemExit):
             importlib.import_module(self.modules.pop())
         if not self.modules:
             # The objects of the zygote stay: a collection in a worker need not touch, and so copy, its pages.
             gc.freeze()
+            self.environment = dict(os.environ)  # as those modules have left it
 
     def reap(self) -> None:
         """Tells how each ended child ended."""
@@ -382,7 +383,7 @@ def _take_surroundings(request: dict[str, Any], fds: list[int], environment: dic
     # Only what differs: each variable that is set is a call of the system's.
     wanted = request["environment"]
     for name in environment.keys() - wanted.keys():
-        del os.environ[name]
+        os.environ.pop(name, None)
     for name, value in wanted.items() - environment.items():
         os.environ[name] = value
     if wanted.get("TZ") != environment.get("TZ"):

@@ -5,12 +5,14 @@
 local to = ARGV[4]
 local fields, answered = open(HOLDERS .. to, FILL .. to, BOUND, SPILLED .. to)
 if answered then return answered end
-local blobs = {}
+local pieces = {}
 for i = 2, #KEYS do
-  local pieces = call('HGET', KEYS[i], PIECES)
-  if not pieces or call('EXISTS', KEYS[i] .. GRANULE .. pieces - 1) == 0 then return on_its_way() end
-  blobs[i - 1] = pieces
+  pieces[i] = pieces_of(KEYS[i])
+  -- Refused before it: then this is sent again behind it, and nobody reads this answer.
+  if not pieces[i] then return is_moving and on_its_way() or redis.error_reply('SMPLOST ' .. KEYS[i]) end
 end
+-- From now on they live as long as the pipe, also while it is full.
+for i = 2, #KEYS do call('HSET', OBJECT, BLOB .. KEYS[i], pieces[i]) end
 if tonumber(fields[3]) <= 0 then return answer('broken') end
 if ARGV[5] == '1' and not is_here(IN_FLIGHT .. CALLER) then return on_its_way() end
 if ARGV[6] == '1' and is_full(to, fields[4], fields[5]) then
@@ -30,7 +32,6 @@ else
   renew_ttl(key)
   hand_out(to)
 end
-for i, pieces in ipairs(blobs) do call('HSET', OBJECT, BLOB .. KEYS[i + 1], pieces) end
 if fields[5] then call('HINCRBY', OBJECT, FILL .. to, ARGV[7]) end
 if ARGV[5] == '1' then
   arrived(1)

@@ -59,10 +59,18 @@ impl PipeEnd {
     /// Sends messages, in order, without waiting.
     pub fn post(&self, process: &Process, sent: Sent, payloads: &[&[u8]]) -> Result<()> {
         let versions = process.memory.publish(process)?;
-        let packed = payloads
-            .iter()
-            .map(|payload| self.pack(process, sent, &versions, payload))
-            .collect::<Result<Vec<_>>>()?;
+        let mut packed = Vec::with_capacity(payloads.len());
+        for payload in payloads {
+            match self.pack(process, sent, &versions, payload) {
+                Ok(one) => packed.push(one),
+                Err(e) => {
+                    for blob in packed.into_iter().filter_map(|one| one.blob) {
+                        blob::drop(process, &blob, None)?;
+                    }
+                    return Err(e);
+                }
+            }
+        }
         let size = payloads.iter().map(|p| item::size(p.len())).sum();
         if sent == Sent::Result {
             self.drop_task_blob(process)?;

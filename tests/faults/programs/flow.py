@@ -6,8 +6,9 @@ import threading
 
 
 def filled(i):
-    """With some numbers goes what is too big for an item."""
-    return i, bytes([i % 251]) * (150_000 if i % 16 == 5 else 0)
+    """With some numbers goes what is too big for an item, or for one piece."""
+    size = 2_200_000 if i % 64 == 9 else 150_000 if i % 16 == 5 else 0
+    return i, bytes([i % 251]) * size
 
 
 def number_of(message):
