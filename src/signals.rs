@@ -12,7 +12,7 @@ mod with_python {
     /// Runs the handlers of signals that have arrived; what a handler raises ends the wait.
     /// Python runs them in the main thread only, so other threads do not ask.
     pub fn check() -> Result<()> {
-        if !is_main_thread() {
+        if !super::is_main_thread() {
             return Ok(());
         }
         #[allow(
@@ -22,16 +22,6 @@ mod with_python {
         Python::try_attach(|py| py.check_signals())
             .unwrap_or(Ok(()))
             .map_err(Error::Raised)
-    }
-
-    #[cfg(target_os = "linux")]
-    fn is_main_thread() -> bool {
-        nix::unistd::gettid() == nix::unistd::getpid()
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    const fn is_main_thread() -> bool {
-        true
     }
 
     /// Runs something while no code of Python does.
@@ -44,6 +34,17 @@ mod with_python {
     pub fn without_gil<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
         Python::try_attach(|py| py.detach(work))
     }
+}
+
+/// Whether this is the process' first thread.
+#[cfg(target_os = "linux")]
+pub fn is_main_thread() -> bool {
+    nix::unistd::gettid() == nix::unistd::getpid()
+}
+
+#[cfg(not(target_os = "linux"))]
+pub const fn is_main_thread() -> bool {
+    true
 }
 
 /// Where there is no interpreter, there are no handlers.

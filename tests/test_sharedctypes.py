@@ -2,6 +2,7 @@
 
 import ctypes
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -248,19 +249,6 @@ def spin(value, ready):
         pass
 
 
-@pytest.mark.parametrize(
-    "mp",
-    [
-        "stdlib",
-        pytest.param(
-            "serverless",
-            marks=pytest.mark.xfail(
-                reason="a write is visible after the next acquire; a loop that only reads makes none", strict=True
-            ),
-        ),
-    ],
-    indirect=True,
-)
 def test_a_spin_on_a_raw_value_ends(mp):
     value = mp.RawValue("i", 0)
     here, there = mp.Pipe()
@@ -274,6 +262,51 @@ def test_a_spin_on_a_raw_value_ends(mp):
     process.kill()
     process.join()
     assert ended
+
+
+def count_until(counter, stop, sleeps):
+    while not stop.value:
+        counter.value += 1
+        time.sleep(sleeps)
+
+
+@pytest.mark.parametrize("sleeps", [0, 0.01])
+def test_progress_and_a_stop_without_any_lock(mp, sleeps):
+    """Neither side does anything else than look and write."""
+    counter, stop = mp.RawValue("q", 0), mp.Value("b", 0, lock=False)
+    process = mp.Process(target=count_until, args=(counter, stop, sleeps))
+    process.start()
+    seen = set()
+    while len(seen) < 4:
+        seen.add(counter.value)
+        time.sleep(0.001)
+    stop.value = 1
+    process.join(30)
+    assert process.exitcode == 0
+    assert counter.value >= max(seen)
+
+
+def fill_when_told(array, told, done):
+    while not told[0]:
+        time.sleep(0.001)
+    memoryview(array).cast("B")[: 1 << 20] = b"x" * (1 << 20)
+    done[0] = 1
+    while told[0] == 1:
+        pass
+
+
+def test_a_large_array_without_any_lock(mp):
+    array, told, done = mp.RawArray("b", 3 << 20), mp.RawArray("b", 1), mp.RawArray("b", 1)
+    process = mp.Process(target=fill_when_told, args=(array, told, done))
+    process.start()
+    told[0] = 1
+    while not done[0]:
+        pass
+    # What was written before the flag is seen with it.
+    assert bytes(array[: 1 << 20]) == b"x" * (1 << 20)
+    told[0] = 2
+    process.join(30)
+    assert process.exitcode == 0
 
 
 def test_arguments(mp):

@@ -29,6 +29,8 @@ __all__ = [
     "TaskQueue",
     "adopt_orphans",
     "after_fork",
+    "after_fork_in_parent",
+    "before_fork",
     "bind_name",
     "check_url",
     "close_session",
@@ -52,7 +54,6 @@ __all__ = [
     "send_output",
     "session_info",
     "settle",
-    "share_all",
     "store_connections",
     "try_store",
     "unbind_name",
@@ -424,8 +425,11 @@ def session_info() -> tuple[str, bytes, str, int, bool, str]:
 def close_session() -> None:
     """Ends the session; in an outside store its keys go."""
 
-def share_all() -> None:
+def before_fork() -> None:
     """Before a fork of the program's own: locks and memory that this process alone knows are in the store from now on."""
+
+def after_fork_in_parent() -> None:
+    """After it, in the process that has forked."""
 
 def after_fork() -> None:
     """In the child of the program's own `fork()`: begins a state of its own, and leaves the inherited one alone."""

@@ -124,11 +124,22 @@ pub fn close_session(py: Python<'_>) -> PyResult<()> {
 
 /// Before the program's own `fork()`: what this process alone knew is in the store from now on.
 #[pyfunction]
-pub fn share_all(py: Python<'_>) -> PyResult<()> {
-    Ok(py.detach(|| match process::current() {
-        Ok(process) => process.unshared.share(),
-        Err(_) => Ok(()),
+pub fn before_fork(py: Python<'_>) -> PyResult<()> {
+    Ok(py.detach(|| {
+        let Ok(process) = process::current() else {
+            return Ok(());
+        };
+        process.memory.freshness.pause();
+        process.unshared.share()
     })?)
+}
+
+/// After it, in the process that has forked.
+#[pyfunction]
+pub fn after_fork_in_parent() {
+    if let Ok(process) = process::current() {
+        process.memory.freshness.resume();
+    }
 }
 
 #[pyfunction]

@@ -289,6 +289,7 @@ impl Job {
         Ok(py.detach(|| {
             let process = process::current()?;
             let versions = process.memory.publish(process)?;
+            process.memory.freshness.close();
             process.release_all_refs(code, attempts)?;
             tracing::info!(job = id, code, "finished");
             let record = ExitRecord {

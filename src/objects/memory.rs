@@ -11,13 +11,15 @@
 //! Two processes which write different bytes of one region at the same time both have their way: a refresh leaves alone
 //! a byte that differs from the twin, and what is published has no bytes of others, or only such as they are in the store.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, TryLockError, Weak};
 
 use crate::error::{Error, Result};
 use crate::locked::Locked;
 use crate::objects::buffer::Buffer;
+use crate::objects::freshness::Freshness;
 use crate::objects::shared_region::{Changes, SharedRegion, Written};
 use crate::objects::versions::{Heard, Versions};
 use crate::protocol::Grant;
@@ -34,6 +36,9 @@ const SOON: usize = 16;
 
 /// So many regions go with a release.
 const MOST_WRITTEN: usize = 8;
+
+/// So many are looked at together.
+const MOST_LOOKS: usize = 64;
 
 #[derive(Default)]
 pub struct Memory {
@@ -56,6 +61,9 @@ pub struct Memory {
     posted: Mutex<Vec<Arc<Release>>>,
     /// How long a list may be, if that is longer than usual.
     allowance: AtomicUsize,
+    /// Of the regions in the order of their names, the first that is looked at next.
+    next_look: AtomicUsize,
+    pub freshness: Freshness,
 }
 
 /// A release of an object that has published regions.
@@ -433,6 +441,50 @@ impl Memory {
             region.refresh_stale(client, text(&reply).parse().unwrap_or(0))?;
         }
         Ok(())
+    }
+
+    /// Publishes what differs from what the store has, if some of it did so `before`: it was no write that a release follows at once.
+    /// Leaves in `written` what differs for the first time. The larger comes first: a flag is small, and tells of what is large.
+    pub fn publish_what_stays(
+        &self,
+        client: &Client,
+        before: &HashSet<String>,
+        written: &mut HashSet<String>,
+    ) -> Result<bool> {
+        let mut regions = self.all();
+        regions.retain(|region| region.differs());
+        if !regions.iter().any(|region| before.contains(&region.id)) {
+            written.extend(regions.iter().map(|region| region.id.clone()));
+            return Ok(false);
+        }
+        regions.sort_by_key(|region| Reverse(region.buffer.len()));
+        regions
+            .iter()
+            .try_for_each(|region| region.publish(client))?;
+        Ok(true)
+    }
+
+    /// Looks for newer versions of some regions in the store, and fetches them. Whether there were any. The smaller is looked at first,
+    /// and fetched last: who sees a flag sees what was written before.
+    pub fn look(&self, client: &Client) -> Result<bool> {
+        let mut regions = self.all();
+        regions.sort_by(|one, other| one.id.cmp(&other.id));
+        let first = self.next_look.fetch_add(MOST_LOOKS, Ordering::Relaxed) % regions.len().max(1);
+        regions.rotate_left(first);
+        regions.truncate(MOST_LOOKS);
+        regions.sort_by_key(|region| region.buffer.len());
+        let looks = regions.iter().map(|region| {
+            let look = client.plain("HGET", client.key(&region.id));
+            look.arg(keys::VERSION)
+        });
+        let replies = client.peek_all(looks.collect())?;
+        // What this process has posted is newer, and known.
+        self.learn();
+        let mut has_fetched = false;
+        for (region, reply) in regions.iter().zip(replies).rev() {
+            has_fetched |= region.fetch_newer(client, text(&reply).parse().unwrap_or(0))?;
+        }
+        Ok(has_fetched)
     }
 
     /// In a child of the program's own `fork()`, of its parent's. Where another thread was at them nothing is done.

@@ -78,6 +78,7 @@ pub fn leave() {
         tracing::info!(session = process.session.id, process = process.id, "left");
         process.reads_ahead.close();
         process.close();
+        process.memory.freshness.close();
     }
 }
 

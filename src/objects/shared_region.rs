@@ -193,6 +193,31 @@ impl SharedRegion {
         self.unless_left(client, result)
     }
 
+    /// The same for who only looks. Whether there was something.
+    pub fn fetch_newer(&self, client: &Client, wanted: u64) -> Result<bool> {
+        let is_stale = self
+            .state
+            .try_lock()
+            .is_ok_and(|twin| wanted > twin.version);
+        if is_stale {
+            self.refresh_stale(client, wanted)?;
+        }
+        Ok(is_stale)
+    }
+
+    /// Whether something was written that is not published. Not while another thread is at it.
+    pub fn differs(&self) -> bool {
+        let Ok(mut twin) = self.state.try_lock() else {
+            return false;
+        };
+        let granules = twin.bytes.may_differ();
+        granules.into_iter().any(|granule| {
+            let start = granule * GRANULE;
+            let end = (start + GRANULE).min(self.buffer.len());
+            !self.buffer.equals(start, twin.bytes.get(start..end))
+        })
+    }
+
     /// For who attaches or leaves by name, with no other synchronisation: both directions at once.
     pub fn sync(&self, client: &Client) -> Result<()> {
         self.has_name.store(true, Ordering::Release);

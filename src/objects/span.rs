@@ -33,6 +33,7 @@ impl Span {
         let object = Unshared::attach(id)?;
         let process = object.process;
         let shared = process.memory.attach(process, &object.id, size)?;
+        process.memory.freshness.begin(process)?;
         Ok(Arc::new(Self {
             buffer: shared.buffer.clone(),
             shared: OnceLock::from(shared),
@@ -52,6 +53,7 @@ impl Span {
             // What it holds is what this process has written to the zeros of the store.
             let shared = process.memory.enter(process, id, self.buffer.clone())?;
             let _ = self.shared.set(shared);
+            process.memory.freshness.begin(process)?;
             Ok(handle)
         })?;
         let shared = self.shared.get().expect("it was set before the handle");

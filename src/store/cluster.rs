@@ -7,6 +7,7 @@ use redis::{Value, cmd};
 
 use crate::error::{Error, Result};
 use crate::store::conn::{Conn, Until};
+use crate::store::counters;
 use crate::store::endpoint::{Endpoint, NodeAddr};
 use crate::store::keys;
 use crate::store::request::text;
@@ -148,6 +149,8 @@ impl Cluster {
     }
 
     pub fn count(&self, counter: impl Fn(&Counters) -> &AtomicU64, n: usize) {
-        counter(&self.counters).fetch_add(n as u64, Ordering::Relaxed);
+        if !counters::is_left_out() {
+            counter(&self.counters).fetch_add(n as u64, Ordering::Relaxed);
+        }
     }
 }

@@ -1,17 +1,47 @@
 //! One command for the store, as its sender writes it: a script on an object, or a plain command on a key; then its
 //! arguments; then how it is sent.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use redis::{ToRedisArgs, Value};
 
 use crate::error::{Error, Result};
 use crate::logging;
+use crate::signals;
 use crate::store::client::Client;
 use crate::store::conn::Until;
 use crate::store::request::{Request, Slot, bytes, text};
 use crate::store::scripts::Script;
 use crate::store::thread_client::Outcome;
+
+/// Whether the program's main thread waits without end.
+static MAIN_THREAD_WAITS: AtomicBool = AtomicBool::new(false);
+
+pub fn main_thread_waits() -> bool {
+    MAIN_THREAD_WAITS.load(Ordering::Relaxed)
+}
+
+/// As long as it lives, if this is that thread.
+struct MainThreadWaits(bool);
+
+impl MainThreadWaits {
+    fn begin() -> Self {
+        let is_main = signals::is_main_thread();
+        if is_main {
+            MAIN_THREAD_WAITS.store(true, Ordering::Relaxed);
+        }
+        Self(is_main)
+    }
+}
+
+impl Drop for MainThreadWaits {
+    fn drop(&mut self) {
+        if self.0 {
+            MAIN_THREAD_WAITS.store(false, Ordering::Relaxed);
+        }
+    }
+}
 
 pub struct Cmd<'c> {
     client: &'c Client,
@@ -70,6 +100,12 @@ impl Client {
     pub fn call_all(&self, commands: Vec<Cmd<'_>>) -> Result<Vec<Value>> {
         let requests: Vec<Request> = commands.into_iter().map(Cmd::into_request).collect();
         self.with_link(|link| link.call_all(&self.shared, &requests))
+    }
+
+    /// The same of questions that no other thread's commands need come before.
+    pub fn peek_all(&self, commands: Vec<Cmd<'_>>) -> Result<Vec<Value>> {
+        let requests: Vec<Request> = commands.into_iter().map(Cmd::into_request).collect();
+        self.with_link_unordered(|link| link.call_all(&self.shared, &requests))
     }
 
     /// The reply of a posted command, waited for; None where it was never sent.
@@ -197,6 +233,7 @@ impl Cmd<'_> {
             ..until
         };
         let began = Instant::now();
+        let _waits = MainThreadWaits::begin();
         let outcome = client.with_link(|link| link.block(&client.shared, &request, until));
         if began.elapsed() > logging::LONG_WAIT {
             tracing::info!(key = request.keys[0], waited = ?began.elapsed(), "a long wait has ended");

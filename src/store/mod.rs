@@ -4,6 +4,7 @@ pub mod client;
 pub mod cluster;
 pub mod command;
 pub mod conn;
+pub mod counters;
 pub mod endpoint;
 pub mod health;
 pub mod keys;
