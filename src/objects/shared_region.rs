@@ -6,19 +6,21 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use redis::Value;
 
 use crate::error::{Error, Result};
+use crate::kept;
 use crate::locked::Locked;
 use crate::objects::buffer::Buffer;
 use crate::objects::twin::{Content, GRANULE};
 use crate::objects::versions::Versions;
 use crate::store::client::{self, Client};
 use crate::store::command::Cmd;
-use crate::store::keys::tag;
+use crate::store::keys::{self, tag};
 use crate::store::scripts;
 
 /// Bounds of one publishing command.
 const SPANS: usize = 4096;
 const BATCH: usize = 4 << 20;
-/// Granules asked for at once.
+/// Granules that come with the first look, and those that are asked for at once where there are more.
+const FEW: usize = 4;
 const FETCH: usize = 64;
 /// A granule that differs in more places than this travels from the first to the last of them.
 const RUNS: usize = 4;
@@ -345,31 +347,54 @@ impl SharedRegion {
 
     /// Fetches what is newer in the store. Nothing is published meanwhile: an older content would come over it.
     fn refresh(&self, client: &Client, twin: &mut Twin) -> Result<()> {
-        let malformed = || Error::Store("malformed reply about a region".into());
-        let known = twin.version;
-        let (mut next, mut first_version) = (0_i64, None);
-        while next >= 0 {
-            let fetch = client.script(&scripts::FETCH, &self.id);
-            let granules = twin.granules.len();
-            let fetch = fetch.arg(known).arg(granules).arg(next).arg(FETCH);
-            let Value::Array(rows) = fetch.call()? else {
-                return Err(malformed());
-            };
-            let [Value::Int(version), Value::Int(more), rest @ ..] = rows.as_slice() else {
-                return Err(malformed());
-            };
-            // The whole is at least as new as it was at the first piece.
-            first_version.get_or_insert(u64::try_from(*version).unwrap_or(0));
-            next = *more;
-            for pair in rest.chunks_exact(2) {
-                if let [Value::Int(granule), Value::BulkString(content)] = pair {
-                    let granule = usize::try_from(*granule).map_err(|_| malformed())?;
-                    self.refresh_granule(client, twin, granule, content)?;
-                }
+        let granules = twin.granules.len();
+        let fetch = client.script(&scripts::FETCH, &self.id);
+        let fetch = fetch.arg(twin.version).arg(granules).arg(0).arg(FEW);
+        let Value::Array(rows) = fetch.call()? else {
+            return Err(malformed());
+        };
+        let [Value::Int(version), Value::Int(next), rest @ ..] = rows.as_slice() else {
+            return Err(malformed());
+        };
+        for pair in rest.chunks_exact(2) {
+            if let [Value::Int(granule), Value::BulkString(content)] = pair {
+                self.refresh_granule(client, twin, index(*granule)?, content)?;
             }
         }
-        twin.version = twin.version.max(first_version.unwrap_or(0));
+        if *next >= 0 {
+            self.refresh_many(client, twin, *next)?;
+        }
+        // The whole is at least as new as it was at the first look.
+        twin.version = twin.version.max(u64::try_from(*version).unwrap_or(0));
         self.versions.locked().saw(&self.id, twin.version);
+        Ok(())
+    }
+
+    /// The same from a granule on, without a script, which would copy what it sends.
+    fn refresh_many(&self, client: &Client, twin: &mut Twin, first: i64) -> Result<()> {
+        let stale = client.script(&scripts::STALE, &self.id);
+        let stale = stale.arg(twin.version).arg(twin.granules.len()).arg(first);
+        let Value::Array(granules) = stale.call()? else {
+            return Err(malformed());
+        };
+        let key = client.key(&self.id);
+        for some in granules.chunks(FETCH) {
+            let some = some.iter().map(|granule| match granule {
+                Value::Int(granule) => index(*granule),
+                _ => Err(malformed()),
+            });
+            let some = some.collect::<Result<Vec<usize>>>()?;
+            let gets = some
+                .iter()
+                .map(|granule| client.plain("GET", keys::granule(&key, *granule)));
+            for (granule, reply) in some.iter().zip(client.call_all(gets.collect())?) {
+                let Value::BulkString(content) = reply else {
+                    return Err(Error::ObjectGone(format!("the region {}", self.id)));
+                };
+                self.refresh_granule(client, twin, *granule, &content)?;
+                kept::give(content);
+            }
+        }
         Ok(())
     }
 
@@ -435,6 +460,14 @@ impl Twin {
             self.version = version;
         }
     }
+}
+
+fn malformed() -> Error {
+    Error::Store("malformed reply about a region".into())
+}
+
+fn index(granule: i64) -> Result<usize> {
+    usize::try_from(granule).map_err(|_| malformed())
 }
 
 /// What a granule's seal says that it is.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::objects::buffer::Buffer;
-use crate::objects::pages::{self, PAGE, Pages};
+use crate::objects::pages::{self, PAGE};
 use crate::signals;
 
 /// The unit of versions and fetches.
@@ -117,33 +117,25 @@ impl Content {
             buffer.refresh(start, &mut self.copy[start..end], content);
             return;
         };
-        // Under the GIL, so that no Python code writes in between.
-        signals::with_gil(|| {
-            for at in (start..end).step_by(PAGE) {
-                let length = PAGE.min(end - at);
-                let new = content.get(at - start..).unwrap_or_default();
-                self.refresh_page(pages, at, length, &new[..new.len().min(length)]);
-            }
-        });
-    }
-
-    fn refresh_page(&mut self, pages: &Pages, at: usize, length: usize, content: &[u8]) {
-        let mut new = [0; PAGE];
-        new[..content.len()].copy_from_slice(content);
-        let new = &new[..length];
-        let mut old = [0; PAGE];
-        old[..length].copy_from_slice(self.get(at..at + length));
-        let old = &old[..length];
-        if new == old {
+        let old = self.get(start..end).to_vec();
+        let new = &content[..content.len().min(old.len())];
+        let (same, rest) = old.split_at(new.len());
+        if new == same && rest.iter().all(|byte| *byte == 0) {
             return;
         }
-        // Seen at once in the buffer, unless the page is this process' own: maybe since a moment ago, with a part of what is new.
-        self.put(at, new);
-        let page = at / PAGE;
-        let is_own = |own: Vec<Range<usize>>| !own.is_empty();
-        if pages.written_in(page..page + 1).is_none_or(is_own) {
-            self.buffer.merge(at, old, new);
-        }
+        // Under the GIL, so that no Python code writes in between.
+        signals::with_gil(|| {
+            // Seen at once in the buffer, but for pages that are this process' own: maybe since a moment ago, with a part of what is new.
+            self.put(start, new);
+            self.get_mut(start + new.len()..end).fill(0);
+            let all = start / PAGE..end.div_ceil(PAGE);
+            let own = pages.written_in(all.clone());
+            for page in own.unwrap_or_else(|| vec![all; 1]).into_iter().flatten() {
+                let (at, last) = (page * PAGE, ((page + 1) * PAGE).min(end));
+                let old = &old[at - start..last - start];
+                self.buffer.merge(at, old, self.get(at..last));
+            }
+        });
     }
 }
 

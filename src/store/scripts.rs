@@ -195,6 +195,7 @@ scripts! {
     LENGTH "pipe" "length" Reads goes_on;
     PUBLISH "memory" "publish" Numbered goes_on;
     FETCH "memory" "fetch" Reads goes_on;
+    STALE "memory" "stale" Reads goes_on;
     FORGET "memory" "forget" Repeatable;
     NAME "memory" "name" Numbered needs_memory;
     CLAIM "job" "claim" Repeatable goes_on;
