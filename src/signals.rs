@@ -1,11 +1,11 @@
 //! The program's signals, and its interpreter's lock.
 
 #[cfg(feature = "python")]
-pub use with_python::{check, with_gil, without_gil};
+pub use with_python::{check, has_other_threads, with_gil, without_gil};
 
 #[cfg(feature = "python")]
 mod with_python {
-    use pyo3::Python;
+    use pyo3::prelude::*;
 
     use crate::error::{Error, Result};
 
@@ -22,6 +22,15 @@ mod with_python {
         Python::try_attach(|py| py.check_signals())
             .unwrap_or(Ok(()))
             .map_err(Error::Raised)
+    }
+
+    /// Whether other threads run code of Python.
+    pub fn has_other_threads() -> bool {
+        Python::try_attach(|py| {
+            let frames = py.import("sys")?.call_method0("_current_frames")?;
+            Ok::<_, PyErr>(frames.len()? > 1)
+        })
+        .is_none_or(|found| found.unwrap_or(true))
     }
 
     /// Runs something while no code of Python does.
@@ -52,6 +61,11 @@ pub const fn is_main_thread() -> bool {
 #[allow(clippy::unnecessary_wraps, reason = "as with an interpreter")]
 pub fn check() -> crate::error::Result<()> {
     Ok(())
+}
+
+#[cfg(not(feature = "python"))]
+pub const fn has_other_threads() -> bool {
+    false
 }
 
 /// Nor is there a lock.

@@ -1,23 +1,24 @@
 //! For programs that look at shared memory, or write to it, and synchronise by nothing: a thread publishes what was written and
 //! fetches what is newer, a little later.
 //!
-//! While something changes it looks every 5 ms; the longer nothing does, the less often. A process whose main thread waits for the
-//! store reads nothing, and is not looked after.
+//! While something changes it looks every 5 ms; the longer nothing does, the less often. A process whose only thread waits for the
+//! store reads nothing, and fetches nothing.
 
-use std::collections::HashSet;
 use std::sync::{Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::Result;
 use crate::locked::Locked;
-use crate::objects::process::Process;
-use crate::store::command;
+use crate::store::client::Client;
 use crate::store::counters;
 use crate::store::threads;
 
 /// How long what is written or newer stays unseen, at least and at most.
 const SHORTEST: Duration = Duration::from_millis(5);
 const LONGEST: Duration = Duration::from_millis(320);
+
+/// How long a process that ends, or forks, waits for what the thread is at.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The stack of the thread, in bytes.
 const STACK: usize = 512 << 10;
@@ -39,28 +40,42 @@ struct State {
 }
 
 impl Freshness {
-    /// From now on, in a process that has shared memory.
-    pub fn begin(&'static self, process: &'static Process) -> Result<()> {
+    /// From now on. `tick` publishes and fetches; it says whether there was something, and whether something waits for the next one.
+    pub fn begin(
+        &'static self,
+        client: &'static Client,
+        tick: impl FnMut() -> Result<(bool, bool)> + Send + 'static,
+    ) -> Result<()> {
         let mut state = self.state.locked();
         if state.has_thread || state.is_closed {
             return Ok(());
         }
         state.has_thread = true;
         drop(state);
-        threads::spawn("serverless_mp-memory", STACK, move || self.run(process))
+        threads::spawn("serverless_mp-memory", STACK, move || {
+            self.run(client, tick);
+        })
     }
 
     /// At the end of a process' part in the session: the thread is at nothing any more.
     pub fn close(&self) {
         self.state.locked().is_closed = true;
         self.changed.notify_all();
-        drop(self.turn.locked());
+        self.wait_for_end();
     }
 
     /// While the program forks, it holds no lock that the child would find held for ever.
     pub fn pause(&self) {
         self.state.locked().paused += 1;
-        drop(self.turn.locked());
+        self.wait_for_end();
+    }
+
+    /// Of what the thread is at; not for ever, where the store does not answer.
+    fn wait_for_end(&self) {
+        let last = Instant::now() + PATIENCE;
+        while self.turn.try_lock().is_err() && Instant::now() < last {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     pub fn resume(&self) {
@@ -68,15 +83,14 @@ impl Freshness {
         state.paused = state.paused.saturating_sub(1);
     }
 
-    fn run(&self, process: &'static Process) {
+    fn run(&self, client: &Client, mut tick: impl FnMut() -> Result<(bool, bool)>) {
         counters::leave_out_this_thread();
-        let mut written = HashSet::new();
         let mut pause = SHORTEST;
         loop {
             let state = self.state.locked();
             let going = |state: &mut State| !state.is_closed;
             let wait = self.changed.wait_timeout_while(state, pause, going);
-            if wait.expect("no panic under this lock").0.is_closed || !process.is_current() {
+            if wait.expect("no panic under this lock").0.is_closed || !client.is_current() {
                 return;
             }
             let _turn = self.turn.locked();
@@ -89,16 +103,9 @@ impl Freshness {
                 continue;
             }
             drop(state);
-            let before = std::mem::take(&mut written);
             // A session that is lost, or a store that does not answer, is the program's to notice.
-            let has_changed = process
-                .memory
-                .publish_what_stays(process, &before, &mut written)
-                .and_then(|published| {
-                    let fetched = !command::main_thread_waits() && process.memory.look(process)?;
-                    Ok(published || fetched)
-                });
-            pause = if has_changed.unwrap_or(false) || !written.is_empty() {
+            let (has_changed, is_waiting) = tick().unwrap_or((false, false));
+            pause = if has_changed || is_waiting {
                 SHORTEST
             } else {
                 (pause * 2).min(LONGEST)

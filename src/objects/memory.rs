@@ -20,11 +20,12 @@ use crate::error::{Error, Result};
 use crate::locked::Locked;
 use crate::objects::buffer::Buffer;
 use crate::objects::freshness::Freshness;
-use crate::objects::shared_region::{Changes, SharedRegion, Written};
+use crate::objects::shared_region::{Changes, Newer, SharedRegion, Written};
 use crate::objects::versions::{Heard, Versions};
 use crate::protocol::Grant;
+use crate::signals;
 use crate::store::client::{self, Client};
-use crate::store::command::Cmd;
+use crate::store::command::{self, Cmd};
 use crate::store::keys;
 use crate::store::request::{Slot, is_on_its_way, text};
 use crate::store::scripts;
@@ -37,8 +38,9 @@ const SOON: usize = 16;
 /// So many regions go with a release.
 const MOST_WRITTEN: usize = 8;
 
-/// So many are looked at together.
-const MOST_LOOKS: usize = 64;
+/// So many are looked at together, and so often while their versions move.
+const MOST_LOOKS: usize = 256;
+const MOST_ROUNDS: usize = 4;
 
 #[derive(Default)]
 pub struct Memory {
@@ -179,7 +181,7 @@ impl Memory {
         let script = written
             .iter()
             .fold(script.arg(versions).arg(changes), |script, one| {
-                one.add_to(script)
+                one.add_to(script, false)
             });
         let slot = Slot::default();
         let result = if is_posted {
@@ -443,9 +445,22 @@ impl Memory {
         Ok(())
     }
 
+    /// From now on what nobody synchronises is published and fetched, too.
+    pub fn keep_fresh(&'static self, client: &'static Client) -> Result<()> {
+        let mut before = HashSet::new();
+        self.freshness.begin(client, move || {
+            let mut written = HashSet::new();
+            let published = self.publish_what_stays(client, &before, &mut written)?;
+            let is_read = !command::main_thread_waits() || signals::has_other_threads();
+            let fetched = is_read && self.look(client)?;
+            before = written;
+            Ok((published || fetched, !before.is_empty()))
+        })
+    }
+
     /// Publishes what differs from what the store has, if some of it did so `before`: it was no write that a release follows at once.
     /// Leaves in `written` what differs for the first time. The larger comes first: a flag is small, and tells of what is large.
-    pub fn publish_what_stays(
+    fn publish_what_stays(
         &self,
         client: &Client,
         before: &HashSet<String>,
@@ -458,32 +473,80 @@ impl Memory {
             return Ok(false);
         }
         regions.sort_by_key(|region| Reverse(region.buffer.len()));
-        regions
-            .iter()
-            .try_for_each(|region| region.publish(client))?;
+        let (small, large): (Vec<_>, Vec<_>) = regions.iter().partition(|one| one.is_small());
+        large.iter().try_for_each(|region| region.publish(client))?;
+        for some in small.chunks(MOST_LOOKS) {
+            self.publish_together(client, some)?;
+        }
         Ok(true)
     }
 
-    /// Looks for newer versions of some regions in the store, and fetches them. Whether there were any. The smaller is looked at first,
-    /// and fetched last: who sees a flag sees what was written before.
-    pub fn look(&self, client: &Client) -> Result<bool> {
+    /// Publishes small regions in one step: nobody sees one of them as it is now and another as it was.
+    fn publish_together(&self, client: &Client, regions: &[&Arc<SharedRegion>]) -> Result<()> {
+        let mut regions: Vec<&SharedRegion> = regions.iter().map(|region| &***region).collect();
+        // All threads lock them in this order.
+        regions.sort_by(|one, other| one.id.cmp(&other.id));
+        let mut written = Vec::new();
+        let mut much = Vec::new();
+        for region in regions {
+            match region.written(client, &region.id) {
+                Changes::Nothing => {}
+                Changes::Little(one) => written.push(one),
+                Changes::Much => much.push(region),
+            }
+        }
+        if let Some(first) = written.first() {
+            let publish = client.script(&scripts::PUBLISH_SMALL, first.name());
+            let publish = (0..)
+                .zip(&written)
+                .fold(publish, |command, (n, one)| one.add_to(command, n == 0));
+            let reply = publish.text()?;
+            let versions = reply.split_ascii_whitespace();
+            for (one, version) in written.into_iter().zip(versions) {
+                let version = version.parse().unwrap_or(0);
+                self.versions.locked().saw(one.name(), version);
+                one.published(version);
+            }
+        }
+        much.into_iter()
+            .try_for_each(|region| region.publish(client))
+    }
+
+    /// Looks for newer versions of some regions in the store, and fetches them. Whether there were any. Nothing of what is fetched is
+    /// seen before all of it is there, and no version has moved since.
+    fn look(&self, client: &Client) -> Result<bool> {
         let mut regions = self.all();
         regions.sort_by(|one, other| one.id.cmp(&other.id));
         let first = self.next_look.fetch_add(MOST_LOOKS, Ordering::Relaxed) % regions.len().max(1);
         regions.rotate_left(first);
         regions.truncate(MOST_LOOKS);
-        regions.sort_by_key(|region| region.buffer.len());
-        let looks = regions.iter().map(|region| {
-            let look = client.plain("HGET", client.key(&region.id));
-            look.arg(keys::VERSION)
-        });
-        let replies = client.peek_all(looks.collect())?;
         // What this process has posted is newer, and known.
         self.learn();
-        let mut has_fetched = false;
-        for (region, reply) in regions.iter().zip(replies).rev() {
-            has_fetched |= region.fetch_newer(client, text(&reply).parse().unwrap_or(0))?;
+        let mut fetched: HashMap<usize, Newer<'_>> = HashMap::new();
+        for _ in 0..MOST_ROUNDS {
+            let looks = regions.iter().map(|region| {
+                let look = client.plain("HGET", client.key(&region.id));
+                look.arg(keys::VERSION)
+            });
+            let mut has_moved = false;
+            for (n, reply) in client.peek_all(looks.collect())?.iter().enumerate() {
+                let version = text(reply).parse().unwrap_or(0);
+                if let Some(newer) = fetched.get_mut(&n) {
+                    has_moved |= newer.fetch(client, version)?;
+                } else if let Some(mut newer) = regions[n].newer(version) {
+                    has_moved |= newer.fetch(client, version)?;
+                    fetched.insert(n, newer);
+                }
+            }
+            if !has_moved {
+                break;
+            }
         }
+        let has_fetched = !fetched.is_empty();
+        signals::with_gil(|| {
+            let mut all = fetched.into_values();
+            all.try_for_each(|newer| newer.take(client))
+        })?;
         Ok(has_fetched)
     }
 

@@ -18,6 +18,7 @@ pub mod process;
 pub mod read_ahead;
 pub mod readiness;
 pub mod refcount;
+pub mod shareable;
 pub mod shared_region;
 pub mod span;
 pub mod twin;

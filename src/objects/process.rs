@@ -14,7 +14,7 @@ use crate::logging;
 use crate::objects::memory::Memory;
 use crate::objects::read_ahead::ReadsAhead;
 use crate::objects::readiness::ReadinessFds;
-use crate::objects::unshared::AllUnshared;
+use crate::objects::shareable::AllUnshared;
 use crate::random;
 use crate::store::client::{self, Client, Session};
 use crate::store::keys;

@@ -11,6 +11,7 @@ use crate::locked::Locked;
 use crate::objects::buffer::Buffer;
 use crate::objects::twin::{Content, GRANULE};
 use crate::objects::versions::Versions;
+use crate::signals;
 use crate::store::client::{self, Client};
 use crate::store::command::Cmd;
 use crate::store::keys::{self, tag};
@@ -22,6 +23,8 @@ const BATCH: usize = 4 << 20;
 /// Granules that come with the first look, and those that are asked for at once where there are more.
 const FEW: usize = 4;
 const FETCH: usize = 64;
+/// So many are seen at once, of a region that changes in more.
+const AT_ONCE: usize = 1024;
 /// A granule that differs in more places than this travels from the first to the last of them.
 const RUNS: usize = 4;
 /// The greatest region whose content goes with a lock.
@@ -51,6 +54,14 @@ pub enum Changes<'r> {
     Much,
 }
 
+/// What is newer of a region in the store, on its way to the twin. Nothing is published meanwhile.
+pub struct Newer<'r> {
+    region: &'r SharedRegion,
+    twin: MutexGuard<'r, Twin>,
+    version: u64,
+    granules: Granules,
+}
+
 /// What was written to a small region, to be published by the release that follows. Nothing is fetched meanwhile.
 pub struct Written<'r> {
     region: &'r SharedRegion,
@@ -66,6 +77,9 @@ struct Twin {
     /// Of granules that only this process has written since, a later one.
     granules: Vec<u64>,
 }
+
+/// Granules by number, as the store has them.
+type Granules = Vec<(usize, Vec<u8>)>;
 
 /// Bytes to be published.
 struct Span {
@@ -195,16 +209,22 @@ impl SharedRegion {
         self.unless_left(client, result)
     }
 
-    /// The same for who only looks. Whether there was something.
-    pub fn fetch_newer(&self, client: &Client, wanted: u64) -> Result<bool> {
-        let is_stale = self
-            .state
-            .try_lock()
-            .is_ok_and(|twin| wanted > twin.version);
-        if is_stale {
-            self.refresh_stale(client, wanted)?;
-        }
-        Ok(is_stale)
+    /// What is newer than the twin, for who only looks, if the store has such a version. Not while another thread is at the region.
+    pub fn newer(&self, version: u64) -> Option<Newer<'_>> {
+        let twin = self.state.try_lock().ok()?;
+        (version > twin.version).then(|| Newer {
+            region: self,
+            version: twin.version,
+            granules: Vec::new(),
+            twin,
+        })
+    }
+
+    /// Whether it is published in one step with others.
+    pub fn is_small(&self) -> bool {
+        let session = &self.client.session;
+        let is_cluster = self.client.shared.cluster.endpoint.cluster;
+        self.buffer.len() <= LITTLE && !session.seal_memory && !is_cluster
     }
 
     /// Whether something was written that is not published. Not while another thread is at it.
@@ -242,11 +262,14 @@ impl SharedRegion {
     }
 
     fn publish_from(&self, client: &Client, twin: &mut Twin) -> Result<()> {
-        let granules = twin.bytes.may_differ();
+        let mut granules = twin.bytes.may_differ();
+        // What stands at the beginning mostly tells of what is behind it: it comes last.
+        granules.reverse();
         let (mut begin, mut refusals, mut same) = (0, 0, Vec::new());
         loop {
             let (spans, end) = self.changes(twin, &granules[begin..], refusals, &mut same);
             if spans.is_empty() {
+                same.reverse();
                 twin.bytes.are_same(&same);
                 return Ok(());
             }
@@ -347,38 +370,56 @@ impl SharedRegion {
 
     /// Fetches what is newer in the store. Nothing is published meanwhile: an older content would come over it.
     fn refresh(&self, client: &Client, twin: &mut Twin) -> Result<()> {
-        let granules = twin.granules.len();
+        let mut granules = Vec::new();
+        let version = self.fetch(client, twin, twin.version, &mut granules)?;
+        self.take(client, twin, version, granules)
+    }
+
+    /// Fetches the granules that are newer than a version, of which many go into the twin at once. The version of the whole.
+    fn fetch(
+        &self,
+        client: &Client,
+        twin: &mut Twin,
+        known: u64,
+        granules: &mut Granules,
+    ) -> Result<u64> {
         let fetch = client.script(&scripts::FETCH, &self.id);
-        let fetch = fetch.arg(twin.version).arg(granules).arg(0).arg(FEW);
+        let fetch = fetch.arg(known).arg(twin.granules.len()).arg(0).arg(FEW);
         let Value::Array(rows) = fetch.call()? else {
             return Err(malformed());
         };
-        let [Value::Int(version), Value::Int(next), rest @ ..] = rows.as_slice() else {
+        let mut rows = rows.into_iter();
+        let (Some(Value::Int(version)), Some(Value::Int(next))) = (rows.next(), rows.next()) else {
             return Err(malformed());
         };
-        for pair in rest.chunks_exact(2) {
-            if let [Value::Int(granule), Value::BulkString(content)] = pair {
-                self.refresh_granule(client, twin, index(*granule)?, content)?;
+        while let (Some(granule), Some(content)) = (rows.next(), rows.next()) {
+            if let (Value::Int(granule), Value::BulkString(content)) = (granule, content) {
+                granules.push((index(granule)?, content));
             }
         }
-        if *next >= 0 {
-            self.refresh_many(client, twin, *next)?;
+        if next >= 0 {
+            self.fetch_many(client, twin, known, next, granules)?;
         }
         // The whole is at least as new as it was at the first look.
-        twin.version = twin.version.max(u64::try_from(*version).unwrap_or(0));
-        self.versions.locked().saw(&self.id, twin.version);
-        Ok(())
+        u64::try_from(version).map_err(|_| malformed())
     }
 
     /// The same from a granule on, without a script, which would copy what it sends.
-    fn refresh_many(&self, client: &Client, twin: &mut Twin, first: i64) -> Result<()> {
+    fn fetch_many(
+        &self,
+        client: &Client,
+        twin: &mut Twin,
+        known: u64,
+        first: i64,
+        granules: &mut Granules,
+    ) -> Result<()> {
         let stale = client.script(&scripts::STALE, &self.id);
-        let stale = stale.arg(twin.version).arg(twin.granules.len()).arg(first);
-        let Value::Array(granules) = stale.call()? else {
+        let stale = stale.arg(known).arg(twin.granules.len()).arg(first);
+        let Value::Array(newer) = stale.call()? else {
             return Err(malformed());
         };
         let key = client.key(&self.id);
-        for some in granules.chunks(FETCH) {
+        for some in newer.chunks(FETCH) {
             let some = some.iter().map(|granule| match granule {
                 Value::Int(granule) => index(*granule),
                 _ => Err(malformed()),
@@ -391,9 +432,35 @@ impl SharedRegion {
                 let Value::BulkString(content) = reply else {
                     return Err(Error::ObjectGone(format!("the region {}", self.id)));
                 };
-                self.refresh_granule(client, twin, *granule, &content)?;
-                kept::give(content);
+                granules.push((*granule, content));
             }
+            if granules.len() >= AT_ONCE {
+                self.take_granules(client, twin, std::mem::take(granules))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what was fetched, so that no code of Python sees a part of it.
+    fn take(
+        &self,
+        client: &Client,
+        twin: &mut Twin,
+        version: u64,
+        granules: Granules,
+    ) -> Result<()> {
+        if !granules.is_empty() {
+            signals::with_gil(|| self.take_granules(client, twin, granules))?;
+        }
+        twin.version = twin.version.max(version);
+        self.versions.locked().saw(&self.id, twin.version);
+        Ok(())
+    }
+
+    fn take_granules(&self, client: &Client, twin: &mut Twin, granules: Granules) -> Result<()> {
+        for (granule, content) in granules {
+            self.refresh_granule(client, twin, granule, &content)?;
+            kept::give(content);
         }
         Ok(())
     }
@@ -423,11 +490,39 @@ impl SharedRegion {
     }
 }
 
+impl Newer<'_> {
+    /// Fetches what is newer than what was fetched before, if that is older than a version. Whether it was.
+    pub fn fetch(&mut self, client: &Client, version: u64) -> Result<bool> {
+        if version <= self.version {
+            return Ok(false);
+        }
+        let (known, twin) = (self.version, &mut *self.twin);
+        let found = self.region.fetch(client, twin, known, &mut self.granules);
+        self.version = match found {
+            Ok(found) => found.max(version),
+            // One that is gone has nothing newer.
+            Err(Error::ObjectGone(_)) => version,
+            Err(e) => return Err(e),
+        };
+        Ok(true)
+    }
+
+    /// Takes it.
+    pub fn take(mut self, client: &Client) -> Result<()> {
+        self.region
+            .take(client, &mut self.twin, self.version, self.granules)
+    }
+}
+
 impl Written<'_> {
-    /// Adds them to the release: the region's key, its name, how many spans there are, and each.
-    pub fn add_to<'c>(&self, release: Cmd<'c>) -> Cmd<'c> {
-        let key = self.region.client.key(&self.region.id);
-        let head = release.key(key).arg(&self.region.id).arg(self.spans.len());
+    /// Adds them to a command: the region's key, unless the command has it, its name, how many spans there are, and each.
+    pub fn add_to<'c>(&self, command: Cmd<'c>, has_key: bool) -> Cmd<'c> {
+        let command = if has_key {
+            command
+        } else {
+            command.key(self.region.client.key(&self.region.id))
+        };
+        let head = command.arg(&self.region.id).arg(self.spans.len());
         self.spans.iter().fold(head, |command, span| {
             command.arg(span.start).arg(span.bytes.as_slice())
         })
@@ -436,6 +531,12 @@ impl Written<'_> {
     /// The region's name.
     pub fn name(&self) -> &str {
         &self.region.id
+    }
+
+    /// It was published as that version.
+    pub fn published(mut self, version: u64) {
+        self.twin.published(version);
+        self.sent();
     }
 
     /// The release is on its way.

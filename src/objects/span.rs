@@ -5,8 +5,9 @@ use std::sync::{Arc, OnceLock};
 use crate::error::Result;
 use crate::objects::buffer::Buffer;
 use crate::objects::handle::Handle;
+use crate::objects::shareable::Shareable;
 use crate::objects::shared_region::SharedRegion;
-use crate::objects::unshared::{Shareable, Unshared};
+use crate::objects::unshared::Unshared;
 use crate::store::keys;
 
 pub struct Span {
@@ -33,7 +34,7 @@ impl Span {
         let object = Unshared::attach(id)?;
         let process = object.process;
         let shared = process.memory.attach(process, &object.id, size)?;
-        process.memory.freshness.begin(process)?;
+        process.memory.keep_fresh(process)?;
         Ok(Arc::new(Self {
             buffer: shared.buffer.clone(),
             shared: OnceLock::from(shared),
@@ -53,7 +54,7 @@ impl Span {
             // What it holds is what this process has written to the zeros of the store.
             let shared = process.memory.enter(process, id, self.buffer.clone())?;
             let _ = self.shared.set(shared);
-            process.memory.freshness.begin(process)?;
+            process.memory.keep_fresh(process)?;
             Ok(handle)
         })?;
         let shared = self.shared.get().expect("it was set before the handle");

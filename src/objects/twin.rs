@@ -84,11 +84,14 @@ impl Content {
     }
 
     /// These granules of the buffer were the same as here a moment ago: as long as nothing is written to them they need not be looked
-    /// at again.
+    /// at again. Only where no other thread can be at them, not even one that has let go of the GIL: it would not see what it wrote last.
     pub fn are_same(&mut self, granules: &[usize]) {
         let Some(pages) = self.buffer.pages() else {
             return;
         };
+        if granules.is_empty() || !signals::is_main_thread() || signals::has_other_threads() {
+            return;
+        }
         for run in granules.chunk_by(|one, next| one + 1 == *next) {
             let first = run[0] * GRANULE / PAGE;
             let last = (run[run.len() - 1] + 1) * GRANULE;
@@ -97,8 +100,9 @@ impl Content {
             let Some(own) = pages.written_in(first..last) else {
                 return;
             };
-            // No code of Python sees a page without what it wrote last.
-            signals::with_gil(|| own.iter().for_each(|run| pages.give_up(run)));
+            for run in &own {
+                pages.give_up(run);
+            }
             if pages
                 .written_in(first..last)
                 .is_some_and(|own| own.is_empty())

@@ -6,7 +6,8 @@ use std::time::Instant;
 use crate::error::Result;
 use crate::objects::futex::{Futex, Wait};
 use crate::objects::handle::Handle;
-use crate::objects::unshared::{Shareable, Unshared};
+use crate::objects::shareable::Shareable;
+use crate::objects::unshared::Unshared;
 use crate::signals;
 use crate::store::keys;
 

@@ -1,7 +1,7 @@
 //! What this process alone knows until it is shared: pickled for another one, or inherited by a fork. Until then the store has
 //! nothing of it.
 
-use std::sync::{Mutex, OnceLock, Weak};
+use std::sync::{Mutex, OnceLock};
 
 use crate::error::{Error, Result};
 use crate::locked::Locked;
@@ -16,11 +16,6 @@ pub struct Unshared {
     pub id: String,
     handle: OnceLock<Handle>,
     sharing: Mutex<()>,
-}
-
-/// One that is shared before a fork.
-pub trait Shareable: Send + Sync {
-    fn share(&self) -> Result<()>;
 }
 
 impl Unshared {
@@ -62,30 +57,5 @@ impl Unshared {
         }
         let handle = make()?;
         Ok(self.handle.get_or_init(|| handle))
-    }
-}
-
-/// Those of a process.
-#[derive(Default)]
-pub struct AllUnshared {
-    all: Mutex<Vec<Weak<dyn Shareable>>>,
-}
-
-impl AllUnshared {
-    pub fn note(&self, one: Weak<dyn Shareable>) {
-        let mut all = self.all.locked();
-        if all.len() == all.capacity() {
-            all.retain(|one| one.strong_count() > 0);
-            let count = all.len();
-            all.reserve(count + 16);
-        }
-        all.push(one);
-    }
-
-    /// Before a fork, after which the child's objects would be others.
-    pub fn share(&self) -> Result<()> {
-        let all = std::mem::take(&mut *self.all.locked());
-        let held = all.iter().filter_map(Weak::upgrade);
-        held.into_iter().try_for_each(|one| one.share())
     }
 }

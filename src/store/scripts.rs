@@ -194,6 +194,7 @@ scripts! {
     TASK_BEGUN "pipe" "task_begun" Numbered goes_on;
     LENGTH "pipe" "length" Reads goes_on;
     PUBLISH "memory" "publish" Numbered goes_on;
+    PUBLISH_SMALL "memory" "publish_small" Numbered;
     FETCH "memory" "fetch" Reads goes_on;
     STALE "memory" "stale" Reads goes_on;
     FORGET "memory" "forget" Repeatable;
