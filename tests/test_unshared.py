@@ -183,9 +183,7 @@ def test_a_fork_of_the_program_s_own_shares_locks(mp):
         "stdlib",
         pytest.param(
             "serverless",
-            marks=pytest.mark.xfail(
-                reason="memory does not follow to the child of an os.fork()", strict=True
-            ),
+            marks=pytest.mark.xfail(reason="memory does not follow to the child of an os.fork()", strict=True),
         ),
     ],
     indirect=True,

@@ -119,9 +119,7 @@ def _open() -> None:
         _core.open_session(_store.url, 0, seal_memory=seal_memory)
     if not _owner:
         # What the child inherits must not be one process' alone.
-        os.register_at_fork(
-            before=_core.before_fork, after_in_parent=_core.after_fork_in_parent, after_in_child=_after_fork
-        )
+        os.register_at_fork(before=_core.before_fork, after_in_parent=_core.after_fork_in_parent, after_in_child=_after_fork)
     _owner = os.getpid()
     _family = os.pipe()
     _raise_file_limit()
