@@ -15,7 +15,10 @@ use crate::store::threads;
 
 /// How long what is written or newer stays unseen, at least and at most.
 const SHORTEST: Duration = Duration::from_millis(5);
-const LONGEST: Duration = Duration::from_millis(320);
+pub const LONGEST: Duration = Duration::from_millis(320);
+
+/// What part of its time the thread may be at it.
+const SHARE: u32 = 50;
 
 /// How long a process that ends, or forks, waits for what the thread is at.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -104,12 +107,15 @@ impl Freshness {
             }
             drop(state);
             // A session that is lost, or a store that does not answer, is the program's to notice.
+            let began = Instant::now();
             let (has_changed, is_waiting) = tick().unwrap_or((false, false));
             pause = if has_changed || is_waiting {
                 SHORTEST
             } else {
                 (pause * 2).min(LONGEST)
             };
+            // A store that has much to do is not asked more often than it answers.
+            pause = pause.max((began.elapsed() * SHARE).min(LONGEST));
         }
     }
 }

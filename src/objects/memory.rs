@@ -15,11 +15,12 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, TryLockError, Weak};
+use std::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::locked::Locked;
 use crate::objects::buffer::Buffer;
-use crate::objects::freshness::Freshness;
+use crate::objects::freshness::{Freshness, LONGEST};
 use crate::objects::shared_region::{Changes, Newer, SharedRegion, Written};
 use crate::objects::versions::{Heard, Versions};
 use crate::protocol::Grant;
@@ -66,6 +67,8 @@ pub struct Memory {
     /// Of the regions in the order of their names, the first that is looked at next.
     next_look: AtomicUsize,
     pub freshness: Freshness,
+    /// How often this process has synchronised with others.
+    synchronised: AtomicU64,
 }
 
 /// A release of an object that has published regions.
@@ -325,6 +328,7 @@ impl Memory {
     }
 
     fn note_release(&self, client: &Client) -> Result<()> {
+        self.synchronised.fetch_add(1, Ordering::Relaxed);
         self.releases.fetch_add(1, Ordering::AcqRel);
         self.shorten(client)
     }
@@ -340,6 +344,7 @@ impl Memory {
 
     /// Merges the versions that came with a message, and fetches what is stale by them.
     pub fn acquire(&self, client: &Client, versions: &str) -> Result<()> {
+        self.synchronised.fetch_add(1, Ordering::Relaxed);
         if versions.is_empty() {
             return Ok(());
         }
@@ -349,6 +354,7 @@ impl Memory {
 
     /// The same of versions that were left with an object. Where its list is long, an epoch takes the place of what it said.
     pub fn acquire_from(&self, client: &Client, object: &str, versions: &str) -> Result<()> {
+        self.synchronised.fetch_add(1, Ordering::Relaxed);
         if versions.is_empty() {
             return Ok(());
         }
@@ -448,7 +454,14 @@ impl Memory {
     /// From now on what nobody synchronises is published and fetched, too.
     pub fn keep_fresh(&'static self, client: &'static Client) -> Result<()> {
         let mut before = HashSet::new();
+        let (mut synchronised, mut looked) = (0, Instant::now());
         self.freshness.begin(client, move || {
+            // Who synchronises publishes and fetches by that, and by this only now and then.
+            let now = self.synchronised.load(Ordering::Relaxed);
+            if std::mem::replace(&mut synchronised, now) != now && looked.elapsed() < LONGEST {
+                return Ok((false, false));
+            }
+            looked = Instant::now();
             let mut written = HashSet::new();
             let published = self.publish_what_stays(client, &before, &mut written)?;
             let is_read = !command::main_thread_waits() || signals::has_other_threads();

@@ -24,7 +24,7 @@ const BATCH: usize = 4 << 20;
 const FEW: usize = 4;
 const FETCH: usize = 64;
 /// So many are seen at once, of a region that changes in more.
-const AT_ONCE: usize = 1024;
+const AT_ONCE: usize = 256;
 /// A granule that differs in more places than this travels from the first to the last of them.
 const RUNS: usize = 4;
 /// The greatest region whose content goes with a lock.
@@ -434,7 +434,7 @@ impl SharedRegion {
                 };
                 granules.push((*granule, content));
             }
-            if granules.len() >= AT_ONCE {
+            if granules.len() > AT_ONCE {
                 self.take_granules(client, twin, std::mem::take(granules))?;
             }
         }
