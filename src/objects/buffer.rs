@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::error::{Error, Result};
 use crate::objects::pages::{PAGE, Pages};
-use crate::signals;
 
 /// A larger one has pages whose writing the kernel tells of.
 const SMALL: usize = 64 << 10;
@@ -146,25 +145,6 @@ impl Buffer {
             }
         }
     }
-
-    /// Takes the store's content (zeros beyond its end) where this process has not written since.
-    /// Under the GIL, so that no Python code writes in between.
-    pub fn refresh(&self, start: usize, twin: &mut [u8], content: &[u8]) {
-        signals::with_gil(|| {
-            for (i, old) in twin.iter_mut().enumerate() {
-                let new = content.get(i).copied().unwrap_or(0);
-                if new == *old {
-                    continue;
-                }
-                // A byte that the program has written since stays.
-                let byte = self.byte(start + i);
-                if byte.load(Ordering::Relaxed) == *old {
-                    byte.store(new, Ordering::Relaxed);
-                }
-                *old = new;
-            }
-        });
-    }
 }
 
 impl Drop for Buffer {
@@ -212,18 +192,6 @@ mod tests {
                 twin[start..start + span.len()].copy_from_slice(&span);
             }
             prop_assert!(buffer.equals(0, &twin));
-        }
-
-        #[test]
-        fn a_refresh_keeps_what_was_written_since(bytes in prop::collection::vec(any::<(u8, u8, u8)>(), 1..200)) {
-            let mine: Vec<u8> = bytes.iter().map(|b| b.0).collect();
-            let old: Vec<u8> = bytes.iter().map(|b| b.1).collect();
-            let new: Vec<u8> = bytes.iter().map(|b| b.2).collect();
-            let (buffer, mut twin) = (filled(&mine), old.clone());
-            buffer.refresh(0, &mut twin, &new);
-            prop_assert_eq!(&twin, &new);
-            let expected: Vec<u8> = (0..mine.len()).map(|i| if mine[i] == old[i] { new[i] } else { mine[i] }).collect();
-            prop_assert!(buffer.equals(0, &expected));
         }
     }
 }

@@ -1,10 +1,10 @@
 //! For programs that look at shared memory, or write to it, and synchronise by nothing: a thread publishes what was written and
 //! fetches what is newer, a little later.
 //!
-//! While something changes it looks every 5 ms; the longer nothing does, the less often. A process whose only thread waits for the
-//! store reads nothing, and fetches nothing.
+//! While something changes it looks every 5 ms; the longer nothing does, the less often. A process that synchronises by anything
+//! publishes and fetches by that. One whose only thread waits for the store reads nothing, and fetches nothing.
 
-use std::sync::{Condvar, Mutex};
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
@@ -30,8 +30,6 @@ const STACK: usize = 512 << 10;
 pub struct Freshness {
     state: Mutex<State>,
     changed: Condvar,
-    /// Held while the thread is at it.
-    turn: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -40,6 +38,8 @@ struct State {
     is_closed: bool,
     /// By so many.
     paused: u32,
+    /// Whether the thread is at it.
+    is_busy: bool,
 }
 
 impl Freshness {
@@ -62,23 +62,24 @@ impl Freshness {
 
     /// At the end of a process' part in the session: the thread is at nothing any more.
     pub fn close(&self) {
-        self.state.locked().is_closed = true;
+        let mut state = self.state.locked();
+        state.is_closed = true;
         self.changed.notify_all();
-        self.wait_for_end();
+        self.wait_for_end(state);
     }
 
     /// While the program forks, it holds no lock that the child would find held for ever.
     pub fn pause(&self) {
-        self.state.locked().paused += 1;
-        self.wait_for_end();
+        let mut state = self.state.locked();
+        state.paused += 1;
+        self.wait_for_end(state);
     }
 
     /// Of what the thread is at; not for ever, where the store does not answer.
-    fn wait_for_end(&self) {
-        let last = Instant::now() + PATIENCE;
-        while self.turn.try_lock().is_err() && Instant::now() < last {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+    fn wait_for_end(&self, state: MutexGuard<'_, State>) {
+        let is_busy = |state: &mut State| state.is_busy;
+        let wait = self.changed.wait_timeout_while(state, PATIENCE, is_busy);
+        drop(wait.expect("no panic under this lock"));
     }
 
     pub fn resume(&self) {
@@ -93,22 +94,20 @@ impl Freshness {
             let state = self.state.locked();
             let going = |state: &mut State| !state.is_closed;
             let wait = self.changed.wait_timeout_while(state, pause, going);
-            if wait.expect("no panic under this lock").0.is_closed || !client.is_current() {
-                return;
-            }
-            let _turn = self.turn.locked();
-            // Paused or closed before that was ours.
-            let state = self.state.locked();
-            if state.is_closed {
+            let (mut state, _) = wait.expect("no panic under this lock");
+            if state.is_closed || !client.is_current() {
                 return;
             }
             if state.paused > 0 {
                 continue;
             }
+            state.is_busy = true;
             drop(state);
             // A session that is lost, or a store that does not answer, is the program's to notice.
             let began = Instant::now();
             let (has_changed, is_waiting) = tick().unwrap_or((false, false));
+            self.state.locked().is_busy = false;
+            self.changed.notify_all();
             pause = if has_changed || is_waiting {
                 SHORTEST
             } else {

@@ -91,6 +91,15 @@ impl Release {
     }
 }
 
+/// For the version of each region.
+fn questions<'c>(client: &'c Client, regions: &[Arc<SharedRegion>]) -> Vec<Cmd<'c>> {
+    let question = |region: &Arc<SharedRegion>| {
+        let question = client.plain("HGET", client.key(&region.id));
+        question.arg(keys::VERSION)
+    };
+    regions.iter().map(question).collect()
+}
+
 impl Memory {
     /// Enters a region of which this process has a buffer.
     pub fn enter(
@@ -441,11 +450,8 @@ impl Memory {
     /// Fetches what is newer of every region, after one look at all of them.
     fn refresh_all(&self, client: &Client) -> Result<()> {
         let regions = self.all();
-        let looks = regions.iter().map(|region| {
-            let look = client.plain("HGET", client.key(&region.id));
-            look.arg(keys::VERSION)
-        });
-        for (region, reply) in regions.iter().zip(client.call_all(looks.collect())?) {
+        let replies = client.call_all(questions(client, &regions))?;
+        for (region, reply) in regions.iter().zip(replies) {
             region.refresh_stale(client, text(&reply).parse().unwrap_or(0))?;
         }
         Ok(())
@@ -537,12 +543,9 @@ impl Memory {
         self.learn();
         let mut fetched: HashMap<usize, Newer<'_>> = HashMap::new();
         for _ in 0..MOST_ROUNDS {
-            let looks = regions.iter().map(|region| {
-                let look = client.plain("HGET", client.key(&region.id));
-                look.arg(keys::VERSION)
-            });
+            let replies = client.peek_all(questions(client, &regions))?;
             let mut has_moved = false;
-            for (n, reply) in client.peek_all(looks.collect())?.iter().enumerate() {
+            for (n, reply) in replies.iter().enumerate() {
                 let version = text(reply).parse().unwrap_or(0);
                 if let Some(newer) = fetched.get_mut(&n) {
                     has_moved |= newer.fetch(client, version)?;

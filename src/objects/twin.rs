@@ -116,11 +116,6 @@ impl Content {
 
     /// Takes the store's content of a granule (zeros beyond its end) here, and into the buffer where this process has not written since.
     pub fn refresh(&mut self, start: usize, end: usize, content: &[u8]) {
-        let buffer = self.buffer.clone();
-        let Some(pages) = buffer.pages() else {
-            buffer.refresh(start, &mut self.copy[start..end], content);
-            return;
-        };
         let old = self.get(start..end).to_vec();
         let new = &content[..content.len().min(old.len())];
         let (same, rest) = old.split_at(new.len());
@@ -129,17 +124,27 @@ impl Content {
         }
         // Under the GIL, so that no Python code writes in between.
         signals::with_gil(|| {
-            // Seen at once in the buffer, but for pages that are this process' own: maybe since a moment ago, with a part of what is new.
             self.put(start, new);
             self.get_mut(start + new.len()..end).fill(0);
-            let all = start / PAGE..end.div_ceil(PAGE);
-            let own = pages.written_in(all.clone());
-            for page in own.unwrap_or_else(|| vec![all; 1]).into_iter().flatten() {
-                let (at, last) = (page * PAGE, ((page + 1) * PAGE).min(end));
-                let old = &old[at - start..last - start];
-                self.buffer.merge(at, old, self.get(at..last));
+            for part in self.not_seen_through(start, end) {
+                let old = &old[part.start - start..part.end - start];
+                self.buffer.merge(part.start, old, self.get(part));
             }
         });
+    }
+
+    /// The parts of a granule in which the buffer does not show what is here: all, or the pages that are this process' own, maybe since a
+    /// moment ago, with a part of what is new.
+    fn not_seen_through(&self, start: usize, end: usize) -> Vec<Range<usize>> {
+        let pages = self.buffer.pages();
+        let own = pages.and_then(|pages| pages.written_in(start / PAGE..end.div_ceil(PAGE)));
+        own.map_or_else(
+            || vec![start..end; 1],
+            |runs| {
+                let bytes = |run: Range<usize>| run.start * PAGE..(run.end * PAGE).min(end);
+                runs.into_iter().map(bytes).collect()
+            },
+        )
     }
 }
 
@@ -188,6 +193,26 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn a_refresh_keeps_what_was_written_since(bytes in prop::collection::vec(any::<(u8, u8, u8)>(), 1..200)) {
+            let mine: Vec<u8> = bytes.iter().map(|b| b.0).collect();
+            let old: Vec<u8> = bytes.iter().map(|b| b.1).collect();
+            let new: Vec<u8> = bytes.iter().map(|b| b.2).collect();
+            // A copy, and a file below pages.
+            for size in [mine.len(), SIZE] {
+                let buffer = Arc::new(Buffer::new(size).unwrap());
+                let mut content = Content::new(buffer.clone()).unwrap();
+                content.put(0, &old);
+                for (at, byte) in mine.iter().enumerate() {
+                    write(&buffer, at, *byte);
+                }
+                content.refresh(0, mine.len(), &new);
+                prop_assert_eq!(content.get(0..mine.len()), &new);
+                let expected: Vec<u8> = (0..mine.len()).map(|i| if mine[i] == old[i] { new[i] } else { mine[i] }).collect();
+                prop_assert!(buffer.equals(0, &expected));
+            }
+        }
 
         /// A model of bytes, each with what was written here and is not published, over what the store has.
         #[test]

@@ -11,7 +11,7 @@ from typing import Any
 
 _from_file: Any = runpy._get_code_from_file  # type: ignore[attr-defined]
 # By path: which file it was, and what runpy has made of it; None for what is to be compiled by each.
-_compiled: dict[str, tuple[tuple[int, ...] | None, Any]] = {}
+_compiled: dict[str, tuple[tuple[int, ...], Any]] = {}
 
 
 def compile_for_others(path: str) -> None:

@@ -9,7 +9,6 @@ use std::sync::atomic::Ordering;
 use super::{PipeEnd, Take, Taken, kind};
 use crate::error::{Error, Result};
 use crate::locked::Locked;
-use crate::objects::blob;
 use crate::objects::payload;
 use crate::objects::process::Process;
 use crate::protocol::{self, Item};
@@ -157,8 +156,7 @@ impl PipeEnd {
                 script.post()?;
             }
         }
-        let mut blobs = arrived.blobs.iter();
-        blobs.try_for_each(|blob| blob::drop(process, blob, Some(&self.id)))
+        self.drop_blobs(process, arrived.blobs)
     }
 
     /// Where it is to come how many more are there. What has come since the take before is heard.

@@ -31,9 +31,8 @@ impl PipeEnd {
         let packed = self.pack(process, Sent::Message, &versions, payload)?;
         let sent = self.deliver(process, &packed, item::size(payload.len()));
         kept::give(packed.item);
-        if let (Err(_), Some(blob)) = (&sent, &packed.blob) {
-            // Nobody will take the blob.
-            blob::drop(process, blob, Some(&self.id))?;
+        if sent.is_err() {
+            self.drop_blobs(process, packed.blob)?;
         }
         sent
     }
@@ -64,9 +63,7 @@ impl PipeEnd {
             match self.pack(process, sent, &versions, payload) {
                 Ok(one) => packed.push(one),
                 Err(e) => {
-                    for blob in packed.into_iter().filter_map(|one| one.blob) {
-                        blob::drop(process, &blob, None)?;
-                    }
+                    self.drop_blobs(process, packed.into_iter().filter_map(|one| one.blob))?;
                     return Err(e);
                 }
             }
@@ -96,9 +93,7 @@ impl PipeEnd {
                 _ => Ok(true),
             });
         if !matches!(is_sent, Ok(true)) {
-            for blob in blobs {
-                blob::drop(process, &blob, Some(&self.id))?;
-            }
+            self.drop_blobs(process, blobs)?;
         }
         is_sent.map(drop)
     }
@@ -134,7 +129,17 @@ impl PipeEnd {
     /// The blob of the task in work is needed no more.
     fn drop_task_blob(&self, process: &Process) -> Result<()> {
         let blob = self.blob.locked().take();
-        blob.map_or(Ok(()), |blob| blob::drop(process, &blob, Some(&self.id)))
+        self.drop_blobs(process, blob)
+    }
+
+    /// Nobody takes them any more.
+    pub(super) fn drop_blobs(
+        &self,
+        process: &Process,
+        blobs: impl IntoIterator<Item = String>,
+    ) -> Result<()> {
+        let mut blobs = blobs.into_iter();
+        blobs.try_for_each(|blob| blob::drop(process, &blob, Some(&self.id)))
     }
 
     /// For a sender that posts: waits now and then, until the pipe is not full.
