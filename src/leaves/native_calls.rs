@@ -5,25 +5,37 @@
 
 use std::ffi::CStr;
 
+use pyo3::PyClass;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyTuple};
 
-use super::native_semlock::NativeSemLock;
+/// A lock whose calls usually end at once. The methods `_acquire` and `_release` of the class serve all other calls.
+pub trait QuickLock: PyClass {
+    /// Takes a unit if that needs no wait.
+    fn take_now(lock: &Bound<'_, Self>) -> bool;
+    /// Gives a unit back if nothing forbids it.
+    fn give_now(lock: &Bound<'_, Self>) -> bool;
+}
 
-/// The definition of one.
+/// The definition of a function that is bound to a lock.
 pub struct Bare(ffi::PyMethodDef);
 
 // SAFETY: it is never changed.
 unsafe impl Sync for Bare {}
 
-pub static ACQUIRE: Bare = Bare::new(c"acquire", acquire);
-pub static RELEASE: Bare = Bare::new(c"release", release);
-
 type Object = *mut ffi::PyObject;
 type Function = unsafe extern "C" fn(Object, *const Object, ffi::Py_ssize_t, Object) -> Object;
 
 impl Bare {
+    pub const fn acquire<L: QuickLock>() -> Self {
+        Self::new(c"acquire", acquire::<L>)
+    }
+
+    pub const fn release<L: QuickLock>() -> Self {
+        Self::new(c"release", release::<L>)
+    }
+
     const fn new(name: &'static CStr, function: Function) -> Self {
         Self(ffi::PyMethodDef {
             ml_name: name.as_ptr(),
@@ -36,9 +48,9 @@ impl Bare {
     }
 
     /// The function for one lock.
-    pub fn bind<'py>(
+    pub fn bind<'py, L: QuickLock>(
         &'static self,
-        lock: &Bound<'py, NativeSemLock>,
+        lock: &Bound<'py, L>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let definition = std::ptr::from_ref(&self.0).cast_mut();
         // SAFETY: the definition lives for ever, and the interpreter only reads it.
@@ -50,15 +62,15 @@ impl Bare {
 }
 
 /// A call by the interpreter, which holds its lock.
-struct Call<'py> {
-    lock: Bound<'py, NativeSemLock>,
+struct Call<'py, L> {
+    lock: Bound<'py, L>,
     /// Those by position, then those by name.
     arguments: *const Object,
     count: usize,
     names: Object,
 }
 
-impl<'py> Call<'py> {
+impl<'py, L: QuickLock> Call<'py, L> {
     /// # Safety
     ///
     /// `lock` is one, and the others are as the interpreter gives them to a fast function.
@@ -96,7 +108,7 @@ impl<'py> Call<'py> {
     /// By the method of this name, with all that it checks.
     fn pass_to(&self, method: &str) -> Object {
         let result = self.arguments().and_then(|(positional, by_name)| {
-            let method = self.lock.getattr(method)?;
+            let method = self.lock.as_any().getattr(method)?;
             method.call(positional, Some(&by_name))
         });
         match result {
@@ -123,30 +135,30 @@ impl<'py> Call<'py> {
     }
 }
 
-unsafe extern "C" fn acquire(
+unsafe extern "C" fn acquire<L: QuickLock>(
     lock: Object,
     arguments: *const Object,
     count: ffi::Py_ssize_t,
     names: Object,
 ) -> Object {
     // SAFETY: the function is bound to a lock, and the interpreter calls it.
-    let call = unsafe { Call::new(lock, arguments, count, names) };
-    if call.is_plain() && call.lock.get().take_now() {
+    let call: Call<'_, L> = unsafe { Call::new(lock, arguments, count, names) };
+    if call.is_plain() && L::take_now(&call.lock) {
         // SAFETY: it is always there.
         return unsafe { ffi::Py_NewRef(ffi::Py_True()) };
     }
     call.pass_to("_acquire")
 }
 
-unsafe extern "C" fn release(
+unsafe extern "C" fn release<L: QuickLock>(
     lock: Object,
     arguments: *const Object,
     count: ffi::Py_ssize_t,
     names: Object,
 ) -> Object {
     // SAFETY: as above.
-    let call = unsafe { Call::new(lock, arguments, count, names) };
-    if call.names.is_null() && call.count == 0 && call.lock.get().give_now() {
+    let call: Call<'_, L> = unsafe { Call::new(lock, arguments, count, names) };
+    if call.names.is_null() && call.count == 0 && L::give_now(&call.lock) {
         // SAFETY: it is always there.
         return unsafe { ffi::Py_NewRef(ffi::Py_None()) };
     }

@@ -11,11 +11,14 @@ use nix::errno::Errno;
 use pyo3::exceptions::{PyAssertionError, PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 
-use super::native_calls::{ACQUIRE, RELEASE};
+use super::native_calls::{Bare, QuickLock};
 use super::semlock::{RECURSIVE_MUTEX, SEM_VALUE_MAX, thread_ident};
 use crate::objects::futex::{Futex, SIZE, Wait};
 
 const SEMAPHORE: i32 = 1;
+
+static ACQUIRE: Bare = Bare::acquire::<NativeSemLock>();
+static RELEASE: Bare = Bare::release::<NativeSemLock>();
 
 #[pyclass(frozen, module = "serverless_mp._core")]
 pub struct NativeSemLock {
@@ -45,7 +48,7 @@ impl NativeSemLock {
     }
 
     /// Takes a unit if there is one, or the lock is this thread's already.
-    pub fn take_now(&self) -> bool {
+    fn take_now(&self) -> bool {
         if self.kind == RECURSIVE_MUTEX && self.is_mine() {
             self.count_by(1);
             return true;
@@ -58,7 +61,7 @@ impl NativeSemLock {
     }
 
     /// Gives a unit back where nothing forbids it.
-    pub fn give_now(&self) -> bool {
+    fn give_now(&self) -> bool {
         let is_recursive = self.kind == RECURSIVE_MUTEX;
         if is_recursive && !self.is_mine() {
             return false;
@@ -103,6 +106,16 @@ impl NativeSemLock {
                 Wait::Interrupted => py.check_signals()?,
             }
         }
+    }
+}
+
+impl QuickLock for NativeSemLock {
+    fn take_now(lock: &Bound<'_, Self>) -> bool {
+        lock.get().take_now()
+    }
+
+    fn give_now(lock: &Bound<'_, Self>) -> bool {
+        lock.get().give_now()
     }
 }
 
