@@ -34,7 +34,7 @@ mod _core {
     #[pymodule_export]
     use crate::api::blobs::{drop_blob, get_blob, put_blob, read_blob};
     #[pymodule_export]
-    use crate::api::events::{read_command, send_death, send_output};
+    use crate::api::events::{claimant, read_command, send_death, send_output};
     #[pymodule_export]
     use crate::api::names::{bind_name, find_name, unbind_name};
     #[pymodule_export]

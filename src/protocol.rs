@@ -1,9 +1,104 @@
 //! Everything that crosses between processes, by the store or by wires: items of pipes, events of processes, commands to the
 //! supervisor of remote workers, replies of scripts, exit records, reports of launchers.
 //!
-//! Each is a type that encodes and decodes itself. Anything else is an error.
+//! Each is a type that encodes and decodes itself. Anything else is an error. The letters and words that scripts write or read
+//! are constants; the scripts use them by the same names.
 
 use crate::error::{Error, Result};
+
+/// Defines each name as a constant, and `NAMES`: all of them with their texts, for the scripts.
+macro_rules! names {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        $($(#[$doc])* #[allow(dead_code, reason = "some are for the scripts alone")] pub const $name: &str = $text;)*
+
+        /// All of them, for the scripts.
+        pub const NAMES: &[(&str, &str)] = &[$((stringify!($name), $text)),*];
+    };
+}
+pub(crate) use names;
+
+names! {
+    // ---- the first letter of an entry in a pipe's lists ----
+
+    MESSAGE = "I";
+    /// A task, which its result acknowledges.
+    TASK = "P";
+    /// The payload is in a blob of its own.
+    MESSAGE_IN_BLOB = "B";
+    TASK_IN_BLOB = "Q";
+    /// A task that was begun too often.
+    DIED = "D";
+    END_OF_FILE = "E";
+    /// The last entry of a list of items in flight. It keeps the list when that holds no item.
+    ANCHOR = "A";
+
+    // ---- the first word of a reply, or of a token that wakes a waiter ----
+
+    /// Done.
+    OK = "ok";
+    /// A token will come.
+    WAIT = "wait";
+    /// Not now.
+    NO = "no";
+    /// The count would be too great.
+    OVER = "over";
+    /// The count would be less than zero.
+    UNDER = "under";
+    /// The barrier is broken; nobody holds the end of the pipe.
+    IS_BROKEN = "broken";
+    /// The waiter is in no queue any more; the object is not there.
+    GONE = "gone";
+    /// The pipe may have capacity, or items, again.
+    LOOK = "look";
+    /// The last party of a barrier is to run the action.
+    ACT = "act";
+    /// In the place of an item, in the answer that is kept: the item is in flight.
+    TOOK = "took";
+    /// No task is there.
+    NONE = "none";
+    /// In the place of an answer: the command was taken back.
+    UNDONE = "undone";
+    /// The thread takes from the list of items.
+    LIST = "list";
+    /// The thread waits in a line for items.
+    LINE = "line";
+    /// Another worker has claimed the job.
+    TAKEN = "taken";
+    /// A granule is newer than what was to be written to it.
+    NEWER = "newer";
+
+    // ---- what becomes of a token that came before its wait was cancelled ----
+
+    /// The unit goes back to the semaphore.
+    LATE_UNIT = "unit";
+    /// The next waiter gets the notification.
+    LATE_NOTIFICATION = "notification";
+    /// The item goes back to the head of the pipe.
+    LATE_ITEM = "item";
+    /// Nothing: it is of no use any more.
+    LATE_NEWS = "news";
+
+    // ---- how the round of a barrier ends ----
+
+    /// The action has run.
+    PASS = "go";
+    BREAK = "break";
+    RESET = "reset";
+
+    // ---- in the place of a region, in a list of versions ----
+
+    /// An epoch, which stands for versions that are not listed.
+    EPOCH = "epoch";
+    /// How often the list has changed that an object keeps.
+    CHANGED = "changes";
+
+    // ---- the code of an error reply ----
+
+    /// The object is not there.
+    LOST = "SMPLOST";
+    /// A command of the caller that came before this one has not run.
+    GAP = "SMPGAP";
+}
 
 /// How many bytes an error shows.
 const SHOWN: usize = 60;
@@ -49,12 +144,12 @@ pub struct Item<'a> {
 }
 
 impl<'a> Item<'a> {
-    const fn letter(is_task: bool, is_blob: bool) -> char {
-        match (is_blob, is_task) {
-            (false, false) => 'I',
-            (false, true) => 'P',
-            (true, false) => 'B',
-            (true, true) => 'Q',
+    const fn letter(is_task: bool, is_blob: bool) -> &'static str {
+        match (is_task, is_blob) {
+            (false, false) => MESSAGE,
+            (true, false) => TASK,
+            (false, true) => MESSAGE_IN_BLOB,
+            (true, true) => TASK_IN_BLOB,
         }
     }
 
@@ -74,13 +169,10 @@ impl<'a> Item<'a> {
         let [letter, begun, size @ ..] = head else {
             return Err(refused());
         };
-        let (is_blob, is_task) = match letter {
-            b'I' => (false, false),
-            b'P' => (false, true),
-            b'B' => (true, false),
-            b'Q' => (true, true),
-            _ => return Err(refused()),
-        };
+        let (is_task, is_blob) = [(false, false), (true, false), (false, true), (true, true)]
+            .into_iter()
+            .find(|(is_task, is_blob)| Self::letter(*is_task, *is_blob).as_bytes() == [*letter])
+            .ok_or_else(refused)?;
         if !begun.is_ascii_digit() || head.len() == item.len() {
             return Err(refused());
         }
@@ -106,15 +198,15 @@ pub enum Entry<'a> {
 
 impl<'a> Entry<'a> {
     pub fn decode(item: &'a [u8]) -> Result<Self> {
-        match item {
-            b"E" => Ok(Self::EndOfFile),
-            [b'D', rest @ ..] => {
-                let (code, task) = split_word(rest);
-                let code = parse(code).ok_or_else(|| malformed("item", item))?;
-                Ok(Self::Died(code, Item::decode(task)?))
-            }
-            _ => Item::decode(item).map(Self::Item),
+        if item == END_OF_FILE.as_bytes() {
+            return Ok(Self::EndOfFile);
         }
+        let Some(died) = item.strip_prefix(DIED.as_bytes()) else {
+            return Item::decode(item).map(Self::Item);
+        };
+        let (code, task) = split_word(died);
+        let code = parse(code).ok_or_else(|| malformed("item", item))?;
+        Ok(Self::Died(code, Item::decode(task)?))
     }
 }
 
@@ -241,6 +333,29 @@ impl<'a> Event<'a> {
     }
 }
 
+/// Who has claimed a job: `ATTEMPT:SUPERVISOR` for workers in a function, the process itself for a local worker.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+pub struct Claim<'a> {
+    /// The invocation, or the process of a local worker.
+    pub by: &'a str,
+    /// The supervisor's process; empty for a local worker.
+    pub supervisor: &'a str,
+}
+
+/// The claim on a job that was cancelled before a worker had it.
+pub const CANCELLED: &str = "cancelled:";
+
+impl<'a> Claim<'a> {
+    pub fn encode(&self) -> String {
+        format!("{}:{}", self.by, self.supervisor)
+    }
+
+    pub fn decode(claim: &'a str) -> Self {
+        let (by, supervisor) = claim.split_once(':').unwrap_or((claim, ""));
+        Self { by, supervisor }
+    }
+}
+
 /// The record that a worker leaves at its end: `CODE VERSIONS`.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub struct ExitRecord<'a> {
@@ -327,14 +442,14 @@ impl<'a> Reply<'a> {
     pub fn decode(reply: &'a str) -> Result<Self> {
         let (word, rest) = reply.split_once(' ').unwrap_or((reply, ""));
         match (word, rest) {
-            ("ok", versions) => Ok(Self::Ok(versions)),
-            ("wait", waiter) if !waiter.is_empty() => Ok(Self::Wait(waiter)),
-            ("no", "") => Ok(Self::No),
-            ("over", "") => Ok(Self::Over),
-            ("under", "") => Ok(Self::Under),
-            ("broken", "") => Ok(Self::Broken),
-            ("gone", "") => Ok(Self::Gone),
-            ("look", "") => Ok(Self::Look),
+            (OK, versions) => Ok(Self::Ok(versions)),
+            (WAIT, waiter) if !waiter.is_empty() => Ok(Self::Wait(waiter)),
+            (NO, "") => Ok(Self::No),
+            (OVER, "") => Ok(Self::Over),
+            (UNDER, "") => Ok(Self::Under),
+            (IS_BROKEN, "") => Ok(Self::Broken),
+            (GONE, "") => Ok(Self::Gone),
+            (LOOK, "") => Ok(Self::Look),
             _ => Err(malformed("reply of a script", reply.as_bytes())),
         }
     }
@@ -391,7 +506,8 @@ impl<'a> Grant<'a> {
 
 /// The waiter in the reply to a take in the line; None where the reply is an item, no letter of which is `w`.
 pub fn waiter(reply: &[u8]) -> Option<&str> {
-    reply.strip_prefix(b"wait ").and_then(name)
+    let (word, waiter) = split_word(reply);
+    (word == WAIT.as_bytes()).then(|| name(waiter)).flatten()
 }
 
 /// The reply to a party's arrival at a barrier: its index, and how it goes on.
@@ -413,15 +529,15 @@ impl<'a> Arrival<'a> {
     }
 
     fn read(reply: &'a str) -> Option<Self> {
-        if reply == "broken" {
+        if reply == IS_BROKEN {
             return Some(Self::Broken);
         }
         let mut words = reply.splitn(3, ' ');
         let (word, index) = (words.next()?, words.next()?.parse().ok()?);
         match (word, words.next()) {
-            ("ok", rest) => Some(Self::Passed(index, rest.unwrap_or_default())),
-            ("act", None) => Some(Self::Act(index)),
-            ("wait", Some(waiter)) if !waiter.is_empty() => Some(Self::Wait(index, waiter)),
+            (OK, rest) => Some(Self::Passed(index, rest.unwrap_or_default())),
+            (ACT, None) => Some(Self::Act(index)),
+            (WAIT, Some(waiter)) if !waiter.is_empty() => Some(Self::Wait(index, waiter)),
             _ => None,
         }
     }
@@ -500,6 +616,16 @@ mod tests {
         ] {
             assert!(Grant::decode(malformed).is_err());
         }
+    }
+
+    #[test]
+    fn claims_are_told_apart() {
+        let (by, supervisor) = ("attempt", "process");
+        let claim = Claim { by, supervisor };
+        assert_eq!(Claim::decode(&claim.encode()), claim);
+        let supervisor = "";
+        assert_eq!(Claim::decode("attempt"), Claim { by, supervisor });
+        assert_eq!(Claim::decode(CANCELLED).supervisor, "");
     }
 
     proptest! {

@@ -33,6 +33,7 @@ __all__ = [
     "before_fork",
     "bind_name",
     "check_url",
+    "claimant",
     "close_session",
     "counters",
     "die_with_parent",
@@ -409,6 +410,9 @@ def leave_session() -> None:
 
 def send_output(parent: str, job: str, is_error: bool, bytes: bytes) -> None:
     """Tells the process that has started a job what this job has printed, without waiting."""
+
+def claimant(attempt: str, supervisor: str) -> str:
+    """The claimant of a supervisor's workers, for `Job.claim` and `send_death`. `attempt`: the id of the invocation."""
 
 def send_death(parent: str, job: str, code: int, claimant: str, message: str) -> None:
     """Tells it that a job died without a word of its own. `claimant`: the attempt that had it; `message`: for the user."""

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 
 use crate::objects::{mailbox, process};
-use crate::protocol::{Command, Event};
+use crate::protocol::{Claim, Command, Event};
 
 /// Tells the parent what a job has printed. Nothing is waited for.
 #[pyfunction]
@@ -20,6 +20,13 @@ pub fn send_output(
         bytes,
     };
     Ok(py.detach(|| mailbox::send(process::current()?, parent, &event.encode(), false))?)
+}
+
+/// The claimant of a supervisor's workers.
+#[pyfunction]
+pub fn claimant(attempt: &str, supervisor: &str) -> String {
+    let by = attempt;
+    Claim { by, supervisor }.encode()
 }
 
 /// Tells the parent that a job died without a word of its own, and waits until the store has it.

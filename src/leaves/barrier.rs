@@ -6,7 +6,7 @@ use redis::Value;
 use crate::error::{Error, Result};
 use crate::objects::handle::Handle;
 use crate::objects::wait::{self, Waited};
-use crate::protocol::{Arrival, Reply};
+use crate::protocol::{ACT, Arrival, BREAK, IS_BROKEN, OK, PASS, RESET, Reply};
 use crate::store::keys;
 use crate::store::request::text;
 use crate::store::scripts;
@@ -29,9 +29,9 @@ impl Barrier {
             Arrival::Passed(index, versions) => process
                 .memory
                 .acquire_from(process, &self.handle.id, versions)
-                .map(|()| (index, "ok")),
-            Arrival::Act(index) => Ok((index, "act")),
-            Arrival::Broken => Ok((0, "broken")),
+                .map(|()| (index, OK)),
+            Arrival::Act(index) => Ok((index, ACT)),
+            Arrival::Broken => Ok((0, IS_BROKEN)),
             Arrival::Wait(index, waiter) => {
                 let until = wait::by(deadline);
                 match wait::token(process, &self.handle.id, waiter, until, &wait::FOR_PARTIES)? {
@@ -40,11 +40,11 @@ impl Barrier {
                             Reply::Ok(versions) => process
                                 .memory
                                 .acquire_from(process, &self.handle.id, versions)
-                                .map(|()| (index, "ok")),
-                            _ => Ok((index, "broken")),
+                                .map(|()| (index, OK)),
+                            _ => Ok((index, IS_BROKEN)),
                         }
                     }
-                    Waited::Timeout => Ok((index, "broken")),
+                    Waited::Timeout => Ok((index, IS_BROKEN)),
                     Waited::Stopped(e) => Err(e),
                 }
             }
@@ -52,6 +52,11 @@ impl Barrier {
     }
 
     fn finish(&self, how: &str) -> Result<()> {
+        if ![PASS, BREAK, RESET].contains(&how) {
+            return Err(Error::Value(format!(
+                "a barrier's round does not end by {how:?}"
+            )));
+        }
         let process = self.handle.current_process()?;
         let versions = process.memory.publish(process)?;
         let script = process.script(&scripts::BARRIER_END, &self.handle.id);

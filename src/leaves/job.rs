@@ -22,7 +22,7 @@ use crate::objects::mailbox;
 use crate::objects::payload;
 use crate::objects::process::{self, Process};
 use crate::objects::wait;
-use crate::protocol::{Command, Event, ExitRecord, Item};
+use crate::protocol::{CANCELLED, Claim, Command, Event, ExitRecord, Item, TAKEN};
 use crate::session::jobs;
 use crate::store::conn::{Ended, Until, ready};
 use crate::store::keys;
@@ -95,24 +95,19 @@ impl Job {
         if [nix::libc::SIGKILL, nix::libc::SIGTERM, nix::libc::SIGINT].contains(&signum) {
             // Where no worker has it yet, none will.
             let script = process.script(&scripts::CLAIM, &job);
-            if script.arg("cancelled:").text()? != "taken" {
+            if script.arg(CANCELLED).text()? != TAKEN {
                 return self.state.complete(process, -signum, "");
             }
         }
         let question = process.plain("HGET", process.key(&job));
         let claim = question.arg(keys::CLAIM).text()?;
-        match claim.split_once(':') {
-            Some((_, supervisor)) if !supervisor.is_empty() => {
-                let job = &self.state.id;
-                mailbox::send(
-                    process,
-                    supervisor,
-                    &Command::Signal { job, signum }.encode(),
-                    true,
-                )
-            }
-            _ => Ok(()),
+        let supervisor = Claim::decode(&claim).supervisor;
+        if supervisor.is_empty() {
+            return Ok(());
         }
+        let job = &self.state.id;
+        let command = Command::Signal { job, signum }.encode();
+        mailbox::send(process, supervisor, &command, true)
     }
 }
 
@@ -257,10 +252,10 @@ impl Job {
             let script = process.script(&scripts::CLAIM, &job);
             match script.arg(claimant).call().or_else(|e| match e {
                 // Ended before it began, and cleared away.
-                Error::ObjectGone(_) => Ok(Value::BulkString(b"taken".to_vec())),
+                Error::ObjectGone(_) => Ok(Value::BulkString(TAKEN.into())),
                 e => Err(e),
             })? {
-                Value::BulkString(reply) if reply == b"taken" => Ok(None),
+                Value::BulkString(reply) if reply == TAKEN.as_bytes() => Ok(None),
                 Value::BulkString(item) => {
                     let record = payload::unpack(process, &job, RECORD, &Item::decode(&item)?)?;
                     tracing::info!(job = id, claimant, "claimed");

@@ -8,6 +8,9 @@ local OBJECT, CALLER, SEQ, PREVIOUS
 -- already, and would break a script between two writes.
 local is_moving
 local call, ttl
+-- The heads of items: the letter, how often a task was begun, the size in bytes.
+local ITEM_HEAD = '^([' .. MESSAGE .. TASK .. MESSAGE_IN_BLOB .. TASK_IN_BLOB .. '])(%d)(%d+) '
+local TASK_HEAD = '^[' .. TASK .. TASK_IN_BLOB .. ']%d(%d+) '
 
 local function begin(keys, args)
   OBJECT, CALLER, SEQ, PREVIOUS = keys[1], args[1], tonumber(args[2]), tonumber(args[3])
@@ -28,7 +31,7 @@ end
 -- Reads fields of the object, which stand from [2] on. The second value is set when there is nothing left to do.
 local function look(...)
   local fields = call('HMGET', OBJECT, TTL, ...)
-  if not fields[1] then return fields, redis.error_reply('SMPLOST ' .. OBJECT) end
+  if not fields[1] then return fields, redis.error_reply(LOST .. ' ' .. OBJECT) end
   ttl = fields[1]
   return fields
 end
@@ -63,14 +66,14 @@ local function open(...)
     last = tonumber(last)
   end
   if last >= SEQ then return fields, text end
-  if last < PREVIOUS then return fields, redis.error_reply('SMPGAP ' .. OBJECT) end
+  if last < PREVIOUS then return fields, redis.error_reply(GAP .. ' ' .. OBJECT) end
   if not fields[2] then note_caller() end
   return fields
 end
 
 -- Whether a refusal says that the object is not there.
 local function is_absent(refusal)
-  return string.find(refusal.err, 'SMPLOST', 1, true) ~= nil
+  return string.find(refusal.err, LOST, 1, true) ~= nil
 end
 
 -- Remembers the answer to this command, for a repetition of it.
@@ -111,7 +114,7 @@ end
 local function versions(at, known)
   local changes = call('HGET', at or OBJECT, CHANGES)
   if not changes or changes == known then return '' end
-  local pairs, out = call('HGETALL', (at or OBJECT) .. VERSIONS), {'changes:' .. changes}
+  local pairs, out = call('HGETALL', (at or OBJECT) .. VERSIONS), {CHANGED .. ':' .. changes}
   for i = 1, #pairs, 2 do out[#out + 1] = pairs[i] .. ':' .. pairs[i + 1] end
   return table.concat(out, ' ')
 end
@@ -121,8 +124,8 @@ end
 local function grant(at, known)
   local text = versions(at, known)
   local guarded = text ~= '' and not is_moving and call('HGET', at or OBJECT, GUARDED)
-  if not guarded then return 'ok ' .. text end
-  local parts, size = {'ok ' .. text .. '\n'}, 0
+  if not guarded then return OK .. ' ' .. text end
+  local parts, size = {OK .. ' ' .. text .. '\n'}, 0
   for region in string.gmatch(guarded, '%S+') do
     local version = call('HGET', region, VERSION)
     local content = version and call('GET', region .. GRANULE .. 0)
@@ -161,7 +164,7 @@ end
 
 -- The same, as an answer.
 local function wait(line)
-  return answer('wait ' .. join_waiters(line))
+  return answer(WAIT .. ' ' .. join_waiters(line))
 end
 
 -- Takes back the token of a waiter; nil where none has come.
@@ -218,14 +221,14 @@ local function arrived(count)
     call('LTRIM', list, -1, -1)
   else
     call('RPOP', list, count + 1)
-    call('RPUSH', list, 'A')
+    call('RPUSH', list, ANCHOR)
   end
 end
 
 -- Who had read ahead from an end has nothing of it any more: those who wait to take from it look again.
 local function end_reading_ahead(from, has_waited)
   call('HDEL', OBJECT, AHEAD .. from)
-  if has_waited then wake_all(WAITERS, 'look') end
+  if has_waited then wake_all(WAITERS, LOOK) end
 end
 
 -- So many bytes were taken from one end of a pipe and have arrived. A pipe without a bound counts nothing.
@@ -237,7 +240,7 @@ local function taken(from, size, bound, has_waited)
   if has_waited and call('EXISTS', OBJECT .. WAITERS) == 1
     and (left < tonumber(bound) / 2 or call('EXISTS', OBJECT .. ITEMS .. from) == 0)
   then
-    wake_all(WAITERS, 'look')
+    wake_all(WAITERS, LOOK)
   end
 end
 
@@ -254,7 +257,7 @@ end
 -- A waiter gives up. The token that has come before; nil where none has.
 local function give_up(waiter, late)
   local caller = caller_of(waiter)
-  local from = late == 'item' and call('HGET', OBJECT, TAKES .. caller)
+  local from = late == LATE_ITEM and call('HGET', OBJECT, TAKES .. caller)
   if call('LREM', OBJECT .. (from and TAKERS .. from or WAITERS), 0, waiter) > 0 then return end
   local token = revoke(waiter)
   if token and from then
@@ -266,9 +269,9 @@ local function give_up(waiter, late)
     end
     return
   end
-  if token and late == 'unit' then
+  if token and late == LATE_UNIT then
     release(2147483647)
-  elseif token and late == 'notification' then
+  elseif token and late == LATE_NOTIFICATION then
     local next = call('LPOP', OBJECT .. WAITERS)
     if next then wake(next, token) end
   end
@@ -320,10 +323,10 @@ local function leave(holder, ends)
   for _, other in ipairs(left) do
     if tonumber(holders[other + 1] or '0') > 0 then
       unspill(other, call('HGET', OBJECT, SPILLED .. other))
-      call('RPUSH', OBJECT .. ITEMS .. other, 'E')
+      call('RPUSH', OBJECT .. ITEMS .. other, END_OF_FILE)
       renew_ttl(OBJECT .. ITEMS .. other)
       hand_out(other)
-      if call('HEXISTS', OBJECT, BOUND) == 1 then wake_all(WAITERS, 'look') end
+      if call('HEXISTS', OBJECT, BOUND) == 1 then wake_all(WAITERS, LOOK) end
     end
   end
 end

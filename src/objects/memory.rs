@@ -23,7 +23,7 @@ use crate::objects::buffer::Buffer;
 use crate::objects::freshness::{Freshness, LONGEST};
 use crate::objects::shared_region::{Changes, Newer, SharedRegion, Written};
 use crate::objects::versions::{Heard, Versions};
-use crate::protocol::Grant;
+use crate::protocol::{Grant, OK};
 use crate::signals;
 use crate::store::client::{self, Client};
 use crate::store::command::{self, Cmd};
@@ -220,7 +220,7 @@ impl Memory {
             }
             written.into_iter().for_each(Written::sent);
         }
-        let is_over = matches!(&result, Ok(Some(reply)) if !reply.starts_with("ok"));
+        let is_over = matches!(&result, Ok(Some(reply)) if !reply.starts_with(OK));
         (is_sent && !is_over, result)
     }
 

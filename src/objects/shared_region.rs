@@ -11,6 +11,7 @@ use crate::locked::Locked;
 use crate::objects::buffer::Buffer;
 use crate::objects::twin::{Content, GRANULE};
 use crate::objects::versions::Versions;
+use crate::protocol::NEWER;
 use crate::signals;
 use crate::store::client::{self, Client};
 use crate::store::command::Cmd;
@@ -361,7 +362,7 @@ impl SharedRegion {
             };
         }
         let reply = publish.text()?;
-        if reply == "newer" {
+        if reply == NEWER {
             return Ok(None);
         }
         let malformed = |_| Error::Store(format!("a region's version is {reply:?}"));

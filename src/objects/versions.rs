@@ -8,10 +8,7 @@
 use std::collections::HashMap;
 
 use crate::error::{Error, Result};
-
-/// What stands in the place of a region.
-const EPOCH: &str = "epoch";
-const CHANGES: &str = "changes";
+use crate::protocol::{CHANGED, EPOCH};
 
 #[derive(Default)]
 pub struct Versions {
@@ -52,7 +49,7 @@ impl<'a> Heard<'a> {
             });
             match parts.ok_or_else(|| Error::Store("malformed versions".into()))? {
                 (EPOCH, epoch) => heard.epoch = epoch,
-                (CHANGES, changes) => heard.changes = changes,
+                (CHANGED, changes) => heard.changes = changes,
                 of_region => heard.regions.push(of_region),
             }
         }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::protocol;
+use crate::protocol::{self, GONE};
 use crate::store::client::Client;
 use crate::store::conn::Until;
 use crate::store::keys;
@@ -28,23 +28,23 @@ pub struct WaitKind {
 
 pub static FOR_UNIT: WaitKind = WaitKind {
     cancel: &scripts::CANCEL,
-    late: "unit",
+    late: protocol::LATE_UNIT,
 };
 pub static FOR_NOTIFICATION: WaitKind = WaitKind {
     cancel: &scripts::CANCEL,
-    late: "notification",
+    late: protocol::LATE_NOTIFICATION,
 };
 pub static FOR_NEWS: WaitKind = WaitKind {
     cancel: &scripts::CANCEL,
-    late: "news",
+    late: protocol::LATE_NEWS,
 };
 pub static FOR_ITEM: WaitKind = WaitKind {
     cancel: &scripts::CANCEL,
-    late: "item",
+    late: protocol::LATE_ITEM,
 };
 pub static FOR_PARTIES: WaitKind = WaitKind {
     cancel: &scripts::BARRIER_CANCEL,
-    late: "news",
+    late: protocol::LATE_NEWS,
 };
 
 /// Takes a waiter out of its queue: now, or when the store answers again. Until then it would be handed a token.
@@ -143,7 +143,7 @@ pub fn token(
             Ok(Outcome::Reply(Value::Nil)) => {
                 let cancel = client.script(kind.cancel, object);
                 return Ok(match cancel.arg(waiter).arg("").bytes_of_reply()? {
-                    reply if reply == b"gone" => Waited::Timeout,
+                    reply if reply == GONE.as_bytes() => Waited::Timeout,
                     reply => Waited::Token(reply),
                 });
             }

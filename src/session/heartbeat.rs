@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::exit_codes;
 use crate::objects::mailbox;
 use crate::objects::process::Process;
-use crate::protocol::Command;
+use crate::protocol::{Command, GONE};
 use crate::store::conn::TICK;
 use crate::store::keys;
 use crate::store::request::text;
@@ -173,7 +173,7 @@ fn renew(process: &Process) -> Result<()> {
         let gone: Vec<&String> = some
             .iter()
             .zip(&replies)
-            .filter(|(_, reply)| text(reply) == "gone")
+            .filter(|(_, reply)| text(reply) == GONE)
             .map(|(object, _)| object)
             .collect();
         if !gone.is_empty() {

@@ -7,6 +7,8 @@
 //! Some objects have fixed names: the session itself (its named shared memory, the last process id of a remote worker), the
 //! index of all objects of a session (an outside store only), each process (its pipe of events), each job.
 
+use crate::protocol::names;
+
 pub const SESSION: &str = "s";
 pub const INDEX: &str = "index";
 
@@ -16,16 +18,6 @@ pub fn process(id: &str) -> String {
 
 pub fn job(id: &str) -> String {
     format!("j{id}")
-}
-
-/// Defines each name here, and all of them as text for the scripts.
-macro_rules! names {
-    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
-        $($(#[$doc])* #[allow(dead_code, reason = "some are for the scripts alone")] pub const $name: &str = $text;)*
-
-        /// All of them, for the scripts.
-        pub const NAMES: &[(&str, &str)] = &[$((stringify!($name), $text)),*];
-    };
 }
 
 names! {

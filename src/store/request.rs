@@ -9,6 +9,7 @@ use redis::{ServerError, Value};
 
 use crate::error::{Error, Result};
 use crate::kept::{self, Bytes};
+use crate::protocol::{GAP, LOST};
 use crate::store::scripts::{CREATE, DETACH, DROP, Kind, Library, REAP, Script};
 
 /// How long what others do not wait for waits for room.
@@ -197,7 +198,7 @@ pub fn refusal(value: &Value) -> Option<Refusal> {
         "LOADING" | "MASTERDOWN" | "READONLY" | "CLUSTERDOWN" | "MISCONF" | "NOREPLICAS"
         | "BUSY" | "UNBLOCKED" => Some(Refusal::Unable),
         "OOM" => Some(Refusal::Full),
-        "SMPGAP" => Some(Refusal::Gap),
+        GAP => Some(Refusal::Gap),
         "ERR"
             if e.details()
                 .is_some_and(|text| text.starts_with("Function not found")) =>
@@ -225,7 +226,7 @@ pub fn checked(value: Value) -> Result<Value> {
 fn failed(e: &ServerError) -> Error {
     let details = e.details().unwrap_or_default();
     match e.code() {
-        "SMPLOST" => Error::ObjectGone(format!("object {details}")),
+        LOST => Error::ObjectGone(format!("object {details}")),
         "OOM" => Error::Memory(
             "the store's memory is full: raise its maxmemory, or let it hold less".into(),
         ),

@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use aws_lc_rs::digest;
 
 use crate::hex;
+use crate::protocol;
 use crate::store::keys;
 
 const PRELUDE: &str = include_str!("../lua/prelude.lua");
@@ -103,7 +104,12 @@ fn function(script: &Script) -> String {
     )
 }
 
-/// Without comments, and with names of keys and fields as texts.
+/// The names that scripts use: of keys and fields, and of the words that cross by the store.
+fn names() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+    keys::NAMES.iter().chain(protocol::NAMES)
+}
+
+/// Without comments, and with names as texts.
 fn spell_out(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for line in text
@@ -119,10 +125,7 @@ fn spell_out(text: &str) -> String {
                 .map_or(rest.len(), |length| start + length);
             let word = &rest[start..end];
             out.push_str(&rest[..start]);
-            match keys::NAMES
-                .iter()
-                .find(|(name, _)| is_start && *name == word)
-            {
+            match names().find(|(name, _)| is_start && *name == word) {
                 Some((_, text)) => out.extend(["'", text, "'"]),
                 None => out.push_str(word),
             }
@@ -211,7 +214,7 @@ mod tests {
     fn every_name_is_spelled_out() {
         let text = OF_A_NODE.text("1");
         for word in text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
-            let is_name = keys::NAMES.iter().any(|(name, _)| *name == word);
+            let is_name = names().any(|(name, _)| *name == word);
             assert!(!is_name, "{word} is left in {text}");
         }
         assert!(!text.contains('@'));
@@ -223,6 +226,40 @@ mod tests {
             for line in text.lines().filter(|line| !line.starts_with("--")) {
                 let line = line.replace("':'", "");
                 assert!(!line.contains("':"), "a key is spelled in: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_name_is_defined_twice() {
+        let all: std::collections::HashSet<_> = names().map(|(name, _)| name).collect();
+        assert_eq!(all.len(), names().count());
+    }
+
+    #[test]
+    fn no_script_spells_a_word_itself() {
+        for text in ALL.iter().map(|script| script.text).chain([PRELUDE]) {
+            for line in text
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("--"))
+            {
+                let code = line.split(" -- ").next().unwrap_or_default();
+                // Commands and their options, names of types of Lua, patterns.
+                for literal in code.split('\'').skip(1).step_by(2) {
+                    let is_command =
+                        literal.chars().all(|c| c.is_ascii_uppercase()) && literal.len() > 1;
+                    let is_of_lua =
+                        matches!(literal, "table" | "string") || literal.contains(['%', '[']);
+                    let is_text = literal.starts_with("TRYAGAIN ") || literal == " is on its way";
+                    let has_letters = literal
+                        .replace("\\n", "")
+                        .chars()
+                        .any(|c| c.is_ascii_alphabetic());
+                    assert!(
+                        is_command || is_of_lua || is_text || !has_letters,
+                        "{literal:?} is spelled in: {line}"
+                    );
+                }
             }
         }
     }
@@ -241,7 +278,7 @@ mod tests {
     fn a_numbered_script_notes_whatever_it_answers() {
         for script in ALL.iter().filter(|script| script.kind == Kind::Numbered) {
             let last = script.text.lines().last().unwrap();
-            let is_noted = ["return answer(", "return wait(", "return 'ok'"]
+            let is_noted = ["return answer(", "return wait(", "return OK"]
                 .iter()
                 .any(|form| last.starts_with(form));
             assert!(is_noted, "{} ends with {last}", script.name);

@@ -128,7 +128,7 @@ class Supervisor:
         left = deadline - time.monotonic()
         self.limit = deadline - min(_RESERVE, left * _RESERVED_SHARE)
         self.retires_at = self.limit - (self.limit - time.monotonic()) * (1 - _WORKING_SHARE)
-        self.claimant = f"{event['attempt']}:{process}"
+        self.claimant = _core.claimant(event["attempt"], process)
         self.taken: list[str] = []
         self.selector = selectors.DefaultSelector()
         self.workers: dict[str, Worker] = {}

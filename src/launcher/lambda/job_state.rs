@@ -6,6 +6,7 @@ use redis::Value;
 
 use crate::error::Result;
 use crate::objects::process::Process;
+use crate::protocol::Claim;
 use crate::session::jobs::StartedJob;
 use crate::store::keys;
 use crate::store::request::text;
@@ -51,7 +52,7 @@ fn ask(process: &Process, job: &StartedJob) -> Result<JobState> {
         return Ok(JobState::Unclaimed);
     }
     let claim = text(claim);
-    let (by, supervisor) = claim.split_once(':').unwrap_or((&claim, ""));
+    let Claim { by, supervisor } = Claim::decode(&claim);
     let lease = keys::lease(&process.key(&keys::process(supervisor)));
     let alive = process.plain("EXISTS", lease).call()? == Value::Int(1);
     Ok(JobState::Claimed {

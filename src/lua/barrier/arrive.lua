@@ -2,18 +2,18 @@
 -- Replies 'broken', 'wait INDEX WAITER', 'act INDEX' or 'ok INDEX VERSIONS'. The tokens of waiters are 'ok VERSIONS' or 'broken'.
 local fields, answered = open(BROKEN, ARRIVED)
 if answered then return answered end
-if fields[3] == '1' then return answer('broken') end
+if fields[3] == '1' then return answer(IS_BROKEN) end
 leave_versions(ARGV[6])
 local index = tonumber(fields[4])
 if index + 1 < tonumber(ARGV[4]) then
   call('HSET', OBJECT, ARRIVED, index + 1)
-  return answer('wait ' .. index .. ' ' .. join_waiters())
+  return answer(WAIT .. ' ' .. index .. ' ' .. join_waiters())
 end
 call('HSET', OBJECT, ARRIVED, 0)
 if ARGV[5] == '1' then
   -- The parties of this round stand aside, so that a fast one can arrive for the next.
   if call('EXISTS', OBJECT .. WAITERS) == 1 then call('RENAME', OBJECT .. WAITERS, OBJECT .. ACTING) end
-  return answer('act ' .. index)
+  return answer(ACT .. ' ' .. index)
 end
-wake_all(WAITERS, 'ok ' .. versions())
-return answer('ok ' .. index .. ' ' .. versions())
+wake_all(WAITERS, OK .. ' ' .. versions())
+return answer(OK .. ' ' .. index .. ' ' .. versions())

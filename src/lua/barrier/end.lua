@@ -2,11 +2,11 @@
 local _, answered = open()
 if answered then return answered end
 leave_versions(ARGV[5])
-if ARGV[4] == 'go' then
-  wake_all(ACTING, 'ok ' .. versions())
-  return answer('ok')
+if ARGV[4] == PASS then
+  wake_all(ACTING, OK .. ' ' .. versions())
+  return answer(OK)
 end
-wake_all(ACTING, 'broken')
-wake_all(WAITERS, 'broken')
-call('HSET', OBJECT, ARRIVED, 0, BROKEN, ARGV[4] == 'break' and 1 or 0)
-return answer('ok')
+wake_all(ACTING, IS_BROKEN)
+wake_all(WAITERS, IS_BROKEN)
+call('HSET', OBJECT, ARRIVED, 0, BROKEN, ARGV[4] == BREAK and 1 or 0)
+return answer(OK)

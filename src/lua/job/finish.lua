@@ -2,4 +2,4 @@
 local _, answered = open()
 if answered then return answered end
 call('HSETNX', OBJECT, EXIT, ARGV[4])
-return answer('ok')
+return answer(OK)

@@ -5,8 +5,8 @@ if answered then return answered end
 if is_moving and (fields[4] or ARGV[6] ~= '' and not is_here(VERSIONS)) then return on_its_way() end
 local count = tonumber(ARGV[5])
 if ARGV[4] == '+' then count = count + tonumber(fields[3]) end
-if count < 0 then return answer('under') end
+if count < 0 then return answer(UNDER) end
 leave_versions(ARGV[6])
 call('HSET', OBJECT, COUNT, count)
-if count == 0 and fields[4] then wake_all(WAITERS, 'ok ' .. versions()) end
-return answer('ok')
+if count == 0 and fields[4] then wake_all(WAITERS, OK .. ' ' .. versions()) end
+return answer(OK)

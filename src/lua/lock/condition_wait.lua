@@ -3,9 +3,9 @@
 local _, answered = open()
 if answered then return answered end
 local value = call('HGET', KEYS[2], VALUE)
-if not value then return redis.error_reply('SMPLOST ' .. KEYS[2]) end
-if tonumber(value) >= tonumber(ARGV[4]) then return answer('over') end
+if not value then return redis.error_reply(LOST .. ' ' .. KEYS[2]) end
+if tonumber(value) >= tonumber(ARGV[4]) then return answer(OVER) end
 local waiter = join_waiters()
 leave_versions(ARGV[5], KEYS[2])
 release(ARGV[4], KEYS[2])
-return answer('wait ' .. waiter)
+return answer(WAIT .. ' ' .. waiter)

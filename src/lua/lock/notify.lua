@@ -5,7 +5,7 @@ local count = 0
 while count < tonumber(ARGV[4]) do
   local waiter = call('LPOP', OBJECT .. WAITERS)
   if not waiter then break end
-  wake(waiter, 'ok ')
+  wake(waiter, OK .. ' ')
   count = count + 1
 end
 return answer(tostring(count))

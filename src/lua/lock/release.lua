@@ -5,7 +5,7 @@ local fields, answered = open(VALUE, HAS_WAITED, CHANGES, SEEN_BY)
 if answered then return answered end
 if is_moving and (fields[4] or #KEYS > 1 or ARGV[5] ~= '' and not is_here(VERSIONS)) then return on_its_way() end
 local value = tonumber(fields[3])
-local written, news, at = {'ok'}, {ARGV[5]}, 7
+local written, news, at = {OK}, {ARGV[5]}, 7
 for i = 2, #KEYS do
   local region, version = KEYS[i], call('HGET', KEYS[i], VERSION)
   local name, last = ARGV[at], at + 1 + 2 * ARGV[at + 1]
@@ -37,7 +37,7 @@ if after and (ARGV[6] == before or fields[6] == process .. ' ' .. before) then
 end
 if value >= tonumber(ARGV[4]) then
   -- What was written stays.
-  written[1] = 'over'
+  written[1] = OVER
   return answer(table.concat(written, ' '))
 end
 local waiter = value == 0 and fields[4] and call('LPOP', OBJECT .. WAITERS)

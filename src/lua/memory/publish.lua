@@ -9,7 +9,7 @@ for i = 5, #ARGV, 2 do
   local granule = math.floor(offset / ARGV[4])
   if not is_here(GRANULE .. granule) then return on_its_way() end
   if newest ~= '' and tonumber(call('HGET', OBJECT, GRANULE_VERSION .. granule) or '0') > tonumber(newest) then
-    return answer('newer')
+    return answer(NEWER)
   end
 end
 local last

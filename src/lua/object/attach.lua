@@ -2,4 +2,4 @@
 local _, refused = look()
 if refused then return refused end
 if call('HSETNX', OBJECT, HOLDER .. ARGV[5] .. ':' .. ARGV[4], 1) == 1 then call('HINCRBY', OBJECT, HOLDERS .. ARGV[5], 1) end
-return 'ok'
+return OK

@@ -3,4 +3,4 @@ local _, refused = look()
 if refused then return refused end
 call('SADD', OBJECT .. HELD, ARGV[4])
 renew_ttl(OBJECT .. HELD)
-return 'ok'
+return OK

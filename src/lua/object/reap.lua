@@ -2,7 +2,7 @@
 -- Items that it had taken and not acknowledged go back to the head; a task begun too often goes to the other
 -- end, marked 'D' with the exit code. A unit that was granted and not acknowledged is granted to the next waiter.
 local _, refused = look()
-if refused then return is_absent(refused) and 'ok' or refused end
+if refused then return is_absent(refused) and OK or refused end
 
 local function is_mine(caller) return after(ARGV[4] .. '.', caller) end
 
@@ -12,14 +12,14 @@ local function give_back(caller)
   -- A task that was counted as taken counts again; what was not is still counted.
   local counted = call('HDEL', OBJECT, WORKS .. caller) == 0
   for _, item in ipairs(call('LRANGE', list, 0, -1)) do
-    local kind, begun, size = string.match(item, '^([IBPQ])(%d)(%d+) ')
-    local is_task = kind == 'P' or kind == 'Q'
+    local kind, begun, size = string.match(item, ITEM_HEAD)
+    local is_task = kind == TASK or kind == TASK_IN_BLOB
     if is_task and begun + 1 >= tonumber(ARGV[6]) then
       local back = OBJECT .. ITEMS .. (1 - from)
-      call('RPUSH', back, 'D' .. ARGV[5] .. ' ' .. item)
+      call('RPUSH', back, DIED .. ARGV[5] .. ' ' .. item)
       renew_ttl(back)
       if counted then taken(from, size, bound, has_waited) end
-    elseif item ~= 'A' then
+    elseif item ~= ANCHOR then
       if is_task then item = kind .. math.floor(begun + 1) .. string.sub(item, 3) end
       call('LPUSH', OBJECT .. ITEMS .. from, item)
       if bound and is_task and not counted then call('HINCRBY', OBJECT, FILL .. from, size) end
@@ -54,4 +54,4 @@ call('HDEL', OBJECT, CALLERS .. ARGV[4])
 hand_out(0)
 hand_out(1)
 leave(ARGV[4], {0, 1})
-return 'ok'
+return OK

@@ -3,4 +3,4 @@ local to = ARGV[4]
 local fields, answered = open(HOLDERS .. to, FILL .. to, BOUND)
 if answered then return answered end
 if tonumber(fields[3]) > 0 and is_full(to, fields[4], fields[5]) then return wait() end
-return answer('ok')
+return answer(OK)

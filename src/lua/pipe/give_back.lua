@@ -9,4 +9,4 @@ if fields[4] == ARGV[5] then
   end_reading_ahead(ARGV[4], fields[3])
   hand_out(ARGV[4])
 end
-return answer('ok')
+return answer(OK)

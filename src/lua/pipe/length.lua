@@ -14,5 +14,5 @@ if not is_here(ITEMS .. ARGV[4]) then
   return {spilled + ahead, 0}
 end
 local length = call('LLEN', key)
-if spilled == 0 and length > 0 and call('LINDEX', key, -1) == 'E' then return {length - 1 + ahead, 1} end
+if spilled == 0 and length > 0 and call('LINDEX', key, -1) == END_OF_FILE then return {length - 1 + ahead, 1} end
 return {length + spilled + ahead, 0}

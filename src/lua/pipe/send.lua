@@ -9,11 +9,11 @@ local pieces = {}
 for i = 2, #KEYS do
   pieces[i] = pieces_of(KEYS[i])
   -- Refused before it: then this is sent again behind it, and nobody reads this answer.
-  if not pieces[i] then return is_moving and on_its_way() or redis.error_reply('SMPLOST ' .. KEYS[i]) end
+  if not pieces[i] then return is_moving and on_its_way() or redis.error_reply(LOST .. ' ' .. KEYS[i]) end
 end
 -- From now on they live as long as the pipe, also while it is full.
 for i = 2, #KEYS do call('HSET', OBJECT, BLOB .. KEYS[i], pieces[i]) end
-if tonumber(fields[3]) <= 0 then return answer('broken') end
+if tonumber(fields[3]) <= 0 then return answer(IS_BROKEN) end
 if ARGV[5] == '1' and not is_here(IN_FLIGHT .. CALLER) then return on_its_way() end
 if ARGV[6] == '1' and is_full(to, fields[4], fields[5]) then
   if is_moving then return on_its_way() end
@@ -37,4 +37,4 @@ if ARGV[5] == '1' then
   arrived(1)
   call('HDEL', OBJECT, WORKS .. CALLER)
 end
-return answer('ok')
+return answer(OK)

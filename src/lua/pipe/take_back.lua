@@ -9,4 +9,4 @@ if call('LLEN', in_flight) > 1 then
   renew_ttl(OBJECT .. ITEMS .. ARGV[4])
   hand_out(ARGV[4])
 end
-return answer('ok')
+return answer(OK)

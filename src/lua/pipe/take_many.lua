@@ -14,7 +14,7 @@ if ARGV[6] == '1' and fields[3] ~= '1' then most = 1 end
 while #out < most and left > 0 and size < 262144 do
   left = left - 1
   local item = call('LINDEX', source, 0)
-  if not item or item == 'E' then break end
+  if not item or item == END_OF_FILE then break end
   call('LMOVE', source, in_flight, 'LEFT', 'LEFT')
   out[#out + 1] = item
   size = size + #item

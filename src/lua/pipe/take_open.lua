@@ -6,7 +6,7 @@ if answered then return answered end
 local key = OBJECT .. IN_FLIGHT .. CALLER
 local count = call('HSETNX', OBJECT, TAKES .. CALLER, ARGV[4])
 count = call('HINCRBY', OBJECT, OPENED .. ARGV[4], count)
-if call('EXISTS', key) == 0 then call('RPUSH', key, 'A') end
+if call('EXISTS', key) == 0 then call('RPUSH', key, ANCHOR) end
 renew_ttl(key)
 if fields[3] and fields[3] ~= CALLER then return wait() end
-return answer(count > tonumber(ARGV[5]) and 'line' or 'list')
+return answer(count > tonumber(ARGV[5]) and LINE or LIST)

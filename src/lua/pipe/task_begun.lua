@@ -6,4 +6,4 @@ if is_moving and (fields[4] or ARGV[6] ~= '' or not is_here(IN_FLIGHT .. CALLER)
 if ARGV[6] ~= '' then revoke(ARGV[6]) end
 -- It may have come again.
 if call('HSET', OBJECT, WORKS .. CALLER, 1) == 1 then taken(ARGV[4], ARGV[5], fields[3], fields[4]) end
-return answer('ok')
+return answer(OK)

@@ -4,8 +4,8 @@
 local to, from = ARGV[4], 1 - ARGV[4]
 local in_flight, tasks = OBJECT .. IN_FLIGHT .. CALLER, OBJECT .. ITEMS .. from
 local fields, answered = open(HOLDERS .. to, BOUND, HAS_WAITED, SPILLED .. to, SPILLED .. from)
-if answered then return answered == 'took' and call('LINDEX', in_flight, -2) or answered end
-if tonumber(fields[3]) <= 0 then return answer('none') end
+if answered then return answered == TOOK and call('LINDEX', in_flight, -2) or answered end
+if tonumber(fields[3]) <= 0 then return answer(NONE) end
 unspill(to, fields[6])
 unspill(from, fields[7])
 call('RPUSH', OBJECT .. ITEMS .. to, ARGV[7])
@@ -16,13 +16,13 @@ arrived(1)
 call('HDEL', OBJECT, WORKS .. CALLER)
 local item = call('LMOVE', tasks, in_flight, 'LEFT', 'LEFT')
 if item then
-  local size = string.match(item, '^[PQ]%d(%d+) ')
+  local size = string.match(item, TASK_HEAD)
   if size then
     call('HSET', OBJECT, WORKS .. CALLER, 1)
     taken(from, size, fields[4], fields[5])
   end
-  answer('took')
+  answer(TOOK)
   return item
 end
-if ARGV[5] == '0' then return answer('none') end
+if ARGV[5] == '0' then return answer(NONE) end
 return wait(TAKERS .. from)

@@ -17,7 +17,7 @@ use crate::locked::Locked;
 use crate::objects::process::Process;
 use crate::objects::read_ahead::ReadAhead;
 use crate::objects::wait::{self, Waited};
-use crate::protocol;
+use crate::protocol::{self, LINE, NONE};
 use crate::store::conn::Until;
 use crate::store::keys;
 use crate::store::scripts;
@@ -241,7 +241,8 @@ impl PipeEnd {
         };
         let reply = process.reply_in(&slot)?;
         *self.next_task.locked() = None;
-        Ok(reply.filter(|reply| !matches!(reply, Value::BulkString(text) if text == b"none")))
+        Ok(reply
+            .filter(|reply| !matches!(reply, Value::BulkString(text) if text == NONE.as_bytes())))
     }
 
     /// The item that a script has replied, or the one that is handed over to the waiter which it has replied.
@@ -346,7 +347,7 @@ impl PipeEnd {
                 }
             }
             // Nobody would take one out of a line who is not cleared up after.
-            let stands_in_line = reply == "line" && process.session.parent.is_some();
+            let stands_in_line = reply == LINE && process.session.parent.is_some();
             return Ok(Some(Consumed {
                 place: if stands_in_line {
                     Place::Line
