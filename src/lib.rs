@@ -45,6 +45,8 @@ mod _core {
     };
     use crate::exit_codes;
     #[pymodule_export]
+    use crate::leaves::aio::Acquiring;
+    #[pymodule_export]
     use crate::leaves::barrier::Barrier;
     #[pymodule_export]
     use crate::leaves::channel::Channel;
@@ -63,7 +65,7 @@ mod _core {
     #[pymodule_export]
     use crate::leaves::region::Region;
     #[pymodule_export]
-    use crate::leaves::semlock::{Acquired, SemLock};
+    use crate::leaves::semlock::SemLock;
     #[pymodule_export]
     use crate::leaves::task_queue::TaskQueue;
 

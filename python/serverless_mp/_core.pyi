@@ -8,14 +8,14 @@ Times are in seconds; None waits for ever. An `id` names an object in its sessio
 to that object, else it makes a new one. An object lives while any process holds a handle on it.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final, Self, final
 
 from _typeshed import ReadableBuffer, WriteableBuffer
 
 __all__ = [
     "EXIT_TIME_LIMIT",
-    "Acquired",
+    "Acquiring",
     "Barrier",
     "Channel",
     "Condition",
@@ -64,11 +64,16 @@ EXIT_TIME_LIMIT: Final[int]
 """Exit code of a process that the time limit of its function has ended."""
 
 @final
-class Acquired:
-    """A lock on its way to the task that awaits it. One that does not arrive is given back."""
+class Acquiring:
+    """A lock that a thread takes for a task of asyncio, in turn with all other waiters. One that does not arrive is given back."""
 
-    def keep(self) -> None:
-        """The task has it."""
+    def __new__(cls, lock: SemLock) -> Acquiring: ...
+    def fileno(self) -> int:
+        """A descriptor that is readable when the wait has ended."""
+    def cancel(self) -> None:
+        """Ends the wait and gives the lock back, unless the task has it."""
+    def finish(self) -> None:
+        """The task has the lock. Raises what the wait has raised; RuntimeError before its end and after a first call."""
 
 @final
 class SemLock:
@@ -95,8 +100,6 @@ class SemLock:
     def maxvalue(self) -> int: ...
     def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
         """Takes one unit; False when it is not there in time."""
-    def acquire_soon(self) -> Awaitable[Acquired]:
-        """For asyncio: waits for it in turn. The result gives it back unless it is kept."""
     def release(self) -> None:
         """One unit back. ValueError beyond the maximum; AssertionError for a recursive lock of another thread."""
     def post(self) -> None:

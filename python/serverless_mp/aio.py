@@ -17,7 +17,7 @@ import weakref
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
-from . import queues, reduction, synchronize
+from . import _core, queues, reduction, synchronize
 from .local.popen import Popen
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ async def get(queue: Any) -> Any:
             await _readable(queue._reader._handle.fileno(look=False))
 
 
-def _turn(queue: Any) -> asyncio.Lock:
-    """The lock of a queue in this loop: one task asks the store, the others wait for their turn."""
-    turns = vars(queue).setdefault("_turns", weakref.WeakKeyDictionary())
+def _turn(obj: Any) -> asyncio.Lock:
+    """A lock of this loop for a queue or a lock: one task asks the store, the others wait for their turn."""
+    turns = vars(obj).setdefault("_turns", weakref.WeakKeyDictionary())
     return turns.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
 
@@ -83,7 +83,13 @@ async def acquire(lock: Any) -> bool:
     if not isinstance(lock, synchronize.SemLock):
         raise _not_ours(lock, "lock")
     if not lock._semlock.acquire(False):
-        (await lock._semlock.acquire_soon()).keep()
+        async with _turn(lock):
+            wait = _core.Acquiring(lock._semlock)
+            try:
+                await _readable(wait.fileno())
+                wait.finish()
+            finally:
+                wait.cancel()
     return True
 
 

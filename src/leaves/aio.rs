@@ -1,64 +1,138 @@
-//! Waiting for asyncio: on a thread of a runtime's, so that the loop goes on. An await that is cancelled ends its wait.
+//! `_core.Acquiring`: takes a lock for a task of asyncio. A thread waits for the unit; a descriptor tells the loop.
 
-use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::OnceLock;
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::{Arc, Mutex};
 
 use nix::fcntl::OFlag;
-use nix::unistd::pipe2;
+use nix::unistd::{pipe2, write};
 use pyo3::prelude::*;
 
 use crate::error::{Error, Result};
+use crate::leaves::semlock::SemLock;
+use crate::locked::Locked;
+use crate::signals;
 use crate::store::conn::Until;
 use crate::store::threads;
 
-/// Waits at a time, each on a thread of its own: one that had to wait for another to end could wait for ever.
-const WAITS: usize = 1 << 16;
-
-/// An awaitable of what `work` waits for; it is to give up when its descriptor becomes readable.
-pub fn awaitable<T, W>(py: Python<'_>, work: W) -> PyResult<Bound<'_, PyAny>>
-where
-    T: for<'py> IntoPyObject<'py> + Send + 'static,
-    W: FnOnce(BorrowedFd<'_>) -> Result<T> + Send + 'static,
-{
-    check_runtime()?;
-    let (given_up, awaited) = pipe2(OFlag::O_CLOEXEC).map_err(Error::from)?;
-    pyo3_async_runtimes::tokio::future_into_py(py, async move {
-        // Goes with the future, and so tells the thread.
-        let _awaited = awaited;
-        let done = tokio::task::spawn_blocking(move || work(given_up.as_fd())).await;
-        let done = done.map_err(|e| Error::State(format!("a wait failed: {e}")))?;
-        Ok(done?)
-    })
+#[pyclass(frozen, module = "serverless_mp._core")]
+pub struct Acquiring {
+    shared: Arc<Shared>,
+    /// The thread closes the other end when it has ended.
+    done: OwnedFd,
+    /// A byte in it ends the thread's wait.
+    cancelled: OwnedFd,
+    /// A child of the program's own `fork()` has a copy, and no part in it.
+    owner: u32,
 }
 
-/// The runtime's threads do not cross the program's own `fork()`.
-fn check_runtime() -> Result<()> {
-    static OWNER: OnceLock<u32> = OnceLock::new();
-    let owner = OWNER.get_or_init(|| {
-        let mut builder = tokio::runtime::Builder::new_multi_thread();
-        builder
-            .worker_threads(1)
-            .max_blocking_threads(WAITS)
-            .thread_stack_size(512 << 10)
-            .on_thread_start(threads::block_signals);
-        pyo3_async_runtimes::tokio::init(builder);
-        // The threads that wait are started by the runtime's own, and block what that blocks.
-        threads::with_signals_blocked(pyo3_async_runtimes::tokio::get_runtime);
-        std::process::id()
-    });
-    if *owner == std::process::id() {
-        return Ok(());
+struct Shared {
+    lock: Py<SemLock>,
+    state: Mutex<State>,
+}
+
+enum State {
+    Waiting,
+    Taken,
+    Failed(Error),
+    /// The task has the lock, or wants it no more.
+    Over,
+}
+
+impl Shared {
+    fn acquire(&self, until: Until<'_>) {
+        let lock = self.lock.get();
+        let result = lock.take_from_store(true, until);
+        let mut state = self.state.locked();
+        match (&*state, result) {
+            (State::Waiting, Ok(true)) => *state = State::Taken,
+            (State::Waiting, Ok(false)) => {
+                *state = State::Failed(Error::State("a wait for a lock was ended".into()));
+            }
+            (State::Waiting, Err(e)) => *state = State::Failed(e),
+            (_, Ok(true)) => {
+                drop(state);
+                // A session that has ended has no locks.
+                let _ = lock.give_back();
+            }
+            (_, Ok(false) | Err(_)) => {}
+        }
     }
-    Err(Error::State(
-        "waits for locks in asyncio do not work in a child of os.fork() whose parent has used them; start a process instead".into(),
-    ))
 }
 
-/// How a wait ends that belongs to an await.
-pub fn until(given_up: BorrowedFd<'_>) -> Until<'_> {
-    Until {
-        wake_fd: Some(given_up),
-        defer_signals: true,
-        ..Until::default()
+impl Acquiring {
+    fn start(lock: Py<SemLock>) -> Result<Self> {
+        let (done, ended) = pipe2(OFlag::O_CLOEXEC)?;
+        let (stop, cancelled) = pipe2(OFlag::O_CLOEXEC)?;
+        let state = Mutex::new(State::Waiting);
+        let shared = Arc::new(Shared { lock, state });
+        let theirs = shared.clone();
+        threads::spawn("serverless_mp-acquire", 512 << 10, move || {
+            let _ended = ended;
+            theirs.acquire(Until {
+                wake_fd: Some(stop.as_fd()),
+                defer_signals: true,
+                ..Until::default()
+            });
+        })?;
+        Ok(Self {
+            shared,
+            done,
+            cancelled,
+            owner: std::process::id(),
+        })
+    }
+
+    fn end(&self) {
+        if self.owner != std::process::id() {
+            return;
+        }
+        let state = mem::replace(&mut *self.shared.state.locked(), State::Over);
+        if let State::Waiting = state {
+            let _ = write(&self.cancelled, b"x");
+        }
+        if let State::Taken = state {
+            // A session that has ended has no locks.
+            let _ = signals::without_gil(|| self.shared.lock.get().give_back());
+        }
+    }
+}
+
+#[pymethods]
+impl Acquiring {
+    #[new]
+    fn new(lock: Py<SemLock>) -> PyResult<Self> {
+        Ok(Self::start(lock)?)
+    }
+
+    /// Readable when the wait has ended.
+    fn fileno(&self) -> i32 {
+        self.done.as_raw_fd()
+    }
+
+    /// The task wants the lock no more, unless it has it.
+    fn cancel(&self) {
+        self.end();
+    }
+
+    /// Gives the lock to the task.
+    fn finish(&self) -> PyResult<()> {
+        let mut state = self.shared.state.locked();
+        match mem::replace(&mut *state, State::Over) {
+            State::Taken => {
+                self.shared.lock.get().adopt();
+                Ok(())
+            }
+            State::Failed(e) => Err(e.into()),
+            State::Waiting | State::Over => {
+                Err(Error::State("the wait for the lock has not ended, or is over".into()).into())
+            }
+        }
+    }
+}
+
+impl Drop for Acquiring {
+    fn drop(&mut self) {
+        self.end();
     }
 }

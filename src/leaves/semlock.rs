@@ -10,12 +10,10 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::error::{Error, Result};
-use crate::leaves::aio;
 use crate::objects::handle::Handle;
 use crate::objects::units::{Done, Units};
 use crate::objects::wait;
 use crate::protocol::{Grant, Reply};
-use crate::signals;
 use crate::store::conn::Until;
 use crate::store::keys;
 use crate::store::scripts;
@@ -277,15 +275,6 @@ impl SemLock {
         Ok(py.detach(|| self.take(wait, wait::sem_deadline(timeout)?))?)
     }
 
-    /// For asyncio: an awaitable of an `Acquired`, once it is taken.
-    fn acquire_soon(slf: Bound<'_, Self>) -> PyResult<Bound<'_, PyAny>> {
-        let (py, lock) = (slf.py(), slf.unbind());
-        aio::awaitable(py, move |given_up| {
-            lock.get().take_from_store(true, aio::until(given_up))?;
-            Ok(Acquired::new(lock))
-        })
-    }
-
     fn release(&self, py: Python<'_>) -> PyResult<()> {
         Ok(py.detach(|| self.release_one())?)
     }
@@ -322,36 +311,5 @@ impl SemLock {
 
     fn _after_fork(&self) {
         self.count.store(0, Ordering::Release);
-    }
-}
-
-/// A lock on its way to the task that awaits it. If that no longer does, it is given back.
-#[pyclass(module = "serverless_mp._core")]
-pub struct Acquired {
-    lock: Option<Py<SemLock>>,
-}
-
-impl Acquired {
-    pub const fn new(lock: Py<SemLock>) -> Self {
-        Self { lock: Some(lock) }
-    }
-}
-
-#[pymethods]
-impl Acquired {
-    /// The task has it.
-    fn keep(&mut self) {
-        if let Some(lock) = self.lock.take() {
-            lock.get().adopt();
-        }
-    }
-}
-
-impl Drop for Acquired {
-    fn drop(&mut self) {
-        if let Some(lock) = self.lock.take() {
-            // A session that has ended has no locks.
-            let _ = signals::without_gil(|| lock.get().give_back());
-        }
     }
 }
