@@ -1,14 +1,14 @@
-# The one list of commands. `make demo` and `make test` do all of their own set-up.
+# The commands of the project. `make demo` and `make test` do all of their own set-up.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 SOURCES = $(shell find src python -name '*.rs' -o -name '*.lua' -o -name '*.pyi') Cargo.toml Cargo.lock .cargo/config.toml pyproject.toml
-# Of the crate. FEATURES=python leaves out the launcher for AWS, and more than half of the time of a build from nothing.
+# Features of the crate. FEATURES=python leaves out the launcher for AWS, which takes more than half of the time of a full build.
 FEATURES ?= aws
-# Whose own tests conformance runs.
+# The interpreters whose own tests `make conformance` runs.
 INTERPRETERS ?= $(PYTHON)
-# pytest's own options, for example make test TESTS='-k queue'
+# Options for pytest, for example make test TESTS='-k queue'
 TESTS ?=
 # All tests run two at a time; chosen ones in one process, as pytest's own options expect.
 PARALLEL = $(if $(TESTS),,-n 2)
@@ -51,7 +51,7 @@ $(VENV)/.apps: $(BIN)/python $(APPS)
 	$(BIN)/python -m pip install --quiet $(APPS:%=-r %)
 	touch $@
 
-# What a deployment takes. In the emulator's own environment our package is not installed.
+# The wheel that a deployment needs. Our package is not installed in the emulator's own environment.
 $(VENV)/.wheel: $(VENV)/.built $(shell find python -name '*.py' -o -name '*.sh')
 	rm -rf $(VENV)/dist
 	. $(BIN)/activate && $(BIN)/maturin build --release --quiet --no-default-features --features $(FEATURES) --out $(VENV)/dist
@@ -72,7 +72,7 @@ $(VENV)-emulator/.built: pyproject.toml tests/aws/sandbox/bootstrap.py
 
 build: $(VENV)/.built  ## the package, built and installed in a virtual environment
 
-# What check and lint have in common.
+# The part that check and lint have in common.
 define LINTS
 cargo fmt --check
 cargo clippy --quiet --all-targets -- -D warnings
@@ -82,7 +82,7 @@ $(BIN)/mypy
 $(BIN)/lint-imports --no-cache
 endef
 
-check: $(VENV)/.built $(VENV)/.group-lint $(VENV)/.group-test test-core  ## what changes most often breaks: formatting, lints, types, layers, the core's tests, a fast part of the others
+check: $(VENV)/.built $(VENV)/.group-lint $(VENV)/.group-test test-core  ## the checks that fail most often: formatting, lints, types, layers, the core's tests, a fast part of the others
 	$(LINTS)
 	$(BIN)/python -m pytest -q $(FAST) $(TESTS)
 
@@ -90,16 +90,16 @@ docs: $(VENV)/.built $(VENV)/.group-docs  ## the documentation as a site, in doc
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -b html docs docs/_build
 	@echo docs/_build/index.html
 
-demo: $(VENV)/.built $(VENV)/.group-demo  ## scikit-learn and pandarallel, as they are and then on our workers
+demo: $(VENV)/.built $(VENV)/.group-demo  ## scikit-learn and pandarallel, first on their own workers, then on ours
 	$(BIN)/python examples/demo/run.py
 
-test-core: rust  ## unit and property tests of the core, which builds without Python for them
+test-core: rust  ## unit and property tests of the core, built without Python
 	cargo test --quiet --no-default-features --lib
 
-# Seconds for each target.
+# Seconds for each fuzz target.
 FUZZ_TIME ?= 60
 
-fuzz:  ## each fuzz target for FUZZ_TIME seconds; without a nightly toolchain they only run as property tests (make test-core)
+fuzz:  ## each fuzz target for FUZZ_TIME seconds; without a nightly toolchain the targets run as property tests
 	@if ! cargo +nightly --version >/dev/null 2>&1; then \
 	    echo "no nightly toolchain (rustup toolchain install nightly): the targets run as property tests"; \
 	    cargo test --quiet --no-default-features --lib fuzz; \
@@ -115,8 +115,8 @@ test: $(if $(TESTS),test-python,test-core test-python test-aws conformance)  ## 
 test-python: $(VENV)/.built $(VENV)/.group-test $(if $(TESTS),,$(VENV)/.group-demo $(VENV)/.apps)
 	$(BIN)/python -m pytest $(PARALLEL) tests --ignore tests/aws $(TESTS) || test $$? -eq 5  # none chosen
 
-# Servers of the distribution: one that has TLS, for the machine of `up` (the package's own has none), and a registry of images.
-# Without them the tests that need them are skipped by name.
+# Two servers from the distribution: a store with TLS for the tests of `up` (the server of our package has no TLS), and a registry of
+# images. Without a server, the tests that need it are skipped, and a message names them.
 TLS_SERVER = command -v valkey-server || command -v redis-server || (apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server)
 REGISTRY = command -v docker-registry || (apt-get update -qq && apt-get install -y -qq --no-install-recommends docker-registry)
 
@@ -125,7 +125,7 @@ $(VENV)-emulator/.servers: $(VENV)-emulator/.built
 	($(REGISTRY)) >/dev/null 2>&1 || echo "no docker-registry is installed, nor can be: the tests of deploy --image are skipped"
 	touch $@
 
-test-aws: $(VENV)/.wheel $(VENV)/.group-test $(VENV)-emulator/.servers  ## those of AWS Lambda, on two emulators at a time, as a user that is not root
+test-aws: $(VENV)/.wheel $(VENV)/.group-test $(VENV)-emulator/.servers  ## the tests of AWS Lambda, on two emulators in parallel, as a user other than root
 	tests/as_another_user.sh $(BIN)/python -m pytest -p no:cacheprovider -n 2 tests/aws $(TESTS) || test $$? -eq 5  # none chosen
 
 coverage: $(VENV)/.built $(VENV)/.group-test $(VENV)/.group-demo $(VENV)/.group-coverage $(VENV)/.apps  ## which lines of the package's Python the tests run, in workers too
@@ -134,7 +134,7 @@ coverage: $(VENV)/.built $(VENV)/.group-test $(VENV)/.group-demo $(VENV)/.group-
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
-# Debian's torch, for CPython 3.11, in an environment of its own: the one on the package index brings gigabytes of CUDA.
+# Debian's torch for CPython 3.11, in an environment of its own: torch from the package index brings gigabytes of CUDA.
 $(VENV)-ppo/.built: $(VENV)/.wheel tests/apps/ppo/requirements.txt
 	python3.11 -c '' && /usr/bin/python3 -c 'import torch' || (apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-torch)
 	python3.11 -m venv $(VENV)-ppo
@@ -143,7 +143,7 @@ $(VENV)-ppo/.built: $(VENV)/.wheel tests/apps/ppo/requirements.txt
 	for package in torch torchgen functorch; do ln -sfn /usr/lib/python3/dist-packages/$$package $(VENV)-ppo/lib/python3.11/site-packages/; done
 	touch $@
 
-test-apps: $(VENV)/.built $(VENV)/.group-test $(VENV)/.apps $(VENV)-ppo/.built  ## the four applications, with times; as root, since PPO needs Debian's torch
+test-apps: $(VENV)/.built $(VENV)/.group-test $(VENV)/.apps $(VENV)-ppo/.built  ## the four applications, with times; as root, since PPO installs Debian's torch
 	$(BIN)/python -m pytest tests/apps $(TESTS)
 
 test-stores: $(VENV)/.built $(VENV)/.group-test  ## all tests on a Redis over TCP and on a cluster of three nodes
@@ -173,20 +173,20 @@ lint-deny:  ## licences, bans and sources of the crates (advisories where the ne
 lint-pyright: $(VENV)/.built $(VENV)/.group-test $(VENV)/.group-pyright  ## the package's types as pyright sees them (300 MB)
 	$(BIN)/python -m pytest tests/test_typing.py
 
-bench-quick: $(VENV)/.built  ## how a program grows to 256 processes, and through a network, in two minutes
+bench-quick: $(VENV)/.built  ## how a program scales to 256 processes, and over a network, in two minutes
 	$(BIN)/python benchmarks/scale.py --quick -o benchmarks/results/scale.json
 	$(BIN)/python benchmarks/render.py benchmarks/results/scale.json
 
-bench: $(VENV)/.built $(VENV)/.group-bench  ## every figure for the standard library and for us, and the store's floor; 1,000 launches
+bench: $(VENV)/.built $(VENV)/.group-bench  ## every figure for the standard library and for our package, and the store's floor; 1,000 launches
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/launches.py
 
-# On Linux for C libraries from 2018 on, whichever this machine has: zig links against theirs.
+# On Linux, zig links against a C library of 2018, so that the wheel does not depend on the C library of this machine.
 PORTABLE = $(if $(filter Linux,$(shell uname)),--zig --compatibility manylinux_2_28)
 
 wheel: $(BIN)/python $(VENV)/.group-wheel  ## one abi3 wheel for this platform, in dist/; on Linux manylinux_2_28
 	. $(BIN)/activate && maturin build --profile dist $(PORTABLE) --out dist
 
-clean:  ## everything that was made
+clean:  ## remove everything that make has built
 	rm -rf $(VENV) $(VENV)-* target dist docs/_build docs/_generated benchmarks/results .coverage .mypy_cache .ruff_cache .pytest_cache
 	rm -f python/serverless_mp/_core*.so

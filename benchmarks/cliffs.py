@@ -1,8 +1,9 @@
-"""What is small on one machine and was dear here: each for the standard library and for us, in one run.
+"""Operations that are cheap on one machine and were once expensive here, for the standard library and for us, in one run.
 
-`python benchmarks/cliffs.py [--packages pandas,sklearn.ensemble]`: a shared array of 1 MiB of which every number changes under
-its lock; a lock pair before and after 2,000 values that came and went; a message of 1 MiB there and back; and the second of two
-pools of eight processes under spawn, in a program that imports the packages. Medians of wall times, in microseconds.
+`python benchmarks/cliffs.py [--packages pandas,sklearn.ensemble]` measures a shared array of 1 MiB of which every number
+changes under its lock; a lock pair before and after 2,000 values were created and deleted; a round trip of a message of 1 MiB;
+and pools of eight processes under spawn after a first one, in a program that imports the packages. It prints medians of wall
+times, in microseconds.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ PROCESSES = 8
 
 
 def median(operation, times):
-    """In microseconds."""
+    """Returns the median wall time of an operation in microseconds."""
     took = []
     for _ in range(times):
         start = time.perf_counter()
@@ -29,22 +30,22 @@ def median(operation, times):
 
 
 def echo(connection):
-    """The other end of a pipe."""
+    """Echoes messages until an empty one arrives."""
     while data := connection.recv_bytes():
         connection.send_bytes(data)
 
 
 def nothing(_):
-    """A task."""
+    """A task that does nothing."""
 
 
 def measure(multiprocessing, packages):
-    """One line for each figure."""
+    """Yields the name and the value of each figure."""
     for package in packages:
         importlib.import_module(package)
     context = multiprocessing.get_context("spawn")
 
-    import numpy as np  # a part of the figures
+    import numpy as np  # only the measurements need it
 
     array = context.Array("i", 1 << 18)
     numbers = np.frombuffer(array.get_obj(), dtype=np.int32)
@@ -88,7 +89,7 @@ def measure(multiprocessing, packages):
 
 
 def run(name, packages):
-    """The lines of one side, in a process of its own."""
+    """Measures one side in a process of its own and returns its figures."""
     command = [sys.executable, __file__, "--side", name, "--packages", ",".join(packages)]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     return dict(line.split("\t") for line in lines)
@@ -96,7 +97,7 @@ def run(name, packages):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--packages", default="numpy", help="that the program has imported, with commas between")
+    parser.add_argument("--packages", default="numpy", help="packages that the program imports, separated by commas")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     options = parser.parse_args()
     packages = options.packages.split(",")

@@ -2,10 +2,10 @@
 
     python benchmarks/launches.py [--count 1000] [--repeat 3]
 
-The stub is a process of its own. It holds every invocation until the last one is there, as running functions would, so all
-are in flight at once. Measured from before the first `start()` (or call) to the moment when the stub has read the last request;
-processor seconds are those of the launching process. Ours do more: each is a real `Process.start()`, whose record goes, sealed,
-into the store.
+The stub is a process of its own. It answers no invocation until the last one has arrived, so all are in flight at once, as with
+running functions. The time begins when the first `start()` has returned (or the first call was submitted), and ends when the
+stub has read the last request. Processor seconds are those of the launching process. Our launches do more: each is a real
+`Process.start()`, which writes a sealed record to the store.
 """
 
 import argparse
@@ -32,7 +32,7 @@ SIDES = {
 
 
 async def stub(count: int) -> None:
-    """Prints its port, then for each round the moment of its last request."""
+    """Serves; prints its port, then for each round the time of its last request."""
     waiting: list[asyncio.StreamWriter] = []
 
     def answer(writer: asyncio.StreamWriter, body: bytes) -> None:
@@ -71,9 +71,9 @@ def nothing() -> None:
 
 
 def ours(count: int, method: str) -> None:
-    """`Process.start()`, again and again. Prints the first moment and the processor seconds."""
+    """Calls `Process.start()` for each process. Prints the time of the beginning and the processor seconds."""
     multiprocessing.set_start_method(method)
-    warm = multiprocessing.Process(target=nothing)  # opens the session, looks the function up
+    warm = multiprocessing.Process(target=nothing)  # opens the session and looks up the function
     processes = [multiprocessing.Process(target=nothing) for _ in range(count - 1)]
     warm.start()
     begin, used = time.time(), cpu()
@@ -84,7 +84,7 @@ def ours(count: int, method: str) -> None:
 
 
 def boto(count: int) -> None:
-    """A thread for each call, as it blocks."""
+    """Invokes from one thread per call, since a call blocks. Prints the same as `ours`."""
     import boto3
     import botocore.config
 
@@ -101,7 +101,7 @@ def boto(count: int) -> None:
 
 
 def measure(side: str, count: int) -> tuple[float, float]:
-    """Seconds to the last request, and of the processor."""
+    """Returns the seconds until the last request, and the processor seconds."""
     me = [sys.executable, __file__, "--count", str(count), "--side"]
     with subprocess.Popen([*me, "stub"], stdout=subprocess.PIPE, text=True) as server:
         try:

@@ -1,8 +1,8 @@
-"""CPython's own multiprocessing, on its semaphores and on ours, in turn on one machine: the best of each round, and the ratio.
+"""CPython's own multiprocessing, on its semaphores and on ours, in turn on one machine: the best of all rounds, and the ratio.
 
     python benchmarks/native.py [--method fork|spawn|forkserver] [--rounds 5]
 
-The first needs a /dev/shm, the second uses none.
+CPython's semaphores need /dev/shm; ours do not use it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TASKS = 5_000
 
 
 def best(measure, count, repeats=5):
-    """Seconds for one of `count`."""
+    """Returns the shortest time for one of `count` operations, in seconds."""
     times = []
     for _ in range(repeats):
         begun = time.perf_counter()
@@ -33,7 +33,7 @@ def same(x):
 
 
 def measure(method):
-    """Microseconds for each."""
+    """Returns the microseconds of each operation, by name."""
     context = multiprocessing.get_context(method)
     lock, value, queue = context.Lock(), context.Value("i", 0), context.SimpleQueue()
 
@@ -78,7 +78,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--method", default="fork", choices=["fork", "spawn", "forkserver"])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--measure", action="store_true", help="of this interpreter alone, as JSON")
+    parser.add_argument("--measure", action="store_true", help="measure in this interpreter only, and print JSON")
     options = parser.parse_args()
     if options.measure:
         print(json.dumps(measure(options.method)))

@@ -1,8 +1,8 @@
-"""Tables and plots of what `scale.py` has measured.
+"""Makes tables and plots of the figures of `scale.py`.
 
     python benchmarks/render.py [benchmarks/scale/figures.json]
 
-Writes `tables.md` and plots beside the file; the performance page shows them.
+Writes `tables.md` and the plots beside the file. The performance page shows them.
 """
 
 import argparse
@@ -17,10 +17,10 @@ ROWS = ("queue from a worker", "queue to a worker", "Pool(16).map of no-ops, chu
 
 
 def plot(title, unit, series):
-    """A line for each name; both axes are logarithmic, since numbers of processes double."""
+    """Draws a line for each name. Both axes are logarithmic, since the numbers of processes double."""
     points = [point for line in series.values() for point in line]
     lowest, highest = min(y for _, y in points), max(y for _, y in points)
-    # Whole decades and halves of them.
+    # 1, 2 and 5 in each decade.
     marks = [step * 10**power for power in range(-3, 7) for step in (1, 2, 5)]
     bottom = max((mark for mark in marks if mark <= lowest), default=lowest)
     top = min((mark for mark in marks if mark >= highest), default=highest)

@@ -1,8 +1,8 @@
-"""Every figure, in one run: the standard library (spawn), ours on the private store, and the floor of that very server.
+"""Measures every figure in one run: the standard library (spawn), ours on the private store, and the floor of the same server.
 
     python benchmarks/run.py [--quick] [--only PARTS] [--no-tcp-floor]
 
-Method: benchmarks/README.md. Results go to benchmarks/results/, one JSON file a side; the tables are printed.
+benchmarks/README.md describes the method. The results go to benchmarks/results/, one JSON file a side; the tables are printed.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def cpus():
 
 
 def rust_floor():
-    """The least commands for an operation, by a Rust client on the private store's own socket."""
+    """Measures the fewest commands for an operation, with a Rust client on the private store's own socket."""
     with tempfile.TemporaryDirectory(prefix="smp-floor-") as folder:
         store = embedded.Store(folder)
         try:
@@ -68,7 +68,7 @@ def rust_floor():
 
 
 def tcp_floor():
-    """floor.py on the same binary, over TCP."""
+    """Runs floor.py on the same binary, over TCP."""
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="smp-floor-"))
         port = "16390"
@@ -96,7 +96,7 @@ def tcp_floor():
 
 
 def judge(stdlib, ours, floor):
-    """What we aim at, by medians."""
+    """Compares medians with our aims."""
     print("\n| aim | allowed | measured | |\n|---|---:|---:|---|")
 
     def row(text, allowed, measured, *, at_least=False):

@@ -1,13 +1,15 @@
-"""How a program grows: 1 to 1,024 worker processes on this machine, and a network between them and the store.
+"""How a program scales: 1 to 1,024 worker processes on this machine, with and without a network between them and the store.
 
     python benchmarks/scale.py [--quick] [--processes 16,64,256] [--delays 0,200] [-o benchmarks/scale/figures.json]
 
-For each delay (of `examples/delay.rs`, in microseconds each way) a store of its own, the private store's server. For each
-number of processes: N that share two queues, a lock and a value, until all have ended; a `Pool(N)` that is made, maps nothing,
-and does 4 N tasks of 250 ms. For each delay once: a queue with one producer and one consumer, both ways; a value that four
-count under its lock; `Pool(16).map` of no-ops. Beside them what the bare server takes: a PING, and RPUSH and BLPOP of an item.
+Each delay (of `examples/delay.rs`, in microseconds each way) has a store of its own, with the private store's server. For each
+delay and number of processes N: N processes share two queues, a lock and a value, until all have ended; a `Pool(N)` is made,
+maps no-ops, and does 4 N tasks of 250 ms. For each delay once: a queue with one producer and one consumer, in both directions;
+a value that four processes count under its lock; `Pool(16).map` of no-ops; and, for comparison, the bare server: a PING, and
+RPUSH and BLPOP of an item.
 
-Rates are of wall time. The server's time for an operation is its processors' (schedstat), which other load does not change.
+Rates are items per second of wall time. The server's time for an operation is processor time (from schedstat), on which other
+load has no influence.
 `render.py` makes the tables and plots.
 """
 
@@ -37,7 +39,7 @@ TASK = 0.25
 
 
 class Bare:
-    """The thinnest client: one command, one reply."""
+    """A minimal client: one command, one reply."""
 
     def __init__(self, url):
         parts = urlsplit(url)
@@ -65,7 +67,7 @@ class Bare:
 
 @contextlib.contextmanager
 def store(delay):
-    """The URL of a store so far away, and the pid of its server."""
+    """Yields the URL of a store at this delay, and the process id of its server."""
     with tempfile.TemporaryDirectory(prefix="smp-scale-") as folder:
         Path(folder, "store").mkdir()
         server = embedded.Store(f"{folder}/store")
@@ -89,7 +91,7 @@ def store(delay):
 
 
 def cpu(pid):
-    """Processor time of a process, in microseconds."""
+    """Returns the processor time of a process in microseconds."""
     total = 0
     for task in Path(f"/proc/{pid}/task").glob("*/schedstat"):
         with contextlib.suppress(OSError):
@@ -140,7 +142,7 @@ def count_up(value, times, begin, end):
 
 
 class Clock:
-    """Wall time, and the server's processor time."""
+    """Measures wall time and the server's processor time."""
 
     def __init__(self, server):
         self.server, self.begun, self.before = server, time.perf_counter(), cpu(server)
@@ -153,7 +155,7 @@ class Clock:
 
 
 def together(context, server, processes, items):
-    """N processes share two queues, a lock and a value."""
+    """Measures N processes that share two queues, a lock and a value."""
     clock = Clock(server)
     tasks, results, lock = context.Queue(), context.Queue(), context.Lock()
     value = context.Value("q", 0, lock=False)
@@ -187,7 +189,7 @@ def together(context, server, processes, items):
 
 
 def pool(context, server, processes, _items):
-    """A pool of N."""
+    """Measures a pool of N processes."""
     clock = Clock(server)
     with context.Pool(processes) as workers:
         figures = {"made_seconds": round(clock.seconds(), 2)}
@@ -204,13 +206,13 @@ def pool(context, server, processes, _items):
 
 
 def queue(context, server, items):
-    """One producer and one consumer: from a worker, then to one."""
+    """Measures a queue from a worker to this process, then one from this process to a worker."""
     item = bytes(1000)
     queue, go = context.Queue(), context.SimpleQueue()
     process = context.Process(target=produce, args=(queue, go, items, item))
     process.start()
     queue.put(0)
-    queue.get()  # this process has begun to take
+    queue.get()  # from here on this process is a consumer
     go.put(None)
     queue.get()
     clock = Clock(server)
@@ -223,7 +225,7 @@ def queue(context, server, items):
     process.start()
     queue.put(item)
     while not queue.empty():
-        time.sleep(0.01)  # until that process has begun to take
+        time.sleep(0.01)  # until the worker is a consumer
     clock = Clock(server)
     for _ in range(items):
         queue.put(item)
@@ -233,7 +235,7 @@ def queue(context, server, items):
 
 
 def value(context, server, times):
-    """Four count under the value's lock."""
+    """Measures four processes that count under the value's lock."""
     shared, begin, end = context.Value("q", 0), context.Barrier(5), context.Barrier(5)
     processes = [context.Process(target=count_up, args=(shared, times, begin, end)) for _ in range(4)]
     for process in processes:
@@ -249,7 +251,7 @@ def value(context, server, times):
 
 
 def no_ops(context, server, items):
-    """A pool of 16 and tasks that do nothing."""
+    """Measures a pool of 16 with tasks that do nothing."""
     with context.Pool(16) as workers:
         workers.map(nothing, range(200), chunksize=1)
         clock = Clock(server)
@@ -258,7 +260,7 @@ def no_ops(context, server, items):
 
 
 def bare(url, items):
-    """What the server itself takes; a PING in microseconds."""
+    """Measures the server itself: a PING in microseconds, and items per second."""
     client, other = Bare(url), Bare(url)
     times = []
     for _ in range(200):
@@ -278,7 +280,7 @@ def bare(url, items):
 
 
 def measure(part, processes, server, items):
-    """In a process of its own: a part's figures."""
+    """Measures one part; called in a process of its own."""
     import serverless_mp
 
     context = serverless_mp.get_context("spawn")

@@ -1,9 +1,10 @@
-"""Makes objects of every kind, has another process use them, and lets them go: nothing may grow.
+"""Makes objects of every kind, lets another process use them, and deletes them: nothing may grow.
 
-`python benchmarks/soak.py [--objects 20000] [--minutes 30]`: so many of each kind, and at least so long. Every tenth part it
-prints what there is: keys and bytes in the store; memory, descriptors and threads of the program and of a worker that lives as
-long; and the median time of a lock pair, a message there and back, and a batch. It exits with 1 if the last tenth has more
-keys, descriptors or threads than the second, a tenth more memory, or needs twice the time.
+`python benchmarks/soak.py [--objects 20000] [--minutes 30]` makes at least so many objects of each kind, and runs for at least
+so long. After each tenth of the run it prints the keys and bytes in the store; memory, descriptors and threads of the program
+and of a worker that lives as long; and the median times of a lock pair, a round trip of a message, and a batch. It exits with 1
+if, compared with the second tenth, the last one shows more keys, descriptors or threads, over a tenth more memory, or times
+that are more than twice as long.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ PARTS = 10
 
 
 def kinds(context):
-    """Of each kind a maker and a use, which a process that has it can make at any time."""
+    """Returns for each kind how to make an object, and a use that any process can make of it at any time."""
     return {
         "Lock": (context.Lock, lambda lock: lock.acquire() and lock.release()),
         "RLock": (context.RLock, lambda lock: lock.acquire() and lock.release()),
@@ -70,7 +71,7 @@ def _fill(block):
 
 
 def use_all(objects):
-    """In a process of its own."""
+    """Uses all objects; runs in a process of its own."""
     context = multiprocessing.get_context("spawn")
     for kind, some in objects:
         use = kinds(context)[kind][1]
@@ -92,7 +93,7 @@ def _let_go(kind, some):
 
 
 def measure(pid=None):
-    """Resident memory in MB, descriptors, threads."""
+    """Returns resident memory in MB, descriptors, threads."""
     place = f"/proc/{pid or os.getpid()}"
     with open(f"{place}/status") as file:
         fields = dict(line.split(":", 1) for line in file)
@@ -100,13 +101,13 @@ def measure(pid=None):
 
 
 def echo(connection):
-    """The worker that lives as long as the program; it answers with what it measures."""
+    """Runs in the worker that lives as long as the program; answers with what it measures."""
     while connection.recv() is not None:
         connection.send(measure())
 
 
 def of_store():
-    """Keys, and bytes in use."""
+    """Returns the number of keys in the store, and its bytes in use."""
     url = _core.session_info()[2]
     import redis
 
@@ -121,8 +122,8 @@ def of_store():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--objects", type=int, default=20000, help="of each kind")
-    parser.add_argument("--minutes", type=float, default=30, help="that it takes at least")
+    parser.add_argument("--objects", type=int, default=20000, help="objects of each kind")
+    parser.add_argument("--minutes", type=float, default=30, help="least duration")
     options = parser.parse_args()
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()

@@ -1,4 +1,4 @@
-"""Sphinx' configuration. The page of the settings and those of other folders are taken from where they are kept."""
+"""Sphinx' configuration. It generates the page of the settings from the table in `serverless_mp.config`."""
 
 from pathlib import Path
 

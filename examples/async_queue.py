@@ -1,4 +1,4 @@
-"""asyncio: a coroutine waits for a queue and a process while others go on.
+"""asyncio: a coroutine waits for a queue and a process, while other coroutines run.
 
     python examples/async_queue.py
 

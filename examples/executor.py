@@ -1,4 +1,4 @@
-"""A library that imports multiprocessing itself, here concurrent.futures, after `install()`.
+"""A library that imports multiprocessing itself (here concurrent.futures), after `install()`.
 
     python examples/executor.py
 

@@ -1,4 +1,4 @@
-"""A dictionary that lives in a manager's process, for all workers.
+"""A dictionary in a manager's process, which all workers share.
 
     serverless-mp run examples/managed_dictionary.py
 

@@ -1,4 +1,4 @@
-"""A pool, by the import.
+"""A pool, with `import serverless_mp as multiprocessing`.
 
     python examples/pool_of_squares.py
 

@@ -1,4 +1,4 @@
-"""A value that processes on different machines count up, under its lock.
+"""A value that processes on different machines increment under its lock.
 
     serverless-mp run examples/shared_counter.py
 

@@ -1,4 +1,4 @@
-"""What a program has set before it forks reaches its processes: lambdas, closures, globals, patched functions.
+"""The state that a program has at a fork reaches its processes: lambdas, closures, globals, patched functions.
 
     serverless-mp run examples/state_at_fork.py
 

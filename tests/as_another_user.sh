@@ -1,7 +1,8 @@
 #!/bin/sh
-# Runs a command as a user that owns nothing, where it was started by root: as_another_user.sh COMMAND [ARGUMENT ...]
-# Of what only root can enter, such as an interpreter in root's home, it sees what is named in READABLE (default: the
-# interpreter's own prefix), in a mount namespace of its own. Without root, or without namespaces, the command runs as it is.
+# Runs a command as a user that owns nothing, if root has started it: as_another_user.sh COMMAND [ARGUMENT ...]
+# READABLE names directories that only root can enter and that the command needs, such as an interpreter in root's home (default:
+# the interpreter's own prefix); they are made visible in a mount namespace of the command. Without root, or without namespaces,
+# the command runs as the user that has started it.
 set -eu
 [ "$(id -u)" = 0 ] || exec "$@"
 : "${READABLE:=$("$1" -c 'import sys; print(sys.base_prefix)' 2>/dev/null || true)}"
@@ -15,7 +16,7 @@ fi
 as_user() { setpriv --reuid 54321 --regid 54321 --clear-groups --inh-caps=-all "$@"; }
 for place in $READABLE; do
     as_user test -x "$place" && continue
-    # The uppermost directory that is closed.
+    # Find the uppermost directory that the user cannot enter.
     closed=$place
     while [ "$closed" != / ]; do
         as_user test -x "$closed" || uppermost=$closed

@@ -1,7 +1,7 @@
 """The store that the tests run on, and the two contexts that they compare.
 
-`SERVERLESS_MP_TEST_STORE`: `private` (default), `redis` (redis-server on TCP with a password), `cluster` (three nodes). A test
-that takes `mp` runs twice, with the same assertions: on CPython's spawn context and on ours.
+`SERVERLESS_MP_TEST_STORE` is `private` (default), `redis` (redis-server on TCP with a password), or `cluster` (three nodes). A
+test that takes `mp` runs twice, with the same assertions: on CPython's spawn context and on ours.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ import pytest
 import stores
 from places import STORE
 
-# Some of the programs are tests themselves.
+# Some of the programs contain tests.
 collect_ignore = ["programs"]
 
-# A shell starts what is to run in the background with Ctrl-C ignored, and the programs of the tests would inherit that.
+# A shell starts background jobs with SIGINT ignored, and the tests' programs would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def store(tmp_path_factory):
-    """The store's URL in the environment, for this process and those that it starts."""
+    """Sets the store's URL in the environment, for this process and its children."""
     with stores.started(STORE, tmp_path_factory.mktemp("store")) as url:
         if url is not None:
             os.environ["SERVERLESS_MP_REDIS_URL"] = url
@@ -35,7 +35,7 @@ def store(tmp_path_factory):
 
 @pytest.fixture(params=["stdlib", "serverless"])
 def mp(request):
-    """A spawn context: CPython's, then ours."""
+    """A spawn context: once CPython's, once ours."""
     if request.param == "stdlib":
         return multiprocessing.get_context("spawn")
     return ours()
@@ -43,7 +43,7 @@ def mp(request):
 
 @pytest.fixture
 def smp():
-    """Our spawn context, for what CPython does not promise."""
+    """Our spawn context, for behaviour that CPython does not promise."""
     return ours()
 
 
@@ -55,7 +55,7 @@ def ours():
 
 @pytest.fixture
 def run():
-    """Runs `serverless-mp run` on a program; its result, with output as text."""
+    """A function that runs `serverless-mp run` on a program, and returns its result, with output as text."""
 
     def run(*arguments, timeout=60, env=None, **options):
         command = [sys.executable, "-m", "serverless_mp.cli", "run", *map(str, arguments)]

@@ -1,9 +1,8 @@
-"""A proxy between a program and its store that cuts connections, as networks do.
+"""A proxy between a program and its store that cuts connections.
 
-`python proxy.py LISTEN TARGET SECONDS`: UNIX socket paths, and the mean time between two cuts (0: never). A cut closes one of
-the connections, chosen at random, both ways and in the middle of whatever it carries. A line `down` on standard input cuts all
-of them and has new ones refused, until a line `up`. Prints `ready`, and at its end (when standard input closes) how many
-connections it has cut.
+`python proxy.py LISTEN TARGET SECONDS` takes two UNIX socket paths and the mean time between two cuts (0: never). A cut closes
+a random connection in both directions, in the middle of a transfer. A line `down` on standard input cuts all connections, and
+new ones are refused until a line `up`. The proxy prints `ready`, and when standard input closes, the number of its random cuts.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import sys
 
 
 class Proxy:
-    """All connections, and how many were cut."""
+    """All connections, and the number of random cuts."""
 
     def __init__(self, target: str) -> None:
         self.target = target
@@ -24,7 +23,7 @@ class Proxy:
         self.is_up = True
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
+        """Serves one connection."""
         try:
             there_reader, there_writer = await asyncio.open_unix_connection(self.target)
         except OSError:
@@ -40,7 +39,7 @@ class Proxy:
         self.open.discard(pair)
 
     async def pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Bytes one way, until an end is closed."""
+        """Copies bytes in one direction until an end is closed."""
         with contextlib.suppress(OSError):
             while data := await reader.read(1 << 16):
                 writer.write(data)
@@ -57,7 +56,7 @@ class Proxy:
                     side.transport.abort()
 
     async def obey(self) -> None:
-        """Until standard input closes."""
+        """Obeys lines until standard input closes."""
         while line := await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline):
             self.is_up = line.strip() == "up"
             for side in [side for pair in self.open if not self.is_up for side in pair]:

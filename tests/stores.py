@@ -15,7 +15,7 @@ QUOTED = "p%40ss%2Fword"
 
 
 class Connection:
-    """The least of a client, to look at a server from outside."""
+    """A minimal client, to examine a server from outside."""
 
     def __init__(self, address, password=None):
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
@@ -57,13 +57,13 @@ def free_port():
 
 @contextlib.contextmanager
 def server(folder, *options, binary=None, password=PASSWORD):
-    """A server on a free port of 127.0.0.1; yields the port."""
+    """Runs a server on a free port of 127.0.0.1; yields the port."""
     port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
     options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", *options]
     if password:
         options += ["--requirepass", password]
-    # A file: what nobody reads from a pipe stops the server one day.
+    # The log goes to a file, since a pipe that is not read would block the server.
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([binary or find_server(), *options], cwd=folder, stdout=log, stderr=log)
     try:
@@ -79,7 +79,7 @@ def server(folder, *options, binary=None, password=PASSWORD):
 
 
 def answers(port, password):
-    """Whether a server does, as one that has its data."""
+    """Whether a server answers and has loaded its data."""
     with contextlib.suppress(OSError, RuntimeError):
         connection = Connection(("127.0.0.1", port), password)
         try:
@@ -91,7 +91,7 @@ def answers(port, password):
 
 @contextlib.contextmanager
 def started(kind, folder):
-    """The URL of a store of this kind; None for a private one."""
+    """Starts a store of this kind; yields its URL, or None for a private store."""
     if kind == "private":
         yield None
     elif kind == "redis":
@@ -109,7 +109,7 @@ def started(kind, folder):
 
 @contextlib.contextmanager
 def cluster(folder):
-    """Three nodes that share the slots."""
+    """Starts three nodes that share the slots; yields their ports."""
     with contextlib.ExitStack() as stack:
         ports = [stack.enter_context(server(folder / str(i), "--cluster-enabled", "yes", password=None)) for i in range(3)]
         nodes = [Connection(("127.0.0.1", port)) for port in ports]

@@ -1,4 +1,4 @@
-"""asyncio over our objects: other tasks run while one waits, and a cancelled wait has taken nothing."""
+"""asyncio with our objects: other tasks run while one waits, and a cancelled wait takes nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_get_and_join(smp):
         process = smp.Process(target=answer, args=(queue, go))
         process.start()
         waits = asyncio.gather(aio.get(queue), aio.join(process))
-        await asyncio.sleep(0)  # both wait; and the loop goes on
+        await asyncio.sleep(0)  # both wait, and the loop continues
         go.set()
         assert await asyncio.wait_for(waits, 30) == ["from the process", None]
         assert process.exitcode == 0
@@ -84,8 +84,8 @@ def test_many_tasks_on_one_queue_ask_no_more_than_one(smp):
         before = _core.counters()["round_trips"]
         for n in range(50):
             await asyncio.to_thread(queue.put, n)
-        assert await asyncio.wait_for(asyncio.gather(*tasks), 30) == list(range(50))  # in the order in which they came
-        # For each item: it is sent, seen and taken; a look before it finds nothing, and may make the thread look once more.
+        assert await asyncio.wait_for(asyncio.gather(*tasks), 30) == list(range(50))  # in the order of the calls
+        # Each item is sent, seen and taken; a look before it may find nothing, and cause one more look.
         assert _core.counters()["round_trips"] - before <= 50 * 5
 
     asyncio.run(main())
@@ -106,14 +106,14 @@ def test_a_cancelled_acquire_holds_nothing(smp):
                 lock.release()
             with pytest.raises(asyncio.CancelledError):
                 await waiting
-            # Whatever it had by then comes back.
+            # A lock that the cancelled wait had acquired is released.
             assert await asyncio.wait_for(aio.acquire(lock), 30)
             lock.release()
 
     asyncio.run(main())
 
 
-def test_what_is_not_ours(smp):
+def test_objects_that_are_not_ours(smp):
     other = multiprocessing.get_context("spawn")
     process = other.Process(target=print)
     for wait, obj, kind in ((aio.get, other.SimpleQueue(), "queue"), (aio.acquire, other.Lock(), "lock")):

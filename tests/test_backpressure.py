@@ -1,4 +1,4 @@
-"""A pipe holds so much and no more: who sends too fast waits, and is woken."""
+"""The capacity of a pipe: a sender that is too fast waits, and is woken."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from serverless_mp import _core
 
 SIZE = 10_000
 ITEM = bytes(1000)
-# Each item weighs its payload and 256 bytes; one is taken as long as there is any room.
+# The size of an item is that of its payload and 256 bytes; the pipe takes an item while it has any capacity left.
 FITS = 8
 
 
@@ -46,7 +46,7 @@ def until(condition):
         time.sleep(0.01)
 
 
-def test_send_waits_for_room(smp):
+def test_send_waits_for_capacity(smp):
     reader, writer = smp.Pipe(duplex=False)
     sender = Sender(writer, 100)
     sender.start()
@@ -58,7 +58,7 @@ def test_send_waits_for_room(smp):
     assert (sender.sent, sender.error, reader.poll()) == (100, None, False)
 
 
-def test_both_directions_have_room_of_their_own(smp):
+def test_both_directions_have_a_capacity_of_their_own(smp):
     here, there = smp.Pipe()
     sender = Sender(here, 9)
     sender.start()
@@ -70,7 +70,7 @@ def test_both_directions_have_room_of_their_own(smp):
     sender.join(30)
 
 
-def test_a_waiting_sender_sees_that_its_reader_goes(smp):
+def test_a_waiting_sender_sees_that_its_reader_closes(smp):
     reader, writer = smp.Pipe(duplex=False)
     sender = Sender(writer, 100)
     sender.start()
@@ -104,7 +104,7 @@ def send_all(writer, count):
 
 
 def test_the_feeder_of_a_queue_waits_and_put_does_not(smp):
-    """A feeder asks for room once in a MiB."""
+    """A feeder asks for the capacity once per MiB."""
     queue = smp.Queue()
     item = bytes(1 << 16)
     for _ in range(200):
@@ -129,7 +129,7 @@ def wait_for_gate(number):
 
 
 def test_endless_tasks_stay_lazy(smp):
-    """While the workers are busy the pool takes no more of an endless iterable than fits; its end is not held up by that."""
+    """While the workers are busy, the pool draws no more of an endless iterable than fits; this does not delay its end."""
     numbers, event = itertools.count(), smp.Event()
     drawn = [0]
 
@@ -155,13 +155,13 @@ def meet(data):
 
 
 def test_tasks_in_work_do_not_fill_the_pipe(smp):
-    """Each is larger than the pipe, and none ends before all have begun."""
+    """Each task is larger than the pipe, and none ends before all have begun."""
     with smp.Pool(3, start, (smp.Barrier(3),)) as pool:
         assert pool.map_async(meet, [bytes(2 << 20)] * 3, chunksize=1).get(60) == [2 << 20] * 3
 
 
 def store_of(smp):
-    """The private store, seen from outside."""
+    """Returns a connection to the private store."""
     from urllib.parse import unquote
 
     smp.Lock()
@@ -213,8 +213,8 @@ def test_the_size_of_tasks_whose_workers_died_is_counted_once(smp):
 
 
 @private
-def test_nothing_of_big_tasks_stays(smp):
-    """A task above a megabyte lies apart: until its result is there, or it has killed its workers."""
+def test_nothing_of_big_tasks_is_left(smp):
+    """A task of more than a megabyte is stored apart, until its result has arrived or it has killed its workers."""
     client = store_of(smp)
     with smp.Pool(2) as pool:
         for _ in range(2):
@@ -228,7 +228,7 @@ def test_nothing_of_big_tasks_stays(smp):
 
 @private
 @pytest.mark.parametrize("size", [150_000, 3 << 20])
-def test_a_pipe_that_goes_takes_its_big_messages_along(smp, size):
+def test_a_deleted_pipe_takes_its_big_messages_along(smp, size):
     client = store_of(smp)
     before = {*client.call("KEYS", "*")}
     queue, (reader, writer) = smp.Queue(), smp.Pipe(duplex=False)

@@ -1,4 +1,4 @@
-"""The command line: forms of programs, options, and what it says of settings that cannot be used."""
+"""The command line: forms of programs, options, and messages about unusable settings."""
 
 import os
 import re
@@ -23,7 +23,7 @@ def test_a_pool_in_a_program_without_a_file(run):
 
 
 @pytest.mark.parametrize("command", [["-m", "serverless_mp"], ["-m", "serverless_mp.cli"]])
-def test_its_version(command):
+def test_version(command):
     done = subprocess.run([sys.executable, *command, "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("serverless-mp 0.")
 
@@ -38,7 +38,7 @@ def test_help_needs_no_other_package(command):
     assert done.returncode == 0 and "usage: serverless-mp" in done.stdout, done.stderr
 
 
-def test_settings_that_are_none_are_said(run):
+def test_unusable_settings_are_reported(run):
     code = "import multiprocessing; multiprocessing.Lock()"
     done = run("-c", code, env={"SERVERLESS_MP_WORKES": "3"})
     assert done.stderr == "serverless_mp: SERVERLESS_MP_WORKES is no setting: SERVERLESS_MP_WORKERS is\n"
@@ -51,7 +51,7 @@ def test_a_summary_that_cannot_be_written(run, tmp_path):
     assert done.stdout == "" and "the summary cannot be written to" in done.stderr
 
 
-def test_a_store_that_speaks_no_tls(run, tmp_path):
+def test_a_store_without_tls(run, tmp_path):
     with stores.server(tmp_path / "server") as port:
         url = f"rediss://:{stores.QUOTED}@127.0.0.1:{port}"
         done = run("-c", "print('began')", env={"SERVERLESS_MP_REDIS_URL": url})
@@ -70,7 +70,7 @@ def test_names_with_dots(run):
     assert run("--as", "lithops.multiprocessing", "-c", code).stdout == "[1]\n"
 
 
-def test_no_warning_of_resources():
+def test_no_resource_warnings():
     code = (
         "import multiprocessing as mp\n"
         "with mp.Pool(1) as pool: pool.map(abs, [1])\n"
@@ -109,7 +109,7 @@ def test_doctor_without_an_account(tmp_path):
     assert done.returncode == 1 and "BAD  SERVERLESS_MP_WORKERS is 'many'" in done.stdout
 
 
-def test_doctor_where_keys_are_thrown_away(tmp_path):
+def test_doctor_reports_a_store_that_evicts(tmp_path):
     with stores.server(tmp_path, "--maxmemory-policy", "allkeys-lru", "--maxmemory", "100mb") as port:
         done = doctor(SERVERLESS_MP_REDIS_URL=f"redis://:{stores.QUOTED}@127.0.0.1:{port}/0")
     assert done.returncode == 1

@@ -1,11 +1,11 @@
-"""The core's files: each uses what stands below it, and none of them are in a circle."""
+"""The core's files use only the layers below them, and have no circular dependencies."""
 
 import graphlib
 import re
 from pathlib import Path
 
 SOURCE = Path(__file__).parent.parent / "src"
-# From above. What stands beside another one may use it.
+# From top to bottom. Modules of one layer may use one another.
 LAYERS = [
     {"api"},
     {"leaves"},
@@ -48,8 +48,8 @@ def used_by(name, text, known):
 def test_no_circles():
     found = modules()
     graph = {name: used_by(name, text, found) for name, text in found.items()}
-    assert len(graph["leaves::semlock"]) > 3  # it does find what is used
-    order = list(graphlib.TopologicalSorter(graph).static_order())  # CycleError names a circle
+    assert len(graph["leaves::semlock"]) > 3  # used modules are found
+    order = list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
     assert set(found) <= set(order)
 
 

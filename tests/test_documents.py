@@ -1,4 +1,4 @@
-"""The documents: links lead somewhere, commands exist, examples print what they say."""
+"""The documents: links are valid, commands exist, examples print what they say."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The three doors: the module, `install()`, and the command."""
+"""The three entry points: the module, `install()`, and the command."""
 
 import importlib
 import json
@@ -106,7 +106,7 @@ def test_process_pool_executor(run, tmp_path):
 
 
 def is_running(pid):
-    """Neither gone nor a zombie that nobody has collected yet."""
+    """Whether a process exists and is not a zombie."""
     try:
         with open(f"/proc/{pid}/stat") as f:
             return f.read().rpartition(")")[2].split()[0] != "Z"
@@ -211,7 +211,7 @@ def test_interrupt_ends_everything(tmp_path, where):
 
 
 def test_no_paths_in_dev_shm_for_functions(run, tmp_path):
-    """pandarallel's way of handing data to its workers, where it finds the directory."""
+    """pandarallel passes data to its workers in this directory, if it exists."""
     program = tmp_path / "program.py"
     program.write_text("import os\nprint(os.path.exists(os.environ.get('MEMORY_FS_ROOT', '/dev/shm')))\n")
     assert run(program).stdout == "True\n"

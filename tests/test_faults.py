@@ -1,4 +1,4 @@
-"""What goes wrong: connections cut, processes killed, stores flushed, wrong, full of others' payloads."""
+"""Failures: connections are cut, processes killed, stores flushed or unusable, payloads forged."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ LEASE = 6
 
 @contextlib.contextmanager
 def through_a_proxy(mean):
-    """The URL of a private store behind a proxy that cuts a connection every `mean` seconds on average, its cuts, the proxy."""
+    """Yields the URL of a proxy to a private store, which cuts every `mean` seconds on average, its cuts, and the proxy."""
     with tempfile.TemporaryDirectory(prefix="smp-test-") as folder:
         store = f"{folder}/store"
         os.mkdir(store)
@@ -70,7 +70,7 @@ def test_after_an_outage_everything_works(run):
 
 
 def running(folder):
-    """Processes that have the folder in their command line or environment, and are no zombies."""
+    """Returns the processes with the folder in their command line or environment, without zombies."""
     found = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
@@ -83,7 +83,7 @@ def running(folder):
 
 @contextlib.contextmanager
 def a_pool_in_the_middle_of_a_map(env):
-    """The program, and the process ids of its pool."""
+    """Yields the program and its temporary directory."""
     with tempfile.TemporaryDirectory(prefix="smp-test-") as folder:
         program = subprocess.Popen(
             [sys.executable, "-m", "serverless_mp.cli", "run", PROGRAMS / "pool_for_ever.py"],
@@ -120,7 +120,7 @@ def test_a_killed_parent_leaves_no_key_after_the_lease(tmp_path):
         client = stores.Connection(("127.0.0.1", port), stores.PASSWORD)
         env = {"SERVERLESS_MP_REDIS_URL": f"redis://:{stores.QUOTED}@127.0.0.1:{port}", "SERVERLESS_MP_LEASE": str(LEASE)}
         with a_pool_in_the_middle_of_a_map(env) as (program, folder):
-            time.sleep(LEASE)  # longer than the lease: it is renewed
+            time.sleep(LEASE)  # as long as the lease, which is renewed meanwhile
             assert program.poll() is None
             assert client.call("DBSIZE") > 5
             for key in client.call("KEYS", "*"):
@@ -150,7 +150,7 @@ def test_a_session_leaves_no_key_at_its_end(tmp_path, run):
 
 
 def start_on(port, program, **settings):
-    """A program on a server of its own, once it has said that it is ready."""
+    """Starts a program on a server, and waits until it is ready."""
     process = subprocess.Popen(
         [sys.executable, "-m", "serverless_mp", "run", program],
         env={**os.environ, "SERVERLESS_MP_REDIS_URL": f"redis://:{stores.QUOTED}@127.0.0.1:{port}", **settings},
@@ -164,7 +164,7 @@ def start_on(port, program, **settings):
 
 
 def forget_everything(port):
-    """The store loses all that it holds."""
+    """Deletes all data of the store."""
     client = stores.Connection(("127.0.0.1", port), stores.PASSWORD)
     client.call("FLUSHALL")
     client.close()
@@ -173,7 +173,7 @@ def forget_everything(port):
 FLUSHED = """
 import multiprocessing, sys
 lock, queue, event = multiprocessing.Lock(), multiprocessing.Queue(), multiprocessing.Event()
-lock._semlock.share()  # as if a process had been given it
+lock._semlock.share()  # as if a process had received it
 lock.acquire(); lock.release(); queue.put(1); queue.get()
 print("ready", flush=True)
 sys.stdin.readline()
@@ -186,7 +186,7 @@ queue.cancel_join_thread()
 """
 
 
-def test_a_flushed_store_is_no_empty_queue_and_no_open_lock(tmp_path):
+def test_a_flushed_store_is_not_an_empty_queue_or_a_free_lock(tmp_path):
     program = tmp_path / "program.py"
     program.write_text(FLUSHED)
     with stores.server(tmp_path / "server") as port:
@@ -214,7 +214,7 @@ ONE_LOCK = "import multiprocessing; multiprocessing.Lock()"
 
 @pytest.fixture
 def one_lock(run, tmp_path):
-    """Runs a program that makes one lock; its standard error, and the seconds it took."""
+    """A function that runs a program with one lock, and returns its standard error and its duration in seconds."""
     program = tmp_path / "one_lock.py"
     program.write_text(ONE_LOCK)
 
@@ -227,7 +227,7 @@ def one_lock(run, tmp_path):
     return one_lock
 
 
-def test_a_store_that_does_not_let_us_in(one_lock, tmp_path):
+def test_a_wrong_password(one_lock, tmp_path):
     with stores.server(tmp_path / "server") as port:
         err, seconds = one_lock(SERVERLESS_MP_REDIS_URL=f"redis://:wrongpassword@127.0.0.1:{port}")
     assert "SERVERLESS_MP_REDIS_URL" in err and f"127.0.0.1:{port}" in err and "WRONGPASS" in err or "invalid" in err
@@ -235,7 +235,7 @@ def test_a_store_that_does_not_let_us_in(one_lock, tmp_path):
     assert seconds < 5
 
 
-def test_a_store_that_is_not_there(one_lock):
+def test_a_store_that_does_not_exist(one_lock):
     err, seconds = one_lock(SERVERLESS_MP_REDIS_URL=f"redis://:secret@127.0.0.1:{stores.free_port()}")
     assert "cannot reach the store at 127.0.0.1" in err and "SERVERLESS_MP_REDIS_URL" in err and "Traceback" not in err
     assert "secret" not in err
@@ -316,7 +316,7 @@ def test_forged_changed_and_moved_payloads_are_refused(run, tmp_path):
     assert done.stdout == "mine\nrefused\nrefused\nrefused\n", done.stderr
 
 
-def test_nothing_crosses_the_program_s_own_fork(run, tmp_path):
+def test_the_program_s_own_fork_disturbs_no_object(run, tmp_path):
     program = tmp_path / "program.py"
     program.write_text(
         "import multiprocessing, os\n"
@@ -341,7 +341,7 @@ def call_method(thing, name):
 
 
 def test_a_killed_worker_in_a_wait_loses_nothing(smp):
-    """It waits for an item and for a lock when it is killed; both go to others."""
+    """Workers are killed while they wait for items and locks, which then go to others."""
     queue, lock = smp.Queue(), smp.Lock()
     lock.acquire()
     waiters = [smp.Process(target=call_method, args=(queue, "get")) for _ in range(2)]

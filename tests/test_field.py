@@ -1,6 +1,6 @@
-"""Programs from the field, each of which once gave another result here: what they print on CPython they print on ours.
+"""Programs from the field, each of which once gave another result here, print what they print on CPython.
 
-By two doors: `serverless-mp run`, and `import serverless_mp as mp` in place of their own import.
+They run with `serverless-mp run`, and with `import serverless_mp as mp` in place of their own import.
 """
 
 import os
@@ -119,7 +119,7 @@ def test_modules_of_tests(run):
 
 
 def test_an_installed_program(tmp_path):
-    """From its checkout, and installed from its directory: the state of its modules arrives in both."""
+    """The state of a program's modules travels both from its checkout and from its installation."""
     package = tmp_path / "project" / "settings_of"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("")

@@ -1,4 +1,4 @@
-"""What reaches a forked worker, beside what programs in test_field show: costs, classification, what is told."""
+"""The state that reaches a forked worker, beyond the programs in test_field: costs, classification, warnings."""
 
 import importlib
 import os
@@ -10,8 +10,8 @@ from serverless_mp.fork import places
 from serverless_mp.program import modules
 
 
-def test_what_is_installed(tmp_path):
-    """By its path or its real path: links lead both ways."""
+def test_installed_files(tmp_path):
+    """A file counts as installed by its path or by its real path, since links lead both ways."""
     site, cache, own = tmp_path / "lib" / "site-packages", tmp_path / "cache", tmp_path / "own"
     for folder in (site, cache, own):
         folder.mkdir(parents=True)
@@ -29,7 +29,7 @@ def test_what_is_installed(tmp_path):
     assert modules.is_installed(os.__file__) and not modules.is_installed("app.pyz/conf.py")
 
 
-def test_a_module_of_a_library_s_own_making_is_not_the_program_s():
+def test_a_module_made_by_a_library_is_not_the_program_s():
     made = types.ModuleType("_shared_by_extensions")
     made.kind = type(len)
     assert not modules.is_own(made)
@@ -54,7 +54,7 @@ print(*counts[1:])
 
 
 def test_the_cost_of_a_start_is_linear_in_the_program(run, tmp_path):
-    """Objects that are looked at, at the second and third start of a program with n, 2n and 4n modules."""
+    """Counts the objects that are visited at the second and third start of a program with n, 2n and 4n modules."""
     for i in range(80):
         text = "TABLE = {1: [2]}\n\n\nclass Kind:\n    level = 1\n\n\ndef f(x=1):\n    return x\n"
         (tmp_path / f"module{i}.py").write_text(text)
@@ -89,7 +89,7 @@ process.start(); process.join()
 """
 
 
-def test_what_cannot_travel_is_told_once(run, tmp_path):
+def test_globals_that_cannot_travel_are_reported_once(run, tmp_path):
     program = tmp_path / "program.py"
     program.write_text(TOLD)
     done = run(program)

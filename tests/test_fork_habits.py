@@ -28,7 +28,7 @@ def test_a_global_that_cannot_travel_is_named(run, tmp_path):
     assert "global 'numbers' of __main__ (generator) could not travel to the worker" in done.stderr
 
 
-def test_the_program_s_own_fork_warns_of_no_threads_but_its_own(run, tmp_path):
+def test_the_program_s_own_fork_does_not_warn_of_our_threads(run, tmp_path):
     program = tmp_path / "program.py"
     program.write_text(
         "import multiprocessing, os\n"
@@ -42,7 +42,7 @@ def test_the_program_s_own_fork_warns_of_no_threads_but_its_own(run, tmp_path):
 
 
 def test_a_fork_after_a_start_does_not_keep_the_process_alive(mp):
-    """The sentinel is closed by the process that has started it, whoever else has inherited it."""
+    """A later fork inherits the pipe of a process, but does not delay that process' end."""
     go = mp.Event()
     process = mp.Process(target=go.wait)
     process.start()

@@ -1,4 +1,4 @@
-"""A step upon a library's module is taken once that is whole: also where we are loaded in the middle of its import."""
+"""A hook on a library's module runs once the module is complete, also if it is registered during the module's import."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("when", ["before", "within", "after"])
-def test_step(when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hook(when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     register = lambda: import_hooks.when_imported("stepped", lambda module: seen.append(module.whole))  # noqa: E731
     (tmp_path / "stepped.py").write_text("import sys\nsys.registrar()\nwhole = 'whole'\n")
@@ -32,7 +32,7 @@ def test_step(when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     del sys.modules["stepped"]
 
 
-def test_failed_import_takes_no_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_import_runs_no_hook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     monkeypatch.setattr(
         sys, "registrar", lambda: import_hooks.when_imported("failing", lambda m: seen.append(m.__name__)), raising=False

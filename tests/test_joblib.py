@@ -57,7 +57,7 @@ def test_parallel(run, tmp_path, options):
     ], done.stderr
     report = json.loads(summary.read_text())
     assert len(report["processes"]) >= 3
-    # 60 tasks name the array of 4 MB; it went out once, and once to each worker.
+    # 60 tasks have the array of 4 MB as an argument; it was sent once, and received once by each worker.
     assert report["store_bytes"] < 3 * 4_000_000
 
 

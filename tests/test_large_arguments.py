@@ -1,4 +1,4 @@
-"""Large arguments: what a process sees of one, how often it is read from the store, and what stays behind."""
+"""Large arguments: their content in a process, how often they are read from the store, and what is left of them."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ BIG = 3 << 20
 
 
 def write_and_tell(connection, array, text, both):
-    """Writes to its own copy; the parts of an argument are one object, as they were."""
+    """Writes to its own copy, and reports on the arguments; two references to one object are still one object."""
     found = [int(array.sum()), array.flags.writeable, hash(text) == hash(bytes(range(256)) * (BIG // 256)), both[0] is both[1]]
     array += 1
     connection.send([*found, int(array[0])])
@@ -92,7 +92,7 @@ def test_a_machine_reads_it_once(run, program, tmp_path):
     lines = done.stdout.splitlines()
     assert lines[0] == "True 1 1", done.stderr
     assert not [name for name in eval(lines[1]) if name.startswith("h")]
-    # In pieces of 1 MiB, each set once and got once.
+    # Each piece of 1 MiB was set once and read once.
     assert [counts[f"cmdstat_{name}"].split(",")[0] for name in ("set", "get")] == ["calls=5", "calls=5"]
 
 
@@ -108,7 +108,7 @@ def test_a_killed_program_leaves_no_file(program, tmp_path):
         folder = Path(process.stdout.readline().strip())
         assert [path.stat().st_size for path in folder.glob("h*")] == [5 << 20]
         process.send_signal(signal.SIGKILL)
-        # The zygote, its workers and the store's guard have the other end.
+        # The zygote, its workers and the store's guard hold the other end until they end.
         assert process.stdout.read() == ""
     assert not folder.exists()
 
@@ -127,7 +127,7 @@ def length(connection, array):
 
 
 def give(mp, array):
-    """What a process is given of it."""
+    """Starts a process with the array; returns the type and length that it received."""
     reader, writer = mp.Pipe(duplex=False)
     process = mp.Process(target=length, args=(writer, array))
     process.start()
@@ -138,7 +138,7 @@ def give(mp, array):
 
 @pytest.mark.parametrize("first", ["parent", "child"])
 def test_a_child_of_the_program_s_own_fork_stores_for_itself(mp, first):
-    """What the other one has given up is not what it gives its own processes."""
+    """After one of parent and child has deleted its stored argument, the other can still pass it to its own processes."""
     array = np.ones(BIG, np.uint8)
     reader, writer = mp.Pipe(duplex=False)
     process = mp.Process(target=length, args=(writer, array))

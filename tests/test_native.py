@@ -1,4 +1,4 @@
-"""CPython's own multiprocessing on a machine that has no /dev/shm, with our semaphores and shared memory: without a store."""
+"""CPython's own multiprocessing without /dev/shm and without a store, with our semaphores and shared memory."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ needs_namespace = pytest.mark.skipif(not _makes_namespaces(), reason="this machi
 
 @pytest.fixture
 def tmp():
-    """A directory with a short name: the path of a manager's socket ends at 104 bytes."""
+    """A directory with a short name, since the path of a manager's socket is limited to 104 bytes."""
     with tempfile.TemporaryDirectory(prefix="n", dir="/tmp") as path:
         yield Path(path)
 
 
 @pytest.fixture
 def ours(tmp):
-    """Runs `serverless-mp run --on native` in a directory of temporary files that is empty at its beginning."""
+    """A function that runs `serverless-mp run --on native` with an empty directory for temporary files."""
 
     def run(*arguments, before=(), env=None):
         command = [*before, sys.executable, "-m", "serverless_mp.cli", "run", "--on", "native", *arguments]
@@ -58,7 +58,7 @@ def test_as_on_a_machine_that_has_dev_shm(ours, tmp, method):
     done = ours(PROGRAMS / "native.py", method, before=[WITHOUT])
     assert (done.stdout, done.returncode) == (theirs.stdout, 0), done.stderr
     assert done.stderr == theirs.stderr == ""
-    place = tmp / "serverless-mp-shm-0"  # in its namespace it is root
+    place = tmp / "serverless-mp-shm-0"  # the program is root in its namespace
     assert list(place.iterdir()) == []
     assert place.stat().st_mode & 0o777 == 0o700
 
@@ -103,14 +103,14 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_killed_program_leaves_no_files(tmp):
     command = [sys.executable, "-m", "serverless_mp.cli", "run", "--on", "native", "-c", KILLED]
     env = {**os.environ, "TMPDIR": str(tmp)}
-    # It ends when the resource tracker has, which keeps the pipes open.
+    # `run` returns when the resource tracker has ended, which keeps the pipes open.
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == -9
     assert shared_files(tmp) == []
 
 
 @needs_namespace
-def test_more_memory_than_there_is_room(ours):
+def test_more_memory_than_free_space(ours):
     code = "from multiprocessing import shared_memory; shared_memory.SharedMemory('much', create=True, size=64 << 20)"
     done = ours("-c", code, before=[WITHOUT], env={"ROOM": "16m"})
     assert done.returncode == 1
@@ -120,13 +120,13 @@ def test_more_memory_than_there_is_room(ours):
 
 
 @pytest.mark.parametrize("name", ["/a/b", "..", ".", ""])
-def test_names_that_are_none(ours, name):
+def test_invalid_names(ours, name):
     code = f"import _posixshmem, os; _posixshmem.shm_open({name!r}, os.O_CREAT | os.O_RDWR, mode=0o600)"
     done = ours("-c", code)
     assert "OSError: [Errno 22] Invalid argument" in done.stderr
 
 
-def test_values_that_cannot_be(ours):
+def test_invalid_values(ours):
     code = "import multiprocessing as m, sys; m.Semaphore(int(sys.argv[1]))"
     plain = [sys.executable, "-c", code]
     for value in ("-1", str(1 << 40)):

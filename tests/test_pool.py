@@ -128,7 +128,7 @@ def test_the_default_size_is_the_configured_one(smp, monkeypatch):
 
 
 def test_threads_need_no_store(run, tmp_path):
-    """Nor do they wait for one: who terminates a pool of threads is not held up by tasks that it lets begin."""
+    """A pool of threads does not open a session."""
     program = tmp_path / "program.py"
     program.write_text(
         "from multiprocessing.pool import ThreadPool\n"
@@ -140,7 +140,7 @@ def test_threads_need_no_store(run, tmp_path):
     assert done.stdout == "[1, 2] False\n", done.stderr
 
 
-def test_what_cannot_be_pickled_is_named_as_the_caller_knows_it(smp):
+def test_an_argument_that_cannot_be_pickled_is_named_in_the_caller_s_terms(smp):
     with smp.Pool(1) as pool:
         for call, name in (
             (lambda: pool.apply(abs, (lambda: 1,)), "argument 0 of the task"),
@@ -154,7 +154,7 @@ def test_what_cannot_be_pickled_is_named_as_the_caller_knows_it(smp):
 
 
 def test_idle_workers_end_and_come_back_with_tasks(smp, monkeypatch):
-    """As many as there are tasks; the others are not started again."""
+    """Only as many workers are started again as there are tasks."""
     monkeypatch.setenv("SERVERLESS_MP_IDLE_TIMEOUT", "1")
     with smp.Pool(3) as pool:
         first = set(pool.map(pid_of, range(3), chunksize=1))
@@ -229,7 +229,7 @@ def set_if_first(item):
 
 
 class PicklesLate:
-    """When the task before it has run."""
+    """An item whose pickling waits until the task before it has run."""
 
     def __init__(self, event, item):
         self.event, self.item = event, item
@@ -277,6 +277,6 @@ def test_a_map_that_fails_changes_nothing_for_the_next(mp):
 
 
 @pytest.mark.parametrize("limit", [1, 3])
-def test_many_small_tasks_of_workers_that_may_do_few(mp, limit):
+def test_many_small_tasks_with_a_low_maxtasksperchild(mp, limit):
     with mp.Pool(3, maxtasksperchild=limit) as pool:
         assert pool.map(abs, range(-30, 0), chunksize=1) == list(range(30, 0, -1))

@@ -1,4 +1,4 @@
-"""Packages that the program has imported are there already in its workers."""
+"""Workers start with the packages that the program has imported."""
 
 import sys
 
@@ -19,11 +19,11 @@ def program(tmp_path):
 def test_all_but_the_first_worker_have_them(run, program):
     done = run(program, "and another")
     assert done.returncode == 0, done.stderr
-    # The first comes from the zygote itself, and threads that a library had are not those of its children.
+    # The first worker comes from the zygote itself. No worker has threads that a library has started.
     first, second, another = done.stdout.splitlines()
     assert first == "parents 2 preloaded 2 random 3 threads {1}"
     assert second == "parents 1 preloaded 3 random 3 threads {1}"
-    # What was imported has not seen its environment.
+    # A worker with another environment is not preloaded, since the packages have not seen that environment.
     assert another == "preloaded False"
 
 
@@ -47,7 +47,7 @@ IN_THE_ZYGOTE = "'worker/' + 'preloaded.py' in ''.join(traceback.format_stack())
     ],
     ids=["makes a lock", "starts a thread", "ends its process", "raises", "draws", "imports the program's own"],
 )
-def test_a_package_that_is_not_for_others_is_imported_by_each(run, program, text, threads):
+def test_a_package_that_cannot_be_shared_is_imported_by_each_worker(run, program, text, threads):
     package = program.parent / "site-packages" / "loud"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(f"import multiprocessing, os, threading, traceback\n\n{text}\n")
@@ -57,7 +57,7 @@ def test_a_package_that_is_not_for_others_is_imported_by_each(run, program, text
     done = run(program, env={"SERVERLESS_MP_PRELOAD": "numpy,loud", "PYTHONPATH": package.parent})
     said = [line for line in done.stdout.splitlines() if not line.startswith("imported")]
     assert said == [f"parents 1 preloaded 0 random 3 threads {{{threads}}}"] * 2, done.stderr
-    # The one beside the program, once in each process; the other would be what the preloaded zygote finds.
+    # Each process imports the module beside the program; the preloaded zygote may find the other one.
     imported = {line for line in done.stdout.splitlines() if line.startswith("imported")}
     assert imported <= {f"imported {program.parent / 'dice.py'}"} | {f"imported {package.parent / 'dice.py'}"}
 
@@ -97,5 +97,5 @@ def test_main_and_exit_handlers_are_the_worker_s(run, tmp_path, method, byes):
     done = run(program, method, env={"SERVERLESS_MP_PRELOAD": "quiet", "PYTHONPATH": package.parent})
     said = done.stdout.split()
     assert said.count("bye") == byes, done.stderr
-    # Where the program is imported anew `__main__` comes after what it imports, but for the preloaded.
+    # A spawned worker sets `__main__` after it has imported the package, except if the package is preloaded.
     assert said.count("True") == (3 if method == "fork" else 2)

@@ -66,7 +66,7 @@ def report(queue):
     queue.put((os.getpid(), me.name, me.daemon, bytes(me.authkey), parent.pid, parent.is_alive(), os.environ.get("SET_LATE")))
 
 
-def test_identity_and_surroundings(mp, monkeypatch):
+def test_identity_and_environment(mp, monkeypatch):
     import multiprocessing
 
     queue = mp.SimpleQueue()
@@ -178,7 +178,7 @@ if __name__ == "__main__":
 
 
 def test_a_worker_runs_the_main_module_as_it_is_now(run, tmp_path):
-    """Also what it warns of is told by each."""
+    """Each worker also repeats the warnings of the module."""
     said = []
     for runs in (lambda program: subprocess.run([sys.executable, program], capture_output=True, text=True, check=True), run):
         program = tmp_path / "program.py"

@@ -1,4 +1,4 @@
-"""Which files of a program's directory travel to another machine."""
+"""The files of a program's directory that travel to another machine."""
 
 import io
 import os
@@ -34,7 +34,7 @@ def test_a_secret_by_its_name(folder, name):
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-def test_what_only_sounds_like_one(folder, name):
+def test_names_that_only_resemble_secrets(folder, name):
     (folder / name).write_text("")
     assert names(folder, files.of_directory(str(folder), None)) == [name]
 
@@ -56,7 +56,7 @@ def test_a_secret_by_its_content(folder, content):
 
 
 def test_links(folder, tmp_path):
-    """What is in the directory is followed, once; what is not stays here."""
+    """Links within the directory are followed once; links out of it do not travel."""
     (tmp_path / "other").mkdir()
     (folder / "data").mkdir()
     (folder / "data" / "file").write_text("")
@@ -70,8 +70,8 @@ def test_links(folder, tmp_path):
     assert [path for path, _ in found.left_out] == [str(folder / "out")]
 
 
-def test_links_to_what_does_not_travel(folder):
-    """Another name makes no secret public."""
+def test_links_to_files_that_do_not_travel(folder):
+    """A link to a secret is as secret as the file itself."""
     (folder / ".git").mkdir()
     (folder / ".git" / "config").write_text("")
     (folder / ".env").write_text("")
@@ -99,7 +99,7 @@ def test_only_the_names_that_are_asked_for(folder):
 
 
 def test_a_bundle_can_be_entered(tmp_path):
-    """Its directories and files have modes of their own: who unpacks it need not be root to read it."""
+    """The modes of directories and files in a bundle let users other than root read it."""
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "main.py").write_text("")
     (tmp_path / "own" / "tool.sh").write_text("")

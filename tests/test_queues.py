@@ -86,7 +86,7 @@ def queue_bytes(queue, size):
     queue.put(b"x" * size)
 
 
-def test_what_cannot_be_pickled_is_left_out(mp, capsys):
+def test_an_item_that_cannot_be_pickled_is_left_out(mp, capsys):
     queue = mp.Queue(1)
     queue.put(lambda: None)
     queue.put(1)
@@ -103,7 +103,7 @@ def test_closed(mp):
             use()
 
 
-def test_a_time_that_is_no_number(mp):
+def test_a_timeout_that_is_not_a_number(mp):
     with pytest.raises(ValueError):
         mp.Queue().get(True, float("nan"))
 
@@ -114,7 +114,7 @@ class Unpicklable:
 
 
 class PickledAfter:
-    """Only when the consumer has what was put before it."""
+    """An item whose pickling waits until the consumer has the item before it."""
 
     def __init__(self, event):
         self.event = event
@@ -135,7 +135,7 @@ def put_and_wait(queue, event):
     queue.put(PickledAfter(event))
 
 
-def test_what_stands_before_an_item_that_cannot_be_pickled_is_sent(mp):
+def test_items_before_one_that_cannot_be_pickled_are_sent(mp):
     queue = mp.Queue()
     process = mp.Process(target=put_and_end, args=(queue,))
     process.start()
@@ -154,7 +154,7 @@ def test_pickling_an_item_may_wait_for_the_one_before_it(mp):
     process.join()
 
 
-# More than wait at the list of items.
+# More processes than wait on the list of items at once.
 MANY = 24
 
 
@@ -178,7 +178,7 @@ def get_in_vain(tasks, results, begun):
 
 
 def started(context, target, tasks, results):
-    """Many processes that have begun."""
+    """Starts many processes, and waits until all have begun."""
     begun = context.Semaphore(0)
     processes = [context.Process(target=target, args=(tasks, results, begun)) for _ in range(MANY)]
     for process in processes:
@@ -216,7 +216,7 @@ def test_many_that_waited_in_vain_wait_again(mp):
     assert ended(processes) == [0] * MANY
 
 
-def test_who_is_killed_while_many_wait_takes_nothing_along(smp):
+def test_a_process_killed_while_many_wait_takes_nothing_along(smp):
     tasks, results = smp.Queue(), smp.Queue()
     processes = started(smp, take_one, tasks, results)
     killed, others = processes[::2], processes[1::2]

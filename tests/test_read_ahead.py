@@ -1,4 +1,4 @@
-"""Who takes from a queue may be handed more than it asked for. Nobody sees that."""
+"""A consumer may receive more items than it asked for, which no program can see."""
 
 import multiprocessing.connection
 import os
@@ -21,7 +21,7 @@ def fill(queue):
 
 
 def take(queue, count, results, resume):
-    """Some of them, one after the other; then it waits."""
+    """Takes some items one by one, waits, and takes as many again."""
     results.put([queue.get() for _ in range(count)])
     resume.wait()
     results.put([queue.get() for _ in range(count)])
@@ -36,7 +36,7 @@ def filled(context):
 
 
 def stopped_reader(context, queue, count):
-    """A process that has taken so many and waits, and what lets it take as many again."""
+    """Starts `take`; returns the process after its first items, its results, and the event for which it waits."""
     results, resume = context.Queue(), context.Event()
     process = context.Process(target=take, args=(queue, count, results, resume))
     process.start()
@@ -83,7 +83,7 @@ def test_many_come_at_once(smp):
     assert _core.counters()["round_trips"] - before < ITEMS / 5
 
 
-def test_who_is_killed_takes_nothing_along(smp):
+def test_a_killed_reader_takes_nothing_along(smp):
     queue = filled(smp)
     process, _, _ = stopped_reader(smp, queue, 20)
     process.kill()
@@ -91,7 +91,7 @@ def test_who_is_killed_takes_nothing_along(smp):
     assert [queue.get(timeout=30) for _ in range(ITEMS - 20)] == list(range(20, ITEMS))
 
 
-def test_who_ends_takes_nothing_along(mp):
+def test_a_reader_that_ends_takes_nothing_along(mp):
     queue = filled(mp)
     process, results, resume = stopped_reader(mp, queue, 20)
     resume.set()
@@ -113,7 +113,7 @@ def test_the_programs_reader_hands_over(mp):
     process.join()
 
 
-def test_a_descriptor_tells_of_what_was_read(mp):
+def test_a_descriptor_reports_items_read_ahead(mp):
     queue = filled(mp)
     for i in range(ITEMS):
         if i % 50 == 20:
@@ -140,7 +140,7 @@ def send_all(writer):
         writer.send(i)
 
 
-def test_a_child_of_fork_has_nothing_of_it(smp):
+def test_a_child_of_fork_has_no_items_read_ahead(smp):
     queue = filled(smp)
     assert [queue.get(timeout=30) for _ in range(50)] == list(range(50))
     read, write = os.pipe()
@@ -208,12 +208,12 @@ def take_and_stop(queue, results):
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
-def test_who_waits_for_a_stopped_reader_waits_in_time(smp):
+def test_a_get_beside_a_stopped_reader_ends_in_time(smp):
     queue, results = filled(smp), smp.SimpleQueue()
     process = smp.Process(target=take_and_stop, args=(queue, results))
     process.start()
     assert results.get() == list(range(5))
-    # What a stopped process has read ahead stays with it; it may have given it back before.
+    # Items that a stopped process has read ahead stay with it, unless it has returned them before.
     try:
         assert queue.get(timeout=1) == 5
     except exceptions.Empty:

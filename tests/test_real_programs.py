@@ -1,4 +1,4 @@
-"""Programs of the kinds found in the wild: what they print on CPython's multiprocessing they print on ours, unchanged."""
+"""Programs of the kinds found in the wild print the same, unchanged, on CPython's multiprocessing and on ours."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import serverless_mp
 from places import PROGRAMS
 
 
-def test_another_name_is_refused_where_it_cannot_be(run, tmp_path):
+def test_an_impossible_other_name_is_refused(run, tmp_path):
     done = run("--as", "a-b", tmp_path / "program.py")
     assert (done.returncode, done.stderr.splitlines()[-1]) == (
         2,

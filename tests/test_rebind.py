@@ -1,6 +1,6 @@
-"""CPython's functions that run over our leaves: they must still look up by name what we put in its place.
+"""CPython's functions that run over our leaves must still look up by name the objects that we replace.
 
-A new CPython in which one of them no longer does would go on with its own lock or its own shared memory, without an error.
+If a function in a new CPython no longer does, it uses its own lock or its own shared memory, without an error.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PACKAGE = Path(serverless_mp.__file__).parent
 
 
 def rebound_functions():
-    """Of each call of `rebound`: the module, the text of the function, the names that are given to it."""
+    """Yields for each call of `rebound` the module, the text of the function, and the replaced names."""
     for path in sorted(PACKAGE.glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "rebound":
@@ -28,7 +28,7 @@ FOUND = list(rebound_functions())
 
 
 def names(code):
-    """Every global that a function looks up, those that stand inside of it included."""
+    """Returns every global that a function looks up, including those of nested functions."""
     inner = (constant for constant in code.co_consts if hasattr(constant, "co_names"))
     return set(code.co_names).union(*map(names, inner))
 
@@ -38,7 +38,7 @@ def test_some_are_found():
 
 
 @pytest.mark.parametrize(("module", "function", "given"), FOUND, ids=[f"{module}-{function}" for module, function, _ in FOUND])
-def test_a_function_looks_up_what_is_put_in_its_place(module, function, given):
+def test_a_function_looks_up_the_replaced_names(module, function, given):
     code = eval(function, vars(importlib.import_module(f"serverless_mp.{module}"))).__code__
     for name in given:
         assert name in names(code), f"{function} no longer looks up {name}: what it uses instead is CPython's own"

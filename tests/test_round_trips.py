@@ -1,7 +1,4 @@
-"""What each operation costs: commands sent, and times that a thread waited for the store. Both are exact.
-
-The table in ARCHITECTURE.md is this one.
-"""
+"""The costs of each operation: commands sent, and times that a thread waited for the store. Both are exact."""
 
 import threading
 import time
@@ -14,12 +11,12 @@ from serverless_mp import _core
 
 
 class Cost:
-    """What this process asked of the store during a block, everything that was posted included."""
+    """Counts the commands of this process during a block, including posted ones."""
 
     def __enter__(self):
         _core.settle()
         self.before = _core.counters()
-        while self.before != (now := self.later()):  # what our own threads are still at is not counted
+        while self.before != (now := self.later()):  # work that our own threads have not finished is not counted
             self.before = now
         return self
 
@@ -51,7 +48,7 @@ def share(mp, *objects):
 
 
 def cases(mp):
-    """(name, operation, round trips, commands), each on an object used before."""
+    """Yields (name, operation, round trips, commands) for operations on objects that were used before."""
     lock, rlock, semaphore, value = mp.Lock(), mp.RLock(), mp.Semaphore(5), mp.Value("i", 0)
     yield "Lock.acquire, never shared", lock.acquire, 0, 0
     yield "Lock.release, never shared", lock.release, 0, 0
@@ -75,7 +72,7 @@ def cases(mp):
     condition = mp.Condition()
     with condition:
         yield "Condition.notify", condition.notify, 1, 1
-    # wait: give the lock back and stand in line; the sleep; here a time-out leaves the line; take the lock.
+    # The round trips of wait: release the lock and enqueue; sleep; dequeue after the time-out; acquire the lock.
     condition.acquire()
     yield "Condition.wait (times out; the sleep and leaving the line are 2 of 4)", lambda: condition.wait(0.01), 4, 4
     condition.release()
@@ -122,7 +119,7 @@ def test_operations_against_the_budget(smp):
     for name, operation, round_trips, commands in cases(smp):
         got = cost(operation)
         print(f"{name:75} {got[0]} round trips, {got[1]} commands")
-        # On several nodes what was posted to one is waited for before the next is spoken to.
+        # In a cluster, the thread waits for commands that were posted to one node before it uses another node.
         more = range(2 if STORE == "cluster" else 1)
         if got not in [(round_trips + n, commands) for n in more]:
             wrong.append((name, got, (round_trips, commands)))
@@ -135,8 +132,8 @@ def test_process(smp):
     process.start()
     process.join()
     process = smp.Process(target=nothing)
-    # The record, and the thread that waits for events begins its next wait. In a cluster what was posted to each node
-    # before the launch is waited for apart.
+    # One round trip writes the record, one is the next wait of the thread that waits for events. In a cluster, the launch also
+    # waits for the commands that were posted to each node.
     assert cost(process.start)[0] <= (2 if STORE != "cluster" else 4)
     process.join()
     for look in (process.is_alive, lambda: process.exitcode, process.join):
@@ -155,13 +152,13 @@ def test_wait_for_many_connections(smp):
 
     pipes = [smp.Pipe(duplex=False) for _ in range(30)]
     readers = [reader for reader, _ in pipes]
-    wait(readers, 0)  # each has a descriptor now
+    wait(readers, 0)  # now each reader has a descriptor
     round_trips, commands = cost(wait, readers, 0)
     assert commands == 30
     assert round_trips == 1 or STORE == "cluster"
 
 
-def test_regions_that_are_gone_cost_nothing(smp):
+def test_deleted_regions_cost_nothing(smp):
     lock, queue = smp.Lock(), smp.SimpleQueue()
 
     def use():
@@ -181,18 +178,18 @@ def test_regions_that_are_gone_cost_nothing(smp):
         smp.Value("i", 0).value = n
         with lock:
             pass
-    # Of 500 regions less than 66 are named, in the message and to the lock.
+    # The message and the release each name fewer than 66 of the 500 regions.
     assert sent(use) < before + 2 * 66 * 30
 
 
 def test_event_set_to_wake(smp):
-    """From `set` to the waiter's return: the setter's one, and the end of the waiter's sleep."""
+    """Between `set` and the waiter's return, the setter makes one round trip, and the waiter ends its sleep."""
     event, woken = smp.Event(), threading.Event()
     thread = threading.Thread(target=lambda: (event.wait(), woken.set()))
     thread.start()
     while not _core.counters()["round_trips"]:
         time.sleep(0)
-    time.sleep(0.2)  # asleep: the wait costs what it costs before the count begins
+    time.sleep(0.2)  # now the waiter sleeps; the beginning of its wait is not counted
     with Cost() as spent:
         event.set()
         woken.wait()
@@ -201,7 +198,7 @@ def test_event_set_to_wake(smp):
 
 
 def test_our_count_is_the_server_s(smp, store):
-    """The counters against the server's own, on the one server that nobody else uses."""
+    """Compares our counters with the server's, on a server that nobody else uses."""
     if store is not None:
         pytest.skip("on a private store only: others talk to this one as well")
     from urllib.parse import unquote
@@ -229,7 +226,7 @@ def test_our_count_is_the_server_s(smp, store):
         queue.get()
     _core.settle()
     ours, theirs = _core.counters()["commands"] - own, processed() - before - 1
-    # The server also counts the commands inside scripts; so it is the scripts that are compared.
+    # The server also counts the commands inside scripts, so the calls of scripts are compared.
     assert ours <= theirs
     assert scripts() - called >= ours - 60
     server.close()

@@ -16,7 +16,7 @@ import serverless_mp.shared_memory
 
 @pytest.fixture(params=["stdlib", "serverless"])
 def both(request):
-    """A spawn context, the module, and the manager's class."""
+    """A spawn context, the module, and the manager class: once CPython's, once ours."""
     package = multiprocessing if request.param == "stdlib" else serverless_mp
     return types.SimpleNamespace(
         mp=package.get_context("spawn"), shm=package.shared_memory, Manager=package.managers.SharedMemoryManager
@@ -43,13 +43,13 @@ def look_when_told(kind, name, told, answers):
     block.close()
 
 
-def test_what_an_attaching_has_seen_travels_on_with_messages(both):
+def test_versions_seen_by_attaching_travel_with_messages(both):
     block = both.shm.SharedMemory(create=True, size=8)
     (told, tell), answers = both.mp.Pipe(duplex=False), both.mp.SimpleQueue()
     process = both.mp.Process(target=look_when_told, args=(both.shm.SharedMemory, block.name, told, answers))
     process.start()
     assert answers.get() == "there"
-    # Another process writes, and who learns of it only by attaching tells.
+    # Another process writes; the sender of the message knows of that only by having attached.
     writer = both.mp.Process(target=write_first, args=(both.shm.SharedMemory, block.name))
     writer.start()
     writer.join()
@@ -69,7 +69,7 @@ def write_first(kind, name):
 def test_threads_that_attach_at_once_share_a_buffer(both):
     block = both.shm.SharedMemory(create=True, size=8)
     name, barrier = block.name, threading.Barrier(4)
-    # The program's own access goes first: all the threads find nothing.
+    # The program closes its own block first, so that all threads must attach.
     holder = both.mp.Process(target=hold, args=(both.shm.SharedMemory, name, *(pipe := both.mp.Pipe())))
     holder.start()
     assert pipe[0].recv() == "held"
@@ -150,7 +150,7 @@ def test_names(both):
         with pytest.raises(FileNotFoundError) as e:
             both.shm.SharedMemory("serverless-mp-tests")
         assert (e.value.errno, e.value.filename) == (2, "/serverless-mp-tests")
-        # The name is free, the block is still there.
+        # The name is free, and the block still exists.
         other = both.shm.SharedMemory("serverless-mp-tests", create=True, size=5)
         assert (first.buf[9], other.buf[0]) == (7, 0)
         other.close()
@@ -161,7 +161,7 @@ def test_names(both):
         first.unlink()
 
 
-def test_what_was_written_outlives_the_last_access(both):
+def test_content_outlives_the_last_access(both):
     block = both.shm.SharedMemory(create=True, size=10)
     block.buf[:2] = b"hi"
     block.close()
@@ -185,7 +185,7 @@ def test_bad_arguments(both, arguments, message):
 
 
 def test_a_name_with_a_null():
-    """As CPython since 3.13."""
+    """Raises the same error as CPython since 3.13."""
     with pytest.raises(ValueError, match="embedded null character"):
         serverless_mp.shared_memory.SharedMemory("a\0b", create=True, size=1)
 

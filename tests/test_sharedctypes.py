@@ -1,4 +1,4 @@
-"""Values and arrays, and what is visible when."""
+"""Values and arrays, and the visibility of writes."""
 
 import ctypes
 import threading
@@ -18,7 +18,7 @@ def increment(value, n):
             value.value += 1
 
 
-def test_another_thread_lets_go_of_an_array_while_this_one_releases_a_lock(mp):
+def test_another_thread_drops_an_array_while_this_one_releases_a_lock(mp):
     kept, lock, stop = [mp.Array("i", 100) for _ in range(10)], mp.Lock(), threading.Event()
 
     def make_and_drop():
@@ -55,7 +55,7 @@ def change(number, array, point, text):
     text.value = b"changed"
 
 
-def test_what_a_process_wrote_is_there_after_join(mp):
+def test_writes_of_a_process_are_there_after_join(mp):
     number = mp.RawValue("d", 1.5)
     array = mp.Array("i", range(10))
     point = mp.Value(Point, 1, 2.0)
@@ -85,7 +85,7 @@ def double_all(array):
     view *= 2
 
 
-def test_what_a_message_follows_is_there_with_it(mp):
+def test_writes_before_a_message_are_there_with_it(mp):
     value, array = mp.RawValue("i", 0), mp.RawArray("b", 1 << 20)
     here, there = mp.Pipe()
     process = mp.Process(target=answer_with_memory, args=(value, array, there))
@@ -114,7 +114,7 @@ def relay(value, incoming, outgoing, add):
 
 
 def test_visibility_is_transitive(mp):
-    """The third process hears from the second only, and sees what the first wrote."""
+    """The third process gets messages from the second only, and sees the writes of the first."""
     value = mp.RawValue("i", 1)
     a, b, c = mp.SimpleQueue(), mp.Queue(), mp.JoinableQueue()
     first = mp.Process(target=relay, args=(value, a, b, 10))
@@ -156,7 +156,7 @@ def add_to_every_place(array, lock, begin, step):
 
 @pytest.mark.parametrize(("locks", "step"), [(1, 1), (3, 3)])
 def test_many_places_of_one_page_change_at_once(mp, locks, step):
-    """All of an array under one lock; and each process its own places, under a lock of its own."""
+    """Processes write all of an array under one lock, or each its own places under its own lock."""
     array, locks = mp.RawArray("i", 50_000), [mp.Lock() for _ in range(locks)]
     processes = [mp.Process(target=add_to_every_place, args=(array, locks[n % len(locks)], n % step, step)) for n in range(3)]
     for process in processes:
@@ -178,14 +178,14 @@ def see(values, semaphore, event, queue, answers):
 
 
 def come_and_go(mp, lock):
-    """More regions than a list of versions names."""
+    """Makes and drops more regions than a list of versions may name."""
     for n in range(200):
         value = mp.RawValue("i", n)
         with lock:
             value.value += 1
 
 
-def test_what_was_written_is_seen_after_many_regions_that_are_gone(mp):
+def test_writes_are_seen_after_many_deleted_regions(mp):
     values, lock, answers = [mp.RawValue("i", 0) for _ in range(5)], mp.Lock(), mp.SimpleQueue()
     signals = mp.Semaphore(0), mp.Event(), mp.SimpleQueue()
     process = mp.Process(target=see, args=(values, *signals, answers))
@@ -206,8 +206,8 @@ def write_one_byte(array, lock, stop):
             array[0] = (array[0] + 1) % 100
 
 
-def test_a_release_does_not_wait_for_who_writes_elsewhere(mp):
-    """Each has places and a lock of its own."""
+def test_a_release_does_not_wait_for_writers_elsewhere(mp):
+    """Each process has its own places and its own lock."""
     array, locks, stop = mp.RawArray("b", 1 << 20), (mp.Lock(), mp.Lock()), mp.Event()
     process = mp.Process(target=write_one_byte, args=(array, locks[0], stop))
     process.start()
@@ -272,7 +272,7 @@ def count_until(counter, stop, sleeps):
 
 @pytest.mark.parametrize("sleeps", [0, 0.01])
 def test_progress_and_a_stop_without_any_lock(mp, sleeps):
-    """Neither side does anything else than look and write."""
+    """Both sides only read and write."""
     counter, stop = mp.RawValue("q", 0), mp.Value("b", 0, lock=False)
     process = mp.Process(target=count_until, args=(counter, stop, sleeps))
     process.start()
@@ -302,7 +302,7 @@ def test_a_large_array_without_any_lock(mp):
     told[0] = 1
     while not done[0]:
         pass
-    # What was written before the flag is seen with it.
+    # Writes before the flag are visible with it.
     assert bytes(array[: 1 << 20]) == b"x" * (1 << 20)
     told[0] = 2
     process.join(30)
@@ -456,7 +456,7 @@ def look(value, connection):
         connection.send(value.value)
 
 
-def test_a_release_that_fails_keeps_what_was_written(mp):
+def test_a_release_that_fails_keeps_the_writes(mp):
     value, lock, (here, there) = mp.Value("i", 0, lock=False), mp.BoundedSemaphore(1), mp.Pipe()
     process = mp.Process(target=look, args=(value, there))
     process.start()

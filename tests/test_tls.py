@@ -30,7 +30,7 @@ if __name__ == "__main__":
 
 
 def pass_on(here, there):
-    """Bytes both ways, until an end is closed."""
+    """Copies bytes in both directions until an end is closed."""
 
     def pump(source, target):
         with contextlib.suppress(OSError):
@@ -45,11 +45,11 @@ def pass_on(here, there):
 
 @contextlib.contextmanager
 def tls_in_front_of(port, certificate):
-    """A port that speaks TLS and passes everything on."""
+    """Yields a port that speaks TLS and forwards to another port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     certificate.configure_cert(context)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        # Small buffers: whole commands do not fit.
+        # Buffers are small, so that whole commands do not fit.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
 
         def serve():
@@ -94,7 +94,7 @@ AUTHORITY_OF_ONES_OWN = """
 import multiprocessing, os
 
 def nested(name, queue):
-    # In a worker that knows nothing of the file.
+    # This worker cannot find the file of the certificate.
     queue.put(os.path.exists(name))
 
 def work(name, queue):
@@ -114,7 +114,7 @@ if __name__ == "__main__":
 
 
 def test_authority_and_name_in_the_address(run, tmp_path):
-    """The address is enough for workers: the certificate travels in it."""
+    """Workers need only the address, since the certificate travels in it."""
     program = tmp_path / "program.py"
     program.write_text(AUTHORITY_OF_ONES_OWN)
     authority = trustme.CA()
@@ -140,7 +140,7 @@ def test_authority_and_name_in_the_address(run, tmp_path):
         (f"?ssl_ca_certs={quote(__file__)}", "no certificate (PEM) is in it"),
     ],
 )
-def test_what_follows_the_address(run, query, words):
+def test_bad_parameters_of_the_address(run, query, words):
     done = run("-c", "pass", env={"SERVERLESS_MP_REDIS_URL": f"rediss://:secret@localhost:1/0{query}"})
     assert done.returncode == 2
     assert words in done.stderr and "secret" not in done.stderr

@@ -1,4 +1,4 @@
-"""To a type checker the module is what `multiprocessing` is."""
+"""Type checkers see the same types as in `multiprocessing`."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ multiprocessing.Pol()
 """
 
 
-def test_the_door_is_typed(tmp_path):
+def test_the_module_is_typed(tmp_path):
     (tmp_path / "program.py").write_text(PROGRAM)
     command = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "program.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=110)
@@ -28,7 +28,7 @@ def test_the_door_is_typed(tmp_path):
     assert 'program.py:8: error: Argument "target"' in found and 'has no attribute "Pol"' in found
 
 
-def test_the_door_is_typed_for_pyright(tmp_path):
+def test_the_module_is_typed_for_pyright(tmp_path):
     pytest.importorskip("basedpyright", reason="make lint-pyright installs it")
     (tmp_path / "program.py").write_text(PROGRAM)
     (tmp_path / "pyrightconfig.json").write_text('{"typeCheckingMode": "standard"}')

@@ -1,4 +1,4 @@
-"""Locks and memory that no other process was given: this process' alone, until they are."""
+"""Locks and memory stay in their process until another process receives them."""
 
 import functools
 import os
@@ -13,7 +13,7 @@ from serverless_mp import _core
 
 @pytest.fixture
 def commands(smp):
-    """How many commands this process has sent to the store since."""
+    """A function that returns how many commands this process has sent to the store since the fixture began."""
     smp.Event().is_set()
     _core.settle()
     before = _core.counters()["commands"]
@@ -32,7 +32,7 @@ def test_the_store_knows_nothing_of_them(smp, commands):
         array[5:10] = [1.0] * 5
     assert (value.value, sum(array)) == (2, 5.0)
     del value, array, lock
-    # What the fixture's event left behind.
+    # These commands belong to the fixture's event.
     assert commands() <= 2
 
 
@@ -44,7 +44,7 @@ def count(value, lock, times):
 
 @pytest.mark.parametrize("kind", ["Lock", "RLock", "Semaphore"])
 def test_threads_and_then_processes(mp, kind):
-    """Nothing is lost where it becomes known to others while threads are at it."""
+    """Nothing is lost when a lock is shared while threads use it."""
     value, lock = mp.Value("i", 0, lock=False), getattr(mp, kind)()
     threads = [threading.Thread(target=count, args=(value, lock, 300)) for _ in range(3)]
     for thread in threads:
@@ -62,7 +62,7 @@ def give(semaphore, times):
         semaphore.release()
 
 
-def test_who_waits_is_woken_by_a_process(mp):
+def test_a_waiter_is_woken_by_a_process(mp):
     semaphore, got = mp.Semaphore(0), []
     threads = [threading.Thread(target=lambda: got.append(semaphore.acquire(timeout=60))) for _ in range(3)]
     for thread in threads:
@@ -148,7 +148,7 @@ def test_memory_is_given_as_it_is(mp):
 
 
 def fork(body):
-    """Runs it in a fork of the program's own. Returns a function that waits for its end."""
+    """Runs a function in a child of `os.fork()`; returns a function that waits for its end."""
     child = os.fork()
     if child == 0:
         try:
@@ -194,6 +194,6 @@ def test_a_fork_of_the_program_s_own_shares_memory(mp):
     fork(functools.partial(count, value, value.get_lock(), 1))()
     with value.get_lock():
         seen = value.value
-    # The frame of a test that fails is kept, and would keep it in the store.
+    # pytest keeps the frame of a failed test, which would keep the value in the store.
     del value
     assert seen == 2

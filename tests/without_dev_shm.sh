@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs a command where /dev has no shm, as in a Lambda function, in a user and mount namespace of its own.
-# Unmounting /dev/shm is not enough: its directory would still be there, and writable.
+# Unmounting /dev/shm is not enough: the directory would still exist, and be writable.
 set -e
 if [ "$1" != inside ]; then
     exec unshare --user --map-root-user --mount --propagation private "$0" inside "$@"
@@ -15,7 +15,7 @@ done
 mkdir "$place/pts"
 mount --bind /dev/pts "$place/pts"
 ln -s /proc/self/fd "$place/fd"
-mount --rbind "$place" /dev  # not moved: only the namespace that made the mount below may
-# Room for temporary files, if that is to be small.
+mount --rbind "$place" /dev  # not moved: only the namespace that created the mount below may do that
+# Limit the space for temporary files to ROOM, if it is set.
 [ -z "$ROOM" ] || mount -t tmpfs -o "size=$ROOM" none "$TMPDIR"
 exec "$@"

@@ -1,4 +1,4 @@
-"""A grid search of scikit-learn over the bundled digits, as anybody would write it."""
+"""A grid search of scikit-learn over the bundled digits, written for plain scikit-learn."""
 
 import os
 import sys

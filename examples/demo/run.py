@@ -1,6 +1,6 @@
-"""Runs the two programs as they are, then through `serverless-mp run`, and compares what they print.
+"""Runs the two programs with `python`, then with `serverless-mp run`, and compares their output.
 
-Neither imports anything of ours. Exit code 1 if a result differs, or if the summary does not show that our workers ran.
+Neither program imports our package. Exits with 1 if a result differs, or if the summary does not show that our workers ran.
 """
 
 import json

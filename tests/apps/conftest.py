@@ -1,4 +1,4 @@
-"""Wall times beside each other, at the end of the report."""
+"""Shows the wall times of both runs side by side, at the end of the report."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Four applications as they are: on CPython's multiprocessing, then on ours, with no word changed.
+"""Four unchanged applications, on CPython's multiprocessing and on ours.
 
-Each directory has what its script imports, pinned, and the script, which knows nothing of us. Wall times of both runs stand at
-the end of pytest's report.
+Each directory has a script, which does not mention our package, and its pinned requirements. Wall times of both runs are at the
+end of pytest's report.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-# Has torch, which is too large for the tests' own environment: `make test-apps` makes it.
+# An environment that has torch, which is too large for the tests' own one. `make test-apps` creates it.
 PPO = Path(os.environ.get("SERVERLESS_MP_TEST_PPO", HERE.parent.parent / ".venv-ppo")) / "bin" / "python"
 LEARNED = 400
 
 
 @pytest.fixture
 def both(record_property, tmp_path):
-    """What a program prints on CPython and through ours; after a look at the summary, which knows who did the work."""
+    """Runs a program on CPython and on ours; checks in the summary that our workers did the work, and returns both outputs."""
     return functools.partial(run_both, record_property, tmp_path / "summary.json")
 
 
@@ -41,14 +41,14 @@ def run_both(record_property, summary, python, program, *arguments, timeout=280)
         assert done.returncode == 0, done.stderr
         outputs.append(done.stdout)
     report = json.loads(summary.read_text())
-    # A worker that its pool has killed leaves no figures of its own; what the program asked of the store is there.
+    # A worker that its pool has killed leaves no figures; the program's own store commands are always counted.
     assert len([process for process in report["processes"] if process.get("launcher")]) >= 4
     assert report["main"]["store_commands"] > 100
     return outputs
 
 
 def without_bar(line):
-    """What stands behind a progress bar, which is drawn as time goes by."""
+    """Returns a line without its progress bar, which depends on timing."""
     return re.sub(r".*\d+ / +\d+ \|\s*", "", line)
 
 

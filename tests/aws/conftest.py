@@ -1,6 +1,6 @@
-"""One emulator for all tests, and a function in each of its two modes, deployed from nothing by our own command.
+"""One emulator for all tests, and a function in each of the two modes, which our own command deploys.
 
-Functions run in sandboxes, which share nothing with the tests but the network: the store is one on TCP.
+Functions run in sandboxes, which share only the network with the tests, so the store is on TCP.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def aws(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def functions(aws):
-    """The function of a kind; deployed when it is first asked for."""
+    """Returns the name of the function of a kind, and deploys it at the first use."""
     made = {}
 
     def function(kind):
@@ -61,11 +61,11 @@ def functions(aws):
 
 @pytest.fixture(params=["managed", "custom"])
 def function(request, functions):
-    """In both modes."""
+    """The function, in both modes."""
     return functions(request.param)
 
 
 @pytest.fixture
 def custom(functions):
-    """In the quicker one."""
+    """The function in the faster mode."""
     return functions("custom")

@@ -1,7 +1,7 @@
 """AWS for the tests: a third-party emulator of its control plane, with functions in sandboxes like Lambda's.
 
-`make test-aws` makes an environment with the emulator, AWS' own emulator of the runtime's interface, and AWS' runtime client; the
-variables name other places.
+`make test-aws` creates an environment with the emulator, AWS' own emulator of the runtime's interface, and AWS' runtime client.
+Environment variables name other places.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ ROOT = Path(__file__).parents[2]
 HOME = Path(os.environ.get("SERVERLESS_MP_TEST_EMULATOR", ROOT / ".venv-emulator"))
 WHEELS = Path(os.environ.get("SERVERLESS_MP_TEST_WHEELS", ROOT / ".venv" / "dist"))
 PROGRAMS = Path(__file__).parent / "programs"
-# In a sandbox.
+# The interpreter in a sandbox.
 INTERPRETER = f"/var/lang/bin/python{sys.version_info.major}.{sys.version_info.minor}"
 REGION = "eu-central-1"
 
 
 def wheel() -> str:
-    """Ours, as `make` has built it."""
+    """Returns the path of the wheel that `make` has built."""
     return str(max(WHEELS.glob("serverless_mp-*.whl"), key=lambda path: path.stat().st_mtime))
 
 
@@ -47,7 +47,7 @@ class Emulator:
         port = _free_port()
         self.control_plane = f"http://127.0.0.1:{port}"
         keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-        # A clean environment: the functions inherit it.
+        # The environment is clean, since the functions inherit it.
         clean = {"PATH": f"{HOME}/bin:/usr/bin:/bin", "HOME": str(folder), "TMPDIR": str(folder), "GATEWAY_PORT": str(port)}
         clean |= {"BIND_HOST": "127.0.0.1", "MINISTACK_HOST": "127.0.0.1", "AWS_DEFAULT_REGION": REGION}
         self.log = open(folder / "log", "wb")
@@ -73,7 +73,7 @@ class Emulator:
         raise RuntimeError(f"the emulator did not start: {(self.folder / 'log').read_text()}")
 
     def kill(self) -> None:
-        """As a machine that is switched off: the emulator and every environment of its functions."""
+        """Kills the emulator and every environment of its functions, as when a machine is switched off."""
         self.front.close()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
@@ -95,24 +95,24 @@ class Emulator:
         )
 
     def command(self, *arguments, timeout=100, env=None, **options):
-        """`serverless-mp ...` with this emulator as AWS."""
+        """Runs `serverless-mp ...` with this emulator as AWS."""
         command = [sys.executable, "-m", "serverless_mp.cli", *map(str, arguments)]
         options = {"capture_output": True, "text": True, "check": False} | options
         return subprocess.run(command, timeout=timeout, env={**os.environ, **self.env, **(env or {})}, **options)
 
     def deploy(self, function: str, *options, kind="custom", **more):
-        """Deploys: `managed` a Python runtime with a layer, `custom` AWS' own client with everything in the function."""
+        """Deploys a function: `managed` is a Python runtime with a layer, `custom` AWS' own client and one package."""
         if kind == "custom":
             options = (*options, "--runtime", "provided.al2023", "--interpreter", INTERPRETER)
-        # The sandbox has this machine's C library. It has no way to Lambda's API: the program launches processes of processes.
+        # The sandbox has this machine's C library. It cannot reach Lambda's API: the program launches processes of processes.
         return self.command("deploy", "--function", function, "--wheel", wheel(), "--glibc", "2.36", *options, **more)
 
     def run(self, function: str, *arguments, **options):
-        """A program whose processes run in the function."""
+        """Runs a program whose processes run in the function."""
         return self.command("run", "--on", "lambda", "--function", function, *arguments, **options)
 
     def popen(self, function: str, *arguments, env=None, **options):
-        """The same, to be talked to."""
+        """Starts such a program, with pipes to its standard streams."""
         command = [
             sys.executable,
             "-m",

@@ -1,4 +1,4 @@
-/* Preloaded, it makes a C library whose semaphores and shared memory are not there, as some of Lambda's images have it. */
+/* Preloaded: makes semaphores and shared memory of the C library fail with ENOSYS, as in some of Lambda's images. */
 #include <errno.h>
 #include <stddef.h>
 

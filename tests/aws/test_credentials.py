@@ -1,4 +1,4 @@
-"""Ways to AWS: profiles that sign in, a proxy, an authority of one's own."""
+"""Access to AWS: profiles that sign in, a proxy, a custom certificate authority."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NO_KEYS = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
 
 @pytest.fixture
 def home(tmp_path):
-    """Of a user whose profile signs in by SSO."""
+    """The home directory of a user whose profile signs in by SSO."""
     cache = tmp_path / ".aws" / "sso" / "cache"
     cache.mkdir(parents=True)
     (tmp_path / ".aws" / "config").write_text(PROFILE)
@@ -48,7 +48,7 @@ def sign_in(home):
 
 
 def test_profile_that_signs_in(aws, function, home):
-    """As in the other commands, by boto3's own chain."""
+    """The launcher finds the credentials by boto3's own chain, as the other commands do."""
     env = {**NO_KEYS, "HOME": str(home), "AWS_PROFILE": "me"}
     done = aws.run(function, PROGRAMS / "many.py", 2, env=env)
     assert "aws sso login" in done.stderr and "0 processes" not in done.stderr
@@ -62,7 +62,7 @@ def test_profile_that_signs_in(aws, function, home):
 
 @contextlib.contextmanager
 def proxy(login):
-    """One that makes tunnels; yields its address and the places that it was asked for."""
+    """A proxy for tunnels; yields its port and the requests that it has received."""
     asked = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -86,7 +86,7 @@ def proxy(login):
         yield listener.getsockname()[1], asked
 
 
-def test_proxy_and_an_authority_of_ones_own(aws, function, tmp_path):
+def test_proxy_and_a_custom_authority(aws, function, tmp_path):
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     port = urlsplit(aws.url).port

@@ -1,4 +1,4 @@
-"""The deploy command and its siblings, from nothing to nothing."""
+"""The deploy command and its siblings, from an empty account back to an empty account."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def lines(done):
 
 
 def everything(aws, name):
-    """What there is of it in the account."""
+    """Returns all resources of the function in the account."""
     functions = [f["FunctionName"] for f in aws.client("lambda").list_functions()["Functions"] if name in f["FunctionName"]]
     layers = [layer["LayerName"] for layer in aws.client("lambda").list_layers()["Layers"] if name in layer["LayerName"]]
     roles = [role["RoleName"] for role in aws.client("iam").list_roles()["Roles"] if name in role["RoleName"]]
@@ -38,7 +38,7 @@ def test_from_nothing_to_nothing(aws):
     dry = lines(aws.deploy(name, "--dry-run", kind="managed"))
     assert [dry[0], dry[2]] == plan
     assert dry[1].startswith(f"publish layer {name}: ")
-    assert everything(aws, name) == []  # a dry run leaves nothing
+    assert everything(aws, name) == []  # a dry run creates nothing
 
     assert lines(aws.deploy(name, kind="managed")) == [*dry, f"done: serverless-mp run --on lambda --function {name} script.py"]
     assert lines(aws.deploy(name, kind="managed")) == [f"function {name} is as it should be: nothing to do"]
@@ -53,7 +53,7 @@ def test_from_nothing_to_nothing(aws):
     assert (configuration["MemorySize"], configuration["Timeout"]) == (512, 900)
     assert aws.client("lambda").get_function_event_invoke_config(FunctionName=name)["MaximumRetryAttempts"] == 0
 
-    # A layer with other content replaces the first; no old version stays.
+    # A layer with other content replaces the first; its old version is deleted.
     lines(aws.deploy(name, "--strip-tests", "--memory", 512, kind="managed"))
     assert len(aws.client("lambda").list_layer_versions(LayerName=name)["LayerVersions"]) == 1
 
@@ -67,7 +67,7 @@ def test_from_nothing_to_nothing(aws):
 
 
 def test_what_is_not_named_is_kept(aws):
-    """Packages, environment, network and time stay as they were."""
+    """Packages, environment, network and time limit stay unchanged."""
     name = "tests-kept"
     network = ("--subnets", "subnet-1", "--security-groups", "sg-1")
     lines(aws.deploy(name, "--timeout", 60, "--environment", "A=1", "B=2", *network, kind="managed"))
@@ -78,7 +78,7 @@ def test_what_is_not_named_is_kept(aws):
     after = client.get_function_configuration(FunctionName=name)
     for key in ("Timeout", "Environment", "VpcConfig", "Layers", "Runtime", "Role", "CodeSha256"):
         assert after[key] == before[key], key
-    # A variable that is named is set; the others stay.
+    # A named variable is set; the others stay.
     lines(aws.command("deploy", "--function", name, "--wheel", wheel(), "--environment", "B=3"))
     variables = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
     assert (variables["A"], variables["B"]) == ("1", "3")
@@ -148,7 +148,7 @@ def test_what_aws_does_not_know_yet_is_waited_for(aws):
     lines(aws.deploy(name, "--memory", 512, kind="managed"))
     assert [rule.times for rule in aws.front.rules] == [0] * len(NOT_YET)
     assert aws.client("lambda").get_function_configuration(FunctionName=name)["MemorySize"] == 512
-    # Another error is told at once.
+    # Any other error is reported at once.
     aws.front.rules = [
         Rule("PUT", r"/configuration$", 9, 400, "InvalidParameterValueException", "Unzipped size must be smaller")
     ]
@@ -171,7 +171,7 @@ def test_a_function_that_has_failed_is_made_again(aws):
     ]
     aws.front.rules = []
     created = aws.client("lambda").get_function(FunctionName=name)["Configuration"]["RevisionId"]
-    aws.front.rules = [Rule("GET", rf"/functions/{name}$", 2, fields=failed)]  # to the plan, and when it is carried out
+    aws.front.rules = [Rule("GET", rf"/functions/{name}$", 2, fields=failed)]  # in the plan and in its execution
     lines(aws.deploy(name, kind="managed"))
     aws.front.rules = []
     assert aws.client("lambda").get_function(FunctionName=name)["Configuration"]["RevisionId"] != created
@@ -208,7 +208,7 @@ def test_doctor(aws, functions, tmp_path):
     assert f"ok   function {function}\n" in done.stdout
     assert f"ok   store redis://127.0.0.1:{port}/0 from here: " in done.stdout
     assert f"ok   store redis://127.0.0.1:{port}/0 from the function\n" in done.stdout
-    assert "cloudpickle" in done.stdout and version not in done.stdout  # the same on both sides
+    assert "cloudpickle" in done.stdout and version not in done.stdout  # versions that are equal on both sides are not shown
     assert stores.PASSWORD not in done.stdout
 
     done = aws.command("doctor", "--function", "nowhere")
@@ -218,7 +218,7 @@ def test_doctor(aws, functions, tmp_path):
 
 def test_logs(aws, functions):
     function = functions("custom")
-    aws.client("lambda").invoke(FunctionName=function, Payload=b"{}")  # not an event of ours
+    aws.client("lambda").invoke(FunctionName=function, Payload=b"{}")  # not one of our events
     done = aws.command("logs", "--function", function)
     assert "this function runs processes of serverless_mp programs" in done.stdout
     done = aws.command("logs", "--function", "never-run")
@@ -226,7 +226,7 @@ def test_logs(aws, functions):
 
 
 def test_vpc_and_policy(aws):
-    """What is written down for the worker is the least that it needs."""
+    """The worker's policy grants the least that it needs."""
     name = "tests-vpc"
     lines(aws.deploy(name, "--subnets", "subnet-1", "subnet-2", "--security-groups", "sg-1", kind="managed"))
     configuration = aws.client("lambda").get_function_configuration(FunctionName=name)
@@ -241,7 +241,7 @@ def test_vpc_and_policy(aws):
 
 
 def test_rights_and_disk(aws):
-    """What the program's processes may do in the account, and their /tmp; both are kept."""
+    """The policies of the worker's role and the size of /tmp are kept by later deployments."""
     name, right = "tests-rights", "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"
     done = lines(aws.deploy(name, "--policy", right, "--disk", 2048))
     assert done[0] == f"create role {name}-worker, with {right}"
@@ -271,13 +271,13 @@ def test_rights_and_disk(aws):
         (["--policy", "arn:aws:iam::aws:policy/A", "--role", "arn:aws:iam::1:role/r"], "--policy is for the role that is made"),
     ],
 )
-def test_rights_and_disk_that_cannot_be(aws, options, words):
+def test_invalid_rights_and_disk(aws, options, words):
     done = aws.deploy("tests-not", *options)
     assert done.returncode == 1 and words in done.stderr
 
 
-def test_architecture_is_that_which_has_the_wheels(aws, tmp_path):
-    """For a new function, where none is named."""
+def test_architecture_follows_the_wheels(aws, tmp_path):
+    """A new function gets the architecture of the wheel if none is named."""
     other = tmp_path / os.path.basename(wheel()).replace("x86_64", "aarch64")
     shutil.copy(wheel(), other)
     name = "tests-architecture"

@@ -1,4 +1,4 @@
-"""How processes end badly: the exit code that the program sees, and the words that its user sees."""
+"""Processes that fail: the exit code that the program sees, and the message that its user sees."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def code(done):
 
 
 def words(done):
-    """What is said about the process, without its id."""
+    """Returns the messages about the process, without its id."""
     lines = [line for line in done.stderr.splitlines() if line.startswith("serverless-mp: process")]
     return [re.sub(r"^serverless-mp: process \d+: ", "", line) for line in lines]
 
@@ -52,7 +52,7 @@ def test_the_program_ends_it(aws, function, call, expected):
 
 @pytest.mark.parametrize(("call", "expected"), [("terminate", -15), ("kill", -9)])
 def test_the_program_ends_it_before_it_begins(aws, service, call, expected):
-    """No worker is to be had: it ends all the same, at once."""
+    """No worker is available, and the process still ends at once."""
     service.answers = {"GET": (200, "", DESCRIPTION), "POST": (429, "TooManyRequestsException", {"message": "Rate exceeded"})}
     done = aws.run(
         "f", ENDS, "too_long", call, input="now\n", env={"AWS_ENDPOINT_URL": f"http://127.0.0.1:{service.server_port}"}
@@ -61,17 +61,17 @@ def test_the_program_ends_it_before_it_begins(aws, service, call, expected):
 
 
 def test_interrupt(aws, custom):
-    """Ctrl-C ends a program that waits for a process, and the process."""
+    """Ctrl-C ends both a program that waits for a process, and the process."""
     with aws.popen(custom, PROGRAMS / "lives.py", process_group=0) as program:
         pid = int(program.stdout.readline())
         program.send_signal(signal.SIGINT)
         assert program.wait(30) == -signal.SIGINT
-        assert program.stderr.read().count("KeyboardInterrupt") == 2  # here and there
+        assert program.stderr.read().count("KeyboardInterrupt") == 2  # in the program and in the process
     gone(pid)
 
 
 def gone(pid):
-    """Waits for the end of a process that is nobody's child here."""
+    """Waits for the end of a process that is not a child of this one."""
     subprocess.run(["tail", f"--pid={pid}", "-f", "/dev/null"], check=True, timeout=60)
 
 
@@ -106,7 +106,7 @@ HANDLERS = {
 
 @pytest.mark.parametrize("body", HANDLERS)
 def test_the_function_fails(aws, body):
-    """A handler of another kind under the function's name, with AWS' own runtime client."""
+    """The function has a handler that is not ours, with AWS' own runtime client."""
     name, client = "tests-other", aws.client("lambda")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -130,7 +130,7 @@ def test_the_function_fails(aws, body):
 
 
 def test_the_function_goes(aws):
-    """Deleted after the program has begun."""
+    """The function is deleted while the program runs."""
     assert aws.deploy("tests-goes", "--timeout", 60).returncode == 0
     program = PROGRAMS / "twice.py"
     with aws.popen("tests-goes", program) as running:
@@ -147,7 +147,7 @@ def test_the_function_goes(aws):
 
 
 class Answers(BaseHTTPRequestHandler):
-    """Lambda's API, as far as a refusal needs it."""
+    """A stub of Lambda's API that gives fixed answers."""
 
     protocol_version = "HTTP/1.1"
 
@@ -255,13 +255,13 @@ def test_answer_without_having_begun(aws, service):
     ],
 )
 def test_what_only_aws_says(aws, service, body, expected, message):
-    """Answers as AWS documents them, which the emulator does not give."""
+    """Answers that AWS documents and the emulator does not give."""
     service.answers = {"GET": (200, "", DESCRIPTION), "POST": (200, "Unhandled", body)}
     done = aws.run("f", ENDS, "nothing", env={"AWS_ENDPOINT_URL": f"http://127.0.0.1:{service.server_port}"})
     assert (code(done), words(done)) == (expected, [message])
 
 
-# ---- what is around it fails -----------------------------------------------------------------------------------
+# ---- the surroundings fail -------------------------------------------------------------------------------------
 
 
 def test_import_error_of_the_program(aws, custom):
@@ -272,7 +272,7 @@ def test_import_error_of_the_program(aws, custom):
 
 
 def test_pool_whose_workers_cannot_begin(aws, custom):
-    """It gives up, instead of paying for ever; and so does every later task."""
+    """The pool fails instead of starting workers for ever, and so does every later task."""
     done = aws.run(custom, PROGRAMS / "hopeless.py")
     lines = done.stdout.splitlines()
     message = "workers in a row ended before they had done anything, the last with exit code 1"
@@ -280,7 +280,7 @@ def test_pool_whose_workers_cannot_begin(aws, custom):
 
 
 def test_store_out_of_reach_of_the_function(aws, custom, tmp_path):
-    """The store's address is one that means something else to another process: below its own directory."""
+    """The store's address is relative to a process' working directory, so it means another place to the function."""
     with stores.server(tmp_path, "--unixsocket", "s", password=None):
         env = {"SERVERLESS_MP_REDIS_URL": "redis+unix:///proc/self/cwd/s"}
         done = aws.run(custom, ENDS, "nothing", env=env, cwd=tmp_path)
@@ -293,7 +293,7 @@ def test_store_out_of_reach_of_the_function(aws, custom, tmp_path):
 
 
 def test_emulator_stops(tmp_path_factory):
-    """The connection breaks, and the worker is gone with its machine."""
+    """The connection breaks, and the worker disappears with its machine."""
     emulator = Emulator(tmp_path_factory.mktemp("stops"))
     try:
         assert emulator.deploy("tests-stops").returncode == 0
@@ -313,12 +313,12 @@ def test_emulator_stops(tmp_path_factory):
 
 
 def test_killed_program_leaves_no_worker(aws, custom):
-    """The worker ends by itself when its program's lease has."""
+    """The worker ends by itself after its program's lease has ended."""
     with aws.popen(custom, PROGRAMS / "lives.py") as program:
         pid = int(program.stdout.readline())
         program.kill()
         program.wait()
     gone(pid)
-    # Nor a broken environment: that one runs the next processes.
+    # The environment is not broken: it runs the next processes.
     for _ in range(3):
         assert code(aws.run(custom, ENDS, "sys_exit")) == 4

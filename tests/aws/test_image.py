@@ -37,7 +37,7 @@ def registries(tmp_path_factory):
 
 @pytest.fixture
 def deployed(aws, registries):
-    """Deploys a function as an image; everything goes in the end."""
+    """Deploys functions as images, and destroys them at the end."""
     made = []
     aws.front.registry, aws.front.login = registries.account, images.LOGIN
 
@@ -53,7 +53,7 @@ def deployed(aws, registries):
 
 @pytest.mark.parametrize("kind", ["managed", "custom"])
 def test_processes_run_in_an_image(aws, registries, deployed, kind, tmp_path):
-    """With more than a function and its layers may have."""
+    """The image is larger than a function with layers may be."""
     name = f"tests-image-{kind}"
     (tmp_path / "requirements.txt").write_text(str(make_wheel(tmp_path, "hugedata", 260 << 20)))
     plan = [
@@ -63,7 +63,7 @@ def test_processes_run_in_an_image(aws, registries, deployed, kind, tmp_path):
     ]
     options = ("--timeout", 60, "--requirements", tmp_path / "requirements.txt")
     assert lines(deployed(name, *options, "--dry-run", kind=kind)) == plan
-    assert everything(aws, name) == []  # a dry run leaves nothing
+    assert everything(aws, name) == []  # a dry run creates nothing
     assert lines(deployed(name, *options, kind=kind))[:-1] == plan
     configuration = aws.client("lambda").get_function_configuration(FunctionName=name)
     assert configuration["PackageType"] == "Image"
@@ -71,12 +71,12 @@ def test_processes_run_in_an_image(aws, registries, deployed, kind, tmp_path):
     assert done.stdout == "codes 0 1 2 3\nids 4\n", done.stderr
     status = "\n".join(lines(aws.command("status", "--function", name)))
     assert "runtime       image, x86_64" in status
-    # Another time nothing is to be sent.
+    # The second time there is nothing to send.
     assert lines(deployed(name, *options, kind=kind)) == [f"function {name} is as it should be: nothing to do"]
 
 
 def test_a_zip_becomes_an_image_and_a_zip_again(aws, registries, deployed):
-    """No function can change so: it is made again; what it no longer uses goes."""
+    """A function's package type cannot change: the function is created again, and unused resources are deleted."""
     name = "tests-image-changed"
     lines(aws.deploy(name, "--environment", "A=1", kind="managed"))
     done = lines(deployed(name, kind="managed"))
@@ -87,7 +87,7 @@ def test_a_zip_becomes_an_image_and_a_zip_again(aws, registries, deployed):
     assert client.list_layer_versions(LayerName=name)["LayerVersions"] == []
     configuration = client.get_function_configuration(FunctionName=name)
     assert configuration["Environment"]["Variables"]["A"] == "1"
-    # An image that a later one has replaced goes.
+    # An image that a later one has replaced is deleted.
     ecr = aws.client("ecr")
     ecr.put_image(repositoryName=name, imageManifest="{}")
     ecr.put_image(repositoryName=name, imageManifest="[]", imageTag="latest")

@@ -1,4 +1,4 @@
-"""Inside a plain Lambda function, which has no /dev/shm: CPython's multiprocessing fails there, ours works, natively too."""
+"""In a plain Lambda function, which has no /dev/shm, CPython's multiprocessing fails; ours works, also on `native`."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ pandas_in_parallel [0, 1, 4, 9, 16]
 """
 
 SQUARES = [0, 1, 4, 9, 16]
-# Of a function. There are no other processes than CPython's.
+# The answer of a function. Only CPython's own two workers run.
 ANSWER = {"locks": "taken", "queues": [3, 3], "pools": SQUARES, "thread_pools": SQUARES, "executors": SQUARES}
 ANSWER |= {"shared": 7, "company": 2}
 
 
 @pytest.fixture(scope="module")
 def shim(tmp_path_factory):
-    """A library to be preloaded: semaphores and shared memory are not implemented."""
+    """A library to preload, in which semaphores and shared memory are not implemented."""
     library = tmp_path_factory.mktemp("shim") / "no_shm.so"
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, HERE / "no_shm.c"], check=True)
     return str(library)
@@ -68,7 +68,7 @@ def test_without_semaphores(shim, ours):
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory):
-    """What `deploy` would put into a layer, for a custom runtime: ours, and its bootstrap. A server is not needed."""
+    """The files that `deploy` puts into a function with a custom runtime, without the store's server."""
     from serverless_mp.deploy.settings import Settings
     from serverless_mp.deploy.wheels import build
 
@@ -79,7 +79,7 @@ def packages(tmp_path_factory):
 
 
 def answer(aws, files, environment):
-    """Of a function whose own handler uses multiprocessing."""
+    """Returns the answer of a function whose own handler uses multiprocessing."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, file in files.items():

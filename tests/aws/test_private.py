@@ -1,4 +1,4 @@
-"""`up --private`: the network as CloudFormation makes it, and the ways through it."""
+"""`up --private`: the network in the template for CloudFormation, and its routes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from serverless_mp.deploy.private import TEMPLATE
 RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def test_template_is_what_cloudformation_takes():
+def test_template_is_valid():
     tool = Path(sys.executable).with_name("cfn-lint")
     done = subprocess.run([tool, TEMPLATE], capture_output=True, text=True, check=False, timeout=100)
     assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
@@ -37,7 +37,7 @@ def groups(resource):
 
 
 def admits(target, port, source):
-    """Whether a group of the target lets members of a group of the source in."""
+    """Whether a security group of the target admits members of a group of the source."""
     rules = [rule for group in groups(target) for rule in resources()[group]["Properties"].get("SecurityGroupIngress", [])]
     return any(
         rule["FromPort"] <= port <= rule["ToPort"] and reference(rule["SourceSecurityGroupId"]) in groups(source)
@@ -46,7 +46,7 @@ def admits(target, port, source):
 
 
 def vpc_of(resource):
-    """Of what has subnets, or stands in the VPC itself."""
+    """Returns the VPC of a resource that names its VPC, or its subnets."""
     properties = resource["Properties"]
     if "VpcId" in properties:
         return reference(properties["VpcId"])
@@ -55,7 +55,7 @@ def vpc_of(resource):
 
 
 def endpoint(service):
-    """The interface endpoint of a service, by whose name it answers in the VPC."""
+    """Returns the interface endpoint of a service, which answers under the service's name in the VPC."""
     found = [
         one
         for one in resources().values()
@@ -67,7 +67,7 @@ def endpoint(service):
 
 
 def test_ways_from_the_machine():
-    """To log in to it, and to invoke: each by an endpoint in its VPC that lets it in."""
+    """The services for logins and for invocations have endpoints in the machine's VPC that admit it."""
     machine = resources()["Machine"]
     for service in ("ssm", "ssmmessages", "ec2messages", "lambda"):
         there = endpoint(service)
@@ -78,7 +78,7 @@ def test_ways_from_the_machine():
 
 
 def test_ways_to_the_store():
-    """From the machine, and from the function, which has the group and the subnets of the outputs."""
+    """The store admits the machine and the function, which has the security group of the outputs."""
     store = resources()["Store"]
     group = reference(cfn_yaml.load(str(TEMPLATE))["Outputs"]["SecurityGroup"]["Value"])
     function = {"Properties": {"SecurityGroupIds": [group]}}

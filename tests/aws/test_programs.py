@@ -1,4 +1,4 @@
-"""Programs on the emulator: what they print is what CPython prints."""
+"""Programs on the emulator print what they print on CPython."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def test_packed(aws, function):
     done = aws.run(function, PROGRAMS / "many.py", 12, env={"SERVERLESS_MP_PROCESSES_PER_FUNCTION": "4"})
     assert ours(done) == python(PROGRAMS / "many.py", 12)
     invocations = int(re.search(r"12 processes in (\d+) invocations", done.stderr)[1])
-    assert 3 <= invocations < 12  # 3, unless this machine hesitates between two starts
+    assert 3 <= invocations < 12  # 3, unless this machine is slow between two starts
 
 
 @pytest.fixture(scope="module")
 def throttled(aws):
-    """A function that runs twice at once, no more."""
+    """A function with a concurrency of two."""
     done = aws.deploy("tests-throttled", "--timeout", 60)
     assert done.returncode == 0, done.stderr
     aws.client("lambda").put_function_concurrency(FunctionName="tests-throttled", ReservedConcurrentExecutions=2)
@@ -67,11 +67,11 @@ def throttled(aws):
 def test_throttled(aws, throttled):
     done = aws.run(throttled, PROGRAMS / "many.py", 6)
     assert ours(done) == python(PROGRAMS / "many.py", 6)
-    assert done.stderr.count("\n") == 1, done.stderr  # the bill, and no word of trouble
+    assert done.stderr.count("\n") == 1, done.stderr  # only the bill, and no warning
 
 
-def test_more_processes_than_run_at_once_each_longer_than_the_patience(aws, throttled):
-    """While some run the others wait for their turn; tries that were refused are no invocations."""
+def test_more_processes_than_run_at_once_each_longer_than_the_start_timeout(aws, throttled):
+    """While some run, the others wait for their turn; refused attempts do not count as invocations."""
     done = aws.run(throttled, PROGRAMS / "longer.py", 8, 4, env={"SERVERLESS_MP_START_TIMEOUT": "2"})
     assert ours(done) == f"{[0] * 8}\n{list(range(8, 0, -1))}\n"
     told = [line for line in done.stderr.splitlines() if "wait for their turn" in line]
@@ -84,8 +84,8 @@ def test_ends_of_processes_of_processes(aws, custom):
     assert ours(aws.run(custom, PROGRAMS / "deep_failures.py")) == python(PROGRAMS / "deep_failures.py")
 
 
-def test_process_of_a_process_that_finds_no_room(aws, throttled):
-    """The program has tried for it, and says why."""
+def test_process_of_a_process_without_free_concurrency(aws, throttled):
+    """The program tries to launch it, and reports why it could not."""
     client = aws.client("lambda")
     client.put_function_concurrency(FunctionName=throttled, ReservedConcurrentExecutions=1)
     try:
@@ -98,7 +98,7 @@ def test_process_of_a_process_that_finds_no_room(aws, throttled):
 
 def test_processes_that_wait_for_one_that_cannot_begin(aws, throttled):
     done = aws.run(throttled, PROGRAMS / "together.py", 4, env={"SERVERLESS_MP_STALL_TIMEOUT": "5"})
-    # The last may get its turn when the others have gone.
+    # The last one may get its turn after the others have ended.
     assert ours(done) in ("[1, 1, 69, 69]\n", "[1, 1, 1, 69]\n")
     assert "no process has begun or ended for 5 s: those that run may wait for this one" in done.stderr
 
@@ -128,7 +128,7 @@ def test_much_output_comes_in_order_and_before_the_end(aws, custom):
 
 
 def test_script_beside_the_packages_that_it_imports(aws, custom, tmp_path, monkeypatch):
-    """One directory of the program lies in another: both are searched, as here."""
+    """One directory of the program is inside another; the function searches both, as this machine does."""
     (tmp_path / "scripts").mkdir()
     (tmp_path / "package").mkdir()
     (tmp_path / "package" / "__init__.py").write_text("def double(n):\n    return 2 * n\n")
@@ -165,7 +165,7 @@ def test_large_argument_is_stored_once(aws, custom, tmp_path):
     report = json.loads(summary.read_text())
     assert size < report["main"]["store_bytes"] < 1.2 * size
     found = aws.front.environments.temporary("serverless_mp-*/h*")
-    assert len({path.name for path in found}) == 1 <= len(found)  # in each environment once
+    assert len({path.name for path in found}) == 1 <= len(found)  # once in each environment
 
 
 def test_large_argument_through_a_bucket(aws, custom, tmp_path):
@@ -177,7 +177,7 @@ def test_large_argument_through_a_bucket(aws, custom, tmp_path):
     command = ["run", "--on", "lambda", "--function", custom, "--summary", summary, PROGRAMS / "fan_out.py"]
     assert ours(aws.command(*command, env=env)) == python(PROGRAMS / "fan_out.py")
     assert json.loads(summary.read_text())["main"]["store_bytes"] < 200_000
-    assert aws.client("s3").list_objects_v2(Bucket="tests-arguments")["KeyCount"] == 0  # nothing stays
+    assert aws.client("s3").list_objects_v2(Bucket="tests-arguments")["KeyCount"] == 0  # nothing is left
 
 
 def test_manager_beside_the_program(aws, custom):
@@ -187,7 +187,7 @@ def test_manager_beside_the_program(aws, custom):
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", ["managed", "custom"])
 def test_demo(aws, kind, tmp_path):
-    """scikit-learn and pandarallel with 8 workers; their packages in a layer, or in the function."""
+    """scikit-learn and pandarallel run with 8 workers; their packages are in a layer, or in the function."""
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("scikit-learn\npandas\npandarallel\n")
     s3 = aws.client("s3")

@@ -1,4 +1,4 @@
-"""Bad settings are refused before anything is launched, with what to do."""
+"""Bad settings are refused before anything is launched, with advice."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOBODY = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/nonexistent"
 
 
 def command(*arguments, **env):
-    """Without a trace of an account."""
+    """Runs the command without any account in its environment."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SERVERLESS_MP_REDIS"))}
     words = [sys.executable, "-m", "serverless_mp.cli", *map(str, arguments)]
     return subprocess.run(words, capture_output=True, text=True, check=False, timeout=60, env=clean | NOBODY | env)
@@ -73,10 +73,10 @@ def test_store_that_only_this_machine_reaches(url, what):
             match=f"^the store is {re.escape(what)}, which no Lambda function can reach; set SERVERLESS_MP_REDIS_URL to a ",
         ):
             module._check_store(None)
-        module._check_store("http://127.0.0.1:4566")  # but one on this machine can
+        module._check_store("http://127.0.0.1:4566")  # a local emulator can reach it
 
 
-def test_launcher_of_no_known_name():
+def test_unknown_launcher():
     done = command("run", PROGRAM, SERVERLESS_MP_LAUNCHER="cloud")
     assert done.returncode == 2
     assert "SERVERLESS_MP_LAUNCHER is 'cloud'; it must be one of local, lambda, native (or unset: local)" in done.stderr
@@ -93,7 +93,7 @@ def test_program_too_large(aws, custom, tmp_path):
     )
 
 
-def test_package_that_the_function_has_not(aws, custom, tmp_path):
+def test_package_missing_in_the_function(aws, custom, tmp_path):
     program = tmp_path / "main.py"
     program.write_text("import numpy\n" + PROGRAM.read_text())
     done = aws.run(custom, program, 1)
@@ -123,7 +123,7 @@ def test_package_of_another_version(aws, tmp_path):
     assert "here and 1.0 there. Deploy what is here: `serverless-mp deploy --requirements FILE`" in done.stderr
 
 
-# ---- what cannot be deployed -----------------------------------------------------------------------------------
+# ---- deployments that fail -------------------------------------------------------------------------------------
 
 
 def make_wheel(folder, name, size):

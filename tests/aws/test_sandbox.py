@@ -1,4 +1,4 @@
-"""The sandbox is as Lambda's; and what a process finds in it is what a program expects."""
+"""The sandbox is like Lambda's, and processes find in it what programs expect."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_it_is_as_lambda_s(aws):
 
 @pytest.fixture(scope="module")
 def with_six(aws, tmp_path_factory):
-    """A managed function, in whose layer is a package that the runtime has as well."""
+    """A managed function whose layer has a package that the runtime has too."""
     requirements = tmp_path_factory.mktemp("six") / "requirements.txt"
     requirements.write_text("six\n")
     done = aws.deploy("tests-six", "--timeout", 60, "--requirements", requirements, kind="managed")
@@ -80,37 +80,37 @@ def test_packages_of_the_layer_come_before_those_of_the_runtime(aws, with_six):
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", ":Europe/Berlin", "CET-1CEST,M3.5.0,M10.5.0/3"])
 def test_time_zone(aws, custom, zone):
-    """The function has no rules of zones: they come with the program, or stand in the name."""
+    """The function has no time zone rules: they come with the program, or are part of the name."""
     assert answers(aws, custom, "zone", env={"TZ": zone}) == ["['23 CET', '11 CEST']"]
 
 
 def test_environment(aws, custom):
-    """The function's, with what the program has set; also where it had something else in an earlier run."""
+    """A process has the function's environment and the program's own variables, and no values of an earlier run."""
     for value in ("one", "two"):
         found = answers(aws, custom, "environment", env={"OF_THE_PROGRAM": value})
         assert found == [f"['tests-custom', '{value}', True]"]
 
 
-def test_a_process_has_a_home_and_a_directory_for_temporary_files_which_goes_with_it(aws, function):
+def test_a_process_has_a_home_and_a_temporary_directory_which_is_deleted_with_it(aws, function):
     assert answers(aws, function, "home") == ["True"]
 
 
-def test_a_process_leaves_none_behind(aws, custom):
-    """Not even one in a session of its own."""
+def test_a_process_leaves_no_process_behind(aws, custom):
+    """Even a process in a session of its own is ended."""
     assert answers(aws, custom, "orphan") == ["False"]
 
 
 def test_a_warm_environment_is_not_filled(aws, custom):
-    """Of 512 MB each of four processes takes 300."""
+    """Four processes, one after the other, write 300 MB each to a /tmp of 512 MB."""
     assert answers(aws, custom, "fill") == [" ".join([str(300 << 20)] * 4)]
 
 
-def test_files_beside_a_process_own_directory_go_when_the_disk_is_nearly_full(aws, custom):
+def test_files_beside_the_own_directory_of_a_process_are_deleted_when_the_disk_is_nearly_full(aws, custom):
     assert answers(aws, custom, "litter") == [" ".join([str(200 << 20)] * 5)]
 
 
-def test_old_content_goes_when_nobody_uses_it(aws, tmp_path):
-    """Each program has a bundle of its own, and more of them are run than have room."""
+def test_old_bundles_are_deleted_when_unused(aws, tmp_path):
+    """Each program has a bundle of its own, and together the bundles do not fit into /tmp."""
     assert aws.deploy("tests-bundles", "--timeout", 60).returncode == 0
     for number in range(16):
         folder = tmp_path / str(number)
@@ -124,7 +124,7 @@ def test_old_content_goes_when_nobody_uses_it(aws, tmp_path):
 
 
 def test_code_that_changes_between_runs(aws, custom, tmp_path):
-    """A warm environment has the code of the run, and not of an earlier one."""
+    """A warm environment has the code of the current run, not of an earlier one."""
     program, module = tmp_path / "main.py", tmp_path / "answer.py"
     program.write_text(
         "import multiprocessing, answer\n"
@@ -142,7 +142,7 @@ def test_code_that_changes_between_runs(aws, custom, tmp_path):
 
 
 def test_what_travels(aws, custom, tmp_path):
-    """Names that are no text, and what links inside lead to; nothing from outside, no secret, and this is said."""
+    """Undecodable names and links within the directory travel; links out of it and secrets do not, which is reported."""
     (tmp_path / "elsewhere").write_text("not the program's")
     folder = tmp_path / "program"
     (folder / "data").mkdir(parents=True)
@@ -174,7 +174,7 @@ def test_what_travels(aws, custom, tmp_path):
 
 
 def test_two_programs_on_one_function(aws, custom):
-    """At the same time: neither sees anything of the other."""
+    """Both run at the same time, and neither sees the other's environment."""
     programs = [aws.popen(custom, PROGRAM, "environment", env={"OF_THE_PROGRAM": name}) for name in ("one", "two")]
     for program, name in zip(programs, ("one", "two"), strict=True):
         out, err = program.communicate(timeout=100)
@@ -184,7 +184,7 @@ def test_two_programs_on_one_function(aws, custom):
 def test_frozen_for_longer_than_a_supervisor_s_lease(aws, custom):
     with aws.popen(custom, PROGRAMS / "twice.py") as program:
         assert program.stdout.readline() == "code 0\n"
-        time.sleep(15)  # the environment is frozen meanwhile, and its lease ends
+        time.sleep(15)  # meanwhile the environment is frozen and the lease ends
         program.stdin.write("again\n")
         program.stdin.close()
         assert program.stdout.readline() == "code 0\n"
@@ -195,7 +195,7 @@ MEMORY = Path("/sys/fs/cgroup/memory")
 
 @pytest.mark.skipif(not os.access(MEMORY, os.W_OK), reason="limits of memory need root and a memory cgroup")
 def test_process_that_runs_out_of_memory(aws):
-    """A kernel that kills it says why: the function's processes get a limit once they run."""
+    """The kernel kills the process, and the message says why. The function's processes get their memory limit once they run."""
     assert aws.deploy("tests-memory", "--timeout", 60, "--memory", 256).returncode == 0
     group = MEMORY / f"serverless-mp-{os.getpid()}"
     group.mkdir()

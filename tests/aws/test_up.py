@@ -1,6 +1,7 @@
 """From an account to a first result and back: `up`, `run`, `status`, `down`.
 
-The machine that `up` starts is this one: the part of its user data that starts the store is run here, with a server that has TLS.
+This machine replaces the one that `up` starts: the tests run the part of its user data that starts the store, with a server
+that has TLS.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from serverless_mp import addresses
 from serverless_mp.deploy import certificate, instance
 
 SERVERS = [name for name in ("valkey-server", "redis-server") if shutil.which(name)]
-# What follows is for Amazon Linux.
+# The part of the user data that installs the store, on Amazon Linux only.
 INSTALL = (Path(instance.__file__).parent / "files" / "store-install.sh").read_text()
 
 needs_server = pytest.mark.skipif(not SERVERS, reason="no valkey-server or redis-server with TLS is installed")
@@ -32,7 +33,7 @@ needs_server = pytest.mark.skipif(not SERVERS, reason="no valkey-server or redis
 
 @contextmanager
 def machine(user_data, folder, port):
-    """The store that a machine's user data makes, without the part that installs it."""
+    """Runs the store of a machine's user data, without the part that installs it."""
     assert user_data.endswith(INSTALL)
     text = user_data.removesuffix(INSTALL).replace("directory=/etc/serverless-mp\n", f"directory={folder}\n")
     subprocess.run(["sh", "-c", text], check=True)
@@ -76,7 +77,7 @@ def up(aws, name, port):
 
 
 def left(aws, name):
-    """Machines and security groups, by their tag."""
+    """Returns the machines and security groups with the function's tag."""
     ec2 = aws.client("ec2")
     mine = [{"Name": "tag:serverless-mp", "Values": [name]}]
     machines = [one for r in ec2.describe_instances(Filters=mine)["Reservations"] for one in r["Instances"]]
@@ -104,7 +105,7 @@ def test_from_an_account_to_a_result_and_back(account, tmp_path):
             password = re.search(r"rediss://:(\w{64})@", json.loads(note.read_text())["url"])[1]
             assert password not in "".join(path.read_text() for path in (tmp_path / "etc").iterdir() if path.is_file())
 
-            # Nothing is set: the store is found by the function's name. Nested processes reach it, too.
+            # No address is set: the store is found by the function's name.
             done = account.run(name, PROGRAMS / "many.py", 4)
             assert done.stdout == "".join(account_of_many(4)), done.stderr
             assert "4 processes in 4 invocations" in done.stderr
@@ -114,7 +115,7 @@ def test_from_an_account_to_a_result_and_back(account, tmp_path):
             doctor = account.command("doctor", "--function", name)
             assert "BAD" not in doctor.stdout, doctor.stdout
 
-            # It has stopped by itself: the next up starts it again, and finds its new address.
+            # The machine has stopped: the next `up` starts it again.
             identity = json.loads(note.read_text())["instance"]
             account.client("ec2").stop_instances(InstanceIds=[identity])
             assert "starts it again" in account.command("status", "--function", name).stdout
@@ -122,7 +123,7 @@ def test_from_an_account_to_a_result_and_back(account, tmp_path):
             assert again[0] == f"start machine {identity} again: about $0.022 an hour"
             assert len(again) == 2
 
-            # It has a port and a type, and stands in one region.
+            # The port, the region and the kind of a store cannot change.
             done = account.command("up", "--yes", *options(account, name, port), "--port", str(port + 1))
             assert f"--port {port + 1}: the store has {port}; `serverless-mp down` removes it first" in done.stderr
             for command in (["up", *options(account, name, port)], ["down", "--function", name]):
@@ -132,7 +133,7 @@ def test_from_an_account_to_a_result_and_back(account, tmp_path):
             done = account.command("up", "--private", "--yes", "--function", name, "--wheel", wheel())
             assert f"{name} has a store of `up`: `serverless-mp down` removes it first" in done.stderr
 
-            # From another machine there is a machine, and no password.
+            # Without the note, as on another machine, `up` finds the store's machine but no password.
             note.rename(tmp_path / "elsewhere")
             done = account.command("up", "--yes", *options(account, name, port))
             assert done.returncode == 1 and "its password is only where `serverless-mp up` made it" in done.stderr
@@ -151,7 +152,7 @@ def account_of_many(count):
     return done.stdout.splitlines(keepends=True)
 
 
-def test_asks_before_it_makes_what_costs(account):
+def test_asks_before_it_creates_billed_resources(account):
     done = account.command("up", *options(account, "tests-asks", 6379), stdin=subprocess.DEVNULL)
     assert done.returncode == 1
     assert "up makes what costs money in eu-central-1: name --yes" in done.stderr
@@ -172,7 +173,7 @@ def test_asks_before_it_makes_what_costs(account):
     ],
 )
 def test_what_aws_refuses(account, action, code, words):
-    """Nothing is left behind."""
+    """A refusal is reported, and nothing is left behind."""
     account.front.refusals[action] = code
     try:
         done = account.command("up", "--yes", *options(account, "tests-refused", 6379))
@@ -184,7 +185,7 @@ def test_what_aws_refuses(account, action, code, words):
 
 
 def test_group_that_was_left_closed(account):
-    """An earlier up could not open its port."""
+    """An earlier `up` could not open the port of its security group."""
     account.front.refusals["AuthorizeSecurityGroupIngress"] = "UnauthorizedOperation"
     try:
         done = account.command("up", "--yes", *options(account, "tests-closed", 6379))
@@ -197,10 +198,10 @@ def test_group_that_was_left_closed(account):
         account.command("up", "--yes", *options(account, "tests-closed", 6379))
     finally:
         account.front.refusals.clear()
-    assert left(account, "tests-closed") == []  # it was opened, and removed with the failure
+    assert left(account, "tests-closed") == []  # `up` has opened the group, and removed it after its failure
 
 
-def test_quota_of_none(account):
+def test_quota_of_zero(account):
     rule = Rule("GET", "^/2016-08-19/account-settings", fields={"AccountLimit": {"ConcurrentExecutions": 0}})
     account.front.rules.append(rule)
     done = account.command("up", "--yes", *options(account, "tests-quota", 6379))
@@ -210,7 +211,7 @@ def test_quota_of_none(account):
 
 
 def test_machine_that_never_answers(account, monkeypatch):
-    """It still costs, and that is said."""
+    """The message says that the machine still costs money."""
     import boto3
 
     for name, value in account.env.items():
@@ -244,7 +245,7 @@ def test_function_in_a_vpc(account):
 
 @needs_server
 def test_certificate_of_another_store(account, tmp_path):
-    """The one of a machine that has the address now."""
+    """Another machine has the address now, with a certificate of its own."""
     port = free_port()
     with machine(instance.user_data("a" * 64, certificate.make(), port), tmp_path, port) as server:
         url = f"rediss://:{'a' * 64}@127.0.0.1:{port}/0?ca={certificate.make().authority.hex()}&server_name={certificate.SERVER_NAME}"
@@ -254,7 +255,7 @@ def test_certificate_of_another_store(account, tmp_path):
 
 
 def test_the_machine_stops_when_nobody_is_connected(tmp_path):
-    """The script that a timer runs there."""
+    """Tests the script that a timer runs on the machine."""
     import socket
 
     script = Path(instance.__file__).parent / "files" / "store-idle.sh"

@@ -1,11 +1,12 @@
-"""CPython's own tests of multiprocessing over ours, on the interpreters that are named.
+"""Runs CPython's own tests of multiprocessing on our package, on the named interpreters.
 
     python tests/conformance/suites.py --wheel WHEEL [--on lambda|native] python3.11 [python3.13 ...]
 
-For each an environment of its own with the wheel, and three suites: multiprocessing itself, ProcessPoolExecutor, and how
-`__main__` is handled. A name is looked up on PATH and among pyenv's versions; an interpreter that is not there is skipped, with
-a word. `--on lambda` has the processes run in a function of the emulator that the other tests use; `--on native` takes CPython's
-own multiprocessing with our semaphores and shared memory. Exit code 1 if a test fails.
+Each interpreter gets an environment of its own with the wheel, and runs three suites: multiprocessing itself,
+ProcessPoolExecutor, and the handling of `__main__`. A name is looked up on PATH and among pyenv's versions; an interpreter that
+is not installed is skipped, with a message. With `--on lambda` the processes run in a function of the emulator that the other
+tests use; with `--on native` CPython's own multiprocessing runs with our semaphores and shared memory. The exit code is 1 if a
+test fails.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ ROOT = HERE.parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "aws"))
 from emulator import Emulator
 SUITES = {"mp": ["--exclude", HERE / "inherently_local.txt", "--only", "^(?!WithThreads)"], "main": [], "cf": []}
-# Seconds for a test in a function: an invocation of the emulator's takes a tenth of one.
+# Seconds for a test in a function, since each invocation of the emulator takes a tenth of a second.
 LIMIT = "300"
-# Its script imports the test module itself in an isolated interpreter, so an installed one is needed.
+# This test imports its own module in an isolated interpreter, so the module must be installed.
 NEEDS_INSTALLED = "test_interpreter_shutdown"
 
 
 def find(name: str) -> str | None:
-    """An interpreter by path or name; `python3.13` may be any of pyenv's 3.13."""
+    """Finds an interpreter by path or name; `python3.13` may be any 3.13 of pyenv."""
     found = shutil.which(name)
     if found and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0:
         return found
@@ -46,7 +47,7 @@ def ask(python: str, expression: str) -> str:
 
 
 def environment(python: str, wheel: Path) -> Path:
-    """Its interpreter."""
+    """Creates an interpreter's environment with the wheel; returns the interpreter in it."""
     folder = ROOT / f".venv-conformance-{ask(python, 'sys.version.split()[0]')}"
     inside = folder / "bin" / "python"
     if not inside.exists():
@@ -62,7 +63,7 @@ def has(python: Path, module: str) -> bool:
 
 
 def run(python: Path, suite: str, options: list[str]) -> tuple[str, list[str]]:
-    """What there is to say, and the tests that failed."""
+    """Runs a suite; returns its summary and the tests that failed."""
     arguments = list(SUITES[suite])
     if suite == "cf" and not has(python, "test.test_concurrent_futures"):
         source = Path(f"/usr/lib/python{ask(str(python), 'sys.version[:4]')}/test/test_concurrent_futures.py")
@@ -87,13 +88,13 @@ def run(python: Path, suite: str, options: list[str]) -> tuple[str, list[str]]:
 
 @contextlib.contextmanager
 def place(where: str):
-    """In the environment: where processes run; yields what the suites need to know of it."""
+    """Sets the environment variables for a launcher; yields options for the suites."""
     if where == "local":
         yield []
         return
     if where == "native":
         os.environ["SERVERLESS_MP_LAUNCHER"] = "native"
-        # In an interpreter that multiprocessing has started, our package is what imports it first, and is not there yet: it comes by itself.
+        # In an interpreter that multiprocessing has started, our package is still being imported here; it then installs itself.
         yield ["--module", "multiprocessing", "--install", "getattr(__import__('serverless_mp'), 'install', int)()"]
         return
     emulator = Emulator(Path(tempfile.mkdtemp(prefix="smp-conformance-")))

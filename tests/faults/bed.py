@@ -1,4 +1,4 @@
-"""A store that fails on purpose: a server on TCP, started again, moved, filled or robbed of its functions, behind a proxy."""
+"""A store that fails on purpose: a server on TCP behind a proxy. It is restarted, moved or filled, or loses its functions."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pathlib import Path
 import stores
 from serverless_mp.store.embedded import find_server
 
-# What keeps everything that was acknowledged, over a restart.
+# Options with which everything acknowledged survives a restart.
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 
 
 class Server:
-    """One, which can be killed and started again with or without its data."""
+    """A server that can be killed and started again, with or without its data."""
 
     def __init__(self, folder: Path, *options: str, binary: str | None = None, env: dict[str, str] | None = None) -> None:
         self.folder, self.options, self.port, self.env = folder, options, stores.free_port(), os.environ | (env or {})
@@ -44,7 +44,7 @@ class Server:
         raise RuntimeError((self.folder / "log").read_text()[-2000:])
 
     def call(self, *words):
-        """A command on a connection of its own."""
+        """Sends a command on a connection of its own."""
         connection = stores.Connection(("127.0.0.1", self.port), stores.PASSWORD)
         try:
             return connection.call(*words)
@@ -67,9 +67,9 @@ class Server:
 
 
 class Proxy:
-    """TCP: delays what passes, cuts connections in the middle of what they carry, and can be down.
+    """A TCP proxy that delays data, cuts connections in the middle of a transfer, and can be down.
 
-    `before_reply`, if it is set, is called once, when a server answers next: the answer is lost, and so is the connection.
+    `before_reply`, if set, is called once, at the next answer of the server: the answer and its connection are lost.
     """
 
     def __init__(self, target: int, seed: int = 0) -> None:
@@ -128,7 +128,7 @@ class Proxy:
                 side.shutdown(socket.SHUT_RDWR)
 
     def cut(self, every: bool = False) -> None:
-        """One connection, or all of them."""
+        """Cuts one connection, or all of them."""
         with self._lock:
             pairs = sorted(self._pairs, key=id)
         for pair in pairs if every else self.random.sample(pairs, min(1, len(pairs))):
@@ -141,16 +141,16 @@ class Proxy:
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)  # it wakes who accepts
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the accepting thread
         self._listener.close()
         self.cut(every=True)
 
 
 class Scenario:
-    """A fault, done again and again while a program runs. `hits` says how often it was."""
+    """A fault that is repeated while a program runs. `hits` counts the repetitions."""
 
     options: tuple[str, ...] = ()
-    # Between two faults, in seconds.
+    # The mean time between two faults, in seconds.
     pause = 0.15
 
     def __init__(self, folder: Path, seed: int) -> None:
@@ -160,22 +160,22 @@ class Scenario:
         self.prepare()
 
     def env(self) -> dict[str, str]:
-        """Variables for the server."""
+        """Returns environment variables for the server."""
         return {}
 
     @property
     def url(self) -> str:
-        """Of the store, for the program."""
+        """The store's URL for the program."""
         return self.proxy.url
 
     def prepare(self) -> None:
-        """Before the program begins."""
+        """Called before the program begins."""
 
     def fault(self) -> None:
-        """One."""
+        """Causes one fault."""
 
     def drive(self, program: subprocess.Popen, limit: float) -> bool:
-        """Faults, until the program has ended; false where it has not in time."""
+        """Repeats the fault until the program has ended; returns whether it has ended in time."""
         last = time.monotonic() + limit
         while program.poll() is None and time.monotonic() < last:
             with contextlib.suppress(ConnectionError, EOFError):
@@ -191,7 +191,7 @@ class Scenario:
 
 
 class Cuts(Scenario):
-    """Connections break in the middle of what they carry."""
+    """Connections break in the middle of a transfer."""
 
     def fault(self):
         self.proxy.cut()
@@ -216,7 +216,7 @@ class Flushes(Scenario):
 
 
 class FlushesAndCuts(Scenario):
-    """A reply is lost, and then the functions."""
+    """The store loses our functions together with a reply."""
 
     def fault(self):
         self.proxy.before_reply = lambda: self.server.call("FUNCTION", "FLUSH")
@@ -234,7 +234,7 @@ class Pauses(Scenario):
 
 
 class Restarts(Scenario):
-    """It is killed, and started again with everything that it had acknowledged."""
+    """The server is killed, and started again with everything that it had acknowledged."""
 
     options = DURABLE
     pause = 0.6
@@ -245,7 +245,7 @@ class Restarts(Scenario):
 
 
 class Latency(Scenario):
-    """It is some milliseconds away."""
+    """The server is some milliseconds away."""
 
     def prepare(self):
         self.proxy.delay = 0.004
@@ -256,7 +256,7 @@ class Latency(Scenario):
 
 
 class Failovers(Scenario):
-    """A replica that has everything takes its place, and then the other way round."""
+    """The server and a complete replica change places again and again."""
 
     options = ("--repl-diskless-sync-delay", "0")
     pause = 0.3
@@ -285,7 +285,7 @@ class Failovers(Scenario):
 
 
 class Demotions(Failovers):
-    """The same, but the connections stay at the old one, which takes no writes any more."""
+    """The same, but connections stay at the old primary, which no longer takes writes."""
 
     def fault(self):
         self._follows()
@@ -296,7 +296,7 @@ class Demotions(Failovers):
 
 
 class FullMemory(Scenario):
-    """No room for a moment, again and again."""
+    """The store has no memory for a moment, again and again."""
 
     def fault(self):
         self.server.call("CONFIG", "SET", "maxmemory", "1")
@@ -305,7 +305,7 @@ class FullMemory(Scenario):
 
 
 class ClockSteps(Scenario):
-    """Its clock is set forward and back, by less than what is left of a lease. Where libfaketime is installed."""
+    """The server's clock steps forward and back, by less than the rest of a lease. Needs libfaketime."""
 
     library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 
@@ -320,7 +320,7 @@ class ClockSteps(Scenario):
 
 
 class Loading(Scenario):
-    """It reads its data again, and says so."""
+    """The server loads its data again, and answers with LOADING meanwhile."""
 
     options = DURABLE
     pause = 0.6
@@ -330,7 +330,7 @@ class Loading(Scenario):
         self.server.call("CONFIG", "SET", "key-load-delay", "300")
 
     def fault(self):
-        # What it reads is what it holds, not all that it ever did.
+        # The server then loads its current data, not its whole history.
         self.server.call("BGREWRITEAOF")
         _until(lambda: b"aof_rewrite_in_progress:0" in self.server.call("INFO", "persistence"))
         self.server.call("DEBUG", "LOADAOF")
@@ -362,7 +362,7 @@ class Resharding(Scenario):
         self.nodes[target].call("CLUSTER", "SETSLOT", slot, "IMPORTING", self.names[source])
         self.nodes[source].call("CLUSTER", "SETSLOT", slot, "MIGRATING", self.names[target])
         while keys := self.nodes[source].call("CLUSTER", "GETKEYSINSLOT", slot, 1):
-            time.sleep(0.003)  # a part is here, a part is there
+            time.sleep(0.003)  # meanwhile the slot's keys are on both nodes
             self.nodes[source].call("MIGRATE", "127.0.0.1", self.ports[target], "", 0, 5000, "KEYS", *keys)
         for node in (self.nodes[target], self.nodes[source], *self.nodes):
             node.call("CLUSTER", "SETSLOT", slot, "NODE", self.names[target])

@@ -1,6 +1,6 @@
 """Numbered items through every kind of object while the store fails: nothing is lost, doubled, reordered, or hangs.
 
-`SERVERLESS_MP_TEST_FAULTS="ITEMS SEEDS"` says how many items, and with how many seeds each fault is tried.
+`SERVERLESS_MP_TEST_FAULTS="ITEMS SEEDS"` sets the number of items, and the number of seeds for each fault.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ITEMS, SEEDS = map(int, os.environ.get("SERVERLESS_MP_TEST_FAULTS", "150 1").spl
 
 
 def right(items):
-    """The flow's output where nothing went wrong."""
+    """Returns the output of a flow without errors."""
     clean = "lost 0 doubled 0 reordered 0"
     lines = ["started"]
     for _ in range(2):
@@ -64,7 +64,7 @@ def test_nothing_is_lost_doubled_or_reordered(tmp_path, scenario, seed, record_p
 
 
 def test_a_store_without_its_data_is_a_lost_session(tmp_path):
-    """Started again without persistence: every wait ends, at once, in the program and in its workers."""
+    """The store is restarted without its data: every wait in the program and in its workers ends at once."""
     server = bed.Server(tmp_path / "store")
     proxy = bed.Proxy(server.port)
     try:
@@ -81,7 +81,7 @@ def test_a_store_without_its_data_is_a_lost_session(tmp_path):
 
 @pytest.mark.parametrize("what", ["queue", "lock", "nothing"])
 def test_a_private_store_that_was_killed(what):
-    """Its end is that of the session, within seconds: it is never started again."""
+    """The session ends within seconds of its private store, which is never restarted."""
     program = subprocess.Popen(
         [sys.executable, "-m", "serverless_mp.cli", "run", PROGRAMS / "killed_store.py", what],
         env={name: value for name, value in os.environ.items() if name != "SERVERLESS_MP_REDIS_URL"},
@@ -93,8 +93,8 @@ def test_a_private_store_that_was_killed(what):
     assert out == "lost\ncodes 75 75\nwithin seconds\n", err
 
 
-def test_what_ran_and_lost_its_answer_does_not_run_twice(tmp_path):
-    """The answer is lost at the moment when the store forgets its functions."""
+def test_a_command_that_lost_its_answer_does_not_run_twice(tmp_path):
+    """The answer is lost at the moment when the store loses its functions."""
     server = bed.Server(tmp_path / "store")
     proxy = bed.Proxy(server.port)
     try:
@@ -129,8 +129,8 @@ def test_a_full_store_keeps_a_feeder_s_items(tmp_path):
     assert out == f"got {['first', *range(20), 'last']}\n", err
 
 
-def test_a_manager_starts_though_the_store_is_far(tmp_path):
-    """Its address comes by another way than the store, which must know it before."""
+def test_a_manager_starts_when_the_store_is_slow(tmp_path):
+    """A manager's address does not travel through the store; the store must know the address before it is used."""
     server = bed.Server(tmp_path / "store")
     proxy = bed.Proxy(server.port)
     proxy.delay = 0.003
@@ -145,7 +145,7 @@ def test_a_manager_starts_though_the_store_is_far(tmp_path):
 
 @pytest.mark.slow
 def test_many_objects_keep_their_lease(tmp_path):
-    """2,000 locks of a store that is 20 ms away, for longer than the lease."""
+    """2,000 locks outlive their lease in a store that is 20 ms away."""
     server = bed.Server(tmp_path / "store")
     proxy = bed.Proxy(server.port)
     try:
@@ -160,7 +160,7 @@ def test_many_objects_keep_their_lease(tmp_path):
 
 
 def test_a_store_that_lies_learns_nothing_and_is_not_believed(tmp_path):
-    """It calls a message the name of a blob, which the receiver would then ask for; and delivers one twice."""
+    """The store presents a message as the name of a blob, for which the receiver would ask; and delivers a message twice."""
     server = bed.Server(tmp_path / "store")
     store = stores.Connection(("127.0.0.1", server.port), stores.PASSWORD)
     try:
@@ -210,7 +210,7 @@ def test_sealed_memory_tells_the_store_nothing_and_believes_it_nothing(tmp_path)
     assert program.returncode == 0, err
 
 
-def test_who_writes_to_sealed_memory_does_not_hold_others_up(server):
+def test_a_writer_of_sealed_memory_does_not_hold_others_up(server):
     url = f"redis://:{stores.QUOTED}@127.0.0.1:{server.port}"
     with popen("sealed_writers.py", url=url, SERVERLESS_MP_SEAL_MEMORY="1") as program:
         out, err = program.communicate(timeout=60)
@@ -218,10 +218,10 @@ def test_who_writes_to_sealed_memory_does_not_hold_others_up(server):
 
 
 def refusal(url, **env):
-    """What a program is told that cannot use the store."""
+    """Returns the error output of a program that cannot use the store."""
     with popen("waits.py", url=url, **env) as program:
         _, err = program.communicate(timeout=60)
-    assert program.returncode in (1, 2)  # the program's, or that of `run`
+    assert program.returncode in (1, 2)  # the program's exit code, or that of `run`
     return err
 
 
@@ -246,8 +246,8 @@ def test_stores_that_do_not_serve_are_refused(tmp_path):
             server.close()
 
 
-def test_a_proxy_that_closes_what_it_does_not_know_is_told():
-    """As Twemproxy does."""
+def test_a_proxy_that_closes_connections_is_reported():
+    """The proxy closes a connection without an answer, as Twemproxy does at unknown commands."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def close_all():
@@ -265,7 +265,7 @@ def test_a_proxy_that_closes_what_it_does_not_know_is_told():
 
 
 def test_threads_share_a_lock_while_its_slot_moves(tmp_path):
-    """One has learnt of the new place, while another has commands unread at the old one."""
+    """One thread knows the new node while commands of another are still unread at the old node."""
     faults = bed.Resharding(tmp_path, 0)
     try:
         with popen("threads.py", url=faults.url) as program:
@@ -293,7 +293,7 @@ def proxy(server):
 
 
 @pytest.mark.parametrize("fault", ["cut", "flush"])
-def test_a_post_that_nobody_looks_after_arrives(server, proxy, fault):
+def test_a_posted_command_of_an_idle_process_arrives(server, proxy, fault):
     with popen("idle_poster.py", url=proxy.url) as program:
         assert program.stdout.readline() == "ready\n"
         if fault == "flush":
@@ -324,10 +324,10 @@ def test_a_task_whose_result_waits_for_room_is_not_begun_again(server, proxy, tm
     assert (out, log.read_text()) == ("results [10, 20]\n", "1\n2\n"), err
 
 
-def test_what_came_before_the_end_of_an_object_is_not_missed(server, proxy):
+def test_a_release_before_the_deletion_of_an_object_is_not_lost(server, proxy):
     with popen("let_go.py", url=proxy.url) as program:
         assert program.stdout.readline() == "ready\n"
-        proxy.before_reply = lambda: time.sleep(0.3)  # both have run when the connection breaks
+        proxy.before_reply = lambda: time.sleep(0.3)  # both commands have run when the connection breaks
         out, err = program.communicate("\n", timeout=60)
     assert (out, proxy.cuts > 0) == ("kept True\n", True), err
 
@@ -342,8 +342,8 @@ def test_a_store_that_takes_no_writes_for_a_lease_is_a_lost_session(server, prox
     assert "cannot do its work (store: NOREPLICAS" in err
 
 
-def test_a_lock_is_not_taken_by_who_has_given_up(server, proxy):
-    """The command has run, its answer is late, and a signal's handler raises."""
+def test_an_abandoned_acquire_does_not_keep_the_lock(server, proxy):
+    """The command has run and its answer is late when a signal handler raises."""
     with popen("given_up.py", url=proxy.url) as program:
         assert program.stdout.readline() == "ready\n"
         proxy.before_reply = lambda: time.sleep(2.5)
@@ -354,7 +354,7 @@ def test_a_lock_is_not_taken_by_who_has_given_up(server, proxy):
 
 
 def test_a_big_message_lives_while_its_sender_waits(server):
-    """For longer than a lease: nobody but the waiting sender knows of it."""
+    """The message outlives a lease, though only the waiting sender knows of it."""
     url = f"redis://:{stores.QUOTED}@127.0.0.1:{server.port}"
     with popen("waits_with_much.py", url=url, SERVERLESS_MP_LEASE="2", SERVERLESS_MP_PIPE_SIZE="200000") as program:
         assert program.stdout.readline() == "sent\n"

@@ -1,4 +1,4 @@
-"""asyncio in the program, processes for what needs a processor: executors, sentinels and connections in the loop."""
+"""asyncio in the program, processes for CPU-bound work: executors, sentinels and connections in the loop."""
 
 import asyncio
 import multiprocessing

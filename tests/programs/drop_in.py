@@ -1,4 +1,4 @@
-"""The package `multiprocess`: as multiprocessing, but lambdas and nested functions travel."""
+"""The package `multiprocess`, which is like multiprocessing, but also sends lambdas and nested functions."""
 
 import multiprocess
 from multiprocess.pool import Pool

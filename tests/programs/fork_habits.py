@@ -1,4 +1,4 @@
-"""What programs do that were written where processes fork: no guard, lambdas, classes and globals of `__main__`."""
+"""A program written for processes that fork: no guard, lambdas, classes and globals of `__main__`."""
 
 import functools
 import math

@@ -1,4 +1,4 @@
-"""What a forked process finds as it was: shared views, objects that know one another, beside what no pickle knows."""
+"""A forked process finds state as it was: shared views, objects with references to one another, and unpicklable objects."""
 
 import collections
 import ctypes
@@ -23,7 +23,7 @@ def fill(i):
     matrix[i // 2, i % 2] = -i
 
 
-# A service whose workers are among its attributes, beside what no pickle knows.
+# A service whose workers are among its attributes, beside unpicklable objects.
 class Service:
     shared = []
     guard = threading.Lock()
@@ -56,7 +56,7 @@ Service.shared.append(1)
 registry = {"service": service}
 
 
-# What decorators and metaclasses make.
+# Objects that decorators and metaclasses create.
 @functools.lru_cache
 def fib(n):
     return n if n < 2 else fib(n - 1) + fib(n - 2)

@@ -1,4 +1,4 @@
-"""How the interpreter was set before a process was forked: logging, streams, signals, numbers, limits."""
+"""Settings of the interpreter before a fork: logging, streams, signals, numbers, limits."""
 
 import atexit
 import decimal

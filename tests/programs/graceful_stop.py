@@ -1,4 +1,4 @@
-"""Workers that finish what they have begun when they are told to stop, and leave Ctrl-C to the program."""
+"""Workers that stop cleanly when they are told to, and leave Ctrl-C to the program."""
 
 import multiprocessing
 import os
@@ -29,7 +29,7 @@ def pid(_):
 
 if __name__ == "__main__":
     ready = multiprocessing.Event()
-    # A queue has a lock, which a handler that interrupts a handler would wait for.
+    # A pipe, not a queue: a handler that interrupts another handler would wait for the queue's lock.
     told, results = multiprocessing.Pipe(duplex=False)
     process = multiprocessing.Process(target=work, args=(ready, results))
     process.start()

@@ -1,4 +1,4 @@
-"""The logging cookbook's way: workers log into a queue, a listener in the program writes."""
+"""The pattern of the logging cookbook: workers log into a queue, and a listener in the program writes the records."""
 
 import logging
 import logging.handlers

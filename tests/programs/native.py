@@ -1,4 +1,4 @@
-"""Everything that multiprocessing makes of semaphores and shared memory, by the start method that is named."""
+"""All objects that multiprocessing builds on semaphores and shared memory, with the named start method."""
 
 import multiprocessing
 import sys

@@ -1,4 +1,4 @@
-"""Managers of a program's own: classes, proxies, what is exposed, nested proxies, and a client that connects by address."""
+"""A program's own managers: classes, proxies, exposed methods, nested proxies, and a client that connects by address."""
 
 import multiprocessing
 from multiprocessing.managers import BaseManager, BaseProxy, SyncManager

@@ -1,4 +1,4 @@
-"""Three processes, twice; each says who started it, what it had at its beginning, and a random number."""
+"""Three processes, twice; each reports its parent, whether it was preloaded, a random number, and its threads."""
 
 import multiprocessing
 import os

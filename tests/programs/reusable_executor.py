@@ -1,4 +1,4 @@
-"""loky's executor, from joblib's copy of it: reused, resized, broken, and the line by which many end joblib's workers."""
+"""loky's executor in joblib's copy: reused, resized, broken, and ended by the line that many use to end joblib's workers."""
 
 import os
 

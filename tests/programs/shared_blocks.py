@@ -1,4 +1,4 @@
-"""numpy over named shared memory, a list that is shared, and a manager that ends them."""
+"""numpy over named shared memory, a shared list, and a manager that deletes both."""
 
 import multiprocessing
 from multiprocessing import shared_memory

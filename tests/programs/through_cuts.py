@@ -1,4 +1,4 @@
-"""Numbered items through a queue, and hand-overs of a lock: nothing lost, nothing doubled, no token gone."""
+"""Numbered items through a queue, and hand-overs of a lock: nothing is lost or doubled, and no token is lost."""
 
 import multiprocessing
 import sys

@@ -1,6 +1,6 @@
-"""A store that does not answer for a while: a wait with a time-out ends in time, all others outlast it.
+"""A store does not answer for a while: a wait with a time-out ends in time, and all other waits outlast the outage.
 
-Prints `cut` when the store may go, and goes on when a line arrives on standard input.
+Prints `cut` when the store may stop answering, and continues when a line arrives on standard input.
 """
 
 import multiprocessing

@@ -4,8 +4,8 @@ import numpy as np
 from evostra import EvolutionStrategy
 from evostra.models import FeedForwardNetwork
 
-# No guard: the script is one for Linux, where processes fork.
-np.random.seed(7)  # evostra draws from there
+# The script has no guard: it is written for Linux, where processes fork.
+np.random.seed(7)  # evostra uses NumPy's global generator
 inputs = np.array([1.0, 2.0, 3.0, 4.0])
 wanted = np.array([0.1, -0.4, 0.6, 0.2])
 model = FeedForwardNetwork(layer_sizes=[4, 8, 4])

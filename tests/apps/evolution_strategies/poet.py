@@ -1,5 +1,5 @@
 """The shape of POET's loop: a spawn context, two managed dictionaries that tasks read with a cache per worker, hundreds of
-tasks an iteration, and a table of noise in a shared array that is filled by the parent and read by the workers."""
+tasks an iteration, and a table of noise in a shared array that the parent fills and the workers read."""
 
 import ctypes
 import functools
@@ -12,7 +12,7 @@ SIZE = 50
 
 
 def start(thetas, niches, table):
-    """In each worker: where its tasks find everything."""
+    """Initialises a worker: sets the globals that its tasks use."""
     global shared_thetas, shared_niches, noise
     shared_thetas, shared_niches = thetas, niches
     noise = np.ctypeslib.as_array(table.get_obj())

@@ -1,4 +1,4 @@
-"""A process of a process that cannot be begun, and one that ends badly: their parent in the function is told."""
+"""Processes of a process fail: a parent in a function sees the exit codes of children that could not start or were killed."""
 
 import multiprocessing
 import os

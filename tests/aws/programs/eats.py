@@ -1,4 +1,4 @@
-"""A process that takes more and more memory once its program is told."""
+"""A process that allocates more and more memory after a line on the program's standard input."""
 
 import multiprocessing
 import sys

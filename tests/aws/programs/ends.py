@@ -1,4 +1,4 @@
-"""One process that ends as its argument says."""
+"""A process that ends in the way that its argument names."""
 
 import ctypes
 import multiprocessing

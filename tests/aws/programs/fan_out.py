@@ -1,4 +1,4 @@
-"""The same large argument for several processes; what they read, and from which file."""
+"""Several processes receive the same large argument, and report whether it is right."""
 
 import multiprocessing
 

@@ -1,4 +1,4 @@
-"""Much output, and an end that flushes nothing: all of it is seen, in order, before the process is seen to have ended."""
+"""Much output and an exit without a flush: all output appears, in order, before the process counts as finished."""
 
 import multiprocessing
 import os

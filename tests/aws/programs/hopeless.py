@@ -1,4 +1,4 @@
-"""A pool whose workers fail while they begin."""
+"""A pool whose workers fail while they start."""
 
 import multiprocessing
 import os

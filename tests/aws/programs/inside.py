@@ -1,4 +1,4 @@
-"""What programs and libraries inside a plain Lambda function do with multiprocessing. Prints a line for each that works."""
+"""Uses of multiprocessing in a plain Lambda function, by programs and libraries. Prints a result or an errno for each use."""
 
 import multiprocessing
 import multiprocessing.pool
@@ -68,7 +68,7 @@ def shared():
 
 
 def company():
-    """How many processes there are below this one, while a pool of two works."""
+    """Counts the descendants of this process while a pool of two works."""
     with multiprocessing.Pool(2) as pool:
         pool.map(square, range(5))
         parents = {}
@@ -104,7 +104,7 @@ def main(names):
 
 
 def handler(event, context):
-    """The same in a function."""
+    """Runs the named uses in a function, and returns their results."""
     results = {}
     for name in event["names"]:
         try:

@@ -1,4 +1,4 @@
-"""A pool whose workers are killed at random while they work: every third task kills the first worker that begins it."""
+"""A pool whose workers are killed while they work: every third task may kill the first worker that begins it."""
 
 import multiprocessing
 import os

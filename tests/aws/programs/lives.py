@@ -1,4 +1,4 @@
-"""A worker that says who it really is, and lives."""
+"""A worker that prints its real process id, and keeps running."""
 
 import multiprocessing
 import os

@@ -1,4 +1,4 @@
-"""So many processes, each of so many seconds, by themselves and in an executor."""
+"""A number of processes that sleep for some seconds each, then an executor of as many workers."""
 
 import multiprocessing
 import sys

@@ -1,4 +1,4 @@
-"""A manager's server stays beside the program; its processes elsewhere reach it."""
+"""A manager's server runs on the program's machine; the program's processes in functions reach it."""
 
 import multiprocessing
 import os

@@ -1,4 +1,4 @@
-"""Many processes at once, each with an exit code of its own."""
+"""Many processes at once, each with its own exit code."""
 
 import multiprocessing
 import sys

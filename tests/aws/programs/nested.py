@@ -1,4 +1,4 @@
-"""Processes that start processes, which know their parents and how they ended."""
+"""Processes that start processes: children know their parents, and parents see their children's exit codes."""
 
 import multiprocessing
 import os

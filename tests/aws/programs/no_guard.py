@@ -1,4 +1,4 @@
-"""As many scripts on Linux are: no guard, a global, a nested function."""
+"""A script as written for Linux: no guard, a changed global, a lambda as a target."""
 
 from multiprocessing import Pool, Process, SimpleQueue
 

@@ -1,4 +1,4 @@
-"""A pool that works for longer than its workers may."""
+"""A pool that works for longer than the function's time limit allows one worker."""
 
 import multiprocessing
 import os

@@ -1,4 +1,4 @@
-"""What a process has around it in a function: prints one line a question."""
+"""Examines the surroundings of a process in a function. Prints one line for each question."""
 
 import multiprocessing
 import os
@@ -9,7 +9,7 @@ import time
 
 
 def search_path(queue):
-    """The layer's packages come before the runtime's own."""
+    """Reports whether the layer's packages come before the runtime's own."""
     import six
 
     queue.put([path for path in sys.path if path.startswith(("/var/task", "/opt", "/var/runtime"))])
@@ -17,7 +17,7 @@ def search_path(queue):
 
 
 def zone(queue):
-    """Summer and winter of a year."""
+    """Reports the local time of a moment in winter and of one in summer."""
     queue.put([time.strftime("%H %Z", time.localtime(moment)) for moment in (1_700_000_000, 1_720_000_000)])
 
 
@@ -38,7 +38,7 @@ def is_gone(queue, path):
 
 
 def leave_behind(queue):
-    """A process in a session of its own, whose parent ends at once."""
+    """Starts a process in a session of its own, and ends at once."""
     process = subprocess.Popen(["sleep", "1000"], start_new_session=True)
     queue.put(process.pid)
 
@@ -48,7 +48,7 @@ def lives(queue, pid):
 
 
 def fill(queue, count):
-    """Files beside the process' own directory stay; those in it go."""
+    """Writes a file in the process' own directory, which is deleted with the process."""
     path = os.path.join(tempfile.gettempdir(), "much")
     with open(path, "wb") as f:
         f.write(bytes(count))
@@ -56,7 +56,7 @@ def fill(queue, count):
 
 
 def litter(queue):
-    """A file beside the process' own directory, each time another one."""
+    """Writes a new file beside the process' own directory."""
     descriptor, path = tempfile.mkstemp(dir="/tmp")
     with open(descriptor, "wb") as f:
         f.write(bytes(200 << 20))

@@ -1,4 +1,4 @@
-"""A worker prints a line on each stream, and goes on when the program's user has said so."""
+"""A worker prints a line on each stream, and continues after each line on the program's standard input."""
 
 import multiprocessing
 import sys

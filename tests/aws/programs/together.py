@@ -1,4 +1,4 @@
-"""A barrier of more parties than run at once."""
+"""A barrier with more parties than processes that can run at once."""
 
 import multiprocessing
 import sys

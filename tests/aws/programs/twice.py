@@ -1,4 +1,4 @@
-"""A process now, and one when the program's user says so."""
+"""One process now, and a second one after a line on standard input."""
 
 import multiprocessing
 import sys

@@ -1,4 +1,4 @@
-"""Stands for the managed runtime's own: the module search path as AWS documents it, then AWS' client."""
+"""Replaces the managed runtime's own bootstrap: sets the module search path as AWS documents it, and runs AWS' client."""
 
 import os
 import sys
@@ -9,6 +9,6 @@ for layer in ("/opt/python", f"/opt/python/lib/{version}/site-packages"):
         sys.path.insert(0, layer)
 sys.path.insert(0, os.environ["LAMBDA_TASK_ROOT"])
 
-from awslambdaric.__main__ import main  # noqa: E402 - it is in the path just made
+from awslambdaric.__main__ import main  # noqa: E402 - found on the path that was just set
 
 main(["bootstrap", os.environ["_HANDLER"]])

@@ -1,7 +1,7 @@
 """Environments of functions, each in a namespace like AWS Lambda's, with AWS' own emulator of the runtime's interface.
 
-An environment runs one invocation at a time, and is stopped between two. It is warm for the next one of the same revision of its
-function.
+An environment runs one invocation at a time, and is stopped between two invocations. The next invocation of the same revision
+of its function finds it warm.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from sandbox.images import Image
 
 HERE = Path(__file__).parent
-# In the environment of every process of one environment: by it they are found.
+# A variable of every process in an environment, by which these processes are found.
 MARK = "SERVERLESS_MP_TEST_ENVIRONMENT"
 STARTED = 20.0
 
 
 def possible() -> bool:
-    """Whether this machine makes namespaces for this user."""
+    """Whether this user may create namespaces on this machine."""
     done = subprocess.run(["unshare", "--user", "--map-root-user", "--mount", "true"], check=False, capture_output=True)
     return done.returncode == 0
 
@@ -55,7 +55,7 @@ class Function:
 
     @classmethod
     def unpack(cls, configuration: dict, code: bytes, layers: list[bytes], folder: Path) -> Function:
-        """Into a folder."""
+        """Unpacks a function's code and layers into a folder."""
         task, merged = folder / "task", folder / "layers"
         for place, archives in ((task, [code]), (merged, layers)):
             place.mkdir(parents=True)
@@ -74,7 +74,7 @@ class Function:
 
     @classmethod
     def of_image(cls, configuration: dict, image: Image, folder: Path) -> Function:
-        """Whose code is an image: of the base's files those of the sandbox take the place."""
+        """Unpacks a function that is an image; the sandbox's own files replace those of the base image."""
         image.unpack(folder)
         (folder / "opt").mkdir(exist_ok=True)
         return cls(
@@ -107,7 +107,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 class Environment:
-    """One."""
+    """One environment of a function."""
 
     def __init__(self, function: Function, emulator: Path, runtime: Path, region: str) -> None:
         self.function = function
@@ -183,7 +183,7 @@ class Environment:
         raise RuntimeError(f"the environment did not start: {self.log_path.read_text(errors='replace')}")
 
     def invoke(self, body: bytes) -> tuple[int, bytes]:
-        """One invocation: the status and the answer of the emulator."""
+        """Invokes the function once; returns the status and the answer of the emulator."""
         self._signal(signal.SIGCONT)
         url = f"http://127.0.0.1:{self.port}/2015-03-31/functions/function/invocations"
         request = urllib.request.Request(url, data=body, method="POST")
@@ -194,11 +194,11 @@ class Environment:
             return e.code, e.read()
 
     def freeze(self) -> None:
-        """Between two invocations nothing of it runs."""
+        """Stops all its processes, as Lambda does between two invocations."""
         self._signal(signal.SIGSTOP)
 
     def new_lines(self) -> list[str]:
-        """What it has logged since they were last asked for."""
+        """Returns the lines that were logged since the last call."""
         with open(self.log_path, "rb") as log:
             log.seek(self._read)
             text = log.read()
@@ -207,7 +207,7 @@ class Environment:
         return text[:end].decode(errors="replace").splitlines()
 
     def pids(self) -> list[int]:
-        """All its processes, in whatever session."""
+        """Returns all its processes, in every session."""
         found = []
         wanted = f"{MARK}={self.folder}".encode()
         for entry in Path("/proc").iterdir():
@@ -218,7 +218,7 @@ class Environment:
         return found
 
     def temporary(self, pattern: str) -> list[Path]:
-        """Files in its /tmp."""
+        """Returns files in its /tmp."""
         for pid in self.pids():
             with contextlib.suppress(OSError):
                 root = Path(f"/proc/{pid}/root/tmp")
@@ -235,7 +235,7 @@ class Environment:
             seen |= new
 
     def end(self) -> None:
-        """With everything in it."""
+        """Ends the environment and all its processes."""
         self._signal(signal.SIGKILL)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
@@ -244,7 +244,7 @@ class Environment:
 
 
 class Environments:
-    """Those of all functions: warm ones are used again."""
+    """The environments of all functions. Warm ones are reused."""
 
     def __init__(self, emulator: Path, runtime: Path, region: str) -> None:
         self.emulator, self.runtime, self.region = emulator, runtime, region
@@ -254,7 +254,7 @@ class Environments:
         self.is_closed = False
 
     def invoke(self, revision: str, function: Function, body: bytes) -> tuple[int, bytes, list[str]]:
-        """In a warm environment of this revision, or in a new one: status, answer, the lines of the log."""
+        """Invokes in a warm environment of this revision, or in a new one; returns the status, the answer and the log lines."""
         with self._lock:
             warm = self._warm.get(revision)
             environment = warm.pop() if warm else None
@@ -282,19 +282,19 @@ class Environments:
         environment.end()
 
     def temporary(self, pattern: str) -> list[Path]:
-        """Files in the /tmp of all of them."""
+        """Returns files in the /tmp of all environments."""
         with self._lock:
             there = list(self._all)
         return [path for environment in there for path in environment.temporary(pattern)]
 
     def pids(self) -> list[int]:
-        """The processes in all of them."""
+        """Returns the processes in all environments."""
         with self._lock:
             there = list(self._all)
         return [pid for environment in there for pid in environment.pids()]
 
     def close(self) -> None:
-        """Ends all."""
+        """Ends all environments."""
         self.is_closed = True
         with self._lock:
             ended, self._all = self._all, set()
@@ -304,7 +304,7 @@ class Environments:
 
 
 def outcome(status: int, answer: bytes) -> tuple[bytes, bool]:
-    """The payload that Lambda answers, and whether it is a function's error."""
+    """Returns the payload of Lambda's answer, and whether it is an error of the function."""
     if b"Task timed out" in answer:
         with contextlib.suppress(ValueError):
             return answer if isinstance(json.loads(answer), dict) else answer, True

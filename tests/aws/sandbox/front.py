@@ -1,7 +1,7 @@
 """AWS for the tests: an emulator of its control plane, whose functions run in sandboxes.
 
-Everything but an invocation is passed on to the emulator behind it. For an invocation the function's code and layers are fetched
-from there, as Lambda fetches them.
+It forwards every request except invocations to the emulator behind it. For an invocation it fetches the function's code and
+layers from there, as Lambda does.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
 REGISTRY = re.compile(rb"\d+\.dkr\.ecr\.[\w-]+\.amazonaws\.com")
 IP_ADDRESS = re.compile(rb"<ipAddress>[\d.]+</ipAddress>")
 MACHINE, STAND_IN = b"AWS%3A%3AEC2%3A%3AInstance%0A", b"AWS%3A%3ACloudFormation%3A%3AWaitConditionHandle%0A"
-# Lines of the runtime interface emulator about itself.
+# Log lines of the runtime interface emulator itself.
 OF_EMULATOR = re.compile(r"^\d\d \w{3} \d{4} [\d:,]+ \[\w+\] \(rapid\)")
 LOG_TAIL = 4096
 
 
 @dataclass
 class Rule:
-    """An answer of AWS that the emulator does not give: an error for so many calls, or other fields in a configuration."""
+    """An answer of AWS that the emulator does not give: an error for some calls, or other fields in a configuration."""
 
     method: str
     path: str
@@ -51,14 +51,14 @@ class Rule:
     fields: dict = field(default_factory=dict)
 
     def takes(self, method: str, path: str) -> bool:
-        """Whether it is this call's turn."""
+        """Whether the rule applies to this call; counts the call if so."""
         is_one = self.times > 0 and method == self.method and re.search(self.path, path) is not None
         self.times -= is_one
         return is_one
 
 
 class Front:
-    """Serves on a port of its own."""
+    """The server in front of the emulator, on a port of its own."""
 
     def __init__(self, behind: str, emulator: Path, runtime: Path, region: str) -> None:
         self.behind, self.region = behind, region
@@ -69,12 +69,12 @@ class Front:
         self._busy: Counter[str] = Counter()
         self._streams = itertools.count()
         self.rules: list[Rule] = []
-        # What machines were to run at their first start; and where they are, for the answers of EC2.
+        # The user data of machines that were started; and the address that EC2's answers give for them.
         self.user_data: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.address = "127.0.0.1"
-        # In the place of ECR's registry, and what it asks for.
+        # The registry that replaces ECR's, and its login.
         self.registry, self.login = "", ""
-        # Actions of EC2 that are refused, with the code of the error; None: of these there are none.
+        # Actions of EC2 and STS that are refused, with the code of the error; with None the answer is an empty list.
         self.refusals: dict[str, str | None] = {}
         handler = type("Handler", (_Handler,), {"front": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -92,7 +92,7 @@ class Front:
     # ---- what the emulator knows -----------------------------------------------------------------------------
 
     def _ask(self, service: str, path: str, data: bytes | None = None, **headers: str) -> bytes:
-        # The emulator takes the region from the signature, which it does not check.
+        # The emulator takes the region from the signature, and does not check the signature.
         signed = (
             f"AWS4-HMAC-SHA256 Credential=test/20260101/{self.region}/{service}/aws4_request, SignedHeaders=host, Signature=0"
         )
@@ -137,7 +137,7 @@ class Front:
     # ---- invocations -----------------------------------------------------------------------------------------
 
     def invoke(self, name: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and payload, as Lambda answers."""
+        """Invokes a function; returns the status, headers and payload of Lambda's answer."""
         name = urllib.parse.unquote(name).rpartition("function:")[2].partition(":")[0]
         try:
             revision, function = self._function(name)
@@ -172,7 +172,7 @@ class Front:
             ("PutLogEvents", {"logGroupName": group, "logStreamName": stream, "logEvents": events}),
         ):
             target = f"Logs_20140328.{action}"
-            with contextlib.suppress(urllib.error.HTTPError):  # the group is there
+            with contextlib.suppress(urllib.error.HTTPError):  # the group exists
                 self._ask(
                     "logs", "/", json.dumps(request).encode(), X_Amz_Target=target, Content_Type="application/x-amz-json-1.1"
                 )
@@ -195,13 +195,13 @@ class _Handler(BaseHTTPRequestHandler):
         if rule is not None and rule.status:
             said = json.dumps({"Type": "User", "message": rule.message}).encode()
             return self._answer(rule.status, {"X-Amzn-ErrorType": rule.kind, "Content-Type": "application/json"}, said)
-        if self.path.startswith("/federation/credentials"):  # of SSO, which the emulator does not know
+        if self.path.startswith("/federation/credentials"):  # a request of SSO, which the emulator does not know
             keys = {"accessKeyId": "test", "secretAccessKey": "test", "sessionToken": "token", "expiration": 4102444800000}
             return self._answer(200, {"Content-Type": "application/json"}, json.dumps({"roleCredentials": keys}).encode())
         action = urllib.parse.parse_qs(body.decode(errors="replace")).get("Action", [""])[0]
         if action in self.front.refusals:
             return self._refuse(action, self.front.refusals[action])
-        if action == "CreateStack":  # in a stack the emulator knows neither machines nor images: another thing takes the place
+        if action == "CreateStack":  # the emulator knows neither machines nor images in a stack: replace them
             body = body.replace(MACHINE, STAND_IN).replace(b"resolve%3Assm%3A", b"")
         behind = http.client.HTTPConnection(urllib.parse.urlsplit(self.front.behind).netloc, timeout=120)
         headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP}
@@ -226,14 +226,14 @@ class _Handler(BaseHTTPRequestHandler):
         answer = f"<{action}Response><vpcSet/></{action}Response>"
         if code:
             error = f"<Error><Code>{code}</Code><Message>refused by the test</Message></Error>"
-            if action == "GetCallerIdentity":  # as STS answers; the others as EC2
+            if action == "GetCallerIdentity":  # an error of STS; the others are of EC2
                 answer = f"<ErrorResponse>{error}<RequestId>1</RequestId></ErrorResponse>"
             else:
                 answer = f"<Response><Errors>{error}</Errors><RequestID>1</RequestID></Response>"
         self._answer(400 if code else 200, {"Content-Type": "text/xml"}, answer.encode())
 
     def _answer(self, status, headers, answer):
-        if self.front.environments.is_closed:  # as a machine that is switched off: its connections break
+        if self.front.environments.is_closed:  # connections break, as when a machine is switched off
             self.close_connection = True
             return
         with contextlib.suppress(ConnectionError):  # its client has gone

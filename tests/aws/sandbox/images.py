@@ -1,4 +1,4 @@
-"""Container images for the tests: registries (Debian's docker-registry), a base image, and what Lambda would unpack."""
+"""Container images for the tests: registries (Debian's docker-registry), a base image, and the files that Lambda unpacks."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SERVER = "docker-registry"
-# What the emulator gives as the login to ECR, as a registry's file of passwords has it.
+# The emulator's login to ECR, and the same login in a registry's password file.
 LOGIN = "Basic " + base64.b64encode(b"AWS:ministack-auth-token").decode()
 PASSWORDS = "AWS:$2b$04$Dmv/nziZkk6sLagvhwdDEuS399tNNRL697vIM8YNwuFWiEQdeln.e\n"
 SERVICE = "tests"
 
 
 def possible() -> bool:
-    """Whether this machine has the server."""
+    """Whether this machine has the registry server."""
     return shutil.which(SERVER) is not None
 
 
 @dataclass
 class Image:
-    """One that was pulled: how its container starts, and its layers."""
+    """A pulled image: the configuration of its container, and its layers."""
 
     config: dict
     layers: list[bytes]
 
     @classmethod
     def pull(cls, address: str, login: str) -> Image:
-        """By a digest."""
+        """Pulls an image by its digest, and checks all digests and sizes."""
         place, _, version = address.partition("@")
         host, _, name = place.partition("/")
 
@@ -68,7 +68,7 @@ class Image:
         return cls(config["config"], layers)
 
     def unpack(self, folder: Path) -> None:
-        """One layer over the other."""
+        """Unpacks the layers in order into a folder."""
         for layer in self.layers:
             with tarfile.open(fileobj=io.BytesIO(layer)) as archive:
                 archive.extractall(folder, filter="tar")
@@ -79,7 +79,7 @@ def digest(data: bytes) -> str:
 
 
 def base(architecture: str = "amd64") -> dict[str, bytes]:
-    """A base image in the form of AWS' own, which have one for each processor: its parts by digest, the index by `latest`."""
+    """Returns a base image in the form of AWS' own: parts by digest, and as `latest` an index by architecture."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
         info = tarfile.TarInfo("opt/of-the-base")
@@ -112,7 +112,7 @@ def base(architecture: str = "amd64") -> dict[str, bytes]:
 
 
 class Registries:
-    """One whose images everybody pulls, after asking for a token, as AWS' public one; and one with a password, as an account's."""
+    """A public registry, which gives everybody a token for pulls, like AWS' own; and one with a password, like an account's."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -151,7 +151,7 @@ class Registries:
 
 
 class Tokens:
-    """Issues tokens for whatever is asked to be pulled; to who has the password, for whatever is asked."""
+    """Issues tokens: to anybody for pulls, and to the owner of the password for all actions."""
 
     OWNER = ("owner", "secret")
 

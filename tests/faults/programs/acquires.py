@@ -1,4 +1,4 @@
-"""One lock, after a line on standard input."""
+"""Acquires a lock after a line on standard input."""
 
 import multiprocessing
 

@@ -6,13 +6,13 @@ import threading
 
 
 def filled(i):
-    """With some numbers goes what is too big for an item, or for one piece."""
+    """A message with a number; some are too big for an item, or for one piece."""
     size = 2_200_000 if i % 64 == 9 else 150_000 if i % 16 == 5 else 0
     return i, bytes([i % 251]) * size
 
 
 def number_of(message):
-    """The number of a message that came whole."""
+    """Checks that a message is complete; returns its number."""
     assert message == filled(message[0]), "a message has changed"
     return message[0]
 

@@ -1,4 +1,4 @@
-"""A signal's handler raises in an `acquire` whose answer is late."""
+"""A signal handler raises in an `acquire` whose answer is late."""
 
 import multiprocessing
 import signal

@@ -1,4 +1,4 @@
-"""A worker puts something, and then does not use the store for a long time."""
+"""A worker puts an item, and then does not use the store for a long time."""
 
 import multiprocessing
 import sys
@@ -9,7 +9,7 @@ def work(queue, pipe):
     queue.put("warm")
     pipe.recv()
     queue.put("a")
-    time.sleep(30)  # it is ended before
+    time.sleep(30)  # killed before that
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Kills the session's own store."""
+"""Kills the session's own store while processes wait."""
 
 import multiprocessing
 import os
@@ -17,7 +17,7 @@ def wait(what, queue, lock):
 
 
 def server():
-    """The process that listens at the store's socket."""
+    """Returns the id of the process that listens on the store's socket."""
     socket = _core.session_info()[2].removeprefix("redis+unix://").split("?")[0]
     for process in psutil.process_iter():
         try:
@@ -35,7 +35,7 @@ if __name__ == "__main__":
     processes = [context.Process(target=wait, args=(sys.argv[1], queue, lock)) for _ in range(2)]
     for process in processes:
         process.start()
-    time.sleep(1)  # they wait
+    time.sleep(1)  # both processes wait
     begun = time.monotonic()
     os.kill(server(), signal.SIGKILL)
     try:

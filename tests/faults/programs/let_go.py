@@ -1,4 +1,4 @@
-"""A lock is given back and let go, and the answers to both are lost."""
+"""A lock is released and deleted, and the answers to both commands are lost."""
 
 import multiprocessing
 

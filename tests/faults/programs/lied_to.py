@@ -1,4 +1,4 @@
-"""Takes from a queue, once for each line on standard input."""
+"""Gets an item from a queue for each line on standard input."""
 
 import multiprocessing
 

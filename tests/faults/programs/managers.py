@@ -1,4 +1,4 @@
-"""Managers, one after the other."""
+"""Starts managers one after the other."""
 
 import multiprocessing
 

@@ -1,4 +1,4 @@
-"""More objects than can be renewed one by one."""
+"""More objects than a process can renew one by one within a lease."""
 
 import multiprocessing
 import time

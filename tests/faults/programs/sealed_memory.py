@@ -1,4 +1,4 @@
-"""Another process attaches to shared memory and reads it, once for each line on standard input."""
+"""Another process attaches to shared memory and reads it, for each line on standard input."""
 
 import sys
 from multiprocessing import Pool, shared_memory

@@ -1,4 +1,4 @@
-"""A process writes one byte for as long as another needs to write many, each under a lock of its own."""
+"""One process repeatedly writes one byte while another writes many bytes, each under its own lock."""
 
 import multiprocessing
 
@@ -19,7 +19,7 @@ if __name__ == "__main__":
     process.start()
     with locks[1]:
         array[1 << 15 :: 512] = [1] * len(range(1 << 15, SIZE, 512))
-    # It was published, or this would not be reached.
+    # The release above has published the array.
     stop.set()
     process.join()
     print(process.exitcode, sum(array[1 << 15 :: 512]) == len(range(1 << 15, SIZE, 512)))

@@ -1,8 +1,8 @@
-"""Locks that are in the store, as those that a process was given."""
+"""Puts locks into the store, like locks that were given to another process."""
 
 
 def shared(*locks):
-    """The same locks; one if there is one."""
+    """Shares the locks; returns them, or the single one."""
     for lock in locks:
         lock._semlock.share()
     return locks if len(locks) > 1 else locks[0]

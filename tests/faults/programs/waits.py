@@ -31,7 +31,7 @@ if __name__ == "__main__":
     threads = [threading.Thread(target=tell, args=pair) for pair in waits.items()]
     for thread in threads:
         thread.start()
-    time.sleep(0.5)  # all of them wait
+    time.sleep(0.5)  # now all threads wait
     print("waiting", flush=True)
     for thread in threads:
         thread.join()

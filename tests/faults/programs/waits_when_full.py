@@ -1,4 +1,4 @@
-"""Waits that begin while the store has no memory, and what they wait for comes."""
+"""Waits that begin while the store has no memory, and that later succeed."""
 
 import multiprocessing
 import threading

@@ -1,4 +1,4 @@
-"""A sender that waits for a long time, with a big message, until its pipe is read."""
+"""A sender of big messages that waits for a long time until its pipe is read."""
 
 import multiprocessing
 

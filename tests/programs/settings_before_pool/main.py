@@ -1,4 +1,4 @@
-"""Sets globals of its modules from the command line, then makes a pool: as programs do where processes fork."""
+"""Sets globals of its modules from the command line, then makes a pool: a pattern of programs that fork."""
 
 import argparse
 import multiprocessing

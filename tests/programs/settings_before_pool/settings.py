@@ -1,4 +1,4 @@
-"""What a command-line program keeps in a module."""
+"""The settings that a command-line program keeps in a module."""
 
 import enum
 import multiprocessing

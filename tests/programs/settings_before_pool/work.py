@@ -1,4 +1,4 @@
-"""The work, which looks everything up in the settings."""
+"""The work, which looks up the settings."""
 
 import functools
 
@@ -11,7 +11,7 @@ MARK = object()
 
 
 class Nothing:
-    """What stands for no value."""
+    """A marker for a missing value."""
 
 
 NOTHING = Nothing()
@@ -22,7 +22,7 @@ def is_nothing(value=NOTHING):
 
 
 class Limits:
-    """Set by the program."""
+    """Limits that the program sets."""
 
     rows = 1
     seen = []
@@ -33,7 +33,7 @@ def score(item):
 
 
 class Node:
-    """A class that knows itself."""
+    """A class with a reference to itself."""
 
 
 Node.default = Node

@@ -1,4 +1,4 @@
-"""Three modules of one's own, a data file, and a data class of `__main__`."""
+"""A program with modules of its own, a data file, and a data class in `__main__`."""
 
 import multiprocessing
 import os
