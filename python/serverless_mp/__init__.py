@@ -1,7 +1,7 @@
-"""Python's multiprocessing on workers that share nothing but a store.
+"""Python's multiprocessing on workers that share only a store.
 
-Three doors: `import serverless_mp as multiprocessing`; `serverless_mp.install()` before code that imports `multiprocessing`
-itself; `serverless-mp run script.py`.
+There are three ways to use it: `import serverless_mp as multiprocessing`; `serverless_mp.install()` before code that imports
+`multiprocessing` itself; `serverless-mp run script.py`.
 """
 
 from typing import Any as _Any
@@ -21,11 +21,11 @@ _session.close_at_exit()
 
 def __getattr__(name: str) -> _Any:
     if name == "__version__":
-        from importlib import metadata  # noqa: PLC0415 - 30 ms that an import need not cost
+        from importlib import metadata  # noqa: PLC0415 - 30 ms that an import does not need
 
         return metadata.version("serverless_mp")
     if name == "ForkStateWarning":
-        from .fork import ForkStateWarning  # noqa: PLC0415 - of programs that fork
+        from .fork import ForkStateWarning  # noqa: PLC0415 - only for programs that fork
 
         return ForkStateWarning
     message = f"module {__name__!r} has no attribute {name!r}"

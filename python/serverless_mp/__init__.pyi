@@ -1,4 +1,4 @@
-# As `multiprocessing` is typed, since it stands in for it.
+# Typed like `multiprocessing`, since it replaces that module.
 from collections.abc import Iterable
 from multiprocessing import *
 
@@ -7,14 +7,14 @@ from . import aio as aio
 __version__: str
 
 class ForkStateWarning(UserWarning):
-    """A process that forks would have something that its worker does not get. Filter it with `warnings`."""
+    """Part of the state of a program does not reach a worker that a forked process would have. Filter it with `warnings`."""
 
 def install(as_: Iterable[str] = ()) -> None:
     """Puts `serverless_mp` behind the name `multiprocessing`, and behind joblib's process backends.
 
-    `as_`: further names, of packages that are drop-ins for multiprocessing. Raises ValueError for what is no package's name,
-    RuntimeError for a package that is imported already.
+    `as_`: further names to serve, of packages that are drop-ins for multiprocessing. Raises ValueError for a string that is not
+    the name of a package, RuntimeError for a package that is imported already.
     """
 
 def uninstall() -> None:
-    """Gives the names back."""
+    """Undoes `install()`: the names refer to CPython's objects again."""

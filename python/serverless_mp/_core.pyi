@@ -1,11 +1,12 @@
-"""The leaves of multiprocessing over a store that speaks Redis, in Rust.
+"""The objects of multiprocessing over a store that speaks the Redis protocol, implemented in Rust.
 
-Everything here needs a session: `open_session` in the program, `join_session` in a worker. Beside what is named below, every
-call may raise ConnectionError (the store cannot be reached, does not let us in, or "session lost": it no longer has the
-object), RuntimeError (there is no session, or it has ended), and what a signal handler of the program raises.
+Everything here needs a session: a program opens it with `open_session`, a worker joins it with `join_session`. Besides the
+exceptions named below, every call may raise ConnectionError (the store cannot be reached, refuses the client, or "session
+lost": it no longer has the object), RuntimeError (there is no session, or it has ended), and whatever a signal handler of the
+program raises.
 
-Times are in seconds; None waits for ever. An `id` names an object in its session; where a constructor takes one it attaches
-to that object, else it makes a new one. An object lives while any process holds a handle on it.
+Times are in seconds; None means no limit. An `id` names an object in its session. A constructor that is given an `id` attaches
+to that object; otherwise it creates an object. An object exists as long as any process holds a handle on it.
 """
 
 from collections.abc import Callable
@@ -61,26 +62,29 @@ __all__ = [
 ]
 
 EXIT_TIME_LIMIT: Final[int]
-"""Exit code of a process that the time limit of its function has ended."""
+"""Exit code of a process that was ended by the time limit of its function."""
 
 @final
 class Acquiring:
-    """A lock that a thread takes for a task of asyncio, in turn with all other waiters. One that does not arrive is given back."""
+    """Acquires a lock for an asyncio task, on a thread of its own and in turn with all other waiters.
+
+    The lock is released again if the task does not call `finish`.
+    """
 
     def __new__(cls, lock: SemLock) -> Acquiring: ...
     def fileno(self) -> int:
-        """A descriptor that is readable when the wait has ended."""
+        """A descriptor that becomes readable when the wait has ended."""
     def cancel(self) -> None:
-        """Ends the wait and gives the lock back, unless the task has it."""
+        """Ends the wait and releases the lock, unless `finish` was called."""
     def finish(self) -> None:
-        """The task has the lock. Raises what the wait has raised; RuntimeError before its end and after a first call."""
+        """Gives the lock to the task. Raises what the wait has raised, and RuntimeError before its end or when called twice."""
 
 @final
 class SemLock:
-    """A lock or semaphore, with the methods of `_multiprocessing.SemLock`. One that was never shared is this process' alone.
+    """A lock or semaphore, with the methods of `_multiprocessing.SemLock`. Until it is shared, it exists in this process only.
 
-    Of others an uncontended `acquire` waits for one round trip, `release` of what this process holds for none, a recursive
-    `acquire` sends nothing.
+    Once it is shared, an uncontended `acquire` takes one round trip; `release` of a unit that this process holds does not wait;
+    a recursive `acquire` sends nothing.
     """
 
     SEM_VALUE_MAX: Final[int]
@@ -90,7 +94,7 @@ class SemLock:
     @property
     def name(self) -> str: ...
     def share(self) -> None:
-        """The store has it from now on: others may attach to it."""
+        """Puts the lock into the store, so that other processes can attach to it."""
 
     @property
     def handle(self) -> int: ...
@@ -99,11 +103,11 @@ class SemLock:
     @property
     def maxvalue(self) -> int: ...
     def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
-        """Takes one unit; False when it is not there in time."""
+        """Takes one unit. Returns False if none becomes free in time."""
     def release(self) -> None:
-        """One unit back. ValueError beyond the maximum; AssertionError for a recursive lock of another thread."""
+        """Gives one unit back. Raises ValueError above the maximum, AssertionError for a recursive lock of another thread."""
     def post(self) -> None:
-        """One unit back that another process has taken, without waiting."""
+        """Gives back, without waiting, one unit that another process has taken."""
     def __enter__(self) -> bool: ...
     def __exit__(self, *_args: object) -> None: ...
     def _count(self) -> int: ...
@@ -114,12 +118,14 @@ class SemLock:
 
 @final
 class NativeSemLock:
-    """A lock or semaphore of this machine, with the methods of `_multiprocessing.SemLock`: it asks no store."""
+    """A lock or semaphore of this machine, with the methods of `_multiprocessing.SemLock`. It uses no store."""
 
     SEM_VALUE_MAX: Final[int]
     SIZE: Final[int]
     def __new__(cls, kind: int, value: int | None, maxvalue: int, name: str | None = None, fd: int | None = None) -> Self:
-        """`fd`: a file of `SIZE` bytes to be shared; without one only forks share it. `value` None: the file has it already."""
+        """`fd`: a file of `SIZE` bytes that holds the shared state; without it, only forked processes share the lock. `value`
+        None: the file is initialised already.
+        """
     @property
     def handle(self) -> int: ...
     @property
@@ -130,10 +136,12 @@ class NativeSemLock:
     def name(self) -> str | None: ...
     @property
     def acquire(self) -> Callable[..., bool]:
-        """A function, as of a method `acquire(block=True, timeout=None)`: takes one unit; False if it is not there in time."""
+        """The function `acquire(block=True, timeout=None)`: takes one unit; returns False if none becomes free in time."""
     @property
     def release(self) -> Callable[[], None]:
-        """The same: one unit back. ValueError beyond the maximum; AssertionError for a recursive lock of another thread."""
+        """The function `release()`: gives one unit back. Raises ValueError above the maximum, AssertionError for a recursive
+        lock of another thread.
+        """
     def _acquire(self, block: bool = True, timeout: float | None = None) -> bool: ...
     def _release(self) -> None: ...
     def __enter__(self) -> bool: ...
@@ -146,150 +154,160 @@ class NativeSemLock:
 
 @final
 class Condition:
-    """The waiters of a condition, under the hash tag of its lock."""
+    """The waiters of a condition, stored under the hash tag of its lock."""
 
     def __new__(cls, lock: SemLock, *, id: str | None = None) -> Condition: ...
     @property
     def id(self) -> str: ...
     def wait(self, lock: SemLock, timeout: float | None = None) -> bool:
-        """Gives the lock back, waits, takes it again: two round trips beside the sleep. False when the time was over."""
+        """Releases the lock, waits, acquires it again: two round trips besides the wait. Returns False on timeout."""
     def notify(self, n: int) -> None:
-        """Wakes up to n waiters: one round trip."""
+        """Wakes up to n waiters, in one round trip."""
     def waiting(self) -> int:
-        """How many wait."""
+        """The number of waiters."""
 
 @final
 class CountDownLatch:
-    """A count whose waiters pass when it is zero: an event, or the unfinished tasks of a queue."""
+    """A counter whose waiters continue when it is zero: the state of an event, or the unfinished tasks of a queue."""
 
     def __new__(cls, count: int, *, id: str | None = None) -> CountDownLatch: ...
     @property
     def id(self) -> str: ...
     def put(self, count: int) -> None:
-        """Sets the count: one round trip."""
+        """Sets the count, in one round trip."""
     def add(self, amount: int) -> None:
-        """Adds to it: no round trip, or one for a negative amount. ValueError where it would fall below zero."""
+        """Adds to the count: no round trip, or one if `amount` is negative. Raises ValueError if the count would fall below
+        zero.
+        """
     def is_zero(self) -> bool: ...
     def wait(self, timeout: float | None = None) -> bool:
-        """Waits until it is zero; False when the time was over."""
+        """Waits until the count is zero. Returns False on timeout."""
 
 @final
 class Barrier:
-    """Arrival, release and breaking of a barrier."""
+    """The state of a barrier: arrival, release and breaking."""
 
     def __new__(cls, parties: int, *, id: str | None = None) -> Barrier: ...
     @property
     def id(self) -> str: ...
     def wait(self, action: bool, timeout: float | None = None) -> tuple[int, str]:
-        """This party's index, and `ok`, `broken`, or `act`: the caller is to run the action and then to call `end`."""
+        """Arrives. Returns the index of this party, and `ok`, `broken` or `act`: on `act` the caller runs the action and calls
+        `end`.
+        """
     def end(self, how: str) -> None:
-        """`go` after the action, `break`, or `reset`."""
+        """`how` is `go` (after the action), `break` or `reset`."""
     def state(self) -> tuple[int, bool]:
-        """How many wait, and whether it is broken."""
+        """The number of waiting parties, and whether the barrier is broken."""
 
 @final
 class Channel:
-    """One end, 0 or 1, of a pipe of messages. BrokenPipeError: nobody holds the other end. EOFError: nobody holds it and
-    everything it sent was taken. ValueError: a message whose seal does not open, which is then gone.
+    """One end, 0 or 1, of a pipe of messages.
+
+    Raises BrokenPipeError if no process holds the other end; EOFError if no process holds it and everything sent from it was
+    received; ValueError for a message whose seal does not open, which is then dropped.
     """
 
     def __new__(cls, id: str, end: int) -> Channel: ...
     @staticmethod
     def of_process(process: str, end: int) -> Channel:
-        """An end of the pipe of events that each process of the session has; the process reads from end 0."""
+        """One end of the pipe of events that each process of the session has. The process reads from end 0."""
     @staticmethod
     def of_session(end: int) -> Channel:
-        """An end of the pipe that the session itself has; its owner reads from end 0."""
+        """One end of the session's own pipe. The owner of the session reads from end 0."""
     @staticmethod
     def pair(bound: int) -> tuple[Channel, Channel]:
-        """Both ends of a new pipe. `bound`: about how many bytes it holds for each end before a sender waits."""
+        """Both ends of a new pipe. `bound`: roughly how many bytes it holds for each end before a sender waits."""
     @property
     def id(self) -> str: ...
     @property
     def end(self) -> int: ...
     def send(self, payload: bytes) -> None:
-        """Sends a message and waits until the store has it: one round trip, if there is room."""
+        """Sends a message and waits until the store has it: one round trip if the pipe has room."""
 
     def wait_for_capacity(self) -> None:
-        """Waits while the pipe is full; asks the store once per MiB that was posted. `post` never waits."""
+        """Waits while the pipe is full. Asks the store once per MiB that was posted. `post` never waits."""
 
     def post(self, payloads: list[bytes]) -> None:
-        """Sends messages, in this order and in one step, without waiting."""
+        """Sends messages in order and in one step, without waiting."""
     def recv(self, block: bool = True, timeout: float | None = None) -> bytes | None:
-        """The next message: one round trip. None when there is none in time."""
+        """The next message, in one round trip. Returns None if there is none in time."""
     def poll(self, timeout: float | None = ...) -> bool:
-        """Whether there is something to take, the end of file included: one round trip."""
+        """Whether a message or the end of file can be read, in one round trip."""
     def __len__(self) -> int:
-        """How many messages can be taken."""
+        """The number of messages that can be received."""
     @staticmethod
     def filenos(channels: list[Channel]) -> list[int]:
-        """The `fileno()` of each: in one round trip, in a cluster in one for each."""
+        """The `fileno()` of each channel: one round trip in total, in a cluster one per channel."""
     def fileno(self, *, look: bool = True) -> int:
-        """A file descriptor that is readable while there is something to take. It costs a thread and a connection. Without
-        `look` it may only become readable in a moment, and there is no round trip.
+        """A file descriptor that is readable while a message or the end of file can be read. It costs a thread and a
+        connection. Without `look` there is no round trip, and the descriptor may become readable only a moment later.
         """
     def close(self) -> None: ...
     def transfer_ref(self, holder: str) -> None:
-        """Keeps this end alive for a handle on its way in a message."""
+        """Keeps this end alive for a handle that travels in a message. `holder` names the handle."""
     def accept_ref(self, holder: str) -> None:
-        """That handle is here."""
+        """Takes over the reference of `holder`: the handle has arrived here."""
 
 @final
 class TaskQueue:
-    """One side of a pool's queue: its tasks, and their results. The pool has one reader of results. Raises as Channel.
+    """One side of a pool's queue of tasks and results. One thread of the pool reads the results. Raises the same exceptions as
+    Channel.
 
-    A task is acknowledged by its result: one whose worker dies before is given to another worker, as often as it may be.
+    A task is acknowledged by its result. If a worker dies before that, the task is given to another worker, up to the limit of
+    attempts.
     """
 
     def __new__(cls, id: str) -> TaskQueue:
-        """The workers' side of one that there is."""
+        """The workers' side of an existing queue."""
     @staticmethod
     def pair(bound: int) -> tuple[TaskQueue, TaskQueue]:
-        """The pool's side of a new one, and the workers'. `bound`: about how many bytes of tasks it holds before `put_tasks`
-        waits.
+        """The pool's side and the workers' side of a new queue. `bound`: roughly how many bytes of tasks it holds before
+        `put_tasks` waits.
         """
     @property
     def id(self) -> str: ...
     def put_tasks(self, payloads: list[bytes]) -> None:
-        """Sends tasks, in order. Waits only while the queue is full."""
+        """Sends tasks in order. Waits only while the queue is full."""
     def get_task(self, timeout: float | None = None) -> bytes | None:
-        """The next task, in work until this thread puts its result: one round trip. None when there is none in time."""
+        """The next task, in one round trip; None if there is none in time. The task stays in work until this thread puts its
+        result.
+        """
     def discard_task(self) -> bool:
-        """On the workers' side: takes a task that nobody is to do any more. False: there is none."""
+        """On the workers' side: removes a task that is not to run any more. Returns False if there is none."""
     def put_result(self, payload: bytes, goes_on: bool) -> None:
-        """Sends the result of the task that this thread got last, without waiting. Who `goes_on` is to get the next task
-        at once, which is taken in the same step.
+        """Sends the result of the last task that this thread got, without waiting. If `goes_on`, the same step takes the next
+        task, which the next `get_task` returns.
         """
     def get_results(self) -> list[tuple[bytes, int | None]]:
-        """Waits for a result and takes up to 256 more that are there. With a task that was begun as often as it may be, in
-        place of its result, the exit code of its last worker.
+        """Waits for a result, and takes up to 256 more that are available. A task that has used up its attempts appears in
+        place of its result, with the exit code of its last worker.
         """
     def post(self, payload: bytes) -> None:
-        """Sends what is neither task nor result to the other side, without waiting."""
+        """Sends a message that is neither task nor result to the other side, without waiting."""
 
 @final
 class Region:
-    """A span of shared memory, with the buffer protocol: a real buffer in every process that holds it.
+    """A span of shared memory that supports the buffer protocol: each process that holds it has a real buffer.
 
-    One that was never shared is plain memory of this process. Of others, acquiring operations of the other classes refresh it
-    and releasing ones publish what was written; see docs/design/memory.md.
+    Until it is shared, it is plain memory of this process. Once it is shared, acquiring operations of the other classes refresh
+    it and releasing operations publish what was written; see docs/design/memory.md.
     """
 
     def __new__(cls, size: int, *, id: str | None = None) -> Region: ...
     @property
     def id(self) -> str: ...
     def share(self) -> None:
-        """The store has it from now on: others may attach to it."""
+        """Puts the region into the store, so that other processes can attach to it."""
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """The size in bytes."""
 
     @property
     def exports(self) -> int:
-        """How many buffers of it are in use."""
+        """The number of buffers of the region that are in use."""
     def sync(self) -> None:
-        """Publishes what was written here and fetches what others have published, with no other synchronisation."""
+        """Publishes what this process has written and fetches what others have published, without any other synchronisation."""
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @final
@@ -302,16 +320,18 @@ class Job:
         worker: str,
         record: bytes,
         event: bytes,
-        launcher: str | Lambda,
+        launcher: str | Lambda | Program,
         *,
         holds: list[tuple[str, int]],
         descriptors: list[int],
         attempts: int,
     ) -> Job:
-        """Writes the record and launches a worker for it: of the zygote whose socket this is, or in the function. `job` and
-        `worker` are new ids, of the job and of the worker's process.
-        `holds` are ends of objects that the record refers to, held here until the child has attached; `event` and
-        `descriptors` go to a worker of this machine.
+        """Writes the record of a job and launches a worker for it: `launcher` is the path of the zygote's socket, a function,
+        or the program (for the processes of its workers). `job` and `worker` are new ids of the job and of the worker's
+        process.
+
+        `holds`: ends of objects that the record refers to; this process holds them until the child has attached. `event` and
+        `descriptors` are sent to a worker of this machine.
         """
     @property
     def pid(self) -> int: ...
@@ -322,24 +342,26 @@ class Job:
         """A file descriptor that is readable once the process has ended."""
     def has_ended(self) -> bool: ...
     def exitcode(self) -> int | None:
-        """None while it runs; negative for a signal. No round trip."""
+        """None while the process runs; negative if a signal ended it. No round trip."""
     def wait(self, timeout: float | None = None) -> int | None:
-        """Waits for the end; None when the time was over."""
+        """Waits for the end of the process. Returns None on timeout."""
     def signal(self, signum: int) -> None:
-        """Sends a signal to a remote process; SIGINT, SIGTERM and SIGKILL end one that no worker has begun."""
+        """Sends a signal to a remote process. SIGINT, SIGTERM and SIGKILL end a process that no worker has begun."""
     @staticmethod
     def claim(id: str, claimant: str) -> bytes | None:
-        """In the worker: takes the job's record, once. None: another worker has it, or it was ended before it began."""
+        """In the worker: takes the record of the job, once. Returns None if another worker has it, or if the job was ended
+        before it began.
+        """
     @staticmethod
     def attached(id: str, parent: str) -> None:
-        """In the worker: it holds by itself what its record referred to."""
+        """In the worker: it now holds the objects that its record referred to."""
     @staticmethod
     def finish(id: str, parent: str, code: int, attempts: int) -> None:
-        """In the worker: writes the exit record, after everything else that it had to say."""
+        """In the worker: writes the exit record, after everything else that the worker has sent."""
 
 @final
 class Program:
-    """The program by the id of its process, as the launcher of its workers' own processes."""
+    """The program as the launcher of its workers' own processes, named by the id of its process."""
 
     def __new__(cls, process: str) -> Self: ...
 
@@ -350,46 +372,49 @@ class Lambda:
     def __new__(
         cls, function: str, packing: int, start_timeout: int, stall_timeout: int, url: str | None, credentials: str | None
     ) -> Self:
-        """A name or an ARN; `packing` processes share an invocation; `url`: the store's address there, if it is another one;
-        `credentials`: a command that prints them as AWS' `credential_process` does, where the core does not find them itself.
+        """`function`: a name or an ARN. `packing`: how many processes share an invocation. `url`: the address of the store as
+        the function sees it, if it differs. `credentials`: a command that prints credentials as a `credential_process` of AWS
+        does, for credentials that the core does not find itself.
 
-        While Lambda has none to give, a process waits for
-        `start_timeout` seconds in which none runs, and for `stall_timeout` seconds in which none begins or ends.
+        While Lambda starts no further invocation, a process waits `start_timeout` seconds during which none of the program
+        runs, and `stall_timeout` seconds during which none begins or ends.
 
-        Reads AWS' own configuration. ValueError without a region.
+        Reads the configuration of AWS. Raises ValueError without a region.
         """
     @property
     def endpoint(self) -> str | None:
-        """The URL of Lambda's API, where it is not AWS' own."""
+        """The URL of Lambda's API if it is not the default of AWS."""
     def describe(self) -> str:
-        """The function's configuration, as JSON. RuntimeError, with what to do, where it cannot be had."""
+        """The configuration of the function, as JSON. Raises RuntimeError, whose message names the remedy, if it cannot be
+        read.
+        """
     def usage(self) -> tuple[int, int, int]:
-        """Invocations so far, their milliseconds, and how many are unanswered."""
+        """The number of invocations so far, their milliseconds, and the number of those not answered yet."""
 
 def is_lost() -> bool:
-    """Whether this process' session was found gone. A store that just does not answer may answer again."""
+    """Whether this process has found its session gone. A store that merely does not answer may answer later."""
 
 def is_open() -> bool:
     """Whether this process has a session."""
 
 def check_url(url: str) -> None:
-    """ValueError, with the valid forms, for a URL of a store that cannot be used."""
+    """Raises ValueError, which lists the valid forms, for the URL of a store that cannot be used."""
 
 def try_store(url: str) -> None:
-    """Connects once. ConnectionError, with the reason, where that cannot be done within 4 seconds."""
+    """Connects once. Raises ConnectionError, with the reason, if that fails within 4 seconds."""
 
 def examine_store(url: str) -> tuple[str, str | None, float]:
-    """A store's name with its version; the `maxmemory-policy` by which it throws keys away, if it does; and the median of some
-    round trips in seconds. Raises ConnectionError if it cannot be reached.
+    """The name of a store with its version; its `maxmemory-policy` if that evicts keys, else None; and the median of some round
+    trips in seconds. Raises ConnectionError if the store cannot be reached.
     """
 
 def store_connections() -> tuple[int, int] | None:
-    """How many connections the session's store has, and how many it takes. None where it does not say."""
+    """The number of connections of the session's store, and its maximum. None if the store does not tell."""
 
 def open_session(url: str, ttl: int, *, seal_memory: bool = False, needs_persistence: bool = False) -> None:
-    """Opens a session. `ttl`: milliseconds that its keys outlive this process; 0 in a private store. `seal_memory`: whether
-    shared memory is encrypted as well. ValueError for a store that evicts keys, is a replica, or has no append-only file where
-    `needs_persistence`.
+    """Opens a session. `ttl`: milliseconds for which its keys outlive this process; 0 in a private store. `seal_memory`:
+    whether shared memory is encrypted too. Raises ValueError for a store that evicts keys, is a replica, or has no append-only
+    file although `needs_persistence`.
     """
 
 def join_session(
@@ -405,77 +430,79 @@ def join_session(
 ) -> None:
     """In a worker: joins the session as the process that its parent named.
 
-    The supervisor of remote workers has a lease of its own, which tells their parent that it lives.
+    The supervisor of remote workers has a lease of its own, by which their parent knows that it is alive.
     """
 
 def leave_session() -> None:
-    """A supervisor's end."""
+    """Leaves the session, at the end of a supervisor."""
 
 def send_output(parent: str, job: str, is_error: bool, bytes: bytes) -> None:
-    """Tells the process that has started a job what this job has printed, without waiting."""
+    """Sends output of a job to the process that started it, without waiting."""
 
 def claimant(attempt: str, supervisor: str) -> str:
-    """The claimant of a supervisor's workers, for `Job.claim` and `send_death`. `attempt`: the id of the invocation."""
+    """Returns the claimant of a supervisor's workers, for `Job.claim` and `send_death`. `attempt`: the id of the invocation."""
 
 def send_death(parent: str, job: str, code: int, claimant: str, message: str) -> None:
-    """Tells it that a job died without a word of its own. `claimant`: the attempt that had it; `message`: for the user."""
+    """Tells the process that started a job that the job died without an exit record. `claimant`: the attempt that had claimed
+    it; `message`: a text for the user.
+    """
 
 def read_command(command: bytes) -> tuple[str, int] | None:
-    """A command for the supervisor of remote workers: a job and a signal for it; None: their parent has ended.
+    """Decodes a command for the supervisor of remote workers: a job and a signal for it; None if their parent has ended.
 
     Raises RuntimeError for anything else.
     """
 
 def session_info() -> tuple[str, bytes, str, int, bool, str]:
-    """Name, key, URL, ttl, whether shared memory is sealed, and the id of this process."""
+    """Name, key, URL and ttl of the session, whether shared memory is sealed, and the id of this process."""
 
 def close_session() -> None:
-    """Ends the session; in an outside store its keys go."""
+    """Ends the session. Its keys are deleted from an outside store."""
 
 def before_fork() -> None:
-    """Before a fork of the program's own: locks and memory that this process alone knows are in the store from now on."""
+    """Before the program calls `fork()`: puts into the store the locks and memory that only this process knows."""
 
 def after_fork_in_parent() -> None:
-    """After it, in the process that has forked."""
+    """After the program's `fork()`, in the parent."""
 
 def after_fork() -> None:
-    """In the child of the program's own `fork()`: begins a state of its own, and leaves the inherited one alone."""
+    """After the program's `fork()`, in the child: starts with a state of its own and leaves the inherited one untouched."""
 
 def settle() -> None:
-    """Waits until the store has everything that was sent without waiting."""
+    """Waits until the store has received everything that was sent without waiting."""
 
 def counters() -> dict[str, int]:
-    """Counts of what this process has sent: `commands`, `bytes`, and `round_trips`, the waits for the store."""
+    """What this process has sent: the number of `commands`, of `bytes`, and of `round_trips`, the waits for the store."""
 
 def new_id() -> str:
-    """16 hexadecimal digits that nothing else in the session has."""
+    """16 hexadecimal digits that are unique in the session."""
 
 def put_blob(name: str, payload: ReadableBuffer) -> None:
-    """Stores bytes under a name, once."""
+    """Stores bytes under a name."""
 
 def read_blob(name: str, buffer: WriteableBuffer) -> None:
-    """Reads the bytes of a name into a buffer, which has just their number."""
+    """Reads the bytes of a name into a buffer of exactly their size."""
 
 def drop_blob(name: str) -> None:
     """Deletes the bytes of a name."""
 
 def bind_name(name: str, region: str, size: int) -> bool:
-    """Gives a name to a region, which lives until the name is taken away. False: it stands for another one."""
+    """Gives a name to a region, which exists until the name is removed. Returns False if the name belongs to another region."""
 
 def find_name(name: str) -> tuple[str, int] | None:
-    """The region of a name, and its size in bytes."""
+    """The id and the size in bytes of the region with this name; None if there is none."""
 
 def unbind_name(name: str) -> bool:
-    """Takes a name away. False: there was none."""
+    """Removes a name. Returns False if it does not exist."""
 
 def get_blob(name: str) -> bytes:
-    """Reads the bytes of a name that `put_blob` has stored."""
+    """Reads the bytes that `put_blob` has stored under a name."""
 
 def adopt_orphans() -> None:
-    """On Linux: descendants whose own parent ends become children of this process."""
+    """On Linux: makes this process the parent of its descendants whose own parent ends."""
 
 def load_roots() -> None:
-    """Reads the root certificates for TLS, for this process and those that it forks. OSError where that fails."""
+    """Reads the root certificates for TLS, for this process and the processes that it forks. Raises OSError if that fails."""
 
 def die_with_parent() -> None:
-    """On Linux: the kernel ends this process with its parent."""
+    """On Linux: the kernel kills this process when its parent ends."""

@@ -1,4 +1,4 @@
-"""Where `serverless-mp up` notes the address of the store that it has made, and where a run finds it."""
+"""The file in which `serverless-mp up` records the address of the store that it has created, and in which a run finds it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import Any
 
 
 def path(function: str) -> str:
-    """The file of a function's store; only its user may read it, since the address has the password."""
+    """The file for a function's store. Only its owner may read it, since the address contains the password."""
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
     return os.path.join(home, "serverless-mp", f"{function}.json")
 
 
 def read(function: str) -> dict[str, Any] | None:
-    """`url`, perhaps `function_url`, `region`, `instance`; None if there is no file. Raises ValueError for a damaged one."""
+    """A dictionary with `url` and, if recorded, `function_url`, `region` and `instance`; None if there is no file. Raises
+    ValueError for a damaged file.
+    """
     try:
         with open(path(function), encoding="utf-8") as file:
             return json.load(file)
@@ -26,12 +28,12 @@ def read(function: str) -> dict[str, Any] | None:
 
 
 def is_private(noted: dict[str, Any] | None) -> bool:
-    """Whether the store is one of `up --private`, which functions reach by an address of their own."""
+    """Whether the store was made by `up --private`. Functions reach such a store at a separate address."""
     return noted is not None and "function_url" in noted
 
 
 def write(function: str, noted: dict[str, Any]) -> None:
-    """In the place of what was there."""
+    """Writes the record, replacing an earlier one."""
     place = path(function)
     os.makedirs(os.path.dirname(place), mode=0o700, exist_ok=True)
     with open(f"{place}.new", "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
@@ -40,12 +42,12 @@ def write(function: str, noted: dict[str, Any]) -> None:
 
 
 def account_of(session: Any) -> dict[str, str]:
-    """Whose store it is, to be noted: `account`, `region`."""
+    """The account and region of the store, for the record: `account`, `region`."""
     return {"account": session.client("sts").get_caller_identity()["Account"], "region": session.region_name}
 
 
 def check(function: str, session: Any) -> None:
-    """Raises ValueError where the store that is noted is in another account or region than these commands."""
+    """Raises ValueError if the recorded store is in another account or region than these commands use."""
     noted, here = read(function), account_of(session)
     if noted is not None and {name: noted.get(name) for name in here} != here:
         message = (
@@ -56,7 +58,7 @@ def check(function: str, session: Any) -> None:
 
 
 def forget(function: str) -> bool:
-    """Whether there was one."""
+    """Deletes the record. Returns whether there was one."""
     try:
         os.unlink(path(function))
     except FileNotFoundError:

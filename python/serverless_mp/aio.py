@@ -1,11 +1,11 @@
-"""For asyncio: the waits of multiprocessing that would hold up the loop, as coroutines. An addition to CPython's interface.
+"""The blocking calls of multiprocessing as coroutines for asyncio. This is an addition to CPython's interface.
 
     item = await aio.get(queue)
     await aio.join(process)
     async with aio.locked(lock): ...
 
-Other tasks run meanwhile. A coroutine that is cancelled has taken nothing: no item is lost, no lock stays held. They take the
-objects of this package, however the program came by them; for others they raise TypeError.
+Other tasks of the loop run meanwhile. A cancelled coroutine has taken nothing: no item is lost and no lock stays held. The
+coroutines accept objects of this package, whichever way the program got them, and raise TypeError for others.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ __all__ = ["acquire", "get", "join", "locked"]
 
 
 async def get(queue: Any) -> Any:
-    """The next item of a Queue, JoinableQueue or SimpleQueue, as its `get()`. Round trips are made in the loop itself."""
+    """The next item of a Queue, JoinableQueue or SimpleQueue, as `get()` returns it. Round trips are made in the loop
+    itself.
+    """
     if not isinstance(queue, (queues.Queue, queues.SimpleQueue)):
         raise _not_ours(queue, "queue")
     async with _turn(queue):
@@ -41,22 +43,22 @@ async def get(queue: Any) -> Any:
 
 
 def _turn(obj: Any) -> asyncio.Lock:
-    """A lock of this loop for a queue or a lock: one task asks the store, the others wait for their turn."""
+    """A lock of this loop for a queue or a lock: one task asks the store while the others wait for their turn."""
     turns = vars(obj).setdefault("_turns", weakref.WeakKeyDictionary())
     return turns.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
 
 async def join(process: Any) -> None:
-    """Until a process has ended, as its `join()`."""
+    """Waits until a process has ended, as `join()` does."""
     if getattr(process, "_popen", None) is not None:
         if not isinstance(process._popen, Popen):
             raise _not_ours(process, "process")
         await _readable(process.sentinel)
-    process.join()  # which also says what cannot be joined
+    process.join()  # this also raises the errors of a process that cannot be joined
 
 
 async def _readable(fd: int) -> None:
-    """Until a descriptor is readable. The program may wait for the same one in its loop: this is a copy."""
+    """Waits until a descriptor is readable. Uses a copy, since the program may watch the same descriptor in its loop."""
     loop, own = asyncio.get_running_loop(), os.dup(fd)
     waiting = loop.create_future()
 
@@ -73,9 +75,9 @@ async def _readable(fd: int) -> None:
 
 
 async def acquire(lock: Any) -> bool:
-    """A Lock, Semaphore or BoundedSemaphore, as its `acquire()`, in turn with all other waiters. `release()` is the usual one.
+    """Acquires a Lock, Semaphore or BoundedSemaphore, in turn with all other waiters. Release it with its own `release()`.
 
-    An RLock belongs to a thread, which all tasks of a loop share: TypeError.
+    Raises TypeError for an RLock, which belongs to a thread: all tasks of a loop share one.
     """
     if isinstance(lock, synchronize.RLock):
         message = "an RLock belongs to a thread, and all tasks of a loop share one: use a Lock"
@@ -95,7 +97,7 @@ async def acquire(lock: Any) -> bool:
 
 @contextlib.asynccontextmanager
 async def locked(lock: Any) -> AsyncIterator[None]:
-    """`async with` a lock or semaphore."""
+    """Holds a lock or semaphore for the duration of `async with`."""
     await acquire(lock)
     try:
         yield

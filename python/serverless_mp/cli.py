@@ -1,4 +1,4 @@
-"""The command `serverless-mp`: run a program, and look after the function that its processes may run in."""
+"""The command `serverless-mp`: runs programs, and manages the function in which their processes may run."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _USAGE = (
 
 
 def main(argv: list[str] | None = None) -> None:
-    """`serverless-mp run script.py arguments...`, and the commands for AWS."""
+    """Entry point: `serverless-mp run script.py arguments...`, and the commands for AWS."""
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(prog="serverless-mp", description="Python's multiprocessing, without walls.")
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", required=True)
     _add_run(commands)
-    commands.add_parser("settings", help="the environment variables that are read, and what they are now")
+    commands.add_parser("settings", help="show the environment variables that are read, and their current values")
     from .deploy import parsers  # noqa: PLC0415 - not needed to import this module
 
     parsers.add(commands)
@@ -42,17 +42,17 @@ def main(argv: list[str] | None = None) -> None:
 
 class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from importlib import metadata  # noqa: PLC0415 - 30 ms that a run need not cost
+        from importlib import metadata  # noqa: PLC0415 - 30 ms that a run does not need
 
         sys.stdout.write(f"serverless-mp {metadata.version('serverless_mp')}\n")
         parser.exit()
 
 
 def _add_run(commands: Any) -> None:
-    run = commands.add_parser("run", help="run a Python program whose multiprocessing is ours", usage=_USAGE)
+    run = commands.add_parser("run", help="run a Python program with serverless_mp in place of multiprocessing", usage=_USAGE)
     run.add_argument("--on", choices=config.LAUNCHERS, help="where its processes run (default: this machine)")
     run.add_argument("--function", help="the Lambda function that they run in (default: serverless-mp)")
-    run.add_argument("--workers", metavar="N", help="how many workers cpu_count() promises (default: the processors)")
+    run.add_argument("--workers", metavar="N", help="the number of workers that cpu_count() returns (default: the processors)")
     run.add_argument(
         "--as", dest="names", metavar="NAME", action="append", default=[],
         help="serve this name as well, of a package that is a drop-in for multiprocessing (multiprocess, fiber, "
@@ -60,7 +60,7 @@ def _add_run(commands: Any) -> None:
     )  # fmt: skip
     run.add_argument("--summary", metavar="FILE", help="write to FILE, as JSON, which processes ran, where and how")
     run.add_argument(
-        "--dry-run", action="store_true", help="run nothing: list which of the program's files would travel to a function"
+        "--dry-run", action="store_true", help="run nothing: list the program's files that would be sent to a function"
     )
     form = run.add_mutually_exclusive_group()
     form.add_argument("-m", dest="form", action="store_const", const="module", help="the program is a module, as for python -m")
@@ -71,7 +71,7 @@ def _add_run(commands: Any) -> None:
 
 def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     if options.dry_run:
-        from .command import dry_run  # noqa: PLC0415 - only when it is asked for
+        from .command import dry_run  # noqa: PLC0415 - only when it is requested
 
         sys.exit(dry_run.show(options.form, options.program))
     settings = {
@@ -116,7 +116,7 @@ def _refuse_ours(options: argparse.Namespace) -> None:
 def _examine(options: argparse.Namespace) -> int:
     from .command import doctor  # noqa: PLC0415 - not needed to run a program
 
-    # What is looked at is what a run on Lambda would use.
+    # The checks must see the settings of a run on Lambda.
     os.environ.update({config.launcher.name: "lambda", config.function.name: options.function})
     here = doctor.show(doctor.local())
     if options.local:

@@ -1,7 +1,7 @@
-"""The settings: environment variables, each read where it is used, so that a program can set it first.
+"""The settings: environment variables. Each is read where it is used, so that a program can set it first.
 
-`SETTINGS` is the one table of them. It gives the values, the checks, the text of `serverless-mp settings` and the page of the
-documentation.
+`SETTINGS` is the one table of all settings. Values, checks, the output of `serverless-mp settings` and the page of the
+documentation come from it.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PREFIX = "SERVERLESS_MP_"
-# In a function's environment: what `serverless-mp deploy` notes of it.
+# Set in a function's environment by `serverless-mp deploy`.
 DEPLOYED = f"{_PREFIX}DEPLOYED"
-# Variables that others set: a deployment in its function, tests.
+# Variables that are not settings: those that a deployment sets in its function, and those of tests.
 _OTHERS = (DEPLOYED, f"{_PREFIX}TEST_")
 LAUNCHERS = ("local", "lambda", "native")
-# The store notes the count in one digit.
+# The store keeps the count in one digit.
 _MOST_ATTEMPTS = 9
-# A supervisor has four descriptors for each of its workers.
+# A supervisor needs four descriptors for each of its workers.
 _MOST_SHARING = 128
-# Beyond these a number is a mistake: processes, seconds (a month), bytes.
+# Higher values are taken as mistakes: processes, seconds (a month), bytes.
 _MOST_PROCESSES, _MOST_SECONDS, _MOST_BYTES = 100_000, 30 * 86400, 1 << 40
 
 
 class Setting(NamedTuple, Generic[T]):
-    """One setting; calling it gives its value.
+    """One setting. Calling it returns its value.
 
-    `default` is the value where the variable is unset or empty, `shown` is how a text names it. `parse` takes the variable's
-    name and text, and raises ValueError for what cannot be used.
+    `default` gives the value if the variable is unset or empty; `shown` describes that default in texts. `parse` takes the
+    variable's name and text, and raises ValueError for an unusable text.
     """
 
     name: str
@@ -44,13 +44,13 @@ class Setting(NamedTuple, Generic[T]):
     text: str
 
     def __call__(self) -> T:
-        """Its value. Raises ValueError, which names the variable and what it may be."""
+        """The value. Raises ValueError with a message that names the variable and the valid values."""
         text = os.environ.get(self.name)
         return self.parse(self.name, text) if text else self.default()
 
 
 def _number(suffix: str, default: int | Callable[[], int], most: int, text: str, shown: str = "") -> Setting[int]:
-    """A whole number from 1 on."""
+    """A whole number of at least 1."""
     shown = shown or str(default)
 
     def parse(name: str, value: str) -> int:
@@ -63,7 +63,7 @@ def _number(suffix: str, default: int | Callable[[], int], most: int, text: str,
 
 
 def _choice(suffix: str, choices: tuple[str, ...], text: str) -> Setting[str]:
-    """One of some words; the first is the default."""
+    """One of several words. The first is the default."""
 
     def parse(name: str, value: str) -> str:
         if value not in choices:
@@ -87,7 +87,7 @@ def _names(_: str, value: str) -> list[str]:
     return [name.strip() for name in value.split(",") if name.strip()]
 
 
-# Large packages that are imported alone: they start no thread that outlives a fork, and draw no random numbers of their own.
+# Large packages that are imported in advance: importing them starts no thread that outlives a fork and draws no random numbers.
 _PRELOADED = ("numpy", "scipy", "pandas", "sklearn", "joblib", "pandarallel", "dask", "torch", "gymnasium")
 
 
@@ -96,7 +96,7 @@ def _packages(_: str, value: str) -> list[str]:
 
 
 def _noted_by_up(name: str) -> str | None:
-    """On Lambda the store that `serverless-mp up` has made for the function is found, if no other is named."""
+    """The address that `serverless-mp up` has recorded for the function. It is used on Lambda if no other store is set."""
     if launcher() != "lambda" or os.environ.get(f"{_PREFIX}REDIS_URL"):
         return None
     return (addresses.read(function()) or {}).get(name)
@@ -108,7 +108,7 @@ redis_url: Setting[str | None] = Setting(
     lambda: _noted_by_up("url"),
     "a private store; on Lambda that of `serverless-mp up`",
     "The store: `redis://[user:password@]host:port/db`, `rediss://` (TLS; `?ssl_ca_certs=FILE` names the certificate of an "
-    "authority of your own, `server_name=NAME` whom the store's is for), "
+    "authority of your own, `server_name=NAME` the name in the store's own certificate), "
     "`redis+unix:///path?pass=…`, `redis+cluster://host:port[,host:port]` or `rediss+cluster://`. Redis 7.0 or newer, Valkey "
     "7.2 or newer, with `maxmemory-policy noeviction`.",
 )
@@ -116,59 +116,59 @@ workers = _number(
     "WORKERS",
     lambda: os.cpu_count() or 1,
     _MOST_PROCESSES,
-    "The number of workers that `cpu_count()` promises: a pool's default size (`run --workers` sets it).",
+    "The number of workers that `cpu_count()` returns: a pool's default size (`run --workers` sets it).",
     "the processors",
 )
 lease = _number("LEASE", 30, _MOST_SECONDS, "Seconds that the keys in an outside store outlive a killed program.")
-attempts = _number("TASK_ATTEMPTS", 2, _MOST_ATTEMPTS, "How often a pool's task is begun when its worker dies.")
+attempts = _number("TASK_ATTEMPTS", 2, _MOST_ATTEMPTS, "How many times a pool's task is begun if its workers die.")
 pipe_size = _number(
-    "PIPE_SIZE", 16 << 20, _MOST_BYTES, "Bytes, about, that a pipe or queue holds for one end before its senders wait."
+    "PIPE_SIZE", 16 << 20, _MOST_BYTES, "Roughly how many bytes a pipe or queue holds for one end before its senders wait."
 )
 needs_persistence = _choice(
     "NEEDS_PERSISTENCE",
     ("0", "1"),
-    "1: an outside store must keep an append-only file, so that its restart ends no session; one that does not is refused.",
+    "1: an outside store must keep an append-only file, so that its restart ends no session; a store without one is refused.",
 )
 seal_memory = _choice(
     "SEAL_MEMORY",
     ("0", "1"),
-    "1: shared memory is encrypted as messages are, and travels by whole pieces of 64 KiB; processes that write to the same "
-    "piece without a lock then wait for each other.",
+    "1: shared memory is encrypted as messages are, and transferred in whole pieces of 64 KiB; processes that write to the "
+    "same piece without a lock then wait for each other.",
 )
 large_argument = _number(
     "LARGE_ARGUMENT",
     1 << 16,
     _MOST_BYTES,
-    "Bytes from which on a buffer in a joblib task, or an argument of a remote process, is stored once for all.",
+    "Size in bytes from which a buffer in a joblib task, or an argument of a remote process, is stored once for all workers.",
 )
 own_packages: Setting[list[str]] = Setting(
     f"{_PREFIX}OWN_PACKAGES",
     _names,
     list,
     "none",
-    "Installed packages, with commas between, that are the program's own: their code and all of their state travel.",
+    "Installed packages, separated by commas, that count as the program's own: workers get their code and all of their state.",
 )
 preload: Setting[list[str]] = Setting(
     f"{_PREFIX}PRELOAD",
     _packages,
     lambda: list(_PRELOADED),
     ",".join(_PRELOADED),
-    "Installed packages, with commas between, that are imported once for the workers of this machine, if the program has "
+    "Installed packages, separated by commas, that are imported once for the workers of this machine, if the program has "
     "imported them when it starts its first process; `none` for none. `set_forkserver_preload` adds to them.",
 )
 summary = _text("SUMMARY", None, "A file for the summary of the run, as JSON (`run --summary` sets it).")
 launcher = _choice(
     "LAUNCHER",
     LAUNCHERS,
-    "Where processes run (`run --on` sets it): on this machine, as invocations of a function, or `native`: as CPython's own "
-    "children without a store, on a machine that has no /dev/shm. In a plain Lambda function unset means `native`.",
+    "Where processes run (`run --on` sets it). `local`: on this machine; `lambda`: as invocations of a function; `native`: as "
+    "CPython's own children without a store, on a machine without /dev/shm. In a plain Lambda function unset means `native`.",
 )
 function_redis_url: Setting[str | None] = Setting(
     f"{_PREFIX}FUNCTION_REDIS_URL",
     _address,
     lambda: _noted_by_up("function_url"),
     "the store's address here",
-    "The same store's address for functions, where theirs is another one: here it may be a tunnel's end.",
+    "The address of the same store for functions, if it differs from the one here, which may be the end of a tunnel.",
 )
 function = _text("FUNCTION", "serverless-mp", "The function: its name or ARN (`run --function` sets it).")
 packing = _number(
@@ -184,9 +184,10 @@ stall_timeout = _number(
     "STALL_TIMEOUT",
     900,
     _MOST_SECONDS,
-    "Seconds that it waits while none begins or ends: the others may wait for it. Longer than any process may run.",
+    "Seconds that a process waits for an invocation while none of the program begins or ends: those that run may wait for "
+    "this one. Set it longer than any process runs.",
 )
-# 0: never.
+# The default 0 means never.
 idle_timeout = _number(
     "IDLE_TIMEOUT",
     0,
@@ -200,14 +201,14 @@ s3_argument = _number(
     "S3_ARGUMENT",
     0,
     _MOST_BYTES,
-    "Bytes from which on an argument travels through the bucket.",
+    "Size in bytes from which an argument is transferred through the bucket.",
     "where all workers together would read more than a node of the store sends in a second; `doctor` says from when",
 )
-bill = _choice("BILL", ("on", "off"), "Whether a run on Lambda ends with a line on standard error that says what it cost.")
+bill = _choice("BILL", ("on", "off"), "Whether a run on Lambda ends with a line on standard error about its cost.")
 log = _choice(
     "LOG",
     ("off", "error", "info", "debug"),
-    "What the core tells on standard error: connections, retries, waits above 1 s, claims, ends.",
+    "What the core logs to standard error: connections, retries, waits above 1 s, claims, ends.",
 )
 
 SETTINGS: tuple[Setting[Any], ...] = (
@@ -244,7 +245,7 @@ def place(url: str) -> str:
     """A store's URL without its password."""
     scheme, _, rest = url.partition("://")
     head, _, query = rest.partition("?")
-    # A password may have anything in it.
+    # A password may contain any character, "?" included.
     return f"{scheme}://{(rest if '@' in query else head).rpartition('@')[2]}"
 
 
@@ -255,7 +256,7 @@ def check() -> None:
 
 
 def unknown() -> list[str]:
-    """Variables that look like settings and are none, each with what may have been meant."""
+    """Messages about variables that look like settings but are not, each with the name that was probably meant."""
     import difflib  # noqa: PLC0415 - rarely needed
 
     known = [setting.name for setting in SETTINGS]
@@ -265,6 +266,6 @@ def unknown() -> list[str]:
 
 
 def as_markdown() -> str:
-    """The table as a page of the documentation shows it."""
+    """The table, as a page of the documentation shows it."""
     rows = [f"| `{setting.name}` | {setting.shown} | {setting.text} |" for setting in SETTINGS]
     return "\n".join(["| variable | default | |", "|---|---|---|", *rows, ""])

@@ -1,7 +1,7 @@
-"""As `multiprocessing.connection`: connections, listeners and clients through the store.
+"""Counterpart of `multiprocessing.connection`: connections, listeners and clients through the store.
 
-CPython's face and checks; below them one end of a channel. Addresses of the store begin with `serverless-mp:`; TCP and
-UNIX addresses are CPython's as before.
+The interface and its checks are CPython's; below them is one end of a channel. Addresses in the store begin with
+`serverless-mp:`; TCP and UNIX addresses are handled by CPython.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _FAMILY = "serverless-mp:"
 
 
 class Connection(connection.Connection):
-    """CPython's face on one end of a pipe through the store. `fileno()`: readable while there is something to receive."""
+    """CPython's interface to one end of a pipe through the store. `fileno()` is readable while something can be received."""
 
     def __init__(self, channel: Any, readable: bool = True, writable: bool = True) -> None:
-        # Instead of the base's, which wants a number: the handle is the channel.
+        # The base class would want a number as its handle: here the handle is the channel.
         self._handle = channel
         self._readable = readable
         self._writable = writable
@@ -35,13 +35,13 @@ class Connection(connection.Connection):
         return self._handle.fileno()
 
     def send(self, obj: Any) -> None:
-        """Sends an object. BrokenPipeError where nobody holds the other end."""
+        """Sends an object. Raises BrokenPipeError if no process holds the other end."""
         self._check_closed()
         self._check_writable()
         self._handle.send(reduction.dumps(obj))
 
     def recv(self) -> Any:
-        """The next object. EOFError where nobody holds the other end and nothing is left."""
+        """The next object. Raises EOFError if no process holds the other end and nothing is left."""
         self._check_closed()
         self._check_readable()
         return reduction.loads(self._handle.recv())
@@ -54,7 +54,7 @@ class Connection(connection.Connection):
         if maxsize is not None and len(data) > maxsize:
             return None
         buffer = io.BytesIO(data)
-        buffer.seek(0, io.SEEK_END)  # where CPython's reading leaves it
+        buffer.seek(0, io.SEEK_END)  # as CPython's reader leaves it
         return buffer
 
     def _poll(self, timeout: float | None) -> bool:
@@ -70,10 +70,10 @@ class Connection(connection.Connection):
         if popen is not None:
             popen.hold(channel, channel.end)
         else:
-            # In a message: the end must live until it is received.
+            # Pickled in a message: the end must exist until the message is received.
             lent = f"t{_core.new_id()}"
             channel.transfer_ref(lent)
-            # It may travel by another way than the store, and arrive before what was posted.
+            # The message may travel by another way than the store, and arrive before what was posted.
             _core.settle()
         return _rebuild, (channel.id, channel.end, self._readable, self._writable, lent)
 
@@ -86,14 +86,14 @@ def _rebuild(ident: str, end: int, readable: bool, writable: bool, lent: str) ->
 
 
 def Pipe(duplex: bool = True) -> tuple[Connection, Connection]:
-    """Two connected ends; without `duplex` the first receives and the second sends."""
+    """Two connected ends. Without `duplex` the first only receives and the second only sends."""
     session.ensure()
     first, second = _core.Channel.pair(config.pipe_size())
     return Connection(first, writable=duplex), Connection(second, readable=duplex)
 
 
 def wait(object_list: Any, timeout: float | None = None) -> list[Any]:
-    """CPython's. Our connections are looked at in one round trip, however many they are."""
+    """CPython's function. It looks at all of our connections in one round trip."""
     objects = list(object_list)
     ours = [one for one in objects if isinstance(one, Connection)]
     for one in ours:
@@ -105,13 +105,13 @@ def wait(object_list: Any, timeout: float | None = None) -> list[Any]:
 
 
 class _StoreListener:
-    """What `Listener` needs of a transport: a pipe into which clients put their ends."""
+    """The transport of a `Listener`: a pipe into which clients put their ends."""
 
     def __init__(self) -> None:
         session.ensure()
-        # Both ends, so that there is no end of file when a client goes.
+        # Keeps both ends, so that a client that leaves causes no end of file.
         self._channel, self._clients = _core.Channel.pair(config.pipe_size())
-        # Others may be told the address by another way than the store.
+        # Other processes may learn the address by another way than the store.
         _core.settle()
         self._address = _FAMILY + self._channel.id
         self._last_accepted = None
@@ -126,7 +126,7 @@ class _StoreListener:
 
 
 class Listener(connection.Listener):
-    """CPython's; with neither address nor family, or with the store's, it listens in the store."""
+    """CPython's class. Without address and family, or with an address in the store, it listens in the store."""
 
     def __init__(self, address: Any = None, family: Any = None, backlog: int = 1, authkey: Any = None) -> None:
         if family is None and address is None:
@@ -140,7 +140,7 @@ class Listener(connection.Listener):
 
 
 def Client(address: Any, family: Any = None, authkey: Any = None) -> Any:
-    """A connection to a listener. ConnectionRefusedError where there is none in the store."""
+    """Connects to a listener. Raises ConnectionRefusedError if the store has no such listener."""
     if family is not None or not isinstance(address, str) or not address.startswith(_FAMILY):
         return connection_client(address, family, authkey)
     if authkey is not None and not isinstance(authkey, bytes):
@@ -160,7 +160,7 @@ def Client(address: Any, family: Any = None, authkey: Any = None) -> Any:
     return mine
 
 
-# Kept here, since `install()` puts ours in their place.
+# CPython's functions, kept here since `install()` replaces them.
 connection_client, _wait = connection.Client, connection.wait
 ForkingPickler.register(Connection, Connection.__reduce__)
 public_names.complete(__name__)

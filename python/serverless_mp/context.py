@@ -1,6 +1,7 @@
-"""As `multiprocessing.context`: a factory of everything, one context for each start method's name.
+"""Counterpart of `multiprocessing.context`: factories of everything, in one context for each start method.
 
-The names are CPython's, since programs ask by name and look at the answer; what they make is ours.
+The names of the contexts are CPython's, since programs ask for them and look at the answer. The objects that they create are
+ours.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ __all__ += ["assert_spawning", "get_spawning_popen", "set_spawning_popen"]
 
 
 class Factories(BaseContext):
-    """BaseContext's factories, each from our module of the same name."""
+    """The factories of BaseContext, each from our module of the same name."""
 
     # ruff: noqa: PLC0415 - lazy imports keep `import serverless_mp` cheap, as in CPython
 
@@ -129,32 +130,32 @@ class Factories(BaseContext):
 
 
 class ServerlessContext(Factories):
-    """A context of one name."""
+    """The context of one start method."""
 
     _name = "serverless"
     Process: type[BaseProcess] = ServerlessProcess
 
     def get_context(self, method: str | None = None) -> Any:
-        """This context, or ours of another name."""
+        """This context, or the context of another start method."""
         return self if method is None else _of(method)
 
 
 class SpawnContext(ServerlessContext):
-    """Under the name `spawn`."""
+    """The context of the start method `spawn`."""
 
     _name = "spawn"
     Process = SpawnProcess
 
 
 class ForkServerContext(ServerlessContext):
-    """Under the name `forkserver`."""
+    """The context of the start method `forkserver`."""
 
     _name = "forkserver"
     Process = ForkServerProcess
 
 
 class ForkContext(ServerlessContext):
-    """Under the name `fork`."""
+    """The context of the start method `fork`."""
 
     _name = "fork"
     Process = ForkProcess
@@ -174,34 +175,34 @@ def _of(method: str) -> ServerlessContext:
 
 
 class ServerlessDefaultContext(Factories, DefaultContext):  # type: ignore[misc]
-    """The context behind the module's own functions, whose start method a program may set."""
+    """The context behind the module's own functions. A program may set its start method."""
 
     def get_context(self, method: str | None = None) -> Any:
-        """The context that is set, or ours of another name."""
+        """The context that is set, or the context of another start method."""
         return DefaultContext.get_context(self) if method is None else _of(method)
 
     def get_all_start_methods(self) -> list[str]:
-        """CPython's. Since 3.14 it knows of every context that is registered."""
+        """CPython's list without our own name: since 3.14 it contains every registered context."""
         return [name for name in super().get_all_start_methods() if name != ServerlessContext._name]
 
 
 class Process(BaseProcess):
-    """A process of the default context's start method."""
+    """A process with the start method of the default context."""
 
     _start_method = None
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
-        # Not by CPython's default context, which is another one where nothing was installed.
+        # Not taken from CPython's default context, which is a different one if nothing was installed.
         return launch(process_obj, default.get_context().get_start_method())
 
     @staticmethod
     def _after_fork() -> None:
-        """Nothing crosses a fork."""
+        """Does nothing: no state crosses a fork."""
 
 
 def initial() -> ServerlessContext:
-    """Ours of the name that this Python begins with."""
+    """Our context for the start method that is the default of this Python."""
     return CONTEXTS[_stdlib._default_context._default_context._name]  # type: ignore[attr-defined]
 
 

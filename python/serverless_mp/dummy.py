@@ -1,4 +1,4 @@
-"""CPython's `multiprocessing.dummy` itself, under our name: nothing in it differs."""
+"""CPython's `multiprocessing.dummy` itself, under our name, unchanged."""
 
 import sys
 from multiprocessing import dummy

@@ -1,4 +1,4 @@
-"""As `multiprocessing.heap`: CPython's allocator, whose arenas are regions of the store."""
+"""Counterpart of `multiprocessing.heap`: CPython's allocator, whose arenas are regions of the store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["BufferWrapper"]
 
 
 class Arena:
-    """A span of shared memory, from which the heap hands out blocks."""
+    """A span of shared memory from which the heap allocates blocks."""
 
     def __init__(self, size: int, fd: int = -1) -> None:  # noqa: ARG002 - CPython's signature
         session.ensure()

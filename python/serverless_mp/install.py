@@ -1,9 +1,9 @@
-"""`install()`: the same context behind the name `multiprocessing`, for code that imports that.
+"""`install()` puts our context behind the name `multiprocessing`, for code that imports that module.
 
-Registering the contexts is necessary and not sufficient: `multiprocessing.Lock` is a bound method which the module took
-from its default context when it was imported. So the default context gets our factories and the public names are taken
-from it again; five are left alone, which dispatch by themselves or must be CPython's own. Names that other modules have
-imported from `multiprocessing` before are out of reach.
+It is not enough to register the contexts: `multiprocessing.Lock`, for example, is a bound method that the module took from its
+default context at import. So the default context gets our factories, and the public names are taken from it again. Five names
+are left alone, because they look up the context themselves or must be CPython's own. Names that other modules have imported
+from `multiprocessing` earlier cannot be changed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _LEFT_ALONE = {"Process", "get_context", "get_start_method", "set_start_method", "reducer"}
 
-# Our names in the submodules. Each is CPython's class with another leaf, or takes the same arguments.
+# Our names in the submodules. Each is CPython's class over our core, or takes the same arguments.
 _SUBMODULES = {
     "context": ("ForkContext", "ForkProcess", "ForkServerContext", "ForkServerProcess", "SpawnContext", "SpawnProcess"),
     "connection": ("Client", "Listener", "Pipe", "wait"),
@@ -41,11 +41,11 @@ _SUBMODULES = {
 def install(as_: Iterable[str] = ()) -> None:
     """Puts `serverless_mp` behind the name `multiprocessing`, and behind joblib's process backends.
 
-    `as_`: further names, of packages that are drop-ins for multiprocessing: `install(as_=["multiprocess"])`. Call it before the
-    modules that use them are imported. A second call only adds names. Raises ValueError for what is no package's name,
-    RuntimeError for a package that is imported already.
+    `as_`: further names to serve, of packages that are drop-ins for multiprocessing: `install(as_=["multiprocess"])`. Call it
+    before the modules that use them are imported. A second call only adds names. Raises ValueError for a string that is not the
+    name of a package, RuntimeError for a package that is imported already.
 
-    In a plain Lambda function, and where SERVERLESS_MP_LAUNCHER is `native`, multiprocessing stays CPython's: it only needs no
+    In a plain Lambda function, and where SERVERLESS_MP_LAUNCHER is `native`, multiprocessing stays CPython's, but needs no
     /dev/shm any more.
     """
     if not native.is_wanted():
@@ -77,12 +77,12 @@ def _install(as_: Iterable[str]) -> None:
         ours = importlib.import_module(f"{__package__}.{module}")
         for name in names:
             installed.replace(theirs, name, getattr(ours, name))
-    # Its queues' feeders pickle as we do.
+    # The feeders of CPython's queues then pickle as our queues do.
     installed.replace(importlib.import_module("multiprocessing.queues"), "_ForkingPickler", reduction)
     heap = importlib.import_module("multiprocessing.heap")
     installed.replace(heap.BufferWrapper, "_heap", heap.Heap())
     if config.launcher() == "lambda":
-        # pandarallel hands its workers paths in this directory, if there is such a one; a function would not find them.
+        # pandarallel passes paths in this directory to its workers if the directory exists; a function would not find them.
         os.environ.setdefault("MEMORY_FS_ROOT", f"{os.devnull}/of-no-function")
     from .integrations import django, executors, joblib, loky  # noqa: PLC0415 - only where they are wanted
 
@@ -102,7 +102,7 @@ def _serve_as(names: Iterable[str]) -> None:
 
 
 def uninstall() -> None:
-    """Gives the names back."""
+    """Undoes `install()`: the names refer to CPython's objects again."""
     from .integrations import django, executors, joblib, loky  # noqa: PLC0415 - only where they are wanted
     from .program import import_hooks  # noqa: PLC0415 - only where they are wanted
 
@@ -118,12 +118,12 @@ def uninstall() -> None:
 
 
 def restore(wanted: dict[str, Any]) -> None:
-    """In a worker: has it see the same names as the program, by what `installed.state` said there."""
+    """In a worker: makes the process see the same names as the program. `wanted` is what `installed.state` returned there."""
     if wanted["native"]:
         native.install()
     elif wanted["installed"]:
         _install(wanted["as"])
     elif installed.replaced:
-        uninstall()  # the zygote was preloaded for a program that has given them back since
+        uninstall()  # the zygote was preloaded for a program that has called `uninstall()` since
     if wanted["method"] is not None:
         context.default.set_start_method(wanted["method"], force=True)

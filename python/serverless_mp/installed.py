@@ -1,4 +1,4 @@
-"""What `install()` has replaced, and the further names that it serves: the state that `uninstall()` and workers ask for."""
+"""State of `install()`: what it has replaced and which further names it serves. `uninstall()` and workers use it."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .integrations.alias import Alias
 
-# Each with its owner, its name and its value before.
+# Each entry: owner, name, and the previous value.
 replaced: list[tuple[Any, str, Any]] = []
 aliases: list[Alias] = []
-# Whether they are CPython's own, on leaves that need no /dev/shm.
+# Whether multiprocessing is CPython's own, over primitives that need no /dev/shm.
 is_native = False
-# The default context of `import serverless_mp as multiprocessing`, which `context` makes.
+# The default context of `import serverless_mp as multiprocessing`. The module `context` creates it.
 default: Any = None
 
 
 def replace(owner: Any, name: str, value: Any) -> None:
-    """Sets an attribute, to be given back later."""
+    """Sets an attribute and records the old value for `give_back`."""
     replaced.append((owner, name, getattr(owner, name)))
     setattr(owner, name, value)
 
 
 def replace_item(table: dict[str, Any], key: str, value: Any) -> None:
-    """Sets an item of a dictionary, to be given back later."""
+    """Sets an item of a dictionary and records the old value for `give_back`."""
     replaced.append((table, key, table[key]))
     table[key] = value
 
 
 def give_back() -> None:
-    """All attributes and items as they were."""
+    """Restores all attributes and items."""
     global is_native  # noqa: PLW0603 - one per process
     is_native = False
     while replaced:
@@ -41,6 +41,6 @@ def give_back() -> None:
 
 
 def state() -> dict[str, Any]:
-    """The state for a worker's `install.restore`, so that it sees the same names as this process."""
+    """The state that `install.restore` needs in a worker, so that the worker sees the same names as this process."""
     names = [known.name for known in aliases]
     return {"installed": bool(replaced), "native": is_native, "as": names, "method": default.get_start_method(allow_none=True)}

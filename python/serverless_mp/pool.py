@@ -1,7 +1,7 @@
-"""As `multiprocessing.pool`: CPython's pool over one queue, with tasks to the workers and results back.
+"""Counterpart of `multiprocessing.pool`: CPython's pool over one queue, which carries tasks to the workers and results back.
 
-The differences: a task is acknowledged by its result, so one whose worker dies is begun again, and fails when that kills a
-worker once more; the parent takes all results that are there at once.
+The differences: a task is acknowledged by its result. If a worker dies before that, the task is begun again; the task fails
+when it has killed as many workers as it has attempts. The parent takes all available results at once.
 """
 
 from __future__ import annotations
@@ -36,52 +36,53 @@ if TYPE_CHECKING:
 __all__ = ["Pool", "ThreadPool"]
 
 
-# So many times as many workers as a pool has may fail in a row, without any result.
+# The pool gives up when this many times its number of workers have failed in a row without any result.
 _HOPELESS = 3
-# Between two looks for new tasks, which a pool without workers only fails.
+# Seconds between two looks for new tasks by a pool that has no workers and fails every task.
 _BROKEN_PAUSE = 0.1
 
 
-# So many tasks go together at most, of so many items each.
+# The maximum number of tasks sent together, and the maximum number of items in each of them.
 _MOST_TOGETHER, _FEW = 64, 4
 
-# In front of a task and of its result: whose it is. That is known even where the rest cannot be unpickled.
+# The header of a task and of its result: job and index. It can be read even if the rest cannot be unpickled.
 _HEAD = struct.Struct("=qq")
 _NOBODY = _HEAD.pack(-1, -1)
 
 
 def _post_end(queue: Any) -> None:
-    """Ends whoever reads next; without a store nobody does."""
+    """Sends an end marker, which stops the next reader. Without a store there is no reader."""
     with contextlib.suppress(ConnectionError):
         queue.post(_NOBODY)
 
 
 def _fail(error: Exception) -> None:
-    """In place of a task's function."""
+    """Runs in place of the function of a task that could not be unpickled."""
     raise error
 
 
 class _Tasks:
-    """The way of the tasks: the parent puts, a worker gets."""
+    """The queue of tasks: the parent puts, a worker gets."""
 
     def __init__(self, queue: Any, workers: Any = None, limit: int | None = None) -> None:
         self._queue, self._workers, self._limit = queue, workers, limit
-        # Those that go together, while the iterable that they come of cannot stand still; in the parent, what fails a task.
+        # Tasks that are sent together, as long as their iterable cannot block. `fail` fails a task; only the parent uses it.
         self._batch: list[bytes] | None = None
         self.fail: Callable[[int, int, Exception], None] = lambda _job, _i, _error: None
-        # How many were put. Whether there are fewer workers than the pool may have; then its next look is not to be waited for.
+        # `count`: the number of tasks put. `lacks_workers`: the pool has fewer workers than it may have, so that `put` wakes
+        # it.
         self.count = 0
         self.lacks_workers = False
         self.tell_pool: Callable[[], None] = lambda: None
 
     def put(self, task: Any) -> None:
-        """A task, or None to end one worker. Waits where too many bytes of tasks are on their way."""
+        """Puts a task, or None to end one worker. Waits while the tasks in the queue have too many bytes."""
         if task is None:
             _post_end(self._queue)
             return
         batch = self._batch if _is_plain(task) else None
         if batch is None:
-            self._send()  # its pickling may wait for what is done with those before it
+            self._send()  # pickling this task may wait for the effects of earlier tasks
         data = _dump_task(task)
         self.count += 1
         if self.lacks_workers:
@@ -95,7 +96,7 @@ class _Tasks:
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """What is put meanwhile may be sent together, at the latest in the end."""
+        """Tasks put inside the block may be sent together, at the latest when it ends."""
         self._batch = []
         try:
             yield
@@ -110,26 +111,27 @@ class _Tasks:
         self._batch = []
         try:
             self._queue.put_tasks(tasks)
-        except Exception as e:  # noqa: BLE001 - as CPython's task handler does with one
+        except Exception as e:  # noqa: BLE001 - as CPython's task handler does for one task
             for task in tasks:
                 job, i = _HEAD.unpack_from(task)
                 self.fail(job, i, e)
 
     def get(self) -> Any:
-        """In a worker: the next task, which stays noted as in work until its result is sent. None, as from the parent, to end
-        a worker whose machine will not be there for much longer, or that has had none for too long: the pool replaces it.
+        """In a worker: the next task, which stays in work until its result is sent. Returns None to end the worker: if the
+        parent asks for it, if the worker's machine has too little time left, or if the worker was idle for too long. The pool
+        replaces the worker.
         """
         while True:
             try:
                 data = self._queue.get()
-            except ValueError:  # no task of ours: it was refused, and that is noted
+            except ValueError:  # not one of our tasks: it was refused, and the refusal is recorded
                 continue
             if data is None or data == _NOBODY:
                 return None
             job, i = _HEAD.unpack_from(data)
             try:
                 return job, i, *reduction.loads(data[_HEAD.size :])
-            except Exception as e:  # noqa: BLE001 - of the program's own rules of pickling
+            except Exception as e:  # noqa: BLE001 - the program's own pickling rules run here
                 e.add_note("serverless_mp: the task could not be unpickled in the worker")
                 main_module.explain(e)
                 return job, i, _fail, (e,), {}
@@ -139,7 +141,7 @@ class _Tasks:
 
 
 def _is_plain(task: Any) -> bool:
-    """Whether it is a chunk of few simple values for a function, whose pickling runs none of the program's code."""
+    """Whether a task is a chunk of few simple values for a function, so that pickling it runs no code of the program."""
     _, _, function, arguments, _ = task
     if function not in (pool.mapstar, pool.starmapstar):  # type: ignore[attr-defined]
         return False
@@ -168,21 +170,21 @@ def _dump_task(task: Any) -> bytes:
 
 
 class _Results:
-    """The way of the results: a worker puts, the parent gets."""
+    """The queue of results: a worker puts, the parent gets."""
 
     def __init__(self, workers: Any, parent: Any = None, limit: int | None = None) -> None:
         self._workers, self._parent, self._limit = workers, parent, limit
         self._taken: collections.deque[Any] = collections.deque()
-        # How many there were.
+        # The number of results taken.
         self.count = 0
-        # Workers that have ended badly since the last result.
+        # The number of workers that ended with an error since the last result.
         self.failures = 0
-        # Why there will be no result any more; and, in the parent, what has its pool look.
+        # `error`: why no further result can be read. `tell_pool`, in the parent: wakes the pool's worker handler.
         self.error: Exception | None = None
         self.tell_pool: Callable[[], None] = lambda: None
 
     def put(self, result: Any) -> None:
-        """In a worker: the result of the task in work. In the parent: None to end the reading thread."""
+        """In a worker: puts the result of the task in work. In the parent: None ends the reading thread."""
         if result is None:
             _post_end(self._workers)
             return
@@ -195,11 +197,11 @@ class _Results:
         self._workers.put(_HEAD.pack(job, i) + data)
 
     def get(self) -> Any:
-        """The next result. A task that killed its workers is one, too."""
+        """The next result. If a task used up its attempts by killing workers, its result is a failure."""
         while not self._taken:
             try:
                 self._taken.extend(self._parent.get_results())
-            except ValueError:  # no result of ours: it was refused, and that is noted
+            except ValueError:  # not one of our results: it was refused, and the refusal is recorded
                 continue
             except Exception as e:
                 if isinstance(e, ConnectionError) and not _core.is_lost():
@@ -218,7 +220,7 @@ class _Results:
             return job, i, (False, ProcessError(message))
         try:
             return job, i, reduction.loads(data[_HEAD.size :])
-        except Exception as e:  # noqa: BLE001 - of the program's own rules of pickling
+        except Exception as e:  # noqa: BLE001 - the program's own pickling rules run here
             e.add_note("serverless_mp: the result of the task could not be unpickled")
             return job, i, (False, e)
 
@@ -227,21 +229,24 @@ class _Results:
 
 
 def _hold(queue: Any) -> str:
-    # Always the workers' end, whichever the parent keeps.
+    # Always the workers' end, whichever end the parent keeps.
     pickling_guard.check(queue, fork=False).hold(queue, 1)
     return queue.id
 
 
 class _WorkersSide:
-    """In a worker: one for tasks and results, since a result acknowledges the task that was taken last, and takes the next."""
+    """A worker's end of the queue. Tasks and results share it, since a result acknowledges the last task and may take the
+    next.
+    """
 
     def __init__(self, ident: str, limit: int | None) -> None:
         self._queue = _core.TaskQueue(ident)
-        # How many tasks it may still do, if it may not do more; and whether the last result has taken the next task.
+        # `_left`: how many tasks the worker may still run, None without a limit. `_has_next`: the last result has taken the
+        # next task.
         self._left, self._has_next = limit, False
 
     def get(self) -> bytes | None:
-        """The next task. None where there is none in time, or no time for it."""
+        """The next task. Returns None if there is none in time, or if no time is left for one."""
         time = _time_for_tasks()
         if time is not None and time <= 0 and not self._has_next:
             return None
@@ -249,7 +254,7 @@ class _WorkersSide:
         return self._queue.get_task(time)
 
     def put(self, result: bytes) -> None:
-        """The result of the task in work."""
+        """Puts the result of the task in work."""
         if self._left is not None:
             self._left -= 1
         time = _time_for_tasks()
@@ -258,7 +263,7 @@ class _WorkersSide:
 
 
 def _time_for_tasks() -> float | None:
-    """For how many seconds a worker waits for a task; not more than its machine has left for one."""
+    """The seconds that a worker waits for a task, at most the time that its machine has left for one. None means no limit."""
     times = (deadline.working_time(), config.idle_timeout() or None)
     return min((time for time in times if time is not None), default=None)
 
@@ -272,7 +277,7 @@ def _workers_side(ident: str, limit: int | None) -> _WorkersSide:
     return _WorkersSide(ident, limit)
 
 
-# CPython's own, which `install()` hides.
+# CPython's functions, which `install()` replaces.
 _base_maintain, _base_help = pool.Pool._maintain_pool, pool.Pool._help_stuff_finish
 _repopulate = pool.Pool._repopulate_pool_static
 
@@ -289,17 +294,17 @@ class Pool(pool.Pool):
         context: Any = None,
     ) -> None:
         context = _default_context(context)
-        # CPython's ThreadPool calls this by the name `Pool`, and is no subclass of it.
+        # CPython's ThreadPool also calls this as `Pool`, though it is not a subclass.
         if isinstance(self, Pool) and processes is None:
             processes = context.cpu_count()
-        # Known before the queues are made.
+        # The queues need these values.
         self._maxtasksperchild, self._processes = maxtasksperchild, processes
-        # CPython's own pipe: only this process writes to it.
+        # A local pipe wakes the pool's threads: only this process writes to it.
         _base_init(self, processes, initializer, initargs, maxtasksperchild, _WithLocalQueue(context))
 
     def _setup_queues(self) -> None:
         if config.launcher() == "local":
-            launcher.ensure()  # it gets ready while the store does
+            launcher.ensure()  # the zygote starts while the store does
         session.ensure()
         limits.check(self._processes)
         parent, workers = _core.TaskQueue.pair(config.pipe_size())
@@ -311,19 +316,22 @@ class Pool(pool.Pool):
         self._quick_get = self._outqueue.get
 
     def _repopulate_pool(self) -> Any:
-        # What starts them may be the program's own, and what its pickling does.
+        # A start with the program's own context, process class or initializer, or another start method, may run the program's
+        # code.
         is_ours = self._ctx.get_start_method() == "fork" and self._ctx.Process is context.ForkProcess
         if not is_ours or self._initializer is not None:
             return super()._repopulate_pool()
-        from .fork import survey  # noqa: PLC0415 - which the other methods do not need
+        from .fork import survey  # noqa: PLC0415 - the other start methods do not need it
 
         with survey.starts_in_a_row():
             return super()._repopulate_pool()
 
     @staticmethod
     def _maintain_pool(ctx: Any, process: Any, processes: int, workers: Any, inqueue: Any, outqueue: Any, *rest: Any) -> None:
-        """CPython's; it gives up if worker after worker ends without a result, where CPython's pool goes on for ever."""
-        if isinstance(outqueue, _Results):  # CPython's ThreadPool comes here by name, too
+        """CPython's function. It gives up after many workers have ended in a row without a result; CPython's pool goes on for
+        ever.
+        """
+        if isinstance(outqueue, _Results):  # CPython's ThreadPool also gets here by the name
             if outqueue.error is not None:
                 message = f"no results can be read any more: {outqueue.error}"
                 raise ProcessError(message) from outqueue.error
@@ -343,10 +351,10 @@ class Pool(pool.Pool):
         while True:
             try:
                 _base_maintain(ctx, process, processes, workers, inqueue, outqueue, *rest)
-                if len(workers) < processes:  # not those that have ended at this look
+                if len(workers) < processes:  # replaces workers that have ended since the look
                     _repopulate(ctx, process, processes, workers, inqueue, outqueue, *rest)
             except ConnectionError as e:
-                # A store that does not answer may do so at the next look.
+                # An unreachable store may answer at the next attempt.
                 if _core.is_lost() or threading.current_thread()._state != pool.RUN:
                     message = f"no worker can be started any more: {e}"
                     raise ProcessError(message) from e
@@ -357,8 +365,8 @@ class Pool(pool.Pool):
     def _handle_workers(cls, cache: Any, taskqueue: Any, *rest: Any) -> None:
         try:
             super()._handle_workers(cache, taskqueue, *rest)
-        except Exception as e:  # noqa: BLE001 - whatever it is
-            # No task can be done any more, and none is left waiting.
+        except Exception as e:  # noqa: BLE001 - any error ends the pool
+            # No task can run any more, so all waiting tasks fail.
             while threading.current_thread()._state == pool.RUN:
                 for job in list(cache.values()):
                     for _ in range(getattr(job, "_number_left", 1)):
@@ -367,7 +375,7 @@ class Pool(pool.Pool):
             taskqueue.put(None)
 
     def _map_async(self, func: Any, iterable: Any, mapper: Any, chunksize: int | None = None, *callbacks: Any) -> Any:
-        """CPython's divides by how many workers there are at this moment: none, perhaps, where they have just died."""
+        """CPython divides the items by the current number of workers, which may be zero if they have just died."""
         if chunksize is None:
             iterable = iterable if hasattr(iterable, "__len__") else list(iterable)
             chunksize = -(-len(iterable) // (4 * self._processes))
@@ -389,20 +397,20 @@ class Pool(pool.Pool):
 
     @staticmethod
     def _help_stuff_finish(inqueue: Any, task_handler: Any, size: int) -> None:
-        """Takes what stands in the way of a task handler that waits for capacity."""
-        if not isinstance(inqueue, _Tasks):  # a subclass has queues of its own
+        """Discards tasks that block a task handler which waits for capacity."""
+        if not isinstance(inqueue, _Tasks):  # a subclass may have queues of its own
             return _base_help(inqueue, task_handler, size)
-        with contextlib.suppress(ConnectionError):  # without a store there is no way, and nothing waits
+        with contextlib.suppress(ConnectionError):  # without a store nothing can be discarded, and nothing waits
             while task_handler.is_alive() and inqueue._workers.discard_task():
                 pass
         return None
 
 
 def _wanted(processes: int, workers: list[Any], tasks: _Tasks, results: _Results) -> int:
-    """How many workers there are to be: those that have ended for want of tasks are missed when there are some."""
+    """The wanted number of workers. Idle workers that have ended are replaced only when there are tasks for them."""
     if not config.idle_timeout():
         return processes
-    # First: a task that is not counted here has its putter look.
+    # Set first: a task that is not counted below makes its putter wake the pool.
     tasks.lacks_workers = True
     alive = sum(worker.exitcode is None for worker in workers)
     wanted = min(processes, max(alive, tasks.count - results.count))
@@ -410,14 +418,14 @@ def _wanted(processes: int, workers: list[Any], tasks: _Tasks, results: _Results
     return wanted
 
 
-# It starts its threads with the methods of the class that it finds under its own name.
+# CPython's `__init__` starts threads with methods of the class that it finds under the name `Pool`.
 _base_init = rebound(pool.Pool.__init__, Pool=Pool)
 
 
 class _Map(threading.local):
-    """The map that this thread is about to begin."""
+    """The map call that this thread is about to start."""
 
-    # Whether its items can be had without waiting.
+    # Whether its items are available without waiting.
     items_are_at_hand = False
 
 
@@ -425,13 +433,13 @@ _map = _Map()
 
 
 def _together(queue: _Tasks, tasks: Iterator[Any]) -> Iterator[Any]:
-    """Tasks, to be put into the queue one after the other."""
+    """Yields tasks to a handler that puts them one by one, so that they are sent together."""
     with queue.together():
         yield from tasks
 
 
 def _fail_task(reference: weakref.ref[Any], job: int, i: int, error: Exception) -> None:
-    """In place of its result."""
+    """Sets an error as the result of a task."""
     pool = reference()
     result = pool and pool._cache.get(job)
     if result is not None:
@@ -446,7 +454,7 @@ def _wake(reference: weakref.ref[Any]) -> None:
 
 
 class _WithLocalQueue:
-    """A pool's context: ours, but for the queue by which its own threads wake each other."""
+    """A pool's context: our context, except for the queue by which the pool's own threads wake each other."""
 
     def __init__(self, ctx: Any) -> None:
         self._ctx = ctx
@@ -459,7 +467,7 @@ class _WithLocalQueue:
 
 
 class _LocalQueue:
-    """A queue within this process whose reader has a descriptor: CPython's worker handler waits for it."""
+    """A queue within this process. Its reader has a descriptor, on which CPython's worker handler waits."""
 
     def __init__(self) -> None:
         reader, writer = os.pipe()

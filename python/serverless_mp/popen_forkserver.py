@@ -1,4 +1,4 @@
-"""CPython's `multiprocessing.popen_forkserver` itself, under our name: processes of ours are launched by `local.popen`."""
+"""CPython's `multiprocessing.popen_forkserver` itself, under our name. Our processes are launched by `local.popen`."""
 
 import sys
 from multiprocessing import popen_forkserver

@@ -1,4 +1,6 @@
-"""As `multiprocessing.context`'s process classes: one for each start method's name, each launching our way."""
+"""Counterpart of the process classes of `multiprocessing.context`: one class for each start method, all of which launch
+workers.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ __all__ = ["BaseProcess", "active_children", "current_process", "parent_process"
 
 
 def launch(process_obj: Any, method: str | None = None) -> Any:
-    """The popen of a process, on this machine or in a function. `method`: the start method, if it is not its class' own."""
+    """Launches a process on this machine or in a function. `method`: the start method, if it is not that of the class."""
     if config.launcher() == "lambda" and not _stays(process_obj):
         from .function.popen import Popen as RemotePopen  # noqa: PLC0415 - lazy, as in CPython
 
@@ -24,7 +26,9 @@ def launch(process_obj: Any, method: str | None = None) -> Any:
 
 
 def _stays(process_obj: Any) -> bool:
-    """Whether a process runs beside its parent, whatever the launcher: a manager's server serves all for the whole run."""
+    """Whether a process always runs beside its parent: the server of a manager, which serves all processes for the whole
+    run.
+    """
     managers = sys.modules.get("multiprocessing.managers")
     owner = getattr(process_obj._target, "__self__", None)
     return managers is not None and isinstance(owner, type) and issubclass(owner, managers.BaseManager)
@@ -41,23 +45,23 @@ class ServerlessProcess(BaseProcess):
 
     @staticmethod
     def _after_fork() -> None:
-        """Nothing crosses a fork."""
+        """Does nothing: no state crosses a fork."""
 
 
 class SpawnProcess(ServerlessProcess):
-    """Under the name `spawn`."""
+    """The process class of the start method `spawn`."""
 
     _start_method = "spawn"
 
 
 class ForkServerProcess(ServerlessProcess):
-    """Under the name `forkserver`."""
+    """The process class of the start method `forkserver`."""
 
     _start_method = "forkserver"
 
 
 class ForkProcess(ServerlessProcess):
-    """Under the name `fork`."""
+    """The process class of the start method `fork`."""
 
     _start_method = "fork"
 

@@ -1,8 +1,8 @@
-"""As `multiprocessing.queues`: CPython's queues over a channel.
+"""Counterpart of `multiprocessing.queues`: CPython's queues over a channel.
 
-The differences: a take from a channel is one step, so there are no locks of readers and writers; a bounded queue counts its
-capacity in a semaphore as in CPython, an unbounded one in nothing; `qsize`, `empty` and `full` count what this process has put
-and its feeder has not sent.
+The differences: receiving from a channel is one step, so readers and writers need no locks; a bounded queue counts its capacity
+in a semaphore, as in CPython, while an unbounded queue needs no counter; `qsize`, `empty` and `full` include items that this
+process has put and its feeder has not sent yet.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from .synchronize import SEM_VALUE_MAX, BoundedSemaphore
 
 __all__ = ["JoinableQueue", "Queue", "SimpleQueue"]
 
-# A feeder sends items together that are there at once: until they are so many bytes, or pickling them took so many seconds.
+# A feeder sends available items together, up to this many bytes or this many seconds of pickling.
 _MOST_BYTES, _MOST_TIME = 1 << 16, 0.001
 _SIMPLE, _FEW = (bytes, str, int, float, bool, type(None)), 16
 
 
 class _Capacity:
-    """The capacity left in a queue, and how many items its feeder has still to send."""
+    """The remaining capacity of a queue, and the number of items that its feeder has not sent yet."""
 
     def __init__(self, semaphore: Any) -> None:
         self.semaphore = semaphore
         self.unsent = 0
-        # Held while an item goes from the one side to the other: it is counted once.
+        # Held while items move from unsent to sent, so that they are counted once.
         self.lock = threading.Lock()
 
     def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
-        """Takes capacity for one item, which is to be sent."""
+        """Takes capacity for one item, which counts as unsent."""
         if self.semaphore is not None and not self.semaphore.acquire(block, timeout):
             return False
         with self.lock:
@@ -48,13 +48,13 @@ class _Capacity:
         return True
 
     def release(self) -> None:
-        """What CPython's feeder does with an item that it could not send."""
+        """Undoes `acquire` for an item that could not be sent. CPython's feeder calls it."""
         with self.lock:
             self.unsent -= 1
         self.taken()
 
     def taken(self) -> None:
-        """An item was received, from whichever process it came."""
+        """Returns the capacity of an item that was received, from whichever process it came."""
         if self.semaphore is not None:
             self.semaphore._semlock.post()
 
@@ -63,18 +63,18 @@ class _Capacity:
 
 
 class _NoLock(contextlib.nullcontext[None]):
-    """Where CPython keeps readers or writers apart. Each of them is one step here."""
+    """Stands where CPython locks out other readers or writers: each read or write is one step here."""
 
     def acquire(self) -> bool:
-        """At once."""
+        """Returns at once."""
         return True
 
     def release(self) -> None:
-        """Nothing was taken."""
+        """Does nothing."""
 
 
 def is_plain(item: Any) -> bool:
-    """Whether none of the program's code runs when it is pickled, and nothing large is: so for few simple values."""
+    """Whether pickling an item runs no code of the program and produces nothing large: true for few simple values."""
     if type(item) in (tuple, list):
         return len(item) <= _FEW and all(type(part) in _SIMPLE and _is_small(part) for part in item)
     return type(item) in _SIMPLE and _is_small(item)
@@ -85,7 +85,7 @@ def _is_small(item: Any) -> bool:
 
 
 class _Sender:
-    """What a feeder sends with; many items go in one step."""
+    """Sends for a feeder, many items in one step."""
 
     def __init__(self, channel: Any, capacity: _Capacity) -> None:
         self._channel, self._capacity = channel, capacity
@@ -94,7 +94,7 @@ class _Sender:
         self.send([bytes(data)])
 
     def send(self, items: list[bytes]) -> None:
-        """In this order."""
+        """Sends the items in this order."""
         self._channel.wait_for_capacity()
         with self._capacity.lock:
             self._channel.post(items)
@@ -102,14 +102,14 @@ class _Sender:
 
 
 class _Feeder:
-    """What a queue's thread does with what was put."""
+    """The loop body of a queue's feeder thread."""
 
     def __init__(self, sender: _Sender, ignore_epipe: bool, onerror: Any, capacity: Any) -> None:
         self._sender, self._ignore_epipe, self._onerror, self._capacity = sender, ignore_epipe, onerror, capacity
         self._batch: list[bytes] = []
 
     def feed(self, buffer: Any) -> bool:
-        """Sends what is there; not more than one batch takes. False: it was the last."""
+        """Sends the available items, at most one batch. Returns False after the last item."""
         began, size, is_open = time.monotonic(), 0, True
         while buffer and is_open and size < _MOST_BYTES and time.monotonic() - began < _MOST_TIME:
             item = buffer.popleft()
@@ -117,17 +117,17 @@ class _Feeder:
                 is_open = False
             else:
                 size += self._pickle(item)
-            del item  # it must not live until the next comes
+            del item  # the reference must not live until the next item comes
         self._send()
         return is_open
 
     def _pickle(self, item: Any) -> int:
         if not is_plain(item):
-            # Its pickling may take long, fail, or wait for what is done with those before it.
+            # Pickling this item may take long, fail, or wait for the effects of earlier items.
             self._send()
         try:
             self._batch.append(reduction.dumps(item))
-        except Exception as e:  # noqa: BLE001 - for whoever looks after it, as in CPython
+        except Exception as e:  # noqa: BLE001 - goes to the queue's error handler, as in CPython
             self._fail(e, item)
             return 0
         return len(self._batch[-1])
@@ -147,7 +147,7 @@ class _Feeder:
         if util.is_exiting():  # type: ignore[attr-defined]
             util.info("error in queue thread: %s", error)
             raise SystemExit
-        # What was not sent takes no room.
+        # An item that was not sent takes no capacity.
         self._capacity.release()
         self._onerror(error, item)
 
@@ -196,7 +196,7 @@ class Queue(queues.Queue):
         onerror: Any,
         queue_sem: Any,
     ) -> None:
-        """CPython's feeder, but for what is there at once: that goes together."""
+        """CPython's feeder, except that it sends available items together."""
         feeder = _Feeder(send_bytes, ignore_epipe, onerror, queue_sem)
         is_open = True
         while is_open:
@@ -208,7 +208,7 @@ class Queue(queues.Queue):
         writer_close()
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        """The next item. Raises Empty when there is none in time."""
+        """The next item. Raises Empty if there is none in time."""
         if self._closed:
             message = f"Queue {self!r} is closed"
             raise ValueError(message)
@@ -219,28 +219,28 @@ class Queue(queues.Queue):
         return reduction.loads(data)
 
     def qsize(self) -> int:
-        """How many items are in it, those of this process included that are still to be sent."""
+        """The number of items in the queue, including those that this process has not sent yet."""
         if self._maxsize:
             return self._maxsize - self._sem.semaphore.get_value()
         with self._sem.lock:
             return len(self._reader._handle) + self._sem.unsent
 
     def empty(self) -> bool:
-        """Whether there is nothing in it."""
+        """Whether the queue has no items."""
         with self._sem.lock:
             return not self._sem.unsent and not self._poll()
 
     def full(self) -> bool:
-        """Whether a bounded queue has no room."""
+        """Whether a bounded queue is full."""
         return bool(self._maxsize) and self._sem.semaphore._semlock._is_zero()
 
 
-# It starts the feeder that it finds under the class' name.
+# CPython's `_start_thread` starts the feeder that it finds under the name `Queue`.
 Queue._start_thread = rebound(queues.Queue._start_thread, Queue=Queue)  # type: ignore[method-assign, attr-defined]
 
 
 class JoinableQueue(Queue):
-    """CPython's joinable queue; its unfinished tasks are a latch."""
+    """CPython's joinable queue, which counts its unfinished tasks in a latch."""
 
     def __init__(self, maxsize: int = 0, *, ctx: Any = None) -> None:
         super().__init__(maxsize, ctx=ctx)
@@ -254,13 +254,13 @@ class JoinableQueue(Queue):
         self._unfinished = _core.CountDownLatch(0, id=state[1])
 
     def put(self, obj: Any, block: bool = True, timeout: float | None = None) -> None:
-        """Puts an item, which `join` waits for. Raises Full when there is no room in time."""
+        """Puts an item that `join` waits for. Raises Full if there is no capacity in time."""
         if self._closed:
             message = f"Queue {self!r} is closed"
             raise ValueError(message)
         if not self._sem.acquire(block, timeout):
             raise Full
-        # On its way before the item is: whoever takes that finds it counted.
+        # Counted before the item is sent, so that its receiver finds it counted.
         self._unfinished.add(1)
         with self._notempty:
             if self._thread is None:
@@ -269,7 +269,7 @@ class JoinableQueue(Queue):
             self._notempty.notify()
 
     def task_done(self) -> None:
-        """One task is finished. Raises ValueError when none is unfinished."""
+        """Marks one task as finished. Raises ValueError if no task is unfinished."""
         try:
             self._unfinished.add(-1)
         except ValueError:
@@ -282,7 +282,7 @@ class JoinableQueue(Queue):
 
 
 class SimpleQueue(queues.SimpleQueue):
-    """CPython's; a channel's ends need no locks."""
+    """CPython's class. The ends of a channel need no locks."""
 
     def __init__(self, *, ctx: Any = None) -> None:
         self._restore(*Pipe(duplex=False), pickling_guard.is_fork(ctx))

@@ -1,7 +1,7 @@
 """Pickling, and the explanation of an object that cannot be pickled.
 
-As `multiprocessing.reduction`: CPython's ForkingPickler. Added: a note that leads to the culprit. A handle, which CPython sends
-over the connection's own socket, here goes beside it, to a process of this machine.
+Counterpart of `multiprocessing.reduction`: CPython's ForkingPickler, and a note on errors that names the part that cannot be
+pickled. CPython sends a handle over the connection's own socket; here it is sent separately, to a process of this machine.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from .stdlib import public_names
 
 __all__ = ["DupFd", "ForkingPickler", "dump", "recv_handle", "recvfds", "register", "send_handle", "sendfds"]
 
-# CPython's own, which `install()` hides.
+# CPython's functions, which `install()` replaces.
 _send_handle, _recv_handle = reduction.send_handle, reduction.recv_handle
 _DEPTH = 6
 _by_value = False
 
 
 def pickle_by_value(wanted: bool) -> None:
-    """Whether functions that have no name of their own are pickled as well, as drop-ins of multiprocessing do."""
-    global _by_value  # noqa: PLW0603 - for the whole process
+    """Sets whether functions that cannot be imported by name are pickled by value, as drop-ins of multiprocessing do."""
+    global _by_value  # noqa: PLW0603 - one per process
     _by_value = wanted
 
 
 def dumps(obj: Any) -> bytes:
-    """Pickles for another process. An object that cannot be pickled raises what pickle raises, with a note."""
+    """Pickles an object for another process. Adds a note to the error if the object cannot be pickled."""
     try:
         return dumps_unexplained(obj)
     except Exception as e:
@@ -38,8 +38,8 @@ def dumps(obj: Any) -> bytes:
 
 
 def dumps_unexplained(obj: Any) -> bytes:
-    """The same, for a caller that knows better what to call it."""
-    # A message, even where a process is just being launched: an object's end may send one then.
+    """Pickles an object without the note, for a caller that adds its own."""
+    # This is a message, even while a process is being launched: the end of an object may send one then.
     launching = context.get_spawning_popen()
     context.set_spawning_popen(None)
     try:
@@ -55,7 +55,7 @@ def dumps_unexplained(obj: Any) -> bytes:
 
 
 def explain_first(error: BaseException, parts: list[tuple[str, Any]]) -> None:
-    """Adds the note about the first of these parts, each with its name, that cannot be pickled."""
+    """Adds a note about the first of these named parts that cannot be pickled."""
     for name, part in parts:
         if not _picklable(part):
             return explain(error, part, name)
@@ -80,13 +80,13 @@ def send_handle(conn: Any, handle: int, destination_pid: int) -> None:
 
 
 def recv_handle(conn: Any) -> int:
-    """A file descriptor that another process has sent. Raises RuntimeError for anything else."""
+    """Receives a file descriptor that another process has sent. Raises RuntimeError for anything else."""
     if not _is_ours(conn):
         return _recv_handle(conn)
     handle = conn.recv()
     if not isinstance(handle, resource_sharer.DupFd):
         message = f"received no handle but {handle!r:.80}"
-        raise RuntimeError(message)  # noqa: TRY004 - as CPython's
+        raise RuntimeError(message)  # noqa: TRY004 - as in CPython
     return handle.detach()
 
 
@@ -95,7 +95,7 @@ def _is_ours(conn: Any) -> bool:
 
 
 def explain(error: BaseException, obj: Any, name: str) -> None:
-    """Adds to the error a note with the path to the innermost part that cannot be pickled, where there is one."""
+    """Adds a note with the path to the innermost part that cannot be pickled."""
     path, part = _culprit(obj, name, _DEPTH)
     error.add_note(f"serverless_mp: {path} cannot be pickled: {type(part).__module__}.{type(part).__qualname__}")
 
@@ -120,7 +120,7 @@ def _parts(obj: Any) -> list[tuple[str, Any]]:
 def _picklable(obj: Any) -> bool:
     try:
         ForkingPickler(io.BytesIO()).dump(obj)
-    except Exception:  # noqa: BLE001 - whatever it raises, it is the part we look for
+    except Exception:  # noqa: BLE001 - any error means that this part cannot be pickled
         return False
     return True
 

@@ -1,6 +1,7 @@
-"""As `multiprocessing.resource_sharer`: how an open descriptor (a socket, say) goes through a queue or pipe to another process.
+"""Counterpart of `multiprocessing.resource_sharer`: sends an open descriptor, such as a socket, to another process.
 
-CPython's, which listens on a UNIX socket: a kernel's descriptor cannot go through the store, only to a process of this machine.
+CPython's class, which listens on a UNIX socket: a descriptor cannot travel through the store, only to a process of this
+machine.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ __all__ = ["DupFd", "stop"]
 
 
 class ResourceSharer(resource_sharer._ResourceSharer):  # type: ignore[name-defined,misc]
-    """CPython's, at an address of its own choice."""
+    """CPython's class, listening at a UNIX socket whose address it chooses itself."""
 
     def _start(self) -> None:
         util.debug("starting listener and thread for sending handles")

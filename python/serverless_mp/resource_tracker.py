@@ -1,4 +1,4 @@
-"""CPython's `multiprocessing.resource_tracker` itself, under our name: nothing in it differs."""
+"""CPython's `multiprocessing.resource_tracker` itself, under our name, unchanged."""
 
 import sys
 from multiprocessing import resource_tracker

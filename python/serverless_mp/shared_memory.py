@@ -1,8 +1,8 @@
-"""As `multiprocessing.shared_memory`: blocks with a name, whose content is in the store.
+"""Counterpart of `multiprocessing.shared_memory`: named blocks whose content is in the store.
 
-A name stands for its block from `create` to `unlink`, in all processes of the program, on every machine; the block lives as
-long as anyone has it open. Between two processes writes become visible as those to an `Array` do: with whatever synchronises
-them (a lock, a message, a process' start or end), and with `close()` and the next attaching.
+A name refers to its block from `create` to `unlink`, in all processes of the program, on every machine. The block exists as
+long as any process has it open. Writes become visible to other processes as those to an `Array` do: with whatever synchronises
+the processes (a lock, a message, the start or end of a process), and with `close()` and the next attach.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ __all__ = ["ShareableList", "SharedMemory"]
 
 
 class SharedMemory(shared_memory.SharedMemory):
-    """CPython's, over a region. `track` is taken and has no meaning here: with the program all its blocks end.
+    """CPython's class over a region. `track` is accepted and ignored: all blocks end with the program.
 
-    Raises FileExistsError where the name to create is taken, FileNotFoundError where there is none to attach to or unlink.
+    Raises FileExistsError if the name to create is taken, FileNotFoundError if there is no block to attach to or to unlink.
     """
 
     def __init__(self, name: str | None = None, create: bool = False, size: int = 0, *, track: bool = True) -> None:  # noqa: ARG002
@@ -48,7 +48,9 @@ class SharedMemory(shared_memory.SharedMemory):
         self._buf: Any = memoryview(self._region)
 
     def _open(self, size: int, is_named: bool) -> None:
-        """Finds or makes the region; leaves it out where a name that nobody asked for is taken."""
+        """Finds or creates the region. Leaves it None if a generated name is already taken, so that the caller tries
+        another.
+        """
         if not self._flags & os.O_EXCL and (found := _core.find_name(self._name)):
             try:
                 self._region = _core.Region(found[1], id=found[0])
@@ -56,20 +58,20 @@ class SharedMemory(shared_memory.SharedMemory):
             except ConnectionError:
                 if _core.find_name(self._name) == found:
                     raise
-                self._region = None  # it was unlinked and left in between
+                self._region = None  # the block was unlinked and its last user left in between
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self._name) from None
         elif not self._flags & os.O_CREAT:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self._name)
         else:
             region = _core.Region(size)
-            region.sync()  # whoever has the name may write to it
+            region.sync()  # any process that has the name may write to the block
             if _core.bind_name(self._name, region.id, size):
                 self._region = region
             elif is_named:
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self._name)
 
     def close(self) -> None:
-        """Gives up this access to the block. Raises BufferError while a view of `buf` exists."""
+        """Closes this access to the block. Raises BufferError while a view of `buf` exists."""
         if getattr(self, "_region", None) is None:
             return
         if self._buf is not None:
@@ -83,7 +85,7 @@ class SharedMemory(shared_memory.SharedMemory):
             region.sync()
 
     def unlink(self) -> None:
-        """Takes the name away: once, by whichever process. After the end of the session there are no names any more."""
+        """Removes the name; any process may do so, once. After the end of the session there are no names."""
         _check_name(self._name)
         if _core.is_open() and not _core.unbind_name(self._name):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self._name)
@@ -96,7 +98,7 @@ def _check_name(name: str) -> None:
 
 
 class ShareableList(shared_memory.ShareableList):  # type: ignore[type-arg]
-    """CPython's, over our memory."""
+    """CPython's class over our shared memory."""
 
     __init__ = rebound(shared_memory.ShareableList.__init__, SharedMemory=SharedMemory)
 

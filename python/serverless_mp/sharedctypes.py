@@ -1,6 +1,6 @@
-"""As `multiprocessing.sharedctypes`: ctypes objects in shared memory, each in a region of its own.
+"""Counterpart of `multiprocessing.sharedctypes`: ctypes objects in shared memory, each in a region of its own.
 
-CPython's `synchronized` wrappers and pickling are kept; what differs is where the memory is from.
+CPython's `synchronized` wrappers and pickling are used; only the source of the memory differs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def RawValue(typecode_or_type: Any, *args: Any) -> Any:
 
 
 def RawArray(typecode_or_type: Any, size_or_initializer: Any) -> Any:
-    """A ctypes array in shared memory, without a lock: of so many zeros, or of the items of a sequence."""
+    """A ctypes array in shared memory, without a lock: `size_or_initializer` zeros, or the items of a sequence."""
     type_ = typecode_to_type.get(typecode_or_type, typecode_or_type)
     if isinstance(size_or_initializer, int):
         return _new_value(type_ * size_or_initializer)
@@ -38,12 +38,12 @@ def RawArray(typecode_or_type: Any, size_or_initializer: Any) -> Any:
 
 
 def Value(typecode_or_type: Any, *args: Any, lock: Any = True, ctx: Any = None) -> Any:
-    """A ctypes object in shared memory behind a lock; without one where `lock` is False."""
+    """A ctypes object in shared memory with a lock, or without one if `lock` is False."""
     return _locked(RawValue(typecode_or_type, *args), lock, ctx)
 
 
 def Array(typecode_or_type: Any, size_or_initializer: Any, *, lock: Any = True, ctx: Any = None) -> Any:
-    """A ctypes array in shared memory behind a lock; without one where `lock` is False."""
+    """A ctypes array in shared memory with a lock, or without one if `lock` is False."""
     return _locked(RawArray(typecode_or_type, size_or_initializer), lock, ctx)
 
 

@@ -1,4 +1,4 @@
-"""CPython's `multiprocessing.spawn` itself, under our name: nothing in it differs."""
+"""CPython's `multiprocessing.spawn` itself, under our name, unchanged."""
 
 import sys
 from multiprocessing import spawn

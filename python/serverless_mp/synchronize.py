@@ -1,6 +1,7 @@
-"""As `multiprocessing.synchronize`: CPython's classes over our SemLock; Condition, Event and Barrier are one script a call.
+"""Counterpart of `multiprocessing.synchronize`: CPython's classes over our SemLock.
 
-CPython composes the latter three from semaphores, at 4 to 23 round trips a call; here each call is one.
+CPython composes Condition, Event and Barrier from semaphores, which would take 4 to 23 round trips a call; here each call is
+one script.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ __all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock",
 
 
 class SemLock(synchronize.SemLock):
-    """Base of locks and semaphores: what is made, and what is pickled."""
+    """Base of locks and semaphores: construction and pickling."""
 
     def __init__(self, kind: int, value: int, maxvalue: int, *, ctx: Any = None, beside: str | None = None) -> None:
         session.ensure()
@@ -37,42 +38,42 @@ class SemLock(synchronize.SemLock):
 
 
 class Semaphore(SemLock, synchronize.Semaphore):
-    """CPython's, over our SemLock."""
+    """CPython's class over our SemLock."""
 
     def __init__(self, value: int = 1, *, ctx: Any = None) -> None:
         SemLock.__init__(self, SEMAPHORE, value, SEM_VALUE_MAX, ctx=ctx)
 
 
 class BoundedSemaphore(Semaphore, synchronize.BoundedSemaphore):  # type: ignore[misc]
-    """CPython's, over our SemLock."""
+    """CPython's class over our SemLock."""
 
     def __init__(self, value: int = 1, *, ctx: Any = None) -> None:
         SemLock.__init__(self, SEMAPHORE, value, value, ctx=ctx)
 
 
 class Lock(SemLock, synchronize.Lock):
-    """CPython's, over our SemLock."""
+    """CPython's class over our SemLock."""
 
     def __init__(self, *, ctx: Any = None) -> None:
         SemLock.__init__(self, SEMAPHORE, 1, 1, ctx=ctx)
 
 
 class RLock(SemLock, synchronize.RLock):
-    """CPython's, over our SemLock; `beside` the object whose slot of a cluster it is to share."""
+    """CPython's class over our SemLock. `beside`: the id of an object whose cluster slot the lock is to share."""
 
     def __init__(self, *, ctx: Any = None, beside: str | None = None) -> None:
         SemLock.__init__(self, RECURSIVE_MUTEX, 1, 1, ctx=ctx, beside=beside)
 
 
 class _Count:
-    """One of the counters in which CPython's condition keeps its sleepers."""
+    """Stands for one of the semaphores in which CPython's condition counts its sleepers."""
 
     def __init__(self, get_value: Any) -> None:
         self.get_value = get_value
 
 
 class Condition(synchronize.Condition):
-    """CPython's face; waiting and waking are the store's."""
+    """CPython's interface; the store keeps the waiters and wakes them."""
 
     def __init__(self, lock: Any = None, *, ctx: Any = None) -> None:
         lock = lock or RLock(ctx=ctx)
@@ -90,7 +91,7 @@ class Condition(synchronize.Condition):
         self._restore(lock, _core.Condition(lock._semlock, id=ident))
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Gives the lock back, waits for a notification, takes the lock again. False when the time was over first."""
+        """Releases the lock, waits for a notification, acquires the lock again. Returns False on timeout."""
         assert self._lock._semlock._is_mine(), "must acquire() condition before using wait()"  # noqa: S101 - CPython's
         return self._condition.wait(self._lock._semlock, timeout)
 
@@ -108,7 +109,7 @@ class Condition(synchronize.Condition):
 
     @property
     def _woken_count(self) -> _Count:
-        # A sleeper leaves the line in the step that wakes it: none is ever woken and still counted as sleeping.
+        # A sleeper leaves the queue in the step that wakes it, so no sleeper is both woken and still counted.
         return _Count(lambda: 0)
 
     @property
@@ -117,7 +118,7 @@ class Condition(synchronize.Condition):
 
 
 class Event(synchronize.Event):
-    """CPython's face over a latch: 0 is set."""
+    """CPython's interface over a latch. The event is set when the count is 0."""
 
     def __init__(self, *, ctx: Any = None) -> None:
         session.ensure()
@@ -132,24 +133,24 @@ class Event(synchronize.Event):
         self._latch = _core.CountDownLatch(0, id=ident)
 
     def is_set(self) -> bool:
-        """Whether it is set."""
+        """Whether the event is set."""
         return self._latch.is_zero()
 
     def set(self) -> None:
-        """Wakes everybody who waits."""
+        """Sets the event and wakes all waiters."""
         self._latch.put(0)
 
     def clear(self) -> None:
-        """Unsets it."""
+        """Clears the event."""
         self._latch.put(1)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Waits until it is set. False when the time was over first."""
+        """Waits until the event is set. Returns False on timeout."""
         return self._latch.wait(timeout)
 
 
 class Barrier(threading.Barrier):
-    """`threading.Barrier`'s face, as CPython's."""
+    """The interface of `threading.Barrier`, as in CPython."""
 
     def __init__(self, parties: int, action: Any = None, timeout: float | None = None, *, ctx: Any = None) -> None:
         session.ensure()
@@ -168,7 +169,7 @@ class Barrier(threading.Barrier):
         self._restore(parties, action, timeout, fork, _core.Barrier(parties, id=ident))
 
     def wait(self, timeout: float | None = None) -> int:
-        """Waits for all parties; this one's index among them. Raises BrokenBarrierError."""
+        """Waits for all parties and returns the index of this one. Raises BrokenBarrierError."""
         timeout = self._timeout if timeout is None else timeout
         index, how = self._barrier.wait(self._action is not None, timeout)
         if how == "act":
@@ -183,21 +184,21 @@ class Barrier(threading.Barrier):
         return index
 
     def reset(self) -> None:
-        """Breaks the wait of those who wait, and begins again."""
+        """Breaks the current wait and resets the barrier."""
         self._barrier.end("reset")
 
     def abort(self) -> None:
-        """Breaks it for everybody, until it is reset."""
+        """Breaks the barrier until it is reset."""
         self._barrier.end("break")
 
     @property
     def n_waiting(self) -> int:
-        """How many parties wait."""
+        """The number of waiting parties."""
         return self._barrier.state()[0]
 
     @property
     def broken(self) -> bool:
-        """Whether it is broken."""
+        """Whether the barrier is broken."""
         return self._barrier.state()[1]
 
 

@@ -1,6 +1,6 @@
-"""`serverless-mp doctor`: whether a run would begin, one line for each thing that it needs. This half needs no account.
+"""`serverless-mp doctor`: checks whether a run would start, one line for each requirement. These checks need no account.
 
-`BAD` is what a run would be refused for; `note` is worth knowing.
+`BAD` marks a reason for which a run would be refused; `note` marks information.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LEAST = {"Redis": (7, 0), "Valkey": (7, 2)}
 
 
 def show(checks: Iterable[tuple[str, str]]) -> int:
-    """Prints them as they come; 1 if one is bad."""
+    """Prints the checks as they finish. Returns 1 if one is bad, else 0."""
     is_bad = False
     for mark, text in checks:
         sys.stdout.write(f"{mark:4} {text}\n")
@@ -31,7 +31,7 @@ def show(checks: Iterable[tuple[str, str]]) -> int:
 
 
 def local() -> Iterable[tuple[str, str]]:
-    """This machine: versions, settings, and the store as it is seen from here."""
+    """Checks this machine: versions, settings, and the store as seen from here."""
     yield "ok", f"Python {platform.python_version()}, serverless_mp {metadata.version('serverless_mp')}, {platform.platform()}"
     for problem in config.unknown():
         yield "note", problem
@@ -50,7 +50,7 @@ def local() -> Iterable[tuple[str, str]]:
 
 
 def _large_arguments() -> str:
-    """Where a large argument of all workers is read from, and what that takes."""
+    """Describes where all workers read a large argument from, and how long that takes."""
     from serverless_mp.program import large_arguments  # noqa: PLC0415 - only where it is needed
 
     machines, least = large_arguments.machines(), large_arguments.through_bucket() / (1 << 20)

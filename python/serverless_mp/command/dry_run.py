@@ -1,4 +1,4 @@
-"""`serverless-mp run --dry-run`: what of a program's directory would travel to a function."""
+"""`serverless-mp run --dry-run`: lists the files of a program's directory that would be transferred to a function."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from serverless_mp.program import bundle, files, modules
 
 
 def show(form: str | None, program: str) -> int:
-    """Prints one path a line, and why others stay here; returns 1 where there is no such program."""
+    """Prints one path a line, and why others are left out. Returns 1 if there is no such program."""
     if form == "code" or program == "-":
         sys.stdout.write("the program is a text: no file travels but the modules that it imports\n")
         return 0

@@ -1,6 +1,6 @@
 """Runs a program as `python script.py` or `python -m module` would.
 
-That is: `__main__`, `sys.argv`, `sys.path[0]`, tracebacks, exit code.
+This includes `__main__`, `sys.argv`, `sys.path[0]`, tracebacks and the exit code.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from typing import Any
 
 
 def preload() -> None:
-    """All that workers are started by: the program may put mocks in the places of what it uses."""
+    """Imports everything that starts workers: the program may put mocks in the places of functions that it uses."""
     from serverless_mp.local import popen  # noqa: F401, PLC0415 - native processes do not need it
     from serverless_mp.program import modules  # noqa: PLC0415 - the same
 
-    # An older cloudpickle, or none, is told of where a process forks.
+    # An old or missing cloudpickle is reported when a process forks.
     with contextlib.suppress(Exception):
         from serverless_mp.fork import capture  # noqa: F401, PLC0415 - the same
     modules.installed_places()
 
 
 def run_script(path: str, arguments: list[str]) -> None:
-    """As `python path arguments...`."""
+    """Runs a program as `python path arguments...` does."""
     if not os.path.exists(path):
         sys.stderr.write(f"serverless-mp: can't open file {os.path.abspath(path)!r}: [Errno 2] No such file or directory\n")
         sys.exit(2)
@@ -44,18 +44,18 @@ def run_script(path: str, arguments: list[str]) -> None:
     file = os.path.abspath(path)
     module.__file__ = file
     module.__loader__ = SourceFileLoader("__main__", file)
-    # Compiled inside, so that an error of its syntax is shown as any other.
+    # Compiled inside, so that a syntax error is shown like any other error.
     _guard(lambda: exec(compile(Path(file).read_bytes(), file, "exec", dont_inherit=True), module.__dict__))  # noqa: S102 - what the command is for
 
 
 def run_code(code: str, arguments: list[str]) -> None:
-    """As `python -c code arguments...`."""
+    """Runs a program as `python -c code arguments...` does."""
     sys.argv[:] = ["-c", *arguments]
     _run_text(code, "<string>")
 
 
 def run_standard_input(arguments: list[str]) -> None:
-    """As `python - arguments...`."""
+    """Runs a program as `python - arguments...` does."""
     sys.argv[:] = ["-", *arguments]
     _run_text(sys.stdin.read(), "<stdin>")
 
@@ -67,7 +67,7 @@ def _run_text(text: str, name: str) -> None:
 
 
 def run_module(name: str, arguments: list[str]) -> None:
-    """As `python -m name arguments...`."""
+    """Runs a program as `python -m name arguments...` does."""
     sys.path[0] = os.getcwd()
     sys.argv[:] = ["-m", *arguments]
     spec = _find(name)
@@ -92,7 +92,7 @@ def _find(name: str) -> ModuleSpec | None:
 
 
 def _new_main(spec: ModuleSpec | None) -> Any:
-    """A fresh `__main__`, which stays: what the program leaves behind refers to it until the end."""
+    """A new `__main__`, which stays to the end, since objects that the program leaves behind refer to it."""
     module = types.ModuleType("__main__")
     module.__spec__ = spec
     module.__dict__["__builtins__"] = sys.modules["builtins"]
@@ -107,10 +107,10 @@ def _is_archive(path: str) -> bool:
 
 
 def _guard(program: Any) -> None:
-    """Runs it; an error is shown without our own frames."""
+    """Runs the program. Errors are shown without our own frames."""
     try:
         program()
-        # The interpreter does so before the exit handlers run.
+        # The interpreter flushes before the exit handlers run.
         util._flush_std_streams()  # type: ignore[attr-defined]
     except SystemExit:
         raise
@@ -120,7 +120,7 @@ def _guard(program: Any) -> None:
             trace = trace.tb_next
         sys.excepthook(type(e), e.with_traceback(trace), trace)
         if isinstance(e, KeyboardInterrupt):
-            # The shell is to see the signal, after everything was put away.
+            # Ends by the signal, after the exit handlers, so that the shell sees it.
             atexit._run_exitfuncs()
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGINT)

@@ -1,4 +1,4 @@
-"""`serverless-mp settings`: the environment variables that are read, what they are now, and what they may be."""
+"""`serverless-mp settings`: the environment variables that are read, their current values, and their valid values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WIDTH = 100
 
 
 def show() -> int:
-    """Prints the table; the exit status: 1 where a variable cannot be used."""
+    """Prints the table. Returns the exit status: 1 if a variable cannot be used, else 0."""
     is_good = True
     for setting in config.SETTINGS:
         value = os.environ.get(setting.name)

@@ -1,4 +1,4 @@
-"""`serverless-mp deploy` and its siblings: the function, its layer and its role, from nothing and back to nothing.
+"""`serverless-mp deploy` and related commands: they create and delete the function, its layer and its role.
 
 Needs the extra: `pip install 'serverless_mp[aws]'`.
 """

@@ -1,4 +1,4 @@
-"""The certificate of a store: signed by an authority that is made for it alone and forgotten at once."""
+"""The certificate of a store, signed by an authority that is created for it alone and whose key is not kept."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-# The name that it is for: the store's address changes.
+# The name in the certificate, since the store's address changes.
 SERVER_NAME = "store.serverless-mp"
 _YEARS = 3
 
@@ -24,7 +24,7 @@ class Certificate(NamedTuple):
 
 
 def make() -> Certificate:
-    """A new one, valid from yesterday on, since clocks differ, for three years."""
+    """Creates a certificate that is valid for three years from yesterday, since clocks differ."""
     now = dt.datetime.now(dt.UTC)
     begin, end = now - dt.timedelta(days=1), now + dt.timedelta(days=_YEARS * 365)
     authority_key, server_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))

@@ -1,4 +1,4 @@
-"""The code of a function, in the two forms that Lambda takes: a zip beside a layer, or a container image."""
+"""The code of a function, in the two forms that Lambda accepts: a zip with a layer, or a container image."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 HANDLER = "serverless_mp_index.handler"
-# Quotas of Lambda: unzipped, function and layers together; and what the API takes without S3.
+# Quotas of Lambda: unzipped size of function and layers together, and the size that the API accepts without S3.
 _MOST_UNZIPPED = 250 << 20
 _MOST_DIRECT = 50 << 20
 
 
 class Code(Protocol):
-    """What a function needs to know of its code."""
+    """The operations on its code that a function needs."""
 
     kind: str
 
     def plan(self) -> str | None:
-        """The step that is needed before there can be a function."""
+        """The step that is needed before the function can be created; None if there is none."""
 
     def send(self) -> None:
-        """Takes it."""
+        """Takes that step."""
 
     def clear(self) -> None:
         """Removes what the function no longer uses."""
@@ -46,11 +46,11 @@ class Code(Protocol):
         """Whether a function, as `GetFunction` describes it, has this code."""
 
     def arguments(self) -> dict[str, Any]:
-        """What the API is given."""
+        """The arguments of the API that describe the code."""
 
 
 class Archive:
-    """A zip of its own: with everything, or with what calls the layer."""
+    """A zip, with all packages or with only the code that calls the layer."""
 
     kind = "Zip"
 
@@ -63,20 +63,20 @@ class Archive:
             check_zip(self._data, settings)
 
     def plan(self) -> None:
-        """None: it goes with the call that makes the function."""
+        """Returns None: the zip is sent with the call that creates the function."""
 
     send = clear = plan
 
     def configuration(self) -> dict[str, Any]:
-        """A managed runtime, or one in the zip."""
+        """The runtime and the handler: a managed runtime, or one in the zip."""
         return {"Runtime": self._runtime, "Handler": HANDLER}
 
     def is_current(self, now: dict[str, Any]) -> bool:
-        """By the digest."""
+        """Compares the digests."""
         return bool(now["Configuration"]["CodeSha256"] == base64.b64encode(hashlib.sha256(self._data).digest()).decode())
 
     def arguments(self) -> dict[str, Any]:
-        """The zip, or where it is."""
+        """The zip, or its location in S3."""
         return self._upload(self._data, "function")
 
 
@@ -94,32 +94,32 @@ class Container:
         self._image = Image(settings, content, HANDLER, registry, Path(folder, "image"))
 
     def plan(self) -> str | None:
-        """A repository."""
+        """The repository, if it must be created."""
         return self._repository.plan()
 
     def send(self) -> None:
-        """Into the repository."""
+        """Pushes the image into the repository."""
         self._repository.push(self._image, self._progress)
 
     def clear(self) -> None:
-        """Images that this one has replaced."""
+        """Deletes images that this one has replaced."""
         self._repository.clear()
 
     def configuration(self) -> dict[str, Any]:
-        """Everything is in the image."""
+        """Empty: everything is in the image."""
         return {}
 
     def is_current(self, now: dict[str, Any]) -> bool:
-        """By the address, which has the digest."""
+        """Compares the addresses, which contain the digest."""
         return bool(now["Code"].get("ImageUri") == self._repository.address(self._image))
 
     def arguments(self) -> dict[str, Any]:
-        """The image's address."""
+        """The address of the image."""
         return {"ImageUri": self._repository.address(self._image)}
 
 
 def check_zip(data: bytes, settings: Settings) -> None:
-    """Raises ContentError for a zip that there is no way for."""
+    """Raises ContentError for a zip that cannot be sent."""
     if len(data) > _MOST_DIRECT and settings.bucket is None:
         raise ContentError(
             f"the packages' zip is {len(data) >> 20} MB; above {_MOST_DIRECT >> 20} MB it goes through S3: name a bucket with "
@@ -128,13 +128,13 @@ def check_zip(data: bytes, settings: Settings) -> None:
 
 
 class Upload:
-    """How a zip gets to AWS: in the call itself, or above 50 MB through S3."""
+    """Sends a zip to AWS: in the call itself, or above 50 MB through S3."""
 
     def __init__(self, session: Any, settings: Settings, progress: Callable[[int, int], None]) -> None:
         self._session, self._settings, self._progress = session, settings, progress
 
     def __call__(self, data: bytes, kind: str) -> dict[str, Any]:
-        """The arguments that say where it is."""
+        """The arguments that name the location of the zip."""
         if len(data) <= _MOST_DIRECT:
             return {"ZipFile": data}
         key = f"serverless-mp/{self._settings.function}/{kind}-{hashlib.sha256(data).hexdigest()}.zip"

@@ -1,4 +1,4 @@
-"""The commands of the command line that talk to an account: credentials, region, and errors in words."""
+"""The commands that talk to an AWS account: credentials, region, and readable errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .content import ContentError
 if TYPE_CHECKING:
     import argparse
 
-# What an error of AWS means for its reader, by the code.
+# The advice for errors of AWS, by their code.
 _ADVICE = {
     "ExpiredToken": "the credentials have expired: `aws sso login`, `aws login`, or new ones",
     "ExpiredTokenException": "the credentials have expired: `aws sso login`, `aws login`, or new ones",
@@ -33,12 +33,12 @@ _ADVICE = {
 
 
 def call(options: argparse.Namespace) -> int:
-    """Runs a command; errors are one line that says what to do."""
+    """Runs a command. Errors are printed as one line with the remedy."""
     try:
         # The SDKs disagree: boto3 reads AWS_DEFAULT_REGION only.
         session = boto3.session.Session(region_name=os.environ.get("AWS_REGION"))
         if session.region_name is None:
-            raise NoRegionError  # noqa: TRY301 - as boto3 itself, which says so only in some calls
+            raise NoRegionError  # noqa: TRY301 - as boto3 does, but only in some calls
         return _CALLS[options.command](options, session)
     except NoCredentialsError:
         problem = (

@@ -1,4 +1,4 @@
-"""The content of a function: files by their path, packages by their version; as a zip, or as a layer of an image."""
+"""The content of a function: files by path, packages by version; written as a zip, or as a layer of an image."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-# Everything has one date: the same content gives the same bytes.
+# All files get the same date, so that the same content gives the same bytes.
 _LEVEL = 6
 
 
 class ContentError(Exception):
-    """The packages cannot be had for the function, or do not fit into it."""
+    """The packages are not available for the function, or do not fit into it."""
 
 
 @dataclass(frozen=True)
 class File:
-    """A file of the content: its bytes, or where they are."""
+    """A file of the content: its bytes, or the path of its source."""
 
     source: bytes | Path
     is_executable: bool = False
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """The size in bytes."""
         return len(self.source) if isinstance(self.source, bytes) else self.source.stat().st_size
 
     @property
     def mode(self) -> int:
-        """Its permissions: everybody reads it."""
+        """The permissions: every user may read the file."""
         return 0o755 if self.is_executable else 0o644
 
     def open(self) -> BinaryIO:
-        """To be read."""
+        """Opens the file for reading."""
         return io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source.open("rb")
 
 
 class Content:
-    """All files; and the packages that were asked for by name, and are not there for the sake of others."""
+    """All files, and the packages that were requested by name rather than as dependencies."""
 
     def __init__(self, files: dict[str, File], versions: dict[str, str], requested: Sequence[str] = ()) -> None:
         self.files, self.versions, self.requested = files, versions, list(requested)
@@ -56,7 +56,7 @@ class Content:
 
     @cached_property
     def digest(self) -> str:
-        """Of all names and bytes."""
+        """The digest of all names and bytes."""
         digest = hashlib.sha256()
         for name, file in sorted(self.files.items()):
             digest.update(f"{name}\0{file.size}\0".encode())
@@ -67,7 +67,7 @@ class Content:
 
     @cached_property
     def archive(self) -> bytes:
-        """As a reproducible zip."""
+        """The content as a reproducible zip."""
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
             for name, file in sorted(self.files.items()):
@@ -80,7 +80,7 @@ class Content:
         return buffer.getvalue()
 
     def write_layer(self, folder: str, path: Path) -> tuple[str, str]:
-        """As a layer of an image, below a folder; the digests of the compressed and of the bare archive."""
+        """Writes a layer of an image, below a folder. Returns the digests of the compressed and of the uncompressed archive."""
         with path.open("wb") as out:
             packed = _Hashing(out)
             with gzip.GzipFile("", "wb", _LEVEL, cast("BinaryIO", packed), mtime=0) as compressed:
@@ -98,7 +98,7 @@ class Content:
         return packed.digest, bare.digest
 
     def check_size(self, most: int, what: str, advice: str) -> None:
-        """Raises ContentError above the limit, with the largest packages."""
+        """Raises ContentError, which names the largest packages, if the content exceeds the limit."""
         if self.size <= most:
             return
         sizes: dict[str, int] = {}
@@ -112,7 +112,7 @@ class Content:
 
 
 class _Hashing:
-    """A file that is written, and the digest of what was written."""
+    """A file for writing that computes the digest of what was written."""
 
     def __init__(self, out: BinaryIO | gzip.GzipFile) -> None:
         self._out, self._hash = out, hashlib.sha256()

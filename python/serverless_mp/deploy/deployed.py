@@ -1,4 +1,4 @@
-"""What is deployed already: a deployment keeps whatever its command line does not name."""
+"""The current state of a function: a deployment keeps everything that its command line does not name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NOTED = ("interpreter", "glibc", "strip_tests", "in_function", "bucket", "image
 
 
 def manifest_of(now: dict[str, Any]) -> packages.Manifest | None:
-    """The manifest in a function's configuration; None if there is none that can be read, which a deployment mends."""
+    """The manifest in a function's configuration; None if there is none or if it is damaged, which a deployment repairs."""
     text = now.get("Environment", {}).get("Variables", {}).get(config.DEPLOYED)
     with contextlib.suppress(ValueError):
         return packages.unpack(text) if text else None
@@ -28,14 +28,14 @@ def manifest_of(now: dict[str, Any]) -> packages.Manifest | None:
 
 
 class Before(NamedTuple):
-    """Of a function that is there: the packages that it keeps, as requirements; `Zip` or `Image`."""
+    """The state of an existing function: the packages that it keeps, as requirements, and `Zip` or `Image`."""
 
     packages: list[str]
     kind: str | None
 
 
 def complete(options: argparse.Namespace, session: Any) -> Before:
-    """Fills in the options that are not named."""
+    """Fills in the options that the command line does not name."""
     now = found(session.client("lambda").get_function_configuration, FunctionName=options.function) or {}
     variables = now.get("Environment", {}).get("Variables", {})
     manifest = manifest_of(now)

@@ -1,4 +1,4 @@
-"""A deployment: what its command line says and what is there already, the steps between, and taking them."""
+"""A deployment: compares the command line with what exists, plans the steps and takes them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Deployment:
-    """The function with its packages and its role. Raises ValueError or ContentError for what cannot be."""
+    """The function with its packages and its role. Raises ValueError or ContentError for an impossible deployment."""
 
     def __init__(self, options: argparse.Namespace, session: Any) -> None:
         before = deployed.complete(options, session)
@@ -44,7 +44,7 @@ class Deployment:
                 if settings.image
                 else Archive(settings, content, upload)
             )
-        # That of an image which a zip takes the place of.
+        # The repository of an image that a zip replaces.
         self._old = Repository(session, settings.function) if before.kind == "Image" != self._code.kind else None
         self._role = Role(session, settings)
         self._layer = Layer(session, settings, content, upload)
@@ -57,7 +57,7 @@ class Deployment:
         self.plans = [plan for plan in plans if plan]
 
     def _build(self, options: argparse.Namespace, kept: list[str], tell: Callable[[str], None]) -> tuple[Settings, Content]:
-        """For the architecture that is named or deployed; for a new function this machine's, or that which has all wheels."""
+        """Builds for the architecture named or deployed; for a new function, this machine's or the one that has all wheels."""
         here = local_architecture()
         named = options.architecture
         problem = None
@@ -75,7 +75,7 @@ class Deployment:
         self._sent(sent, size)
 
     def apply(self) -> Iterator[str]:
-        """Takes them; tells what it has kept that might have been expected to go."""
+        """Takes the steps. Yields a line for each resource that was kept although its removal might have been expected."""
         with Progress(
             TextColumn("{task.description}"), BarColumn(), DownloadColumn(), console=self._console, transient=True
         ) as bar:

@@ -1,7 +1,7 @@
-"""A function as a container image, made without Docker: the packages as one layer more on a base image.
+"""A function as a container image, built without Docker: the packages form one more layer on a base image.
 
-What is made is an OCI image layout in a folder. The base's own layers are fetched into it only where the repository that it is
-pushed to does not have them yet.
+The result is an OCI image layout in a folder. Layers of the base are fetched into it only if the target repository does not
+have them yet.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .registry import Registry
     from .settings import Settings
 
-# Of Lambda: the layers together, unpacked.
+# Lambda's limit for all layers together, unpacked.
 MOST = 10 << 30
 
 _TASK = "var/task"
@@ -33,7 +33,7 @@ _EPOCH = "1970-01-01T00:00:00Z"
 
 
 class Image:
-    """The image of a function. Raises ContentError for a base that cannot be one."""
+    """The image of a function. Raises ContentError for an unsuitable base."""
 
     def __init__(self, settings: Settings, content: Content, handler: str, base: Registry, folder: Path) -> None:
         self.content, self._base, self._blobs = content, base, folder / "blobs" / "sha256"
@@ -45,7 +45,7 @@ class Image:
         if config.get("architecture") != _PROCESSORS[settings.architecture]:
             raise ContentError(f"{reference} is for {config.get('architecture')}, the function for {settings.architecture}")
 
-        # Unpacked they are more.
+        # Compressed sizes; unpacked, the base is larger.
         left = MOST - sum(descriptor["size"] for descriptor in manifest["layers"])
         content.check_size(left, f"an image on {reference}", "Leave some out of --requirements, or try --strip-tests")
         layers = [descriptor | {"mediaType": _LAYER} for descriptor in manifest["layers"]]
@@ -68,7 +68,7 @@ class Image:
         (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
 
     def _base_manifest(self, reference: Reference, architecture: str) -> dict[str, Any]:
-        """That of the processor."""
+        """The manifest for the processor."""
         found: dict[str, Any] = json.loads(self._base.manifest(reference.version)[0])
         if "manifests" in found:
             wanted = {"os": "linux", "architecture": _PROCESSORS[architecture]}
@@ -82,7 +82,7 @@ class Image:
         return found
 
     def push(self, repository: Registry, tag: str, progress: Callable[[int, int], None]) -> None:
-        """Into a repository, whatever is not there yet."""
+        """Pushes the image into a repository, except for blobs that it already has."""
         for descriptor in self._descriptors:
             digest = descriptor["digest"]
             if not repository.has(digest):
@@ -105,7 +105,7 @@ class Image:
 
 
 def _started(config: dict[str, Any], handler: str | None) -> dict[str, Any]:
-    """How a container of the image starts: the base's own way with our handler, or our bootstrap."""
+    """The configuration with which a container starts: the base's own with our handler, or our bootstrap."""
     task = f"/{_TASK}"
     environment = [one for one in config.get("Env") or [] if not one.startswith("LAMBDA_TASK_ROOT=")]
     config = config | {"Env": [*environment, f"LAMBDA_TASK_ROOT={task}"], "WorkingDir": task}

@@ -1,4 +1,4 @@
-"""The store of `serverless-mp up`: one machine in the default VPC with a Redis or Valkey behind TLS, found again by its tag."""
+"""The store of `serverless-mp up`: one machine in the default VPC with Redis or Valkey behind TLS, found by its tag."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 TAG = "serverless-mp"
 _FILES = Path(__file__).with_name("files")
 _DIRECTORY = "/etc/serverless-mp"
-# EC2 looks it up: the newest Amazon Linux 2023.
+# Resolved by EC2: the newest Amazon Linux 2023.
 _IMAGE = "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-"
-# USD an hour, us-east-1, 2026 (aws.amazon.com/ec2/pricing/on-demand); a public IPv4 address; a month of its 8 GB of gp3.
+# USD an hour, us-east-1, 2026 (aws.amazon.com/ec2/pricing/on-demand); a public IPv4 address; a month of 8 GB of gp3.
 _PRICES = {
     "t4g.micro": 0.0084, "t4g.small": 0.0168, "t4g.medium": 0.0336, "t4g.large": 0.0672, "t3.small": 0.0208,
     "t3.medium": 0.0416, "c7g.large": 0.0725, "c7g.xlarge": 0.145, "m7g.large": 0.0816, "r7g.large": 0.1071,
 }  # fmt: skip
 _ADDRESS_PRICE, _DISK_PRICE = 0.005, 0.64
 _GRAVITON = re.compile(r"(?:a1|[a-z]+\d+g[a-z]*)\.")
-# One zone may have none of a type where another has.
+# Another zone may have a machine type that this one lacks.
 _ELSEWHERE = {"Unsupported", "InsufficientInstanceCapacity"}
 _READY, _PAUSE = 300.0, 3.0
 _LIVING = ["pending", "running", "stopping", "stopped"]
@@ -41,13 +41,13 @@ _KIND, _PORT = "t4g.small", 6379
 
 
 class InstanceError(ValueError):
-    """What is wrong, and what to do."""
+    """An error whose message names the problem and the remedy."""
 
 
 class Store:
-    """The machine and its security group, by the name of the function that they serve.
+    """The machine and its security group, named after the function that they serve.
 
-    `kind` and `port` are for one that is to be made; one that is there has its own.
+    `kind` and `port` are for a new machine; an existing one keeps its own.
     """
 
     def __init__(self, session: Any, function: str, kind: str | None = None, port: int | None = None) -> None:
@@ -61,17 +61,17 @@ class Store:
     # ---- what there is ---------------------------------------------------------------------------------------
 
     def instances(self) -> list[dict[str, Any]]:
-        """The machines that have not ended: one, unless two commands have run at once."""
+        """The machines that are not terminated: one, unless two commands have run at once."""
         filters = [*self._mine, {"Name": "instance-state-name", "Values": _LIVING}]
         reservations = self.ec2.describe_instances(Filters=filters)["Reservations"]
         return [instance for one in reservations for instance in one["Instances"]]
 
     def groups(self) -> list[str]:
-        """Its security group."""
+        """The ids of its security group: one or none."""
         return [group["GroupId"] for group in self.ec2.describe_security_groups(Filters=self._mine)["SecurityGroups"]]
 
     def plan(self) -> list[str]:
-        """The steps that are needed. Raises InstanceError where its address and password are not known here."""
+        """The steps that are needed. Raises InstanceError if the address and password of the store are not known here."""
         noted = addresses.read(self.function)
         if addresses.is_private(noted):
             raise InstanceError(f"{self.function} has a store of `up --private`: `serverless-mp down` removes it first")
@@ -111,7 +111,7 @@ class Store:
         return found[0] if found else None
 
     def _subnets(self) -> list[str]:
-        """Those of the default VPC, one in each zone."""
+        """The subnets of the default VPC, one in each zone."""
         vpcs = self.ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
         if not vpcs:
             raise InstanceError(
@@ -130,7 +130,7 @@ class Store:
     # ---- making and removing ---------------------------------------------------------------------------------
 
     def apply(self) -> None:
-        """Makes it or starts it, as planned, and notes its address."""
+        """Creates or starts the machine, as planned, and records its address."""
         instance = self._only()
         if instance is None:
             self._make()
@@ -149,7 +149,7 @@ class Store:
         try:
             instance = self._run(image, subnets, group, user_data(password, made, self.port))
         except BaseException:
-            # It stays if a machine is in it after all, which `down` finds by its tag.
+            # If a machine uses the group after all, it stays; `down` finds it by its tag.
             with contextlib.suppress(ClientError):
                 self.ec2.delete_security_group(GroupId=group)
             raise
@@ -199,8 +199,8 @@ class Store:
         )
 
     def _note(self, noted: dict[str, Any]) -> None:
-        """Its address, which is another one after each start."""
-        # Noted first without one: whatever happens next, its password is not lost.
+        """Records the address of the store, which changes with each start."""
+        # Recorded first without an address, so that the password is not lost whatever happens next.
         noted = noted | addresses.account_of(self.session) | {"url": None}
         addresses.write(self.function, noted)
         identity = noted["instance"]
@@ -212,7 +212,7 @@ class Store:
         addresses.write(self.function, noted | {"url": url})
 
     def wait(self, tell: Callable[[str], None]) -> None:
-        """Until the store answers. Raises InstanceError if it does not."""
+        """Waits until the store answers. Raises InstanceError if it does not."""
         noted = addresses.read(self.function) or {}
         last = time.monotonic() + _READY
         while True:
@@ -232,7 +232,7 @@ class Store:
         )
 
     def destroy(self) -> Iterator[str]:
-        """Removes everything that has its tag; each thing is told as it goes. It can be run again."""
+        """Removes everything with its tag. Yields a line for each resource. Can be run again."""
         identities = [instance["InstanceId"] for instance in self.instances()]
         if identities:
             self.ec2.terminate_instances(InstanceIds=identities)
@@ -244,14 +244,14 @@ class Store:
 
 
 def price(kind: str) -> str:
-    """What a machine costs an hour, with its address."""
+    """The price of a machine per hour, including its address."""
     if kind not in _PRICES:
         return f"the price of {kind}, and ${_ADDRESS_PRICE} for its address,"
     return f"about ${_PRICES[kind] + _ADDRESS_PRICE:.3f}"
 
 
 def user_data(password: str, made: certificate.Certificate, port: int) -> str:
-    """What the machine runs at its first start. Of the password it has only the hash."""
+    """The script that the machine runs at its first start. It contains only the hash of the password."""
 
     def file(name: str, text: str) -> str:
         return f"cat > $directory/{name} <<'END-OF-FILE'\n{text.rstrip()}\nEND-OF-FILE\n"

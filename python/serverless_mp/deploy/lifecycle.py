@@ -1,4 +1,4 @@
-"""deploy and destroy: a function from nothing, and back to nothing."""
+"""deploy and destroy: create and delete a function."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def deploy(options: argparse.Namespace, session: Any) -> int:
-    """Makes the function, or the difference."""
-    # Credentials and region first: they are what is most often missing, and building takes longest.
+    """Creates the function, or updates what differs."""
+    # Checks credentials and region first: they are most often missing, and building takes longest.
     session.client("sts").get_caller_identity()
     deployment = Deployment(options, session)
     for plan in deployment.plans:
@@ -33,13 +33,13 @@ def deploy(options: argparse.Namespace, session: Any) -> int:
 
 
 def how_to_run(function: str) -> str:
-    """The command."""
+    """The command that runs a program on the function."""
     named = "" if function == "serverless-mp" else f" --function {function}"
     return f"serverless-mp run --on lambda{named} script.py"
 
 
 def destroy(options: argparse.Namespace, session: Any) -> int:
-    """What is gone already is no error: it can be run again."""
+    """Deletes the function. Resources that are gone already are no error, so it can be run again."""
     question = f"Delete function {options.function}, its packages, its role and its log?"
     if not options.yes and not agrees(
         question, f"destroy deletes function {options.function}, its packages, its role and its log"
@@ -50,7 +50,7 @@ def destroy(options: argparse.Namespace, session: Any) -> int:
 
 
 def tell(gone: Iterable[str]) -> None:
-    """Prints each thing as it goes."""
+    """Prints each line as it arrives."""
     lines = 0
     for line in gone:
         sys.stdout.write(f"{line}\n")
@@ -61,7 +61,7 @@ def tell(gone: Iterable[str]) -> None:
 
 
 def agrees(question: str, deed: str) -> bool:
-    """Asks. Raises ValueError where nobody can answer."""
+    """Asks the user. Raises ValueError if nobody can answer."""
     if not sys.stdin.isatty():
         raise ValueError(f"{deed}: name --yes")
     sys.stderr.write(f"{question} [y/N] ")
@@ -70,7 +70,7 @@ def agrees(question: str, deed: str) -> bool:
 
 
 def ends(function: str, session: Any) -> Iterator[str]:
-    """Deletes a function with all that belongs to it; tells each thing as it goes."""
+    """Deletes a function with all that belongs to it. Yields a line for each resource."""
     settings = Settings(function=function, glibc=AL2023)
     now = found(session.client("lambda").get_function_configuration, FunctionName=function)
     if now is not None:
@@ -92,7 +92,7 @@ def ends(function: str, session: Any) -> Iterator[str]:
 
 
 def _empty(session: Any, bucket: str, prefix: str) -> Iterator[str]:
-    """What was uploaded for the function."""
+    """Deletes the objects that were uploaded for the function. Yields a line for each."""
     client = session.client("s3")
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for one in page.get("Contents", []):

@@ -1,4 +1,4 @@
-"""The commands' options, known without the packages that the commands themselves need."""
+"""The options of the commands, without importing the packages that the commands themselves need."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ HELP = {
     "down": "remove what up has made",
     "deploy": "make or update the Lambda function that processes run in",
     "destroy": "delete the function, its layer, its role and its log",
-    "status": "what is deployed",
-    "doctor": "whether a run would begin: this machine, the store, the account, the function",
-    "logs": "what the function has logged",
+    "status": "show what is deployed",
+    "doctor": "check whether a run would start: this machine, the store, the account, the function",
+    "logs": "show the log of the function",
 }
 
 
@@ -28,7 +28,7 @@ def add(commands: Any) -> None:
         _MORE.get(name, lambda _: None)(parser)
 
 
-_EPILOGS = dict.fromkeys(("up", "deploy"), "What is not named stays as it is, where the function is there already.")
+_EPILOGS = dict.fromkeys(("up", "deploy"), "If the function exists already, options that are not given keep their values.")
 
 
 def _deploy(parser: argparse.ArgumentParser) -> None:
@@ -48,8 +48,8 @@ def _deploy(parser: argparse.ArgumentParser) -> None:
         help=f"default: this machine's, {local_architecture()}, or the other one if only that has all wheels",
     )
     option("--subnets", nargs="+", metavar="ID", help="the subnets of the store's VPC")
-    option("--security-groups", nargs="+", metavar="ID", help="security groups that the store lets in")
-    option("--role", metavar="ARN", help="a role of yours (default: one is made)")
+    option("--security-groups", nargs="+", metavar="ID", help="security groups that the store accepts")
+    option("--role", metavar="ARN", help="an existing role (default: one is created)")
     option(
         "--policy",
         dest="policies",
@@ -71,26 +71,28 @@ def _deploy(parser: argparse.ArgumentParser) -> None:
     switch = argparse.BooleanOptionalAction
     option("--strip-tests", action=switch, help="leave out directories named tests or test, which a few packages need")
     option("--wheel", metavar="FILE", help="the wheel of serverless_mp (default: from the package index)")
-    option("--in-function", action=switch, help="the packages go into the function itself, not into a layer")
-    option("--image", action=switch, help="a container image, for packages above 250 MB; made without Docker")
-    option("--base", metavar="IMAGE", help="what the image is built on (default: public.ecr.aws/lambda/python:VERSION)")
+    option("--in-function", action=switch, help="put the packages into the function itself, not into a layer")
+    option("--image", action=switch, help="deploy a container image, for packages above 250 MB; built without Docker")
+    option("--base", metavar="IMAGE", help="the base of the image (default: public.ecr.aws/lambda/python:VERSION)")
     option("--interpreter", metavar="PATH", help="for a custom runtime: the Python that its image or another layer has")
-    option("--glibc", metavar="M.N", help="the C library there, if it is not the managed runtime's")
+    option("--glibc", metavar="M.N", help="the version of the C library there, if not the managed runtime's")
     option("--dry-run", action="store_true", help="print what would be done")
 
 
 def _up(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--instance-type", metavar="TYPE", help="of the store's machine (default: t4g.small, 2 GB)")
-    parser.add_argument("--port", type=int, help="of the store (default: 6379)")
+    parser.add_argument("--instance-type", metavar="TYPE", help="the type of the store's machine (default: t4g.small, 2 GB)")
+    parser.add_argument("--port", type=int, help="the port of the store (default: 6379)")
     parser.add_argument(
-        "--private", action="store_true", help="a VPC without a way to the internet, and ElastiCache, in place of the machine"
+        "--private", action="store_true", help="create a VPC without internet access, with ElastiCache in place of the machine"
     )
     _yes(parser)
     _deploy(parser)
 
 
 def _down(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--private", action="store_true", help="the network of up --private, where nothing is noted of it here")
+    parser.add_argument(
+        "--private", action="store_true", help="also remove the network of up --private if this machine has no record of it"
+    )
     _yes(parser)
 
 
@@ -104,7 +106,7 @@ def _logs(parser: argparse.ArgumentParser) -> None:
 
 
 def _doctor(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--local", action="store_true", help="this machine and the store, not the account")
+    parser.add_argument("--local", action="store_true", help="check this machine and the store, not the account")
 
 
 _MORE = {"doctor": _doctor, "up": _up, "down": _down, "deploy": _deploy, "destroy": _yes, "logs": _logs}
@@ -112,5 +114,7 @@ _MORE = {"doctor": _doctor, "up": _up, "down": _down, "deploy": _deploy, "destro
 
 def _add_function(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--function", default=config.function(), help=f"its name (default: {config.function.name}, else serverless-mp)"
+        "--function",
+        default=config.function(),
+        help=f"the name of the function (default: {config.function.name}, else serverless-mp)",
     )

@@ -1,6 +1,6 @@
-"""`serverless-mp up --private`: a network without a way to the internet, with a store and a machine in it, by CloudFormation.
+"""`serverless-mp up --private`: a network without internet access, with a store and a machine in it, by CloudFormation.
 
-The template is the one description of that network.
+The template is the only description of that network.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _MISSING = "does not exist"
 
 
 class NetworkError(ValueError):
-    """What is wrong, and what to do."""
+    """An error whose message names the problem and the remedy."""
 
 
 class Network:
-    """The stack, by the name of the function that it serves."""
+    """The stack, named after the function that it serves."""
 
     def __init__(self, session: Any, function: str) -> None:
         self.session, self.function = session, function
@@ -34,7 +34,7 @@ class Network:
         self.name = f"{function}-private"
 
     def stack(self) -> dict[str, Any] | None:
-        """As it is, if it is there."""
+        """The description of the stack; None if it does not exist."""
         try:
             return self.client.describe_stacks(StackName=self.name)["Stacks"][0]
         except ClientError as e:
@@ -43,7 +43,7 @@ class Network:
             raise
 
     def plan(self) -> list[str]:
-        """The steps that are needed. Raises NetworkError for a stack that is not whole."""
+        """The steps that are needed. Raises NetworkError for an incomplete stack."""
         noted = addresses.read(self.function)
         if noted is not None and not addresses.is_private(noted):
             raise NetworkError(f"{self.function} has a store of `up`: `serverless-mp down` removes it first")
@@ -62,7 +62,7 @@ class Network:
         return []
 
     def apply(self) -> None:
-        """Makes it, which takes some ten minutes, and notes the store's addresses."""
+        """Creates the stack, which takes some ten minutes, and records the store's addresses."""
         if self.stack() is None:
             self.client.create_stack(
                 StackName=self.name, TemplateBody=TEMPLATE.read_text(), Capabilities=["CAPABILITY_IAM"], OnFailure="DELETE"
@@ -78,7 +78,7 @@ class Network:
         password = secrets.get_secret_value(SecretId=outputs["Secret"])["SecretString"]
         host, port = outputs["Host"], outputs["Port"]
         noted = {
-            # Here is the end of a tunnel; the certificate is for the store's own name.
+            # Here the address is the end of a tunnel; the certificate is for the store's own name.
             "url": f"rediss://:{password}@localhost:{port}/0?server_name={host}",
             "function_url": f"rediss://:{password}@{host}:{port}/0",
             "instance": outputs["Machine"],
@@ -98,12 +98,12 @@ class Network:
         return f"stack {self.name} could not be made, and CloudFormation removes what was there ({reason})"
 
     def outputs(self) -> dict[str, str]:
-        """Of the template."""
+        """The outputs of the template."""
         stack = self.stack() or {}
         return {one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])}
 
     def tunnel(self) -> str:
-        """The command whose end is the store's address here; none while the network is not whole."""
+        """The command that opens the tunnel to the store; `none yet` while the network is incomplete."""
         outputs = self.outputs()
         if not outputs:
             return "none yet"
@@ -114,7 +114,7 @@ class Network:
         )
 
     def destroy(self) -> Iterator[str]:
-        """Deletes the stack; each thing is told as it goes. It can be run again."""
+        """Deletes the stack. Yields a line for each step. Can be run again."""
         if self.stack() is not None:
             self.client.delete_stack(StackName=self.name)
             try:

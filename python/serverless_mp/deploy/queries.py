@@ -1,4 +1,4 @@
-"""The commands that look and change nothing: status, doctor, logs."""
+"""The commands that change nothing: status, doctor, logs."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FOLLOW = 1.0
-# What every program uses.
+# Packages that every program uses.
 _ALWAYS = {"serverless-mp", "cloudpickle"}
 
 
 def status(options: argparse.Namespace, session: Any) -> int:
-    """Prints what is deployed; returns 1 if nothing is."""
+    """Prints what is deployed. Returns 1 if nothing is."""
     now = found(session.client("lambda").get_function_configuration, FunctionName=options.function)
     store = _up(options.function, session)
     if now is None:
@@ -62,7 +62,7 @@ def _show(rows: dict[str, str]) -> None:
 
 
 def _up(function: str, session: Any) -> dict[str, str]:
-    """What there is of `up`, by name."""
+    """The resources of `up`, by name."""
     noted = addresses.read(function)
     try:
         if addresses.is_private(noted):
@@ -84,7 +84,7 @@ def _machine(instance: dict[str, Any], noted: dict[str, Any] | None) -> str:
 
 
 def doctor(options: argparse.Namespace, session: Any) -> int:
-    """What a run needs of the account; returns 1 if it would be refused."""
+    """Checks what a run needs of the account. Returns 1 if a run would be refused."""
     return local.show(_needs(options.function, session))
 
 
@@ -129,7 +129,7 @@ def _compare(there: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield ("ok" if fits else "BAD"), f"Python {python} here, {there['python']} there"
     both = sorted(here.keys() & theirs.keys())
     for name in [name for name in both if here[name] != theirs[name]]:
-        # A program that imports it is refused; one that does not is none the worse for it.
+        # A program that imports the package is refused; other programs run.
         fits = packages.release(here[name]) == packages.release(theirs[name])
         text = f"{name} {here[name]} here, {theirs[name]} there"
         needed = name in _ALWAYS and not fits
@@ -139,7 +139,7 @@ def _compare(there: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def logs(options: argparse.Namespace, session: Any) -> int:
-    """Prints the function's log, and with --follow what comes."""
+    """Prints the function's log, and with --follow new lines as they arrive."""
     client = session.client("logs")
     since, seen = int((time.time() - options.minutes * 60) * 1000), set()
     try:
@@ -149,7 +149,7 @@ def logs(options: argparse.Namespace, session: Any) -> int:
             )
             for page in pages:
                 for event in page["events"]:
-                    # The log stream's clock is coarse: what was seen at the last moment comes again.
+                    # The clock of the log stream is coarse: events of the last moment are returned again.
                     mark = (event["timestamp"], event.get("logStreamName"), event["message"])
                     if mark not in seen:
                         seen.add(mark)

@@ -1,4 +1,4 @@
-"""A registry of container images, spoken to by the protocol of the OCI's distribution specification."""
+"""A client of a registry of container images, by the OCI distribution specification."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MANIFESTS = (
 
 
 class Reference(NamedTuple):
-    """An image: its registry, its repository, and a tag or a digest."""
+    """The name of an image: its registry, its repository, and a tag or a digest."""
 
     host: str
     name: str
@@ -39,7 +39,7 @@ class Reference(NamedTuple):
 
     @classmethod
     def parse(cls, image: str) -> Reference:
-        """Raises ValueError for what names no image."""
+        """Parses the name of an image. Raises ValueError for anything else."""
         found = _REFERENCE.fullmatch(image)
         if found is None or not (set(found[1]) & set(".:") or found[1] in _LOOPBACK):
             raise ValueError(
@@ -53,7 +53,7 @@ class Reference(NamedTuple):
 
 
 class Registry:
-    """One repository of a registry. Its methods raise ContentError for what the registry refuses."""
+    """One repository of a registry. Its methods raise ContentError for requests that the registry refuses."""
 
     def __init__(self, host: str, name: str, credentials: tuple[str, str] | None = None) -> None:
         self.host, self.name, self._credentials = host, name, credentials
@@ -63,7 +63,7 @@ class Registry:
         self._session.verify = os.environ.get("AWS_CA_BUNDLE") or True
 
     def manifest(self, version: str) -> tuple[bytes, str]:
-        """A manifest by its tag or digest: its bytes, and their media type."""
+        """Reads a manifest by its tag or digest. Returns its bytes and their media type."""
         answer = self._call("GET", f"manifests/{version}", headers={"Accept": ", ".join(_MANIFESTS)})
         if version.startswith("sha256:"):
             _check(version, hashlib.sha256(answer.content), self.host)
@@ -71,11 +71,11 @@ class Registry:
         return answer.content, media_type
 
     def has(self, digest: str) -> bool:
-        """Whether a blob is there."""
+        """Whether the repository has a blob."""
         return self._call("HEAD", f"blobs/{digest}", also=404).status_code != requests.codes.not_found
 
     def fetch(self, digest: str, path: Path) -> None:
-        """A blob, into a file."""
+        """Writes a blob to a file."""
         part = path.with_suffix(".part")
         found = hashlib.sha256()
         try:
@@ -89,17 +89,17 @@ class Registry:
         part.rename(path)
 
     def send(self, digest: str, path: Path, progress: Callable[[int, int], None]) -> None:
-        """A blob, from a file, as one stream."""
+        """Sends a blob from a file, as one stream."""
         begun = self._call("POST", "blobs/uploads/")
         with path.open("rb") as file:
             data = _Counted(file, path.stat().st_size, progress)
             headers = {"Content-Type": "application/octet-stream"}
             sent = self._call("PATCH", self._next(begun), data=data, headers=headers)
-        # The place may have parameters already.
+        # The URL may have parameters already.
         self._call("PUT", self._next(sent), params={"digest": digest})
 
     def put_manifest(self, version: str, data: bytes, media_type: str) -> None:
-        """A manifest, by a tag."""
+        """Stores a manifest under a tag."""
         self._call("PUT", f"manifests/{version}", data=data, headers={"Content-Type": media_type})
 
     def _next(self, answer: requests.Response) -> str:
@@ -125,7 +125,7 @@ class Registry:
         raise ContentError(f"registry {self.host} answers {answer.status_code} to {method} {place}: {answer.text:.300}")
 
     def _authorize(self, refused: requests.Response) -> bool:
-        """Does what the registry asks for; whether it is worth another try."""
+        """Does what the registry asks for. Returns whether another try is worthwhile."""
         kind, _, rest = refused.headers.get("WWW-Authenticate", "").partition(" ")
         if kind.lower() == "basic" and self._credentials is not None and self._session.auth is None:
             self._session.auth = self._credentials
@@ -151,7 +151,7 @@ class Registry:
 
 
 class _Counted:
-    """A file to be sent that tells how much of it has been read."""
+    """A file for sending that reports how much of it has been read."""
 
     def __init__(self, file: BinaryIO, size: int, progress: Callable[[int, int], None]) -> None:
         self._file, self._size, self._progress = file, size, progress

@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 _TAG = "serverless-mp"
 _IMAGE = "latest"
-# In the same account Lambda needs this to pull an image.
+# Lambda needs these permissions to pull an image from a repository of the same account.
 _PULL = ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
 
 
 class Repository:
-    """One for each function. Raises ValueError for one that was not made for the function."""
+    """The repository of one function. Raises ValueError for a repository that was not created for the function."""
 
     def __init__(self, session: Any, function: str) -> None:
         self._client = session.client("ecr")
         self._function = function
-        # Its names have no capital letters.
+        # Names of repositories have no capital letters.
         self.name = function.lower()
 
     def find(self) -> dict[str, Any] | None:
-        """What ECR knows of it."""
+        """The description of the repository; None if it does not exist."""
         try:
             found: dict[str, Any] = self._client.describe_repositories(repositoryNames=[self.name])["repositories"][0]
         except self._client.exceptions.RepositoryNotFoundException:
@@ -42,7 +42,7 @@ class Repository:
         return next((tag["Value"] for tag in tags if tag["Key"] == _TAG), None)
 
     def plan(self) -> str | None:
-        """The step that is needed."""
+        """The step that is needed; None if there is none."""
         found = self.find()
         if found is None:
             return f"create repository {self.name}"
@@ -51,12 +51,12 @@ class Repository:
         return None
 
     def address(self, image: Image) -> str | None:
-        """Of an image in it; None while there is no repository."""
+        """The address of an image in the repository; None while the repository does not exist."""
         found = self.find()
         return f"{found['repositoryUri']}@{image.digest}" if found is not None else None
 
     def registry(self, host: str, name: str) -> Registry:
-        """A repository of any registry; with this account's credentials if it is one of ECR in this region."""
+        """A repository of any registry, with this account's credentials if it belongs to ECR in this region."""
         region = self._client.meta.region_name
         is_ours = re.fullmatch(rf"\d{{12}}\.dkr\.ecr\.{region}\.amazonaws\.com(\.cn)?", host) or host == self._host()
         return Registry(host, name, self._credentials() if is_ours else None)
@@ -71,7 +71,7 @@ class Repository:
         return name, password
 
     def push(self, image: Image, progress: Callable[[int, int], None]) -> None:
-        """Makes it, where it is not there, and pushes the image."""
+        """Creates the repository if needed, and pushes the image."""
         found = self.find()
         if found is None:
             tags = [{"Key": _TAG, "Value": self._function}]
@@ -90,7 +90,7 @@ class Repository:
             self._client.batch_delete_image(repositoryName=self.name, imageIds=some)
 
     def destroy(self) -> list[str]:
-        """Deletes it with all images, if it was made for the function."""
+        """Deletes the repository with all images, if it was created for the function."""
         found = self.find()
         if found is None:
             return []

@@ -1,4 +1,4 @@
-"""The resources in the account, each knowing what it is, what it should be, and the one call that makes the difference."""
+"""The resources in the account. Each knows its state and its wanted state, and applies the difference."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _TRUST = {
 
 
 def is_missing(error: ClientError) -> bool:
-    """Whether an error says that there is no such thing."""
+    """Whether an error means that the resource does not exist."""
     return error.response["Error"]["Code"] in {"ResourceNotFoundException", "NoSuchEntity", "404", "NotFound"}
 
 
 def found(call: Callable[..., Any], **arguments: Any) -> Any:
-    """The answer, or None where there is no such thing."""
+    """The answer of a call, or None if the resource does not exist."""
     try:
         return call(**arguments)
     except ClientError as e:
@@ -43,7 +43,7 @@ def found(call: Callable[..., Any], **arguments: Any) -> Any:
         raise
 
 
-# What AWS answers while something that was just made is not known everywhere yet, or a change is under way.
+# Errors of AWS while a new resource is not known everywhere yet, or a change is under way.
 _NOT_YET = (
     "cannot be assumed",
     "CreateNetworkInterface",
@@ -56,7 +56,7 @@ _NOT_YET = (
 
 
 def patiently(call: Callable[..., Any], **arguments: Any) -> Any:
-    """Calls again for a minute while AWS is not ready for it yet."""
+    """Repeats a call for up to a minute while AWS is not ready for it."""
     last = time.monotonic() + _PATIENCE
     while True:
         try:
@@ -79,7 +79,7 @@ class Role:
         self.partition = session.get_partition_for_region(session.region_name)
 
     def plan(self) -> str | None:
-        """The steps that are needed."""
+        """The steps that are needed; None if there are none."""
         if self.settings.role is not None:
             return None
         rights = f", with {', '.join(self._missing())}" if self._missing() else ""
@@ -90,20 +90,20 @@ class Role:
         return None if is_same and not rights else f"update the policies of role {self.name}{rights}"
 
     def _missing(self) -> list[str]:
-        """The managed policies that are still to be attached; others that it has stay."""
+        """The managed policies that are still to be attached. Other policies of the role stay."""
         attached = found(self.iam.list_attached_role_policies, RoleName=self.name) if self.settings.policies else None
         has = {policy["PolicyArn"] for policy in attached["AttachedPolicies"]} if attached else set()
         return [arn for arn in self.settings.policies if arn not in has]
 
     def arn(self) -> str | None:
-        """Its ARN, if it is there."""
+        """The ARN of the role; None if it does not exist."""
         if self.settings.role is not None:
             return self.settings.role
         role = found(self.iam.get_role, RoleName=self.name)
         return role and role["Role"]["Arn"]
 
     def apply(self) -> str:
-        """Does it; the role's ARN."""
+        """Applies the steps. Returns the ARN of the role."""
         if self.settings.role is not None:
             return self.settings.role
         role = found(self.iam.get_role, RoleName=self.name) or self.iam.create_role(
@@ -117,7 +117,7 @@ class Role:
         return role["Role"]["Arn"]
 
     def policy(self) -> dict[str, Any]:
-        """The least that a worker needs: its log and its VPC. Processes of processes are launched by the program."""
+        """The minimal permissions of a worker: its log and its VPC. The program itself launches processes of workers."""
         place = f"{self.region}:{self.account}"
         log = f"arn:{self.partition}:logs:{place}:log-group:/aws/lambda/{self.settings.function}"
         statements = [
@@ -129,7 +129,7 @@ class Role:
         return {"Version": "2012-10-17", "Statement": statements}
 
     def destroy(self) -> list[str]:
-        """Deletes it, if it was made here. What was attached to it since is detached."""
+        """Deletes the role if it was created here. Policies attached since are detached."""
         role = found(self.iam.get_role, RoleName=self.name)
         if role is None:
             return []
@@ -150,7 +150,7 @@ def _allow(actions: list[str], resources: list[str]) -> dict[str, Any]:
 
 
 class Layer:
-    """The packages, where they are not in the function itself."""
+    """The layer with the packages, if they are not in the function itself."""
 
     def __init__(
         self, session: Any, settings: Settings, content: Content | None, upload: Callable[[bytes, str], dict[str, str]]
@@ -160,25 +160,25 @@ class Layer:
         self.name = settings.function
 
     def arns(self) -> list[str] | None:
-        """The layer of the function; None while it is to be published."""
+        """The ARN of the wanted layer, in a list; None while it is not published."""
         if self.settings.in_function or self.content is None:
             return []
         label = self._label()
         return next(([v["LayerVersionArn"]] for v in self.versions() if v.get("Description") == label), None)
 
     def versions(self) -> list[dict[str, Any]]:
-        """All there are."""
+        """All versions of the layer."""
         pages = self.client.get_paginator("list_layer_versions").paginate(LayerName=self.name)
         return [version for page in pages for version in page["LayerVersions"]]
 
     def plan(self) -> str | None:
-        """The steps that are needed."""
+        """The steps that are needed; None if there are none."""
         if self.content is None or self.arns() is not None:
             return None
         return f"publish layer {self.name}: {len(self.content.versions)} packages, {self.content.size / 1e6:.1f} MB unzipped"
 
     def apply(self) -> list[str]:
-        """Publishes it, where it is not there; the ARNs that the function gets."""
+        """Publishes the layer if needed. Returns the ARNs for the function."""
         arns = self.arns()
         if arns is not None or self.content is None:
             return arns or []
@@ -196,7 +196,7 @@ class Layer:
         return f"serverless_mp, {self.settings.runtime}, {self.settings.architecture}, sha256 {self.content.digest}"
 
     def destroy(self, keep: str | None = None) -> list[str]:
-        """Deletes all versions but one, and those that other functions have."""
+        """Deletes all versions except `keep`, and except those that other functions use."""
         versions = [version for version in self.versions() if version["LayerVersionArn"] != keep]
         users = self._users() if versions else {}
         lines = []
@@ -210,21 +210,21 @@ class Layer:
         return lines
 
     def _users(self) -> dict[str, str]:
-        """Other functions, by the layers that they have."""
+        """The names of other functions, by the ARNs of the layers that they use."""
         pages = self.client.get_paginator("list_functions").paginate()
         functions = [one for page in pages for one in page["Functions"] if one["FunctionName"] != self.settings.function]
         return {layer["Arn"]: one["FunctionName"] for one in functions for layer in one.get("Layers", [])}
 
 
 class Function:
-    """The function itself."""
+    """The Lambda function."""
 
     def __init__(self, session: Any, settings: Settings, content: Content, code: Code) -> None:
         self.client = session.client("lambda")
         self.settings, self.content, self.code = settings, content, code
 
     def wanted(self, role: str | None, layers: list[str] | None) -> dict[str, Any]:
-        """Its configuration as it should be."""
+        """The wanted configuration of the function."""
         s = self.settings
         noted = s.noted | {"requested": self.content.requested}
         manifest = packages.Manifest(s.python, self.content.versions, noted)
@@ -245,7 +245,7 @@ class Function:
         return there
 
     def differences(self, there: dict[str, Any], role: str | None, layers: list[str] | None) -> list[str]:
-        """Which settings differ."""
+        """The names of the settings that differ."""
         now = dict(there["Configuration"])
         now["Layers"] = [layer["Arn"] for layer in now.get("Layers", [])]
         now["VpcConfig"] = {key: sorted(now.get("VpcConfig", {}).get(key, [])) for key in ("SubnetIds", "SecurityGroupIds")}
@@ -259,7 +259,7 @@ class Function:
         return differ
 
     def replaced(self, there: dict[str, Any]) -> str | None:
-        """Why a function that is there must be made again; None for one that can be changed."""
+        """Why an existing function must be created again; None if it can be changed."""
         now = there["Configuration"]
         if now.get("State") == "Failed":
             return f"it is in state Failed: {now.get('StateReason', 'no reason is given')}"
@@ -268,7 +268,7 @@ class Function:
         return None
 
     def plan(self, role: str | None, layers: list[str] | None) -> str | None:
-        """The steps that are needed. Layers are not known while they are to be published."""
+        """The steps that are needed; None if there are none. `layers` is None while they are not published."""
         s = self.settings
         there = self._there()
         why = self.replaced(there) if there is not None else None
@@ -284,7 +284,7 @@ class Function:
         return f"update function {s.function}: {', '.join(differ)}" if differ else None
 
     def apply(self, role: str, layers: list[str]) -> None:
-        """Does it, and waits until it can be invoked."""
+        """Applies the steps, and waits until the function can be invoked."""
         name = self.settings.function
         there = self._there()
         wanted = self.wanted(role, layers)
@@ -302,7 +302,7 @@ class Function:
                 self.client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
             patiently(self.client.update_function_configuration, FunctionName=name, **wanted)
             self.client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
-        # Invocations of ours are synchronous; one that somebody makes otherwise is not repeated behind our back.
+        # Our invocations are synchronous. This stops Lambda from repeating an asynchronous one that somebody else makes.
         self.client.put_function_event_invoke_config(FunctionName=name, MaximumRetryAttempts=0)
 
     def _create(self, wanted: dict[str, Any]) -> None:

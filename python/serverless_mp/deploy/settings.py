@@ -1,4 +1,4 @@
-"""The settings of a deployment, from the command line; checked before anything else is done."""
+"""The settings of a deployment, from the command line. They are checked before anything is done."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any
 
-# The C library of each managed runtime: 3.12 and later are Amazon Linux 2023, before that Amazon Linux 2.
+# The C library of managed runtimes: 3.12 and later use Amazon Linux 2023, earlier ones Amazon Linux 2.
 _GLIBC = {"python3.11": (2, 26)}
 AL2023 = (2, 34)
 _LEAST_GLIBC = (2, 5)
 _LEAST_OF_OURS = (2, 28)
 _NAME = re.compile("[A-Za-z0-9_-]{1,64}")
-# Of ECR.
+# Valid names of ECR repositories.
 _REPOSITORY = re.compile("(?=..)[a-z0-9]+(?:[_-][a-z0-9]+)*")
 _LONGEST_NAME = 64 - len("-worker")
 _MEMORY = range(128, 10241)
@@ -33,7 +33,7 @@ def local_runtime() -> str:
 
 
 def local_architecture() -> str:
-    """This machine's, by Lambda's name."""
+    """The architecture of this machine, by Lambda's name."""
     return "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"
 
 
@@ -44,7 +44,7 @@ def may_be_repository(function: str) -> bool:
 
 @dataclass
 class Settings:
-    """One deployment. Raises ValueError for what cannot be."""
+    """The settings of one deployment. Raises ValueError for invalid settings."""
 
     function: str = "serverless-mp"
     runtime: str = field(default_factory=local_runtime)
@@ -52,16 +52,16 @@ class Settings:
     memory: int = 1769
     timeout: int = 900
     requirements: str | None = None
-    # The packages that a function keeps, as requirements.
+    # The packages that an existing function keeps, as requirements.
     packages: list[str] = field(default_factory=list)
-    # To be noted for the next deployment.
+    # Options to be recorded for the next deployment.
     noted: dict[str, Any] = field(default_factory=dict)
     wheel: str | None = None
     bucket: str | None = None
     role: str | None = None
-    # Managed policies (ARNs) for the role that is made.
+    # ARNs of managed policies for the role that is created.
     policies: list[str] = field(default_factory=list)
-    # MB of /tmp.
+    # The size of /tmp in MB.
     disk: int = LEAST_DISK
     subnets: list[str] = field(default_factory=list)
     security_groups: list[str] = field(default_factory=list)
@@ -70,12 +70,12 @@ class Settings:
     in_function: bool = False
     interpreter: str | None = None
     glibc: tuple[int, int] | None = None
-    # A container image in the place of a zip and a layer, and what it is built on.
+    # Whether to deploy a container image instead of a zip and a layer, and its base image.
     image: bool = False
     base: str | None = None
 
     def __post_init__(self) -> None:
-        """Checks."""
+        """Checks the settings."""
         self._check_names()
         self._check_sizes()
         if bool(self.subnets) != bool(self.security_groups):
@@ -144,26 +144,26 @@ class Settings:
 
     @property
     def base_image(self) -> str:
-        """What an image is built on."""
+        """The base of the image."""
         return self.base or f"public.ecr.aws/lambda/python:{self.python}"
 
     @property
     def is_custom(self) -> bool:
-        """Whether the runtime is ours to start."""
+        """Whether our bootstrap starts the runtime."""
         return self.runtime.startswith("provided")
 
     @property
     def python(self) -> str:
-        """The version of Python there: `3.12`. A custom runtime's is taken to be this one's."""
+        """The version of Python in the function, such as `3.12`. A custom runtime is assumed to have this Python's."""
         return (local_runtime() if self.is_custom else self.runtime).removeprefix("python")
 
     @property
     def libc(self) -> tuple[int, int]:
-        """The version of its C library."""
+        """The version of the function's C library."""
         return self.glibc or _GLIBC.get(self.runtime, AL2023)
 
     def platforms(self) -> list[str]:
-        """Every platform tag whose wheels run there, the newest first: with one alone pip silently takes old versions."""
+        """All platform tags whose wheels run there, the newest first: with one alone, pip silently takes old versions."""
         machine = ARCHITECTURES[self.architecture]
         tags = []
         for minor in range(self.libc[1], _LEAST_GLIBC[1] - 1, -1):

@@ -1,4 +1,4 @@
-"""`serverless-mp up` and `down`: from credentials to a first result, and back to nothing."""
+"""`serverless-mp up` and `down`: create and remove everything that a run on Lambda needs."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def up(options: argparse.Namespace, session: Any) -> int:
-    """Makes a store that both sides reach, and the function; notes the store's address where a run finds it."""
+    """Creates a store that both sides can reach, and the function. Records the store's address where a run finds it."""
     begun = time.monotonic()
-    # Its first call needs credentials: they are what is most often missing.
+    # The first call needs credentials, which are most often missing.
     addresses.check(options.function, session)
     if options.subnets:
         raise ValueError(
@@ -41,7 +41,7 @@ def up(options: argparse.Namespace, session: Any) -> int:
 
 
 def _up_public(options: argparse.Namespace, session: Any) -> str | None:
-    """The command to go on with; None if nothing was to be done."""
+    """Returns the command to continue with; None for a dry run, or if the user declined."""
     store = Store(session, options.function, options.instance_type, options.port)
     plans = store.plan()
     deployment = Deployment(options, session)
@@ -53,7 +53,7 @@ def _up_public(options: argparse.Namespace, session: Any) -> str | None:
     if not _is_wanted([*plans, *deployment.plans], options, session):
         return None
     with _naming_what_may_be_left():
-        # The machine installs its server while the function is made.
+        # The machine installs its server while the function is created.
         store.apply()
         _apply(deployment)
     store.wait(_tell)
@@ -61,7 +61,7 @@ def _up_public(options: argparse.Namespace, session: Any) -> str | None:
 
 
 def _up_private(options: argparse.Namespace, session: Any) -> str | None:
-    """The same. The function is made when its subnets are known."""
+    """The same for `--private`. The function is created once its subnets are known."""
     for option in ("instance_type", "port"):
         if getattr(options, option) is not None:
             raise ValueError(f"--{option.replace('_', '-')} is for the machine of `up`; the template of --private has its own")
@@ -80,7 +80,7 @@ def _up_private(options: argparse.Namespace, session: Any) -> str | None:
 
 @contextlib.contextmanager
 def _naming_what_may_be_left() -> Iterator[None]:
-    """An error, or a user who interrupts, may come when something is there already."""
+    """Adds a hint to an error or interrupt, which may come when some resources exist already."""
     try:
         yield
     except BaseException:
@@ -111,12 +111,12 @@ def _tell(text: str) -> None:
 
 
 def down(options: argparse.Namespace, session: Any) -> int:
-    """Removes the store, the function and all that belongs to them; each thing is told as it goes."""
+    """Removes the store, the function and all that belongs to them. Prints a line for each resource."""
     question = f"Delete the store of {options.function}, the function, its packages, its role and its log?"
     addresses.check(options.function, session)
     if not options.yes and not lifecycle.agrees(question, f"down deletes the store and the function {options.function}"):
         return 1
-    # First what costs, but a network is not deleted while something is in it.
+    # What costs money is removed first, but a network cannot be deleted while something is in it.
     is_private = options.private or addresses.is_private(addresses.read(options.function))
     parts = [Store(session, options.function).destroy(), lifecycle.ends(options.function, session)]
     if is_private:

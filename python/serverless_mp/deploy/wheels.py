@@ -1,6 +1,6 @@
 """The packages of a function: from wheels for its platform, in the versions that are installed here.
 
-A package that has no wheel is built from its source where that gives a wheel for every platform; any other is refused by name.
+A package without a wheel is built from its source if that gives a wheel for every platform. Any other is refused by name.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 _FILES = Path(__file__).with_name("files")
-# How pip names what it finds no wheel for: not at all, or not in the version that is installed here.
+# How pip reports a package without a wheel: for any version, or for the version that is installed here.
 _MISSING = re.compile(
     r"(?:No matching distribution found for |The user requested \(constraint\) )([A-Za-z0-9._-]+?)(?:[<>=!~\s]|$)", re.MULTILINE
 )
@@ -37,7 +37,7 @@ class NoWheelError(ContentError):
 
 
 def build(settings: Settings, place: str, progress: Callable[[str], None]) -> Content:
-    """Fetches, builds, unpacks, into a folder in which the files stay. Raises ContentError."""
+    """Fetches, builds and unpacks the packages into a folder in which the files stay. Raises ContentError."""
     target, built = os.path.join(place, "target"), os.path.join(place, "built")
     os.makedirs(built, exist_ok=True)
     requirements = _requirements(settings)
@@ -65,7 +65,7 @@ def _requirements(settings: Settings) -> list[str]:
 
 
 def _pins() -> list[str]:
-    """The versions here: what pickles were made with is what they are read with."""
+    """The versions here, so that pickles are read with the versions with which they were written."""
     pins = []
     for distribution in importlib.metadata.distributions():
         name = distribution.metadata["Name"]
@@ -75,7 +75,7 @@ def _pins() -> list[str]:
 
 
 def _install(settings: Settings, requirements: list[str], constraints: str, built: str, target: str) -> str | None:
-    """Into the target; the name of a package that has no wheel, if there is one."""
+    """Installs into the target folder. Returns the name of a package that has no wheel, else None."""
     shutil.rmtree(target, ignore_errors=True)
     command = [sys.executable, "-m", "pip", "install", "--no-compile", "--disable-pip-version-check"]
     command += ["--target", target, "--only-binary", ":all:", "--constraint", constraints, "--find-links", built]
@@ -104,13 +104,13 @@ def _install(settings: Settings, requirements: list[str], constraints: str, buil
 
 
 def _build_pure(name: str, built: str, settings: Settings) -> None:
-    """Builds a package from its source, if the wheel runs everywhere."""
+    """Builds a package from its source, if the wheel runs on every platform."""
     wanted = name
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         here = importlib.metadata.distribution(name)
         wanted = f"{name}=={here.version}"
         if "none-any" not in (here.read_text("WHEEL") or "none-any"):
-            # It is compiled here as well: no need to compile it once more to know.
+            # The package is compiled here as well, so the new wheel would be for one platform too.
             raise _no_wheel(wanted, settings)
     command = [
         sys.executable,
@@ -152,7 +152,7 @@ def _collect(settings: Settings, target: str) -> Content:
         for name in sorted(names):
             path = os.path.join(folder, name)
             place = os.path.relpath(path, target)
-            # pip's scripts name an interpreter of this machine; nothing in a function runs them.
+            # pip's scripts name an interpreter of this machine, and a function does not run them.
             if not name.endswith(".pyc") and not place.startswith("bin" + os.sep):
                 files[prefix + place] = File(Path(path), os.access(path, os.X_OK))
     if settings.in_function:
@@ -162,7 +162,7 @@ def _collect(settings: Settings, target: str) -> Content:
 
 
 def function_files(settings: Settings) -> dict[str, File]:
-    """The function's own code: what Lambda calls."""
+    """The function's own code, which Lambda calls."""
     files = {"serverless_mp_index.py": File(b"from serverless_mp.function import handler\n")}
     if settings.is_custom:
         text = (_FILES / "bootstrap.sh").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The start method fork: a worker, not forked from the program, gets what a forked process would have. See README.md."""
+"""The start method fork: gives a worker, which is not forked from the program, the state of a forked process. See README.md."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ _LEAST_CLOUDPICKLE = 3
 
 
 class ForkStateWarning(UserWarning):
-    """A process that forks would have something that its worker does not get."""
+    """Part of the state of a program does not reach a worker that a forked process would have."""
 
 
 @functools.cache
 def check_cloudpickle() -> None:
-    """Raises RuntimeError where a process cannot be forked, with what to do; other start methods do not need it."""
+    """Raises RuntimeError, with the remedy, if cloudpickle is too old to fork. Other start methods do not need it."""
     import cloudpickle  # noqa: PLC0415 - asked once
 
     version = str(cloudpickle.__version__)

@@ -1,4 +1,4 @@
-"""Views of memory: a worker's array or memoryview is one over the same shared memory, or the same file."""
+"""Views of memory: a worker's array or memoryview covers the same shared memory, or the same file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CTYPES: Any = ctypes._SimpleCData.__base__
 
 
 def reduce_array(array: Any) -> Any:
-    """How a numpy array is rebuilt over the shared memory, or the file, that it is a view of; None for any other object."""
+    """The reduced form of a numpy array that is a view of shared memory or of a file; None for any other object."""
     kind = type(array)
     if kind.__module__ != "numpy" or kind.__name__ not in {"ndarray", "memmap"}:
         base = next((one for one in kind.__mro__ if one.__module__ == "numpy" and one.__name__ == "ndarray"), None)
@@ -49,7 +49,7 @@ def reduce_array(array: Any) -> Any:
 
 
 def _is_of_file(array: Any) -> bool:
-    """Whether it maps a file itself, and is no view of an array that does."""
+    """Whether an array maps a file itself, and is not a view of an array that does."""
     return type(array).__name__ == "memmap" and type(array.base).__name__ == "mmap"
 
 
@@ -66,7 +66,7 @@ def _reduce_map(array: Any, root: Any) -> Any:
 
 
 def _remake_map_view(is_map: bool, *parts: Any) -> Any:
-    import numpy as np  # noqa: PLC0415 - only where the program has it
+    import numpy as np  # noqa: PLC0415 - only if the program uses it
 
     array, root = _remake_view(np.ndarray, *parts), parts[2]
     if not is_map:
@@ -78,7 +78,7 @@ def _remake_map_view(is_map: bool, *parts: Any) -> Any:
 
 
 def reduce_memoryview(view: memoryview) -> Any:
-    """One over something that can be written to stays one; of anything else its content is enough."""
+    """A view of writable memory stays a view. For any other view its content is enough."""
     if isinstance(view.obj, _CTYPES) and view.nbytes == ctypes.sizeof(view.obj) and not view.readonly:
         return _remake_view_of_c, (view.obj, view.format)
     if view.readonly or not isinstance(view.obj, (_core.Region, bytearray, stdlib_array.array)) or not view.c_contiguous:
@@ -99,7 +99,7 @@ def _remake_memoryview(owner: Any, start: int, size: int, form: str, shape: tupl
 
 
 def _is_worth_sharing(array: Any, root: Any) -> bool:
-    """Whether a view of another array travels with all of that: a small part of a large one is a copy."""
+    """Whether a view is transferred with its whole base array. A small part of a large array is copied instead."""
     return root.nbytes <= max(8 * array.nbytes, _SMALL)
 
 

@@ -1,8 +1,8 @@
-"""What a fresh interpreter has of installed modules, so that only what differs from it need travel.
+"""The state of installed modules in a fresh interpreter, so that only differences from it need be transferred.
 
-Two fresh interpreters, without any code of the program, import the same modules in the same order and tell the digest of every
-place in them; where the two differ (by the order of a set, by the time), nothing is to be learned. What was found is kept on
-disk for these files of these modules.
+Two fresh interpreters, without any code of the program, import the same modules in the same order and report the digest of
+every place in them. A place at which the two differ (because of the order of a set, or the time) is not compared. The result is
+kept on disk for these files of these modules.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 import types
 from multiprocessing import spawn, util
 from pathlib import Path
-from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired  # by their names: a program may put mocks in their places
+from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired  # imported by name: a program may put mocks in their places
 from typing import TYPE_CHECKING
 
 from serverless_mp import installed
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
 
 # Digests, by module and by place in it.
 Baseline = dict[str, dict[str, bytes]]
-# In place of the digest of what is not the same at each import.
+# Stands for the digest of a value that differs between imports.
 VOLATILE = b"?"
 
-# On disk: of so many sets of modules.
+# The number of sets of modules kept on disk.
 _KEPT = 50
-# Seconds, for modules whose import does not end.
+# Seconds allowed for the imports, since some do not end.
 _LONGEST = 60
 
 
 def load(names: list[str]) -> Baseline:
-    """The baseline of these modules, from the disk or from fresh interpreters; empty if those cannot be asked."""
+    """The baseline of these modules, from disk or from fresh interpreters. Empty if those fail."""
     path = cache.place(f"baseline-{_key(names)}")
     with contextlib.suppress(OSError, ValueError, EOFError, TypeError):
-        return marshal.loads(Path(path).read_bytes())  # noqa: S302 - from a directory of this user alone
+        return marshal.loads(Path(path).read_bytes())  # noqa: S302 - in a directory that belongs to this user alone
     first, second = _ask_fresh_interpreters(names)
     base: Baseline = {
         name: {path: value if second.get(name, {}).get(path) == value else VOLATILE for path, value in found.items()}
@@ -56,7 +56,7 @@ def load(names: list[str]) -> Baseline:
 
 
 def _ask_fresh_interpreters(names: list[str]) -> list[Baseline]:
-    """Two, so that what is not the same at each import shows. Empty for one that does not end in time."""
+    """Digests from two interpreters, so that values that differ between imports show. Empty if one does not end in time."""
     program = (
         f"import sys; sys.path[:] = {sys.path!r}; "
         "from serverless_mp.install import restore; from serverless_mp.fork import baseline; "
@@ -81,7 +81,7 @@ def _ask_fresh_interpreters(names: list[str]) -> list[Baseline]:
 
 
 def tell(prepare: Callable[[], None], names: list[str]) -> None:
-    """In a fresh interpreter: writes what it finds to standard output, whatever modules print."""
+    """In a fresh interpreter: writes the digests to standard output, whatever modules print there."""
     answer = os.dup(1)
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)
@@ -89,12 +89,12 @@ def tell(prepare: Callable[[], None], names: list[str]) -> None:
     found = marshal.dumps(_digests(names))
     with open(answer, "wb") as f:
         f.write(found)
-    # Without what modules have registered for the end.
+    # Skips the exit handlers that modules have registered.
     os._exit(0)
 
 
 def _key(names: list[str]) -> str:
-    """The key of these modules in this interpreter: their files and times, and those of the code that makes digests."""
+    """The cache key of these modules in this interpreter: their files and times, and those of the digest code."""
     parts = [sys.version, sys.executable]
     for name in [
         *names,
@@ -108,9 +108,9 @@ def _key(names: list[str]) -> str:
 
 
 def _digests(names: list[str]) -> dict[str, dict[str, bytes]]:
-    """In a fresh process: the digest of every place of these modules, which it imports."""
+    """In a fresh process: imports these modules and returns the digest of every place in them."""
     for name in names:
-        with contextlib.suppress(BaseException):  # what does not import here has no baseline
+        with contextlib.suppress(BaseException):  # a module that cannot be imported here has no baseline
             importlib.import_module(name)
     found = {}
     made = digest.Digests()

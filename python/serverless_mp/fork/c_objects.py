@@ -1,7 +1,7 @@
-"""Objects of ctypes, and the libraries of C that a program has loaded.
+"""Objects of ctypes, and the C libraries that a program has loaded.
 
-An address is another process' affair: what points to an object that ctypes keeps for it is rebuilt to point to that one; a
-function of a library is looked up again, by its name. All other pointers cannot travel.
+An address is valid in one process only. A pointer to an object that ctypes keeps is rebuilt to point to the rebuilt object. A
+function of a library is looked up again by its name. All other pointers cannot be transferred.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from .objects import fill, state_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# By their names: a program may put mocks in their places.
+# Imported by name: a program may put mocks in their places.
 _LIBRARY, _LOADER, _FUNCTION, _POINTER = ctypes.CDLL, ctypes.LibraryLoader, ctypes._CFuncPtr, ctypes._Pointer  # type: ignore[attr-defined]
-# Under which name ctypes keeps the memory that an object lies in.
+# The key under which ctypes keeps the memory that an object lies in.
 _BUFFER = "ffffffff"
 _ARE_TEXT = (ctypes.c_char_p, ctypes.c_wchar_p, ctypes.py_object)
 _OF_CTYPES = ("pythonapi", "cdll", "pydll")
@@ -32,7 +32,7 @@ _NOT_HERE = "it has an address of this process"
 
 
 def reduce(obj: Any) -> Any:  # noqa: C901, PLR0911 - a case for each kind
-    """How one is written; None for anything else."""
+    """The reduced form of a ctypes object or library; None for anything else."""
     if is_a(obj, _LIBRARY):
         return _reduce_library(obj)
     if type(obj) is _LOADER:
@@ -53,15 +53,15 @@ def reduce(obj: Any) -> Any:  # noqa: C901, PLR0911 - a case for each kind
     owner, at = _owner(obj)
     if owner is not None:
         return _made_by(obj, _make_over, owner, ctypes.addressof(obj) - at)
-    if not obj._b_needsfree_:  # it lies in a library
+    if not obj._b_needsfree_:  # the object lies in a library
         raise ValueError(_NOT_HERE)
     with contextlib.suppress(AttributeError):  # it has no attributes
-        obj.__reduce__()  # of one with pointers inside it raises
+        obj.__reduce__()  # raises for an object with pointers inside
     return _made_by(obj, _make, ctypes.string_at(ctypes.addressof(obj), ctypes.sizeof(obj)))
 
 
 def _made_by(obj: Any, make: Any, *arguments: Any) -> Any:
-    """By `make`, from its type and these; then with its attributes and slots."""
+    """Rebuilds the object by `make` from its type and these arguments, then sets its attributes and slots."""
     return make, (type(obj), *arguments), state_of(obj, type(obj)), None, None, fill
 
 
@@ -70,7 +70,7 @@ def _element(_: Any, pointer: Any, number: int) -> Any:
 
 
 def _new(kind: Any) -> Any:
-    """One that holds zeros, without the program's code."""
+    """A new object filled with zeros, created without running the program's code."""
     first = next(base for base in kind.__mro__ if base.__module__ == "_ctypes")
     return first.__new__(kind)
 
@@ -95,7 +95,7 @@ def _set(obj: Any, kept: dict[str, Any]) -> None:
 
 
 def _owner(obj: Any) -> tuple[Any, int]:
-    """The object whose memory it lies in, if that is another one, and the address of that."""
+    """The object whose memory this one lies in, if any, and that object's address."""
     if obj._b_base_ is not None:
         return obj._b_base_, ctypes.addressof(obj._b_base_)
     kept = obj._objects.get(_BUFFER) if is_a(obj._objects, dict) else obj._objects
@@ -120,7 +120,7 @@ def _reduce_pointer(pointer: Any) -> Any:
 
 
 def _kept_for(kept: Any) -> Iterator[Any]:
-    """The objects of C that ctypes keeps because something points to them."""
+    """The ctypes objects that are kept because something points to them."""
     if is_a(kept, c_types.DATA):
         yield kept
     elif is_a(kept, dict):
@@ -129,7 +129,7 @@ def _kept_for(kept: Any) -> Iterator[Any]:
 
 
 def _make_pointer(kind: Any, target: Any, offset: int) -> Any:
-    """One that keeps its target, as `byref` does not."""
+    """A pointer that keeps its target alive, which `byref` does not."""
     return ctypes.cast(ctypes.pointer(ctypes.c_char.from_buffer(target, offset) if offset else target), kind)
 
 
@@ -153,7 +153,7 @@ def _reduce_function(function: Any) -> Any:
 
 
 def parts_of(obj: Any) -> list[Any] | None:
-    """The attributes that a program can set in a library or in a function of C; None for anything else."""
+    """The attributes that a program can set in a library or in a C function; None for anything else."""
     if is_a(obj, _LIBRARY):
         kept = _set_in(obj)
         return [*kept, *kept.values()]
@@ -172,12 +172,12 @@ def _set_function(function: Any, content: tuple[dict[str, Any], dict[str, Any]])
 
 
 def libraries() -> list[Any] | None:
-    """What `ctypes` has itself, as far as the program has used it: each is written with what was set in it."""
+    """The loaders and libraries of `ctypes` itself that the program has used, each with what was set in it."""
     return [one for name in _OF_CTYPES if _set_in(one := getattr(ctypes, name))] or None
 
 
 def _reduce_loader(loader: Any) -> Any:
-    """With the libraries that were loaded by it."""
+    """A loader, with the libraries that it has loaded."""
     name = next((name for name in _OF_CTYPES if getattr(ctypes, name) is loader), None)
     made = (getattr, (ctypes, name)) if name else (_LOADER, (loader._dlltype,))
     return *made, _set_in(loader), None, None, _set
@@ -194,12 +194,12 @@ def _reduce_library(library: Any) -> Any:
 
 
 def _set_in(library: Any) -> dict[str, Any]:
-    """The attributes that the program has set in a library or a loader, and the functions that it has asked them for."""
+    """The attributes that the program has set in a library or loader, and the functions that it has looked up there."""
     return {name: value for name, value in attributes(library).items() if name not in _OF_LIBRARY}
 
 
 def _check_name(name: Any, handle: int) -> None:
-    """Raises for one whose name leads to another library, or to none."""
+    """Raises an error if the name of a library leads to another library or to none."""
     found = _ctypes.dlopen(name, _IF_LOADED)
     _ctypes.dlclose(found)
     if found != handle:

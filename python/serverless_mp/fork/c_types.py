@@ -1,7 +1,7 @@
-"""Types of ctypes, where no import of a worker's makes the same: what else but attributes they are made of.
+"""Types of ctypes that no import creates in a worker: the parts that are not attributes.
 
-The rest of a structure, as of any class, is its attributes (`classes`). Its fields are laid out once, and for good, when they
-are set: after all types that lie within it, and before any type in which it lies.
+The rest of a structure is its attributes, as for any class (`classes`). Its fields are laid out once and for all when they are
+set: after those of all types inside the structure, and before those of any type that contains it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator
 
-# What each object of C is one of.
+# The base class of all ctypes objects.
 DATA: Any = ctypes._SimpleCData.__base__
 _FIRST: tuple[Any, ...] = (
     ctypes.Structure,
@@ -24,7 +24,7 @@ _FIRST: tuple[Any, ...] = (
     ctypes._SimpleCData,
     ctypes._CFuncPtr,  # type: ignore[attr-defined]
 )
-# What a type is defined by: its fields, and what is set with its statement only; and what is made of it.
+# `_fields_`, the attributes that exist because of a definition, and the attributes that only the class statement can set.
 _FIELDS = "_fields_"
 _MADE = frozenset({"__ctype_le__", "__ctype_be__", "__pointer_type__"})
 _DEFINITION = frozenset(
@@ -34,19 +34,19 @@ Layout = list[tuple[type, Any]]
 
 
 class _Later(NamedTuple):
-    """A type that is made later: what makes it, and from what."""
+    """A type that is created later: the function that creates it, and its arguments."""
 
     make: Callable[..., Any]
     arguments: tuple[Any, ...]
 
 
 def definition_of(cls: Any) -> frozenset[str]:
-    """The names of attributes that cannot be set once it is made; none of any other class."""
+    """The names of attributes that cannot be set after the class is created; none for any other class."""
     return _DEFINITION if issubclass(cls, DATA) else frozenset()
 
 
 def made_of(cls: Any) -> frozenset[str]:
-    """The names of attributes that it has by its definition."""
+    """The names of attributes that a class gets by its definition."""
     return _DEFINITION | _MADE | {_FIELDS} if issubclass(cls, DATA) else frozenset()
 
 
@@ -58,7 +58,7 @@ FIELD: Any = type(vars(_Sample)["field"])
 
 
 def reduce(cls: Any) -> Any:
-    """How one is written that another one makes; None for one that a statement makes, and for any other class."""
+    """The reduced form of a type that another type creates; None for one that a class statement creates."""
     if cls is DATA:
         return getattr, (ctypes._SimpleCData, "__base__")
     if issubclass(cls, DATA):
@@ -90,7 +90,7 @@ def _reduce_data(cls: Any) -> Any:
 
 
 def _named(make: Any, arguments: Any, module: str) -> Any:
-    """One that belongs to the module that has made it first."""
+    """Assigns a new type to the module that created it first."""
     made = make(*arguments)
     if made.__module__ == __name__:
         made.__module__ = module
@@ -103,7 +103,7 @@ def _function_type(result: Any, arguments: tuple[Any, ...], flags: int) -> Any:
 
 
 def layouts(cls: Any) -> Layouts:
-    """The fields of a structure, and of all that know it while it knows them: in the order in which they are to be set."""
+    """The fields of a structure and of all structures in a cycle with it, in the order in which they must be set."""
     parts = {one: list(_parts_of(one)) for one in _reached(cls, lambda one: [part for part, _ in _parts_of(one)])}
     known_by: dict[Any, list[Any]] = {one: [] for one in parts}
     for one, inner in parts.items():
@@ -128,7 +128,7 @@ def layouts(cls: Any) -> Layouts:
 
 
 def _described(cls: Any, circle: Container[Any]) -> Any:
-    """A type of a field; of one that is made of types of the circle how it is made, once these have their fields."""
+    """A field's type. If it is made of types of the cycle, a description of how to create it after these have their fields."""
     if cls not in circle or _FIELDS in vars(cls):
         return cls
     if issubclass(cls, ctypes.Array):
@@ -147,7 +147,7 @@ def _made(kind: Any) -> Any:
 
 
 def _reached(start: Any, steps: Callable[[Any], list[Any]]) -> dict[Any, None]:
-    """All that one comes to, itself included."""
+    """All items reachable from a start, including the start."""
     found: dict[Any, None] = {}
     ahead = [start]
     while ahead:
@@ -159,7 +159,7 @@ def _reached(start: Any, steps: Callable[[Any], list[Any]]) -> dict[Any, None]:
 
 
 def _parts_of(cls: Any) -> Iterator[tuple[Any, bool]]:
-    """The types that it is made of, and whether such an object lies within one of its own."""
+    """The types that a type is made of, and whether an object of it contains an object of that type."""
     kept = vars(cls)
     for base in cls.__bases__:
         if issubclass(base, DATA):
@@ -173,7 +173,7 @@ def _parts_of(cls: Any) -> Iterator[tuple[Any, bool]]:
 
 
 class Layouts:
-    """The fields of some structures, which are set where this is read: before any object of theirs is."""
+    """The fields of some structures. They are set when this is read, before any object of the structures is."""
 
     def __init__(self, parts: Layout) -> None:
         self._parts = parts
@@ -183,7 +183,7 @@ class Layouts:
 
 
 def _lay_out(parts: Layout) -> None:
-    """Sets the fields of those that have none yet."""
+    """Sets the fields of the structures that have none yet."""
     for cls, fields in parts:
         if _FIELDS not in vars(cls):
             kind = type(ctypes.Structure if issubclass(cls, ctypes.Structure) else ctypes.Union)

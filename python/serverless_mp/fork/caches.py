@@ -1,7 +1,7 @@
-"""What `functools.lru_cache` has kept: in a worker a cached function knows the results that the program knew.
+"""The content of `functools.lru_cache`: a cached function in a worker has the results that it had in the program.
 
-Often the one result is an object that the program shares by it (settings, a model). The cache is part of an object in C, which
-shows what it holds to the garbage collector alone.
+Often the one cached result is an object that the program shares in this way (settings, a model). The cache is part of an object
+in C, which shows its content only to the garbage collector.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from . import functions
 from .introspect import is_a
 
 Cached = functools._lru_cache_wrapper
-# In a new one, until it is filled: what calls the function.
+# In a new cached function, until it is filled: the key of the object that calls the function.
 _CALLER = "<caller>"
 
 
 def reduce(cached: Any, where: tuple[functions.Place, ...]) -> Any:
-    """How it is written. `where`: the place at which a worker may have the same one."""
+    """The reduced form of a cached function. `where`: the places at which a worker may have the same one."""
     parameters = cached.cache_parameters()
     function, mark, results = _inside(cached, is_bounded=parameters["maxsize"] is not None)
     entries = [(*_arguments(key, mark, parameters["typed"]), result) for key, result in results]
@@ -29,7 +29,7 @@ def reduce(cached: Any, where: tuple[functions.Place, ...]) -> Any:
 
 
 def _inside(cached: Any, *, is_bounded: bool) -> tuple[Any, Any, list[tuple[Any, Any]]]:
-    """The function, the object that stands in keys before named arguments, and keys with results, the oldest first."""
+    """The function, the marker that stands before keyword arguments in keys, and pairs of key and result, oldest first."""
     held = gc.get_referents(cached)[1:]
     results = []
     while is_bounded and getattr(held[2], "__name__", "") == "_lru_list_elem":  # key, result, kind
@@ -65,13 +65,13 @@ def _find_or_make(where: tuple[functions.Place, ...], function: Any, parameters:
 
 
 def fill(cached: Any, content: tuple[list[tuple[tuple[Any, ...], dict[str, Any], Any]], dict[str, Any]]) -> None:
-    """Raises what a key raises that is asked for its hash before it has its attributes; to be called again then."""
+    """Fills a cache. Raises the error of a key whose hash needs attributes that are not set yet: call it again then."""
     entries, kept = content
     vars(cached).update(kept)
     caller, function = vars(cached).get(_CALLER, (None, None))
     try:
         for positional, named, result in entries:
-            # In this call alone it returns what it had returned to the program.
+            # During this call it returns the result that the program had.
             caller.__setstate__((_giving(result), (), {}, None))
             cached(*positional, **named)
     finally:

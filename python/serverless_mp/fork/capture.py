@@ -1,7 +1,7 @@
-"""The parent's side of a start under `fork`: what the worker needs to become a process of the program, in pieces.
+"""The parent's side of a start under `fork`: the state that the worker needs to become a process of the program, in pieces.
 
-All are written by one pickler, with one memo: what two of them share stays one object. A piece that cannot be written harms no
-other. README.md tells what travels, and why.
+One pickler with one memo writes all pieces, so an object shared by two pieces stays one object. A piece that cannot be written
+does not affect the others. README.md tells what is transferred, and why.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from .pickler import OBJECT, ForkPickler, TooLargeError
 from .survey import NOT_CONTENT, Program, registered
 
 _CODE = (types.FunctionType, type, types.ModuleType)
-# To pickle what another thread changes meanwhile; and what turns out to hold what cannot be pickled.
+# Attempts to pickle what another thread changes meanwhile, or what turns out to hold an unpicklable object.
 _ATTEMPTS = 4
-# Limits, in objects and in bytes, for an installed module, a handler of a signal, and globals that no function names.
+# Limits, in objects and in bytes, for an installed module, a signal handler, and globals that no function names.
 _MOST_OBJECTS = 20_000
 _MOST_BYTES = {"installed": 8 << 20, "unnamed": 1 << 20, "state": 8 << 20}
 _MOST_BYTES_INSTALLED = 64 << 20
 
 
 def dump(process_obj: Any, file: Any) -> None:
-    """Writes them all. While the process is launched, so that locks and queues can come along.
+    """Writes all pieces. Must be called while the process is launched, so that locks and queues can be transferred.
 
-    Raises what pickle raises for a target that cannot be pickled.
+    Raises the error of pickle for a target that cannot be pickled.
     """
     popen: Any = context.get_spawning_popen()
     program = Program()
     writing = _Writing(program, process_obj)
     try:
         writing.run()
-    except Exception:  # noqa: BLE001 - something cannot travel; what, is found by looking at each
+    except Exception:  # noqa: BLE001 - something cannot be pickled; the careful writing finds it
         writing = _write_carefully(popen, program, process_obj)
     for head, parts in writing.pieces:
         dump_one((*head, sum(map(len, parts))), file)
@@ -77,7 +77,7 @@ class _Parts(list[bytes]):
 
 
 class _Writing:
-    """All pieces: what each is and stands for, and the bytes of the pickler."""
+    """Writes all pieces: the kind and subject of each, and the bytes of the pickler."""
 
     def __init__(
         self, program: Program, process_obj: Any, *, careful: bool = False, by_protocol: frozenset[int] = frozenset()
@@ -85,7 +85,7 @@ class _Writing:
         self._program, self._process = program, process_obj
         self._careful = careful
         self.pieces: list[tuple[tuple[str, Any], list[bytes]]] = []
-        # Objects that could not travel, by id; and the warnings about them.
+        # `left_out`: objects that could not be transferred, by id. `told`: the warnings about them.
         self.left_out: dict[int, Any] = {}
         self.told: list[str] = []
         self._installed_bytes = 0
@@ -96,13 +96,13 @@ class _Writing:
         self._pickler = self._new_pickler()
 
     def run(self) -> None:
-        """Writes them, in the order in which a worker needs them."""
+        """Writes the pieces in the order in which a worker needs them."""
         self._add("modules", None, self._plan())
         for name, value in interpreter_state.before():
             self._add("state", name, value)
         for module, path, names in self._program.names:
             self._add("names", (module, path), names)
-        # All of them before anything is set in one: an import may set things in others.
+        # All imports come before any value is set: an import may set values in other modules.
         self._add("imports", None, list(dict.fromkeys(name for name, _, _ in self._program.installed)))
         self._add_made()
         self._add_imported()
@@ -112,14 +112,14 @@ class _Writing:
         self._add("process", None, self._process, f"an argument of process {self._process._name!r}")
         if id(self._process._target) in self._pickler.left_out:
             raise self._pickler.left_out[id(self._process._target)]
-        # Last, and nothing refers to it: a test runner's handler may know all of its tests.
+        # Last, and nothing refers to them: the handler of a test runner may refer to all of its tests.
         for name, value in interpreter_state.handlers():
             self._add("state", name, value, f"the handler of {name}", limit="state")
         self._add("end", None, None)
         self.left_out = self._pickler.left_out
 
     def _add_made(self) -> None:
-        """`__main__` and the other modules that come by value."""
+        """Adds `__main__` and the other modules that come by value."""
         program = self._program
         filled = _filled_by_definitions(program.wanted)
         for place, value in filled.items():
@@ -135,7 +135,7 @@ class _Writing:
             self._add_place("__main__", tuple(place.split(".")), value)
 
     def _add_imported(self) -> None:
-        """The places of modules that a worker imports: the program's own, and what differs in installed ones."""
+        """Adds the places of modules that a worker imports: those of the program, and the differences in installed modules."""
         for module, path, value in self._program.places:
             self._add_place(module, path, value)
         for module, path in self._program.removed:
@@ -209,7 +209,7 @@ class _Writing:
         return None
 
     def _note_if_left_out(self, kind: str, place: Any, value: Any, subject: str) -> None:
-        """Tells of a global or an attribute that functions name, and of which nothing could be written."""
+        """Records a warning about a global or attribute that functions name and that could not be written at all."""
         if kind in {"global", "place"} and type(value).__module__.partition(".")[0] not in _OF_ONE_PROCESS:
             name = place[1] if kind == "global" else place[1][-1]
             error = self._pickler.left_out.get(id(value))
@@ -223,7 +223,7 @@ class _Writing:
     def _leave_out(self, kind: str, place: Any, value: Any, subject: str, why: str, limit: str | None) -> None:
         self._parts.clear()
         if limit == "installed":
-            # It stays as at import: a `Missing` never stands inside of a library.
+            # The place keeps its imported value: a `Missing` is never put into a library.
             owner = value[0] if kind == "content" else value
             names = {path[-1] for _, path, other in self._program.installed if other is owner}
             if any(map(self._is_named, names)) and type(value).__module__.partition(".")[0] not in _OF_ONE_PROCESS:
@@ -257,14 +257,14 @@ class _Writing:
         token: list[Any] = []
         self._pickler.dump(token)
         self._take("token", None)
-        # Once more it is only a reference, with its number.
+        # The second time only a reference is written, which contains the number.
         self._pickler.dump(token)
         number = pickle_number(b"".join(self._parts))
         self._parts.clear()
         return number + 1
 
     def _go_back(self, mark: int, count: int) -> None:
-        """To what was written when there were so many objects in the memo, and so many containers to be filled."""
+        """Returns to the state when the memo had `mark` objects and `count` containers were to be filled."""
         old = self._pickler
         old_memo = old.memo.copy()
         self._parts.clear()
@@ -273,12 +273,12 @@ class _Writing:
         self._pickler.take_over(old, count)
 
 
-# Objects that were found to be too large, and why: they are not tried at each start.
+# Objects that were found to be too large, with the reason: they are not tried at each start.
 _too_large: dict[Any, str] = {}
 
 
 def pickle_number(data: bytes) -> int:
-    """The memo's number that a pickle of nothing but a reference names."""
+    """The memo number in a pickle that consists of one reference."""
     after_protocol = data[2:]
     if after_protocol[:1] == pickle.BINGET:
         return after_protocol[1]
@@ -286,13 +286,13 @@ def pickle_number(data: bytes) -> int:
 
 
 _told: set[str] = set()
-# They are of no use in a forked process of CPython either.
+# Objects of these packages are of no use in a process forked by CPython either.
 _OF_ONE_PROCESS = ("asyncio", "concurrent", "multiprocessing", "serverless_mp", "threading")
 _NOT_PROGRAM = ("serverless_mp", "multiprocessing", "concurrent")
 
 
 def _tell(subjects: list[str]) -> None:
-    """Once: what the worker does not get of what the program's functions name."""
+    """Warns, once, about objects that the program's functions name and that the worker does not get."""
     new = [subject for subject in subjects if subject not in _told]
     if new:
         _told.update(new)
@@ -302,7 +302,7 @@ def _tell(subjects: list[str]) -> None:
 
 
 def _level_of_program() -> int:
-    """How far above the caller the program's own code is, for a warning."""
+    """The number of frames between the caller and the program's own code, for a warning."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_PROGRAM:
         level, frame = level + 1, frame.f_back
@@ -313,7 +313,7 @@ def _level_of_program() -> int:
 
 
 def _filled_by_definitions(wanted: dict[str, Any]) -> dict[str, Any]:
-    """The containers, by place, that the definition of classes fills once more in a worker. They are empty before."""
+    """The containers, by place, that a definition of classes fills again in a worker. They are transferred empty."""
     anew = [value for value in wanted.values() if is_a(value, type) and classes.statement(value)]
     if not anew:
         return {}
@@ -322,7 +322,7 @@ def _filled_by_definitions(wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 def _holds(container: Any, kinds: list[type], depth: int = 3) -> bool:
-    """Whether some of these classes, or objects of theirs, are in it."""
+    """Whether a container holds one of these classes, or an object of one."""
     parts = [*container.values(), *container] if isinstance(container, dict) else container
     return any(
         (depth > 0 and _holds(part, kinds, depth - 1))
@@ -335,7 +335,7 @@ def _holds(container: Any, kinds: list[type], depth: int = 3) -> bool:
 
 
 def _is_defined(name: str, value: Any, module: str = "__main__") -> bool:
-    """Code, or what a decorator has made of it."""
+    """Whether a value is code, or what a decorator has made of it."""
     if is_a(value, _CODE):
         return True
     kept = attributes(value)
@@ -343,7 +343,7 @@ def _is_defined(name: str, value: Any, module: str = "__main__") -> bool:
 
 
 def _in_order(space: dict[str, Any], module: str = "__main__") -> list[str]:
-    """The pieces that are defined first, since later ones may need them."""
+    """The names in the order of writing: definitions first, since later values may need them."""
     return sorted(space, key=lambda name: not _is_defined(name, space[name], module))
 
 

@@ -1,8 +1,8 @@
-"""Classes that no import makes in a worker: those of `__main__`, and those that code has made.
+"""Classes that no import creates in a worker: those of `__main__`, and those created by code.
 
-Most are put together from their parts, without running any code. But a library's metaclass or `__init_subclass__` runs code
-when a class is defined, and what it leaves (validators, tables) cannot be pickled or set. So
-of such a class of `__main__` the statement that defines it travels, compiled, with what it needs, and what was set in it since.
+Most of them are rebuilt from their parts without running any code. But some libraries run code when a class is defined (a
+metaclass, `__init_subclass__`), and its results (validators, tables) cannot be pickled or set. For such a class of `__main__`,
+the compiled statement that defines it is transferred, with the objects that it needs and the attributes that were set since.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from .introspect import is_a
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# The metaclasses of classes that are no more than their attributes.
+# Metaclasses of classes that consist of their attributes only.
 _PLAIN = (type, abc.ABCMeta, enum.EnumMeta, type(typing.Protocol))
 _PLAIN_BASES = ("abc", "builtins", "collections", "enum", "typing", "_ctypes", "ctypes._endian")
 # Functions that run when a class is defined.
 _RUN = ("__new__", "__init__", "__prepare__", "__call__", "__init_subclass__", "__set_name__", "__class_getitem__")
-# Values that a program sets in a class: data, and whatever synchronises processes.
+# Types of values that a program sets in a class: data, and objects that synchronise processes.
 _DATA = (int, float, complex, str, bytes, bool, type(None), tuple, frozenset)
 _SYNCHRONISES = ("serverless_mp.", "multiprocessing.")
 CONTAINERS = (dict, list, set)
 
 
 def definition_of(cls: type, being_defined: set[type]) -> Any:
-    """How it is reduced; None for a class that need not be defined again, or cannot be."""
+    """The reduced form of a class that is defined again in the worker; None if that is not needed or not possible."""
     code = statement(cls)
     if code is None:
         return None
@@ -51,7 +51,7 @@ def definition_of(cls: type, being_defined: set[type]) -> Any:
 
 
 def statement(cls: type) -> types.CodeType | None:
-    """The compiled statement that defines it."""
+    """The compiled statement that defines a class; None if there is none or it need not run."""
     main = sys.modules["__main__"]
     path = getattr(main, "__file__", None)
     if cls.__module__ != "__main__" or vars(main).get(cls.__qualname__) is not cls or not runs_code(cls) or path is None:
@@ -67,7 +67,7 @@ def statement(cls: type) -> types.CodeType | None:
 
 
 def registers(classes: list[type]) -> dict[str, Any]:
-    """The registers of classes that are defined again, and of their bases, by place. Their definition fills these once more."""
+    """The registers, by place, of classes that are defined again and of their bases. The definition fills them once more."""
     bases = {base for cls in classes for base in cls.__mro__ if base.__module__ == "__main__"}
     return {
         f"{base.__qualname__}.{name}": part
@@ -78,7 +78,7 @@ def registers(classes: list[type]) -> dict[str, Any]:
 
 
 def runs_code(cls: type) -> bool:
-    """Whether a library's code runs at its definition, which may note the class where no part of the program is."""
+    """Whether code of a library runs when the class is defined. Such code may record the class outside of the program."""
     metaclasses = [base for base in type.mro(type(cls)) if base is not object and base not in _PLAIN]
     initializing = [base for base in cls.__mro__[1:] if "__init_subclass__" in vars(base)]
     made_by = {base.__module__ for base in [*metaclasses, *initializing]}.difference(_PLAIN_BASES, ["__main__"])
@@ -120,7 +120,7 @@ def _statements(path: str) -> dict[str, list[_Statement]]:
 
 
 def _needed(cls: type, code: types.CodeType) -> set[str]:
-    """Names that are looked up while it is defined: by its statement and body, and by the functions that these run."""
+    """The names that the definition looks up: in its statement and body, and in the functions that these run."""
     space = vars(sys.modules["__main__"])
     bodies = [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
     needed = {name for part in (code, *bodies) for name in names_in_code.own_globals(part)} - {cls.__qualname__}
@@ -140,7 +140,7 @@ def _needed(cls: type, code: types.CodeType) -> set[str]:
 
 
 def _comes_first(value: Any, being_defined: set[type]) -> bool:
-    """Not what is made of the class itself."""
+    """Whether a value is needed before the class, which is false if it is made of the class itself."""
     return value not in being_defined if is_a(value, type) else type(value) not in being_defined
 
 
@@ -154,7 +154,7 @@ def _set_since(cls: type) -> dict[str, Any]:
         and (
             type(part) in _DATA
             or type(part).__module__.startswith(_SYNCHRONISES)
-            # A function that was put there.
+            # A function that was set after the definition.
             or (is_a(part, types.FunctionType) and not part.__qualname__.startswith(own))
         )
     }
@@ -163,13 +163,13 @@ def _set_since(cls: type) -> dict[str, Any]:
 # ---- put together ----------------------------------------------------------------------------------------------
 
 
-# Attributes that each class has by being made, or by its file.
+# Attributes that each class gets by being created, or from its file.
 _BY_BEING_MADE = {"__module__", "__qualname__", "__dict__", "__weakref__", "__annotate_func__", "__annotate__", "_abc_impl"}
 _AT_ONCE = ("__class__", "__name__", "__slots__", "__firstlineno__", "__static_attributes__", "__doc__", "__orig_bases__")
 
 
 def reduce_class(cls: type) -> Any:
-    """How a class is put together: made empty, since its functions may refer to it, and then filled."""
+    """The reduced form of a class. It is created empty, since its functions may refer to it, and filled later."""
     if is_a(cls, enum.EnumMeta):
         make, arguments, state, *_ = cloudpickle.cloudpickle._dynamic_class_reduce(cls)
         kept = {name: dict(vars(member)) for name, member in cls._member_map_.items()}  # type: ignore[attr-defined]
@@ -178,7 +178,7 @@ def reduce_class(cls: type) -> Any:
     at_once = {name: space[name] for name in space if name in _AT_ONCE or _is_of_metaclass(cls, name)}
     at_once |= {name: space[name] for name in c_types.definition_of(cls) & space.keys()}
     at_once |= {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
-    # Its own state may need these already: it may have sets and dictionaries of its objects.
+    # The state of the class may contain sets and dictionaries of its objects, which need these methods early.
     at_once |= {name: space[name] if _is_alone(space[name]) else _not_yet for name in ("__eq__", "__hash__") if name in space}
     by_being_made = _BY_BEING_MADE | c_types.made_of(cls)
     state = {name: part for name, part in space.items() if at_once.get(name) is not part and name not in by_being_made}
@@ -188,7 +188,7 @@ def reduce_class(cls: type) -> Any:
 
 
 def _is_alone(part: Any) -> bool:
-    """Whether a function refers to nothing but globals, so that it can be made before its class."""
+    """Whether a function refers to globals only, so that it can be created before its class."""
     if not is_a(part, types.FunctionType):
         return part is None
     return not (part.__closure__ or part.__defaults__ or part.__kwdefaults__ or vars(part))
@@ -204,7 +204,7 @@ def _is_slot(part: Any) -> bool:
 
 
 def _is_of_metaclass(cls: type, name: str) -> bool:
-    """Whether the metaclass has a property or slot of this name: then it can only be set by the statement."""
+    """Whether the metaclass has a property or slot of this name, so that only the class statement can set it."""
     if type(cls) in _PLAIN:
         return False
     found = next((vars(base)[name] for base in type.mro(type(cls)) if name in vars(base)), None)
@@ -212,7 +212,7 @@ def _is_of_metaclass(cls: type, name: str) -> bool:
 
 
 def _make_class(meta: Any, name: str, bases: tuple[type, ...], space: dict[str, Any]) -> type:
-    """Without running the code of its metaclass and of its bases."""
+    """Creates a class without running code of its metaclass or its bases."""
     maker = _maker(meta)
     with _silent({above for base in bases for above in type.mro(base) if above.__module__ not in _PLAIN_BASES}):
         cls: type = maker.__new__(meta, name, bases, dict(space))
@@ -222,23 +222,23 @@ def _make_class(meta: Any, name: str, bases: tuple[type, ...], space: dict[str, 
 
 
 def set_attribute(cls: Any, name: str, value: Any) -> None:
-    """Without the code of its metaclass."""
+    """Sets an attribute without running code of the metaclass."""
     _maker(type(cls)).__setattr__(cls, name, value)
 
 
 def delete_attribute(cls: Any, name: str) -> None:
-    """The same."""
+    """Deletes an attribute without running code of the metaclass."""
     _maker(type(cls)).__delattr__(cls, name)
 
 
 def _maker(meta: Any) -> Any:
-    """The first of its metaclasses that is made in C."""
+    """The first metaclass in the MRO that is implemented in C."""
     return next(base for base in meta.__mro__ if base in {type, abc.ABCMeta} or base.__module__ == "_ctypes")
 
 
 @contextlib.contextmanager
 def _silent(bases: set[type]) -> Iterator[None]:
-    """None of these is told of a class that is made."""
+    """Disables `__init_subclass__` of these bases while a class is created."""
     told = [(base, vars(base)["__init_subclass__"]) for base in bases if "__init_subclass__" in vars(base)]
     for base, _ in told:
         type.__setattr__(base, "__init_subclass__", classmethod(lambda *_, **__: None))
@@ -272,7 +272,7 @@ def _define(name: str, code: types.CodeType, needed: dict[str, Any]) -> Any:
     for other, value in needed.items():
         space.setdefault(other, value)
     if not is_a(space.get(name), type):
-        exec(code, space)  # noqa: S102 - of the program itself
+        exec(code, space)  # noqa: S102 - the program's own code
     return space[name]
 
 

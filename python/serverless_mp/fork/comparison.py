@@ -1,4 +1,4 @@
-"""Which places of installed modules are compared with what a fresh interpreter has at them."""
+"""The places of installed modules that are compared with those of a fresh interpreter."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .introspect import is_a
 if TYPE_CHECKING:
     from . import places
 
-# Modules of libraries that speak to their own process, and of the interpreter.
+# Modules of libraries that handle state of their own process, and modules of the interpreter.
 _LEFT_OUT = tools.NAMES | frozenset(
     [
         *("_abc", "_frozen_importlib", "_frozen_importlib_external", "_io", "_thread", "_weakref", "_weakrefset", "abc", "ast"),
         *("asyncio", "atexit", "bdb", "cloudpickle", "cmd", "code", "codecs", "concurrent", "contextlib", "ctypes"),
-        *("asgiref", "django"),  # which has a way of its own to be set up
+        *("asgiref", "django"),  # Django has a set-up step of its own
         *("dataclasses", "dis", "encodings", "enum", "faulthandler", "functools", "gc", "importlib", "inspect", "io", "joblib"),
         *("linecache", "loky", "marshal", "multiprocessing", "opcode", "pdb", "pickle", "pkgutil", "posixpath", "queue"),
         *("random", "re", "readline", "runpy", "select", "selectors", "serverless_mp", "signal", "site"),
@@ -29,7 +29,7 @@ _LEFT_OUT = tools.NAMES | frozenset(
 )
 # Nothing in these belongs to the program.
 _OF_PROCESSES = tools.NAMES | {"__main__", "__mp_main__", "encodings", "multiprocessing", "sys"}
-# In the standard library only public places count, and these registries.
+# In the standard library only public places are compared, and these registries.
 _REGISTRIES = {
     "builtins": {"_"},
     "copy": {"_copy_dispatch", "_deepcopy_dispatch"},
@@ -44,14 +44,14 @@ _REGISTRIES = {
     "webbrowser": {"_browsers", "_tryorder"},
     "xml.etree.ElementTree": {"_namespace_map"},
 }
-# Told by other means (`interpreter_state`), or the process' own.
+# Transferred by other means (`interpreter_state`), or private to the process.
 _NAMES_LEFT_OUT = {
     # A cache of names, which our own launcher on AWS fills.
     "botocore": {"_xform_cache", "xform_name.<defaults>"},
     "builtins": {"__build_class__"},
     "logging": {"root", "lastResort", "raiseExceptions", "Logger.manager", "Logger.root"},
     "os": {"environb"},
-    "posix": {"environ"},  # the very dictionary that `os.environ` has
+    "posix": {"environ"},  # the dictionary that `os.environ` uses
     "warnings": {"filters", "showwarning", "onceregistry"},
 }
 # Types that are compared by value.
@@ -59,7 +59,7 @@ ATOMS = frozenset({int, float, complex, str, bytes, bool, type(None), type(...),
 
 
 def list_modules() -> list[str]:
-    """Installed modules that are imported, in the order of their imports, of which anything may be told."""
+    """The imported installed modules that may be compared, in the order of their imports."""
     return [
         name
         for name, module in list(sys.modules.items())
@@ -69,19 +69,19 @@ def list_modules() -> list[str]:
 
 
 def counts(name: str) -> bool:
-    """Whether values in a module are compared, and not only what can be called."""
+    """Whether the values of a module are compared, and not only its callables."""
     top = name.partition(".")[0]
     return top not in _LEFT_OUT and name not in {"__main__", "__mp_main__"}
 
 
 def _has_functions_only(name: str) -> bool:
-    """Whether of a module of the standard library nothing is compared but what can be called."""
+    """Whether only the callables of a module of the standard library are compared."""
     top = name.partition(".")[0]
     return not counts(name) and top in sys.stdlib_module_names and top not in _OF_PROCESSES
 
 
 def is_compared(module: str, path: places.Path, value: Any) -> bool:
-    """Whether what stands at a place counts."""
+    """Whether the value at a place is compared."""
     if is_left_out(module, ".".join(path), value) or not _is_public(module, path, value):
         return False
     if counts(module):
@@ -91,26 +91,26 @@ def is_compared(module: str, path: places.Path, value: Any) -> bool:
 
 
 def _is_standard(value: Any) -> bool:
-    """Whether a value is of the standard library itself. Values that other libraries put there are not the program's."""
+    """Whether a value belongs to the standard library. Values that other libraries put there are not the program's."""
     home = getattr(value, "__module__", None) or type(value).__module__
     return str(home).partition(".")[0] in sys.stdlib_module_names
 
 
 def is_left_out(module: str, dotted: str, value: Any) -> bool:
-    """Whether what stands at a place of an installed module is a process' own, or told by other means."""
-    if (module, dotted) == ("tempfile", "tempdir"):  # which the first question sets; a machine has its own
+    """Whether the value at a place is private to the process or transferred by other means."""
+    if (module, dotted) == ("tempfile", "tempdir"):  # set when it is first asked for; each machine has its own
         return value in (None, "/tmp", *map(os.environ.get, ("TMPDIR", "TEMP", "TMP")))  # noqa: S108 - not used
-    if (module, dotted) == ("os", "environ"):  # which is given to the process, unless the program has another one
+    if (module, dotted) == ("os", "environ"):  # given to the process, unless the program has replaced it
         return type(value) is os._Environ
-    if (module, dotted) == ("builtins", "_"):  # which a console sets, and gettext
+    if (module, dotted) == ("builtins", "_"):  # set by a console, or by gettext
         return not callable(value)
-    if str(getattr(value, "__module__", "")).partition(".")[0] == "serverless_mp":  # which is there in a worker, too
+    if str(getattr(value, "__module__", "")).partition(".")[0] == "serverless_mp":  # a worker has it as well
         return True
     return dotted in _NAMES_LEFT_OUT.get(module, ()) or tools.is_of_tool(value)
 
 
 def _is_public(module: str, path: places.Path, value: Any) -> bool:
-    """Whether a place counts. Private places of the standard library do not, unless a function stands there."""
+    """Whether a place counts as public. Private places of the standard library do not, unless they hold a function."""
     if any(part.startswith("_") for part in path) and module.partition(".")[0] in sys.stdlib_module_names:
         is_limit = len(path) == 1 and path[0].isupper() and type(value) in ATOMS  # such as http.client._MAXHEADERS
         return is_limit or ".".join(path) in _REGISTRIES.get(module, ()) or is_a(value, types.FunctionType)

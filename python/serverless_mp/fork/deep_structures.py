@@ -1,8 +1,8 @@
-"""Chains of objects that are longer than the interpreter's stack is deep: one after the other, and not one within the other.
+"""Object graphs that are nested more deeply than the interpreter's stack allows are written one object after the other.
 
-A pickler goes into what an object holds before it is done with the object itself: a list of 250 nodes, each of which knows the
-next, is more than it can do. In turn, objects and containers are written empty, and what they hold follows in later steps of
-the same pickle. What is not made empty and filled (tuples, objects with a hash of their own) is still written at once.
+A pickler writes the content of an object before it has finished the object itself, so a linked list of 250 nodes is too deep
+for it. Here objects and containers are first written empty, and their content follows in later steps of the same pickle.
+Objects that cannot be created empty and filled (tuples, objects with a hash of their own) are still written at once.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# A pickler asks for two items before it writes the first, which may bring more of them.
+# A pickler asks for two items before it writes the first one, which may add more.
 _EMPTY_STEPS = 2
 _ROOT = 1
 
 
 class Step(NamedTuple):
-    """What gives an object its content; a worker does it when it reads it."""
+    """A step that fills an object. A worker runs it when it reads it."""
 
     fill: Callable[[Any, Any], None]
     target: Any
@@ -27,7 +27,7 @@ class Step(NamedTuple):
 
 
 class Steps(list[Any]):
-    """What a worker reads: the object itself stands among the results of the steps."""
+    """The list that a worker reads: it contains the object itself and the results of the steps."""
 
     def result(self) -> Any:
         """The object that was written."""
@@ -38,15 +38,15 @@ class Queue:
     """The steps that are still to be written for one object."""
 
     def __init__(self, root: Any, name: Callable[[Any], bool], *, is_content: bool) -> None:
-        """`name` gives a container a persistent id; False for one that has one, or was written.
+        """`name` gives a container a persistent id; it returns False if the container has one or was written.
 
-        `is_content`: the root is an object that the worker has, with what is to be filled in.
+        `is_content`: the root is an object that the worker has, together with the content to be filled in.
         """
         self._name = name
-        # Steps, and containers whose parts are to be looked at when it is their turn.
+        # Steps, and containers whose parts are looked at when it is their turn.
         self._ahead: collections.deque[Any] = collections.deque()
         self._root: Any
-        # What is written in the place of parts, which is known by its id.
+        # Objects written in the place of parts. They are known by their ids, so they must stay alive.
         self.alive: list[Any] = []
         if is_content:
             own, content = root
@@ -56,7 +56,7 @@ class Queue:
             self._postpone(root)
 
     def items(self) -> Iterator[Any]:
-        """What is to be written, while it grows."""
+        """The items to be written, a list that grows meanwhile."""
         yield None
         yield self._root
         empty = 0
@@ -66,7 +66,7 @@ class Queue:
             yield self._fill(one) if type(one) in (list, dict) else one
 
     def put(self, fill: Any, target: Any, state: Any) -> None:
-        """Content for an object that is written without it."""
+        """Adds the content of an object that is written without it."""
         self._ahead.append(Step(fill, target, self._without_parts(state)))
 
     def _fill(self, container: Any) -> Step:
@@ -76,7 +76,7 @@ class Queue:
         return Step(_fill_dict, container, (tuple(container), values)) if is_dict else Step(_fill_list, container, values)
 
     def _without_parts(self, state: Any) -> Any:
-        """A state in which all containers but its own are empty as yet."""
+        """A state in which all containers except its own are still empty."""
         if type(state) is tuple:
             return tuple(map(self._without_parts, state))
         if type(state) not in (list, dict):
@@ -96,12 +96,12 @@ class Queue:
 
 
 def reduce_queue(queue: Queue) -> Any:
-    """How all of it is written."""
+    """The reduced form of the whole queue."""
     return Steps, (), None, queue.items()
 
 
 def reduce_step(step: Step) -> Any:
-    """How one step is written."""
+    """The reduced form of one step."""
     return step.fill, (step.target, step.content)
 
 

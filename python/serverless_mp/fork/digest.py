@@ -1,4 +1,4 @@
-"""The digest of a value: what two processes that hold the same have in common. It is free of identity and bounded."""
+"""The digest of a value: equal in two processes that hold the same value. It ignores identity and has bounded cost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import enum
 import hashlib
 import operator
 import types
-from array import array  # this and those below by their names: a program may put mocks in their places
+from array import array  # these are imported by name: a program may put mocks in their places
 from collections import deque
 from functools import partial
 from itertools import chain, count
@@ -27,24 +27,24 @@ _BUILTIN_FUNCTIONS = (types.BuiltinFunctionType, types.MethodDescriptorType, typ
 
 
 class Digest:
-    """The digest of a value: `value` is equal in two processes that have the same at a place.
+    """The digest of a value. `value` is equal in two processes that have the same at a place.
 
-    It knows the containers that it was made of, and so whether it must be made again.
+    The digest remembers the containers that it was computed from, and so can tell whether it must be computed again.
     """
 
     def __init__(self, value: Any) -> None:
         self._left = _NODES
-        # Each with how its parts are read, and those of that moment.
+        # Each entry: a container, the function that reads its parts, and the parts when it was read.
         self._containers: list[tuple[Any, Callable[[Any], list[Any]], list[Any]]] = []
         text = repr(self._shape(value, _DEPTH))
         self.value = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
     def is_fixed(self) -> bool:
-        """Whether nothing that it is made of can change."""
+        """Whether nothing that the digest was computed from can change."""
         return not self._containers
 
     def still_holds(self) -> bool:
-        """Whether all containers have the very parts that they had."""
+        """Whether all containers still have exactly the same parts."""
         for container, read, parts in self._containers:
             if read is _keys_and_values:
                 now = chain(dict.keys(container), dict.values(container))
@@ -55,7 +55,7 @@ class Digest:
         return True
 
     def _watch(self, container: Any, read: Callable[[Any], list[Any]]) -> list[Any]:
-        """Its parts, which are to be looked at again."""
+        """The parts of a container, which is remembered for `still_holds`."""
         parts = read(container)
         self._containers.append((container, read, parts))
         return parts
@@ -70,7 +70,7 @@ class Digest:
         if kind is types.FunctionType:
             code = value.__code__
             place = "function", code.co_filename, code.co_firstlineno, code.co_qualname
-            if depth == 0 or value.__closure__ is None or depth == _DEPTH:  # one that stands at a place has places of its own
+            if depth == 0 or value.__closure__ is None or depth == _DEPTH:  # a function at a place has places of its own
                 return place
             return *place, *(self._shape(part, depth - 1) for part in self._watch(value, _variables))
         if issubclass(kind, type):
@@ -152,15 +152,15 @@ def _variables(function: Any) -> list[Any]:
 
 
 def _is_as(before: Any, now: Any) -> bool:
-    """Whether a part is the very one, or one of the same value that was made for this look."""
+    """Whether two parts are the same object, or equal values of a type that is created by reading."""
     return before is now or (type(before) in (bytes, str, frozenset) and before == now)
 
 
 class Digests(dict[int, Digest]):
-    """Made in one go: an object that stands at many places is looked at once."""
+    """Digests made in one pass: an object that stands at many places is read once."""
 
     def of(self, value: Any) -> Digest:
-        """Its digest."""
+        """The digest of a value."""
         if id(value) not in self:
             self[id(value)] = Digest(value)
         return self[id(value)]

@@ -1,4 +1,4 @@
-"""Which objects have a rule of their own by which they may do without a part that cannot be pickled."""
+"""Finds objects with a rule of their own by which they may do without a part that cannot be pickled."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 from .introspect import contents, is_a
 
-# A class that leaves parts out, or puts others in their place.
+# Rules by which a class leaves parts out, or replaces them.
 _RULES = ("__getstate__", "__reduce__", "__reduce_ex__")
 _LEAVES = (str, bytes, int, float, complex, bool, type(None), types.ModuleType, types.BuiltinFunctionType, types.CodeType)
 
 
 def of(left_out: dict[int, Any], roots: list[Any]) -> frozenset[int]:
-    """The ids of the nearest objects with a rule that each of these is a part of, seen from the roots."""
+    """The ids of the nearest objects with a rule that contain one of these objects, seen from the roots."""
     wanted = set(left_out)
     found: set[int] = set()
     seen: set[int] = set()
-    # Each with the nearest object with a rule on the way to it.
+    # Each entry: a value, and the nearest object with a rule on the way to it.
     ahead: list[tuple[Any, int | None]] = [(root, None) for root in reversed(roots)]
     while ahead:
         value, nearest = ahead.pop()
@@ -53,7 +53,7 @@ def _parts(value: Any) -> list[Any]:
 def _attributes(value: Any) -> list[Any]:
     try:
         kept = object.__getattribute__(value, "__dict__")
-    except Exception:  # noqa: BLE001 - it has none, or hides it
+    except Exception:  # noqa: BLE001 - it has none, or hides them
         kept = {}
     slots = []
     for base in type(value).__mro__:

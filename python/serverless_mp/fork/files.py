@@ -1,4 +1,4 @@
-"""Open files: a worker gets the very file, and its place in it, as a forked process does."""
+"""Open files: a worker gets the same file and the same position in it, as a forked process does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BY_CONTENT: Any = cloudpickle.Pickler.dispatch_table[io.TextIOWrapper]
 
 
 def is_local_launch() -> bool:
-    """Whether what is pickled goes to a process of this machine."""
+    """Whether the pickled object goes to a process of this machine."""
     popen: Any = context.get_spawning_popen()
     return popen is not None and not popen.is_remote
 
@@ -28,7 +28,7 @@ def _reduce_raw_file(file: io.FileIO) -> Any:
 
 
 def _remake_raw_file(descriptor: Any, mode: str, name: Any) -> io.FileIO:
-    # A number of its own: what is rebuilt once more must not close it.
+    # Uses a descriptor of its own: a second rebuild must not close this one.
     file = io.FileIO(os.dup(descriptor.detach()), mode.replace("x", "w"))
     file.name = name  # type: ignore[misc]
     return file
@@ -41,7 +41,7 @@ def _reduce_reader(file: io.BufferedReader) -> Any:
 
 
 def _remake_reader(raw: io.FileIO, place: int) -> Any:
-    # With a place of its own: that of the program is behind what it has read ahead.
+    # Opens the file again with a position of its own: the program's position is behind the data that it has read ahead.
     name = raw.name
     with raw:
         raw = io.FileIO(os.open(f"/dev/fd/{raw.fileno()}", os.O_RDONLY))
@@ -76,7 +76,7 @@ def _reduce_text_file(file: io.TextIOWrapper) -> Any:
     file.flush()
     if file.readable() and file.seekable():
         place = file.tell()
-        # What was read ahead is to be read again; without it both go on from one place, as they share the file's.
+        # Data that was read ahead must be read again; otherwise both processes share the file's position.
         if isinstance(file.buffer, io.BufferedReader) or place != os.lseek(file.fileno(), 0, os.SEEK_CUR):
             return _remake_text_reader, (file.buffer, options, place), dict(vars(file))
     return io.TextIOWrapper, (file.buffer, *options), dict(vars(file))
@@ -89,7 +89,7 @@ def _remake_text_reader(buffer: io.BufferedReader, options: Any, place: int) -> 
 
 
 def _reduce_temporary_file(file: Any) -> Any:
-    # Its end is the program's affair.
+    # Only the program deletes the file.
     return tempfile._TemporaryFileWrapper, (file.file, file.name, False)
 
 

@@ -1,4 +1,4 @@
-"""A process that another one has started."""
+"""A process that another process has started."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import signal
 
 
 class Stranger:
-    """A process that another one has started, as a forked process sees it: it can be sent signals, and not waited for."""
+    """Another process' child, as a forked process sees it: it can be sent signals, but not waited for."""
 
     def __init__(self, pid: int, returncode: int | None) -> None:
         self.pid, self.returncode = pid, returncode
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:  # noqa: ARG002 - CPython's signature
-        """The exit code, if it had ended before."""
+        """The exit code, if the process had ended before the fork."""
         return self.returncode
 
     def _send_signal(self, sig: int) -> None:

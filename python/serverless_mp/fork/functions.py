@@ -1,7 +1,7 @@
-"""Functions and their cells from their parts; in a worker, those that its own modules have made of the same code.
+"""Functions and cells, rebuilt from their parts or from functions that the worker's own modules have created.
 
-What a worker's import has made is used again where it has the same code at the same place: other modules may know it, and so
-may code in C. Functions that share a variable go on to share it.
+If a function of the worker's import has the same code at the same place, that function is used again: other modules, and C
+code, may refer to it. Functions that share a variable continue to share it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Place = tuple[str, places.Path]
-# Numbers, of which each stands for one function of the program.
+# Numbers, one for each function of the program.
 _NUMBERS = itertools.count()
 
 _STATE = ("__defaults__", "__kwdefaults__", "__dict__", "__qualname__", "__module__", "__doc__", "__annotations__")
 
 
 class Origin(NamedTuple):
-    """What a function is written as: its number, if a worker may have the same one, its code, and its globals."""
+    """How a function is written: its number, the places where a worker may have the same one, its code, its globals."""
 
     number: int
     where: tuple[Place, ...]
@@ -39,19 +39,19 @@ class Origin(NamedTuple):
 
 
 def origin_of(function: types.FunctionType, where: tuple[Place, ...]) -> Origin:
-    """To be asked once for each function."""
+    """The origin of a function. Must be asked once for each function."""
     return Origin(next(_NUMBERS), where, function.__code__, function.__globals__)
 
 
 def reduce(function: types.FunctionType, origin: Origin) -> Any:
-    """How it is written."""
+    """The reduced form of a function."""
     state = {name: getattr(function, name, None) for name in _STATE}
     state["__type_params__"] = getattr(function, "__type_params__", ())
     return _find_or_make, (*origin, function.__name__, function.__closure__), state, None, None, _fill
 
 
 def reduce_cell(cell: types.CellType, of: tuple[Origin, str] | None) -> Any:
-    """`of`: a function that has it, and the name there."""
+    """The reduced form of a cell. `of`: a function that has the cell, and the cell's name there."""
     made = (_find_or_make_cell, (*of[0], of[1])) if of is not None else (types.CellType, ())
     try:
         return *made, (cell.cell_contents,), None, None, _fill_cell
@@ -61,13 +61,13 @@ def reduce_cell(cell: types.CellType, of: tuple[Origin, str] | None) -> Any:
 
 # ---- in the worker ---------------------------------------------------------------------------------------------
 
-# The function for each of the program's, by number: the worker's own, or a new one. None stands for two of them.
+# For each function of the program, by number: the worker's own function or a new one.
 _chosen: dict[int, types.FunctionType] = {}
 _taken: set[int] = set()
 
 
 def forget() -> None:
-    """When everything is rebuilt."""
+    """Forgets all choices, once everything is rebuilt."""
     _chosen.clear()
     _taken.clear()
 
@@ -103,7 +103,7 @@ def _find_or_make(*parts: Any) -> types.FunctionType:
 
 
 def standing_at(place: Place) -> Iterator[Any]:
-    """The values at a place in a worker, by its import and now."""
+    """The values at a place in a worker: the one of the worker's import, and the current one."""
     for look in (place_access.original_at, place_access.find):
         with contextlib.suppress(LookupError, AttributeError, ValueError, TypeError):
             found: Any = look(*place)
@@ -117,7 +117,7 @@ def _fill(function: types.FunctionType, state: dict[str, Any]) -> None:
         elif value is not None or name in {"__defaults__", "__kwdefaults__", "__doc__"}:
             try:
                 setattr(function, name, value)
-            except (AttributeError, TypeError):  # not in this version of Python
+            except (AttributeError, TypeError):  # missing in this version of Python
                 continue
 
 
@@ -136,7 +136,7 @@ def _fill_cell(cell: types.CellType, content: tuple[Any]) -> None:
 
 
 def remake(own: Any, shape: Any) -> Any:
-    """The function at a place in the program, if a function of the same code encloses it there; else None."""
+    """The functions in a worker's own value that have this shape, in the same wrapper; None if there are none."""
     kind, *inner = shape
     if not is_a(kind, type):
         return next((one for one in names_in_code.functions_in(own) if places.shape(one) == shape), None)

@@ -1,6 +1,6 @@
-"""The settings of the interpreter, as a forked process inherits them. Those of libraries are read and set through here as well.
+"""The settings of the interpreter, as a forked process inherits them. Settings of libraries are read and set here as well.
 
-The interpreter has: replaced standard streams, handlers of signals, limits, hooks, finders, what is to be called around forks.
+Those of the interpreter are: replaced standard streams, signal handlers, limits, hooks, finders, and callbacks around forks.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _HOOKS = (
 
 
 def before() -> Iterator[tuple[str, Any]]:
-    """In the parent: what must be set before anything else is rebuilt, since loggers are found by their names then."""
+    """In the parent: the settings that must be set before anything is rebuilt, since loggers are then found by name."""
     for name, (get, _, module) in _BEFORE.items():
         value = get() if module in sys.modules else None
         if value is not None:
@@ -42,7 +42,7 @@ def before() -> Iterator[tuple[str, Any]]:
 
 
 def now() -> Iterator[tuple[str, Any]]:
-    """In the parent: the name and the value of each setting that is not as in a fresh interpreter."""
+    """In the parent: the name and the value of each setting that differs from a fresh interpreter."""
     for name, (get, _, module) in _SETTINGS.items():
         if module is None or module in sys.modules:
             value = get()
@@ -51,7 +51,7 @@ def now() -> Iterator[tuple[str, Any]]:
 
 
 def take(name: str, value: Any) -> None:
-    """In the worker: the same setting."""
+    """In the worker: applies a setting."""
     if name.startswith(("SIG", "signal ")):
         _set_handler(name, value)
     elif not isinstance(value, Missing):
@@ -109,7 +109,7 @@ def _set_streams(value: dict[str, Any]) -> None:
 
 
 def handlers() -> Iterator[tuple[str, Any]]:
-    """In the parent: the handlers of signals that the program has set, each by the signal's name."""
+    """In the parent: the signal handlers that the program has set, each by the signal's name."""
     usual = (None, signal.SIG_DFL, signal.SIG_IGN, signal.default_int_handler)
     for number in signal.valid_signals():
         handler = signal.getsignal(number)
@@ -124,7 +124,7 @@ def _set_handler(name: str, handler: Any) -> None:
 
 
 def _late(missing: Any) -> Callable[[int, Any], Any]:
-    """A handler that says what is missing when its signal comes, and not when `signal.signal` looks at it."""
+    """A handler that reports the missing object when its signal arrives, rather than when `signal.signal` examines it."""
 
     def handler(number: int, frame: Any) -> Any:
         return missing(number, frame)
@@ -148,7 +148,7 @@ def _set_hooks(value: dict[tuple[str, str], Any]) -> None:
 
 
 def _get_given() -> Any:
-    """Attributes that the program has given to `sys`, also in the place of others."""
+    """Attributes that the program has added to `sys` or replaced there."""
     missing = object()
     found = {name: value for name, value in vars(sys).items() if IN_SYS_AT_FIRST.get(name, missing) is not value}
     return {name: value for name, value in found.items() if name not in _OF_PROCESS and not tools.is_of_tool(value)} or None
@@ -158,14 +158,14 @@ def _set_given(value: dict[str, Any]) -> None:
     vars(sys).update({name: one for name, one in value.items() if not isinstance(one, Missing)})
 
 
-# Names that the interpreter sets, that each process has for itself, or that arrive by other means.
+# Names that the interpreter sets, that are private to each process, or that are transferred by other means.
 _OF_PROCESS = {"last_type", "last_value", "last_traceback", "last_exc", "stdin", "__stdin__", "__stdout__", "__stderr__"}
 _OF_PROCESS |= {"argv", "path", "modules", "path_importer_cache", "warnoptions", "meta_path", "path_hooks", "flags", *_OF_SYS}
 _OF_PROCESS |= {*_STREAMS, *(name for owner, name, _ in _HOOKS if owner is sys)}
 
 
 def _get_finders() -> Any:
-    """The program's own, each with whether it stands behind one of the interpreter's."""
+    """The program's own finders, each with whether it stands behind one of the interpreter's."""
     flags = {name: [*map(modules.is_of_program, getattr(sys, name))] for name in _FINDERS}
     return {
         name: [(one, not all(flags[name][:place])) for place, one in enumerate(getattr(sys, name)) if flags[name][place]]
@@ -185,7 +185,7 @@ _FINDERS = ("meta_path", "path_hooks")
 
 
 def _get_traces() -> Any:
-    """What `threading` is to set in new threads."""
+    """The trace and profile functions that `threading` sets in new threads."""
     found = (threading._trace_hook, threading._profile_hook)  # type: ignore[attr-defined]
     return found if any(map(modules.is_of_program, found)) else None
 
@@ -224,7 +224,7 @@ def _set_numbers(value: tuple[float, int | None]) -> None:
 
 
 def _get_after_fork() -> Any:
-    """What `multiprocessing.util` is to call in a process that forks, and with what. A library's import registers its own."""
+    """The callbacks that `multiprocessing.util` runs after a fork, with their objects. A library's import registers its own."""
     return [(obj, call) for (_, _, call), obj in sorted(_registry.items(), key=_by_number) if _is_of_program(obj, call)]
 
 
@@ -242,7 +242,7 @@ def _is_of_program(*parts: Any) -> bool:
 
 def _set_after_fork(value: Any) -> None:
     for key, obj in list(_registry.items()):
-        if _is_of_program(obj, key[2]):  # of imports, which the program's are among
+        if _is_of_program(obj, key[2]):  # registered by imports, which include the program's
             del _registry[key]
     for obj, call in value:
         if not isinstance(obj, Missing) and not isinstance(call, Missing):
@@ -250,12 +250,12 @@ def _set_after_fork(value: Any) -> None:
             _after_fork.append((obj, call))
 
 
-# To be called when everything is rebuilt: multiprocessing does it in processes that it has forked itself.
+# Called after everything is rebuilt: multiprocessing calls them in processes that it has forked itself.
 _after_fork: list[tuple[Any, Any]] = []
 
 
 def finish() -> None:
-    """In the worker, at last: what the program has registered to be called in a process that forks."""
+    """In the worker, as the last step: runs the callbacks that the program has registered for a forked child."""
     registrations.call("after_in_child")
     for obj, call in _after_fork:
         try:
@@ -265,7 +265,7 @@ def finish() -> None:
     _after_fork.clear()
 
 
-# For each: how it is read, how it is set, and the module without which it is as at the start.
+# For each: the function that reads it, the function that sets it, and the module without which it has its default.
 _SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], None], str | None]] = {
     "encodings": (_get_encodings, _set_encodings, None),
     "streams": (_get_streams, _set_streams, None),
@@ -282,5 +282,5 @@ _SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], None], str | None]
     "registrations": (registrations.found, registrations.take, None),
     "after fork": (_get_after_fork, _set_after_fork, None),
 }
-# The settings that come before anything is imported.
+# The settings that are applied before anything is imported.
 _BEFORE = standard_library_state.BEFORE | library_state.BEFORE

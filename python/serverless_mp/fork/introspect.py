@@ -1,4 +1,4 @@
-"""Looks at an object without running any code of the program."""
+"""Examines objects without running any code of the program."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ if TYPE_CHECKING:
 
 
 def is_a(value: Any, kinds: Any) -> bool:
-    """As `isinstance`, which asks an object for its class: one of the program's may have an answer of its own."""
+    """Like `isinstance`, but ignores `__class__`, which an object of the program may override."""
     return issubclass(type(value), kinds)
 
 
 def attributes(value: Any) -> dict[str, Any]:
-    """An object's own, without asking a `__getattr__` or a property of the program's."""
+    """The attributes of an object itself, without calling a `__getattr__` or a property of the program."""
     try:
         kept = object.__getattribute__(value, "__dict__")
-    except Exception:  # noqa: BLE001 - it has none, or hides it
+    except Exception:  # noqa: BLE001 - it has none, or hides them
         return {}
     return kept if type(kept) is dict else {}
 

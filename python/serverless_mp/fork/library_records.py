@@ -1,4 +1,4 @@
-"""Records of what installed modules have at their places. Only places that can have changed are read again."""
+"""Records of the values at the places of installed modules. Only places that may have changed are read again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import enum
 import sys
 import types
-from ctypes import CDLL, LibraryLoader  # by their names: a program may put mocks in their places
+from ctypes import CDLL, LibraryLoader  # imported by name: a program may put mocks in their places
 from typing import Any
 
 from . import baseline, comparison, objects, place_access, places
@@ -16,7 +16,7 @@ from .pickler import OBJECT
 
 
 class _Seen:
-    """The values that a module, its classes and its functions had."""
+    """The values that a module, its classes and its functions had when the record was made."""
 
     def __init__(self, name: str, module: Any) -> None:
         self._values = list(vars(module).values())
@@ -28,7 +28,7 @@ class _Seen:
         self._functions = [(one, places.kept_by(one)) for one in functions]
 
     def is_as_it_was(self, module: Any) -> bool:
-        """But for what is inside of containers."""
+        """Whether the values are unchanged, apart from the content of containers."""
         return (
             same(self._values, vars(module).values())
             and all(same(values, vars(cls).values()) for cls, values in self._classes)
@@ -37,14 +37,14 @@ class _Seen:
 
 
 class _Record(_Seen):
-    """An installed module as it was when it was last compared."""
+    """An installed module as it was at the last comparison."""
 
     def __init__(self, name: str, module: Any, base: dict[str, bytes], digests: Digests) -> None:
         super().__init__(name, module)
-        # The places by whether anything inside of them can change.
+        # The places, divided by whether anything inside their values can change.
         self._fixed: dict[places.Path, tuple[Any, bytes]] = {}
         self._changing: dict[places.Path, tuple[Any, Digest]] = {}
-        # Persistent ids, by id, of what other modules may refer to.
+        # Persistent ids, by id, of objects that other modules may refer to.
         self.owned: dict[int, Any] = {}
         here = set()
         for path, value in places.places_of(module):
@@ -65,16 +65,16 @@ class _Record(_Seen):
         self.compare_with(base)
 
     def compare_with(self, base: dict[str, bytes]) -> None:
-        """Compares with this baseline from now on; it has the same places."""
+        """Uses another baseline, which has the same places, from now on."""
         self._base = base
         self._differing = {path: value for path, (value, made) in self._fixed.items() if self._differs(path, made)}
 
     def has_places_of(self, base: dict[str, bytes]) -> bool:
-        """Whether this baseline tells of the places that the one compared with told of."""
+        """Whether another baseline has the same places as the current one."""
         return self._base.keys() == base.keys()
 
     def different(self) -> dict[places.Path, Any]:
-        """The places that a worker has otherwise, and what stands there."""
+        """The places whose values differ from those of a worker, with the values here."""
         found = dict(self._differing)
         for path, (value, made) in self._changing.items():
             now = made
@@ -90,13 +90,13 @@ class _Record(_Seen):
 
 
 def _has_owner(module: str, dotted: str, base: dict[str, bytes]) -> bool:
-    """Whether what this place is in still stands where it was made: the module, a class, or a function."""
+    """Whether the owner of a place (module, class or function) is still where it was created."""
     steps = tuple(dotted.split("."))
     above = steps[:-1]
     inside = next((number for number, step in enumerate(steps) if step.startswith("<")), None)
     with contextlib.suppress(LookupError, AttributeError, ValueError, TypeError):
         if inside is not None:
-            # Not a variable that is empty now. And of another function nothing.
+            # A cell that is empty now is not removed; nothing in another function is compared.
             function = steps[:inside]
             found = place_access.find(module, function)
             return above[-1] != places.CELL and Digest(found).value == base.get(".".join(function))
@@ -105,12 +105,12 @@ def _has_owner(module: str, dotted: str, base: dict[str, bytes]) -> bool:
     return False
 
 
-# Not to be found at a place; or with what the program sets in them.
+# Types of objects that are not found at a place, or that carry settings of the program.
 _NO_OBJECTS = (type, types.FunctionType, types.ModuleType, enum.Enum, CDLL, LibraryLoader)
 
 
 def of_others() -> dict[int, Any]:
-    """Persistent ids, by id, of the own objects of modules that are not compared: each process has its own."""
+    """Persistent ids, by id, of the own objects of modules that are not compared. Each process has its own such objects."""
     return {
         id(value): (OBJECT, name, (attribute,), type(value))
         for name, module in list(sys.modules.items())
@@ -126,14 +126,14 @@ _asked: set[str] = set()
 
 
 def records(names: list[str]) -> dict[str, _Record]:
-    """The record of each of these modules that has a baseline, up to date."""
+    """The current record of each of these modules that has a baseline."""
     base = _known_baseline(names)
     made = Digests()
     for name in names:
         module = sys.modules[name]
         record = _records.get(name)
         if name in base and (record is None or not record.is_as_it_was(module)):
-            with contextlib.suppress(RuntimeError):  # another thread is changing it: at the next start
+            with contextlib.suppress(RuntimeError):  # another thread is changing the module: tried again at the next start
                 _records[name] = _Record(name, module, base[name], made)
     return {name: _records[name] for name in names if name in _records}
 
@@ -143,7 +143,7 @@ def _known_baseline(names: list[str]) -> baseline.Baseline:
     new = [name for name in names if name not in _asked]
     if new:
         _asked.update(names)
-        # Also of the modules that were known: later imports may have changed them, in a fresh process as here.
+        # Modules known before are included: later imports may have changed them, in a fresh process as well as here.
         _base = baseline.load(names)
         for name, record in list(_records.items()):
             known = _base.get(name)

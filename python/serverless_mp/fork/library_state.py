@@ -1,4 +1,4 @@
-"""How a program has set libraries that keep their state in C, or in ways of their own."""
+"""The settings that a program has made in libraries that keep their state in C or in another special way."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _get_django() -> Any:
     settings = sys.modules["django.conf"].settings
     if not settings.configured:
         return None
-    # What is not as the settings' module says: set since, or given to `configure()`.
+    # Settings that differ from the settings module: set since, or given to `configure()`.
     wrapped = object.__getattribute__(settings, "__dict__")["_wrapped"]
     has_module = type(wrapped).__name__ == "Settings"
     said = vars(sys.modules[wrapped.SETTINGS_MODULE]) if has_module else {}
@@ -72,7 +72,7 @@ def _get_django() -> Any:
 
 
 def _set_django(value: tuple[bool, dict[str, Any], bool]) -> None:
-    import django  # type: ignore[import-not-found]  # noqa: PLC0415 - only where the program has it
+    import django  # type: ignore[import-not-found]  # noqa: PLC0415 - only if the program uses it
     from django.conf import settings  # type: ignore[import-not-found]  # noqa: PLC0415 - the same
 
     has_module, changed, is_ready = value
@@ -85,17 +85,17 @@ def _set_django(value: tuple[bool, dict[str, Any], bool]) -> None:
 
 
 def _set_libraries(_: Any) -> None:
-    """Each was found and filled when it was read."""
+    """Does nothing: reading the libraries has found and filled them."""
 
 
-# For each: how it is read, how it is set, and the module without which it is as at the start.
+# For each: the function that reads it, the function that sets it, and the module without which it has its default.
 SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], None], str]] = {
     "numpy.random": (_get_numpy, _set_numpy, "numpy.random"),
     "numpy": (_get_print_options, _set_print_options, "numpy"),
     "torch": (_get_torch, _set_torch, "torch"),
     "libraries of C": (c_objects.libraries, _set_libraries, "ctypes"),
 }
-# Modules of a Django project can only be imported where that is set up.
+# The modules of a Django project can only be imported after Django is set up.
 BEFORE: dict[str, tuple[Callable[[], Any], Callable[[Any], None], str]] = {
     "django": (_get_django, _set_django, "django.conf"),
 }

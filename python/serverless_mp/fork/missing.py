@@ -1,15 +1,15 @@
-"""The stand-in, in a worker, for an object that could not travel."""
+"""The stand-in, in a worker, for an object that could not be transferred."""
 
 from __future__ import annotations
 
 from typing import Any, NoReturn
 
-# An import makes these anew, and the program's have gone on since.
+# An import recreates these from the start, while those of the program have advanced.
 _USED_UP = {"generator", "coroutine", "async_generator"}
 
 
 class Missing:
-    """Stands in the worker for what could not travel. `kind`: the name of its class."""
+    """Stands in a worker for an object that could not be transferred. `kind`: the name of its class."""
 
     def __init__(self, why: str, kind: str = "") -> None:
         object.__setattr__(self, "_why", why)
@@ -22,7 +22,7 @@ class Missing:
         return f"<missing: {object.__getattribute__(self, '_why')}>"
 
     def __hash__(self) -> int:
-        return id(self)  # to be put into a set or a dictionary, as what it stands for
+        return id(self)  # it can be put into a set or a dictionary, as the original object could
 
     def __reduce__(self) -> Any:
         return Missing, (object.__getattribute__(self, "_why"), object.__getattribute__(self, "_kind"))
@@ -35,7 +35,7 @@ for _name in _USES.split():
 
 
 def is_better(own: Any, value: Any) -> bool:
-    """Whether what an import has made in a worker stands for this: a connection, a file of the same kind."""
+    """Whether an object of the worker's own import, of the same kind (a connection, a file), replaces this `Missing`."""
     if type(value) is not Missing:
         return False
     kind = object.__getattribute__(value, "_kind")

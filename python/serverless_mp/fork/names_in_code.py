@@ -1,4 +1,4 @@
-"""The globals that code names: as far as its functions show it, what is read of a module."""
+"""The names of globals in code: which parts of a module its functions read, as far as their code shows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .introspect import attributes, contents, is_a
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-# The attributes by which a wrapper holds what it wraps.
+# The attributes in which a wrapper holds the wrapped object.
 _INSIDE: dict[type, tuple[str, ...]] = {
     property: ("fget", "fset", "fdel"),
     classmethod: ("__func__",),
@@ -25,7 +25,7 @@ _INSIDE: dict[type, tuple[str, ...]] = {
     functools.cached_property: ("func",),
     functools.singledispatchmethod: ("func", "dispatcher"),
 }
-# Code that uses these may use any global.
+# Code that uses one of these may use any global.
 _ANY = frozenset({"globals", "eval", "exec"})
 
 
@@ -38,7 +38,7 @@ class Names(NamedTuple):
 
 @functools.cache
 def names(code: types.CodeType) -> Names:
-    """The same for a code object, nested functions included."""
+    """The names in a code object, nested functions included."""
     inner = [names(constant) for constant in code.co_consts if isinstance(constant, types.CodeType)]
     return Names(
         own_globals(code).union(*(found.globals for found in inner)),
@@ -47,7 +47,7 @@ def names(code: types.CodeType) -> Names:
 
 
 def own_globals(code: types.CodeType) -> frozenset[str]:
-    """The globals that it uses itself, nested functions excluded."""
+    """The globals that a code object uses itself, nested functions excluded."""
     return frozenset(
         instruction.argval
         for instruction in dis.get_instructions(code)
@@ -56,7 +56,7 @@ def own_globals(code: types.CodeType) -> frozenset[str]:
 
 
 def named(space: dict[str, Any]) -> Names:
-    """The globals that the functions of a module use."""
+    """The names that the functions of a module use."""
     seen: set[int] = set()
     found = [names(one.__code__) for value in list(space.values()) for one in functions_in(value, space, seen)]
     used = Names(
@@ -66,7 +66,7 @@ def named(space: dict[str, Any]) -> Names:
 
 
 def functions_in(value: Any, space: dict[str, Any] | None = None, seen: set[int] | None = None) -> Iterator[types.FunctionType]:
-    """A function, decorated or not, and those of a class; `space`: as far as these are their globals."""
+    """A function, decorated or not, and the functions of a class. `space`: only functions with these globals."""
     seen = set() if seen is None else seen
     if id(value) in seen or is_a(value, types.ModuleType):
         return
@@ -78,7 +78,7 @@ def functions_in(value: Any, space: dict[str, Any] | None = None, seen: set[int]
     elif is_a(value, types.FunctionType):
         if space is None or value.__globals__ is space:
             yield value
-        # A decorator may keep a function in a cell only.
+        # A decorator may keep a function only in a cell.
         parts += [*contents(value.__closure__ or ()), *vars(value).values()]
     else:
         inside = next((names for kind, names in _INSIDE.items() if is_a(value, kind)), ())
@@ -90,7 +90,7 @@ def functions_in(value: Any, space: dict[str, Any] | None = None, seen: set[int]
 
 
 def submodules(modules: Iterable[types.ModuleType], used: frozenset[str]) -> list[str]:
-    """Modules in these packages that code names as their attributes, such as `xml.dom` where it was imported as `xml`."""
+    """Modules of these packages that code names as attributes, such as `xml.dom` if it was imported as `xml`."""
     packages = tuple(f"{module.__name__}." for module in modules if "__path__" in vars(module))
     return [
         name

@@ -1,7 +1,7 @@
-"""Objects from what they are made of.
+"""Objects rebuilt from their parts.
 
-Neither side asks the program: a forked process has its objects without a constructor, a `__setstate__` or a `__setitem__` of
-the program's having run.
+Neither side calls the program: a forked process has its objects without running a constructor, a `__setstate__` or a
+`__setitem__` of the program.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from .introspect import attributes, is_a
 from .reducers import REDUCERS
 
 _HEAP = 1 << 9  # Py_TPFLAGS_HEAPTYPE
-# A rule of a library's own for its objects: more than which of their attributes are written.
+# Rules of a library for its own objects that decide more than which attributes are written.
 _RULES = ("__reduce__", "__reduce_ex__", "__getnewargs__", "__getnewargs_ex__")
-# Their references are counted, or they belong to one process.
+# Objects of these packages count references, or belong to one process.
 _COUNTED = ("multiprocessing", "serverless_mp", "ctypes", "_ctypes", "weakref", "concurrent")
 _CONTAINERS: tuple[type, ...] = (collections.OrderedDict, collections.defaultdict, dict, list, set, collections.deque)
 _VALUES: tuple[type, ...] = (tuple, frozenset, str, bytes, int, float, complex)
@@ -36,17 +36,17 @@ _THREAD: Any = type(threading.main_thread()).__mro__[1]
 _LOCAL = _thread._local
 _EXCEPTION_SIZE = BaseException.__basicsize__
 _MAXLEN: Any = vars(collections.deque)["maxlen"]
-# Streams with more than attributes.
+# Streams with state beyond their attributes.
 _WITH_STATE_IN_C: tuple[type, ...] = (io.StringIO, io.BytesIO, io.FileIO, io.BufferedIOBase, io.TextIOWrapper)
-# In the place of attributes: a dictionary that is its own.
+# Stands for attributes if the object is its own `__dict__`.
 _SELF = "<self>"
 
-# How the objects of each class are written, by the kinds below; None: by their protocol.
+# For each class, the function below that reduces its objects; None: by their protocol.
 _kinds: dict[type, Any] = {}
 
 
 def reduce(obj: Any) -> Any:
-    """How an object is written from its parts; None for one that is written by its protocol."""
+    """The reduced form of an object from its parts; None if it is written by its protocol."""
     kind = type(obj)
     rule = _rule_of(kind)
     return None if rule is None else rule(obj, kind)
@@ -85,7 +85,7 @@ def _rule(kind: type) -> Any:  # noqa: PLR0911 - a case for each kind
 
 
 def _has_rule_of_its_own(kind: type) -> bool:
-    """Whether an installed class says how its objects are made, or counts what they refer to."""
+    """Whether an installed class defines how its objects are created, or counts references."""
     if _is_counted(kind) and not _is_process(kind):
         return True
     ruled = (base for base in kind.__mro__ if base.__flags__ & _HEAP and any(rule in vars(base) for rule in _RULES))
@@ -94,7 +94,7 @@ def _has_rule_of_its_own(kind: type) -> bool:
 
 
 def _is_extended(kind: type) -> bool:
-    """Whether it is the program's own, of a class that says how its objects are made."""
+    """Whether a class is the program's own and derives from a class that defines how its objects are created."""
     return is_of_python(kind) and _is_own(kind) and not is_a(kind, enum.EnumMeta) and not _is_counted(kind)
 
 
@@ -107,7 +107,7 @@ def _is_own(kind: type) -> bool:
 
 
 def is_of_python(kind: type) -> bool:
-    """Whether a statement of Python has made it."""
+    """Whether a class statement of Python has created it."""
     return bool(kind.__flags__ & _HEAP)
 
 
@@ -116,7 +116,7 @@ def _is_process(kind: type) -> bool:
 
 
 def _own_size(kind: type, base: type = object) -> int:
-    """Bytes that its statement adds to an object of the base: a place for each slot, for weak references and attributes."""
+    """The bytes that the class statement adds to an object of the base: for slots, weak references and attributes."""
     size = 8 * len(_slots(kind))
     if kind.__weakrefoffset__ > 0 and not base.__weakrefoffset__:
         size += 8
@@ -127,7 +127,7 @@ def _own_size(kind: type, base: type = object) -> int:
 
 @functools.cache
 def _slots(kind: type) -> list[tuple[int, str]]:
-    """The slots of a class and its bases: which of them has it, and its name there."""
+    """The slots of a class and its bases: for each the position in the MRO of the class that defines it, and its name."""
     return [
         (number, name)
         for number, base in enumerate(kind.__mro__)
@@ -138,7 +138,7 @@ def _slots(kind: type) -> list[tuple[int, str]]:
 
 
 def has_slots(kind: type) -> bool:
-    """Whether its statement, or that of a base, has given places to its objects."""
+    """Whether the class statement, or that of a base, defines slots."""
     return bool(kind.__flags__ & _HEAP and _slots(kind))
 
 
@@ -148,7 +148,7 @@ def slots_of(obj: Any) -> list[Any]:
 
 
 def state_of(obj: Any, kind: type) -> tuple[Any, list[tuple[int, str, Any]]]:
-    """Its attributes and slots, for `fill`."""
+    """The attributes and slots of an object, for `fill`."""
     slots = []
     for number, name in _slots(kind):
         try:
@@ -160,7 +160,7 @@ def state_of(obj: Any, kind: type) -> tuple[Any, list[tuple[int, str, Any]]]:
 
 
 def fill(obj: Any, state: tuple[Any, list[tuple[int, str, Any]]]) -> None:
-    """Sets its attributes and slots."""
+    """Sets the attributes and slots of an object."""
     kept, slots = state
     if kept == _SELF:
         object.__setattr__(obj, "__dict__", obj)
@@ -175,7 +175,7 @@ def _reduce_plain(obj: Any, kind: type) -> Any:
 
 
 def _reduce_local(obj: Any, kind: type) -> Any:
-    # Only the calling thread goes on in a forked process.
+    # Only the calling thread continues in a forked process.
     return kind.__new__, (kind,), dict(vars(obj)), None, None, _fill_local
 
 
@@ -188,7 +188,7 @@ def _reduce_made(obj: Any, kind: type) -> Any:
 
 
 def _reduce_thread(obj: Any, kind: type) -> Any:
-    """A thread. Only the one that forks goes on, as the main thread of the other process."""
+    """A thread. Only the thread that forks continues, as the main thread of the new process."""
     if obj is threading.current_thread():
         return threading.main_thread, ()
     kept, slots = state_of(obj, kind)
@@ -202,12 +202,12 @@ def make(kind: type) -> Any:
 
 
 def make_empty(kind: type) -> Any:
-    """The same, or a container without items."""
+    """An object without content, or a container without items."""
     return _make_container(kind, None) if base_of(kind) else make(kind)
 
 
 def is_refilled(value: Any) -> bool:
-    """Whether a worker's own object can take over the content: others there may refer to it."""
+    """Whether a worker's own object can take over the content, since other objects there may refer to it."""
     kind = type(value)
     if kind is object or kind in _CONTAINERS:
         return True
@@ -215,12 +215,12 @@ def is_refilled(value: Any) -> bool:
 
 
 def whole(value: Any) -> tuple[Any, Any]:
-    """Its items and its attributes, for `refill_whole`."""
+    """The items and the attributes of an object, for `refill_whole`."""
     return content_of(value), state_of(value, type(value))
 
 
 def refill_whole(own: Any, content: tuple[Any, Any]) -> None:
-    """Gives a worker's own object the whole content of another."""
+    """Replaces the whole content of a worker's own object."""
     items, state = content
     refill(own, items)
     kept = attributes(own)
@@ -229,7 +229,7 @@ def refill_whole(own: Any, content: tuple[Any, Any]) -> None:
 
 
 def content_of(value: Any) -> Any:
-    """The items of a container, as a container of its base."""
+    """The items of a container, as a plain container of its base type."""
     base = base_of(type(value))
     if base is None:
         return None
@@ -245,7 +245,7 @@ def _maxlen(value: Any) -> int | None:
 
 
 def base_of(kind: type) -> Any:
-    """The builtin container that it is one of."""
+    """The builtin container type that a class derives from."""
     return next((base for base in _CONTAINERS if issubclass(kind, base)), None)
 
 
@@ -295,7 +295,7 @@ def _fill_container(obj: Any, state: Any) -> None:
 
 
 def _reduce_extended(obj: Any, kind: type) -> Any:
-    """Reduces as the base class does, which may know nothing of attributes."""
+    """Reduces as the base class does, and adds the attributes that the base class may not know."""
     reduced = obj.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
     own = state_of(obj, kind)
     if is_a(reduced, str) or not any(own) or any(part is not None for part in reduced[2:3]):
@@ -309,7 +309,7 @@ def _reduce_value(obj: Any, kind: type) -> Any:
 
 
 def _plain(base: Any, obj: Any) -> Any:
-    """The same value of the base itself."""
+    """The same value as a plain object of the base type."""
     if base is frozenset:
         return frozenset.__or__(obj, frozenset())
     return base.__getitem__(obj, slice(None)) if base in (tuple, str, bytes) else base.__pos__(obj)
@@ -320,7 +320,7 @@ def _make_value(base: Any, kind: type, plain: Any) -> Any:
 
 
 def _reduce_exception(obj: Any, kind: type) -> Any:
-    """With what it is linked to. One with fields in C (OSError) is made as it says itself."""
+    """An exception with its cause and context. One with fields in C, such as OSError, is created by its own rule."""
     linked = (obj.__cause__, obj.__context__, obj.__suppress_context__)
     if kind.__basicsize__ == _EXCEPTION_SIZE + _own_size(kind, BaseException):
         made: Any = (_make_exception, (kind, BaseException.args.__get__(obj)))  # type: ignore[attr-defined]
@@ -340,5 +340,5 @@ def _fill_exception(obj: BaseException, state: Any) -> None:
     fill(obj, own)
 
 
-# What gives an object its content, once it is made.
+# Functions that give an object its content after it was created.
 FILLS: tuple[Any, ...] = (fill, _fill_container, _fill_local, _fill_exception)

@@ -1,10 +1,12 @@
-"""The pickler of a program that forks: by its place what a worker has in its own modules, all else as it is, nothing twice.
+"""The pickler of a program that forks. It writes objects that a worker has in its own modules by their place, all others by
+content, each once.
 
-An object is written as what it is made of, without asking the program: a process that forks runs none of its code, such as a
-`__getstate__` that leaves something out. Only what is more than its attributes (made by C, counted by us, or rebuilt by an
-installed library's own rule) is written by its protocol.
+An object is written from its parts, without asking the program: a process that forks runs none of the program's code, such as a
+`__getstate__` that leaves something out. Only an object that is more than its attributes (made by C, reference-counted by this
+package, or rebuilt by an installed library's own rule) is written by its protocol.
 
-`careful`, it leaves out what cannot be pickled: in its place stands something that raises, and says why, when it is used.
+With `careful`, objects that cannot be pickled are left out: a stand-in takes their place, which raises an error with the reason
+when it is used.
 """
 
 from __future__ import annotations
@@ -27,27 +29,27 @@ from .introspect import is_a
 from .missing import Missing
 from .reducers import REDUCERS, REDUCERS_BY_NAME, reducer_of_django
 
-# Kinds of persistent ids: the globals of a module, a module, an object at a place, a type of one; the globals of a module that
-# `sys.modules` does not have; a container that is filled later.
+# Kinds of persistent ids: the globals of a module; a module; an object at a place; a type at a place; the globals of a module
+# that is not in `sys.modules`; a container that is filled later.
 GLOBALS, MODULE, OBJECT, TYPE, SPACE, CONTAINER = range(6)
-# Parts of what a reducer gives, with the function that takes the state.
+# The number of parts that a reducer returns if it includes a function that takes the state.
 _WITH_FILL = 6
 _TYPES_BY_NAME = {value: name for name, value in vars(types).items() if isinstance(value, type)}
 
 
 class TooLargeError(Exception):
-    """More was to be written than is allowed for this piece."""
+    """A piece holds more objects than its limit allows."""
 
 
 class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """One memo for all that it dumps.
+    """A pickler with one memo for everything that it dumps.
 
     `by_value`: modules whose functions and classes a worker does not import. `owned`: persistent ids, by id, of objects that a
-    worker finds at a place. `by_name`: of `__main__`, which the other process has, only names are written. `by_protocol`: ids
-    of objects that are written by their own rule, because something in them cannot be pickled.
+    worker finds at a place. `by_name`: `__main__` exists in the other process, so only names are written for its content.
+    `by_protocol`: ids of objects that are written by their own rule, because something in them cannot be pickled.
     """
 
-    # On the class: the C base takes it from there when it is made.
+    # On the class, since the C base class reads it there during construction.
     dispatch_table: ClassVar[Any] = ChainMap(
         REDUCERS,
         ForkingPickler._extra_reducers,  # type: ignore[attr-defined]
@@ -73,24 +75,24 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
                 self._known.setdefault(id(vars(module)), (GLOBALS, name))
                 if name in by_value:
                     self._known[id(module)] = (MODULE, name)
-        # The object that is being written, for messages; and how many more may be written, if that is bounded.
+        # `subject`: the object being written, for messages. `left`: how many more objects may be written, if limited.
         self.subject = "the object"
         self.left: int | None = None
         # The errors of objects that were left out, by the id of the object.
         self.left_out: dict[int, Exception] = {}
         self._being_defined: set[type] = set()
-        # What is known of each function, by its id; the function of each cell, with the name of the cell there.
+        # The origin of each function, by id; for each cell a function that has it, with the cell's name.
         self._origins: dict[int, functions.Origin] = {}
         self._cells: dict[int, tuple[functions.Origin, str]] = {}
         self._queue: deep_structures.Queue | None = None
-        # Containers that are filled later, and other objects that must not lose their ids.
+        # Containers that are filled later, and other objects that must keep their ids.
         self._containers: list[Any] = []
-        # Objects that have been written at once, by id.
+        # The ids of objects that have already been written.
         self._written: set[int] = set()
         self._alive: list[Any] = []
 
     def dump_in_turn(self, obj: Any, *, is_content: bool) -> None:
-        """The same for what is too deep to be written at once."""
+        """Dumps an object that is nested too deeply to be written at once."""
         self._written = set(self.memo.copy())
         self._queue = deep_structures.Queue(obj, self._name_container, is_content=is_content)
         try:
@@ -100,7 +102,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
             self._queue = None
 
     def _name_container(self, container: Any) -> bool:
-        """Whether it has a name from now on, and had none before."""
+        """Gives a container a persistent id. Returns False if it has one already, or has been written."""
         if id(container) in self._known or id(container) in self._owned or id(container) in self._written:
             return False
         self._known[id(container)] = (CONTAINER, len(self._containers), type(container) is dict)
@@ -108,11 +110,11 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         return True
 
     def count_containers(self) -> int:
-        """How many there are by now."""
+        """The number of containers named so far."""
         return len(self._containers)
 
     def take_over(self, old: ForkPickler, count: int) -> None:
-        """Takes over the memo of another pickler, as it was after so many containers."""
+        """Takes over the state of another pickler, as it was after `count` containers."""
         self.left_out, self.subject, self._alive = old.left_out, old.subject, old._alive
         self._origins, self._cells = old._origins, old._cells
         for container in old._containers[:count]:
@@ -132,7 +134,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         return known
 
     def reducer_override(self, obj: Any) -> Any:
-        """How it is written."""
+        """The reduced form of an object."""
         places.Counter.visited += 1
         if self._queue is None:
             return self._reduced(obj)
@@ -155,7 +157,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
             return self._by_hand(obj) if reduced is NotImplemented and not is_a(obj, (type, types.FunctionType)) else reduced
         except TooLargeError:
             raise
-        except Exception as e:  # noqa: BLE001 - whatever it raises is the reason
+        except Exception as e:  # noqa: BLE001 - the error is the reason, whatever it is
             self.left_out[id(obj)] = e
             what = f"{self.subject} ({type(obj).__qualname__})"
             why = f"{what} could not travel to the worker: {type(e).__name__}: {e}"
@@ -172,7 +174,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         if kind is types.CellType:
             return functions.reduce_cell(obj, self._cells.get(id(obj)))
         if kind is types.BuiltinFunctionType and is_a(obj.__self__, types.ModuleType) and not self._is_by_reference(obj):
-            return place_access.original, places.home(obj)  # something else stands in its place
+            return place_access.original, places.home(obj)  # another value stands in its place
         if self._by_name or id(obj) in self._by_protocol:  # a message is pickled as usual
             return NotImplemented
         if kind is caches.Cached and not self._is_by_reference(obj):
@@ -183,7 +185,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         return c_objects.reduce(obj) or arrays.reduce_array(obj) or objects.reduce(obj) or NotImplemented
 
     def _is_by_reference(self, obj: Any) -> bool:
-        """Whether the worker finds it under its name: not what was put there after the import."""
+        """Whether a worker finds the object under its name, and it was not put there after the import."""
         module, name = places.home(obj)
         if module in self._by_value and not (self._by_name and module == "__main__"):
             return False
@@ -194,7 +196,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         return _found(module, name) is obj and not travels
 
     def _reduce_module(self, module: types.ModuleType) -> Any:
-        """How a module is written: by its name, else by its globals; None for one of a class of its own that is not found."""
+        """A module reduced to its name, else to its globals; None for one of a class of its own that is not found."""
         what, name = self._known.get(id(vars(module)), (SPACE, ""))
         if what == GLOBALS:
             is_usual = type(module) is types.ModuleType and sys.modules.get(module.__name__) is module
@@ -223,7 +225,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         if made_in_c is not None:
             return made_in_c
         if not objects.is_of_python(cls) and _found(*places.home(cls)) is not None:
-            return place_access.original, places.home(cls)  # something else stands in its place
+            return place_access.original, places.home(cls)  # another value stands in its place
         if not objects.is_of_python(cls):
             message = f"{cls!r} is not found under its name"
             raise pickle.PicklingError(message)
@@ -245,20 +247,20 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         return functions.reduce(function, origin)
 
     def _places_of(self, function: Any) -> tuple[functions.Place, ...]:
-        """The place where a worker may have made the same function, in its own modules."""
+        """The places where a worker may have created the same function in its own modules."""
         if self._by_name:
             return ()
         module, name = places.home(function)
         owned = self._owned.get(~id(function))
         found = [] if owned is None else [owned]
-        # If a decorator was put around it since, the value under its name is the worker's own.
+        # If a decorator was put around the function later, the value under its name is the worker's own.
         at_home = _found(module, name)
         if module not in self._by_value and not (is_a(at_home, types.FunctionType) and self._is_by_reference(at_home)):
             found.append((module, tuple(name.split("."))))
         return tuple(found)
 
     def _by_hand(self, obj: Any) -> Any:
-        """Reduces as pickle itself would, while an error can still be caught."""
+        """Reduces an object as pickle itself would, so that an error can still be caught."""
         reduce = self.dispatch_table.get(type(obj))
         reduced = reduce(obj) if reduce else obj.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
         if not isinstance(reduced, str):
@@ -273,7 +275,7 @@ _OF_BUILTINS = {type(None): None, type(NotImplemented): NotImplemented, type(...
 
 
 def _found(module: str, name: str) -> Any:
-    """The value of an attribute, without calling a descriptor or a `__getattr__` of the program's."""
+    """The value of a dotted name, found without calling a descriptor or `__getattr__` of the program."""
     found: Any = sys.modules.get(module)
     for part in name.split("."):
         if is_a(found, type):

@@ -1,4 +1,4 @@
-"""In a worker: what stands at a place of one of its own modules, which it finds, puts and removes for the program's."""
+"""In a worker: finds, sets and removes the values at places of its own modules, for those of the program."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from . import classes, places
 from .introspect import is_a
 
-# The values of the worker's modules at places where the program had put something else.
+# The values of the worker's own imports at places where the program's value was set.
 _originals: dict[tuple[str, places.Path], Any] = {}
 
 
 def find(module: str, path: places.Path) -> Any:
-    """The value at a place. LookupError if there is none."""
+    """The value at a place. Raises LookupError if there is none."""
     found: Any = _root(module, path)
     steps = iter(path)
     for step in steps:
@@ -50,12 +50,12 @@ _FUNCTION_PARTS = {places.DEFAULTS: "__defaults__", places.KWDEFAULTS: "__kwdefa
 
 
 def original_at(module: str, path: places.Path) -> Any:
-    """The value that the worker's import had made at a place which was set since; None if it was not set."""
+    """The value of the worker's own import at a place that was set since; None if it was not set."""
     return _originals.get((module, path))
 
 
 def put(module: str, path: places.Path, value: Any) -> None:
-    """Sets the value at a place. LookupError if there is no such place."""
+    """Sets the value at a place. Raises LookupError if there is no such place."""
     if not path:
         sys.modules[module] = value
         return
@@ -96,7 +96,7 @@ def remove(module: str, path: places.Path) -> None:
 
 
 def original(module: str, name: str) -> Any:
-    """The value that the worker's own import has made under this name."""
+    """The value that the worker's own import has created under this name."""
     path = tuple(name.split("."))
     if (module, path) in _originals:
         return _originals[module, path]
@@ -106,21 +106,21 @@ def original(module: str, name: str) -> Any:
 
 
 def make_module(name: str) -> types.ModuleType:
-    """One that `sys.modules` does not have, such as a plug-in that was loaded by its file."""
+    """A module that is not in `sys.modules`, such as a plug-in that was loaded from its file."""
     return types.ModuleType(name)
 
 
 def content_of_module(module: types.ModuleType) -> dict[str, Any]:
-    """Its globals."""
+    """The globals of a module."""
     return {name: value for name, value in vars(module).items() if name != "__builtins__"}
 
 
 def fill_module(module: types.ModuleType, content: dict[str, Any]) -> None:
-    """Sets them."""
+    """Sets the globals of a module."""
     vars(module).update(content, __builtins__=sys.modules["builtins"])
 
 
 def module(name: str) -> types.ModuleType:
-    """One of a class of its own."""
+    """A module of a class of its own."""
     __import__(name)
     return sys.modules[name]

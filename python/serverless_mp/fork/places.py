@@ -1,7 +1,7 @@
-"""The places where modules keep state, each with a path from the module, and the values there.
+"""The places where modules keep state, each with a path from the module and the value there.
 
-A place is a global, an attribute of a class, or what a function keeps in its closure, its defaults or its attributes. What a
-module's import makes by itself is no state: functions and classes under their own names, modules.
+A place is a global, an attribute of a class, or a value that a function keeps in its closure, its defaults or its attributes.
+The objects that a module's import creates by itself are not state: functions and classes under their own names, and modules.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Path = tuple[str, ...]
 
-# Steps of a path that are no attributes.
+# Steps of a path that are not attributes.
 BASE, CELL, DEFAULTS, KWDEFAULTS, ATTRIBUTES, TYPE, MEMBER = (
     "<base>",
     "<cell>",
@@ -32,7 +32,7 @@ BASE, CELL, DEFAULTS, KWDEFAULTS, ATTRIBUTES, TYPE, MEMBER = (
     "<member>",
 )
 
-# A worker's own: what every import sets.
+# Names that every import sets in the worker itself.
 _OF_IMPORT = {
     f"__{name}__"
     for name in ["name", "doc", "package", "loader", "spec", "file", "cached", "builtins", "path", "annotations", "dict"]
@@ -44,7 +44,7 @@ _OF_IMPORT |= {
     "__annotate_func__",
     "__conditional_annotations__",
 }
-# In a class: what the interpreter makes of its statement, and C's tables.
+# In a class: descriptors that the interpreter creates from the class statement, and tables of C.
 _OF_CLASS = (
     *(types.GetSetDescriptorType, types.MemberDescriptorType, types.WrapperDescriptorType, types.MethodDescriptorType),
     c_types.FIELD,
@@ -65,23 +65,23 @@ _OF_ENUM |= {
     "_sort_order_",
 }
 _OF_ENUM |= {"_all_bits_", "_boundary_", "_flag_mask_", "_inverted_", "_singles_mask_", "_ignore_", "_order_"}
-# Attributes that the definition of an enumeration's member, or of a function, sets.
+# Attributes set by the definition of an enumeration member or of a function.
 OF_DEFINITION = frozenset({"_value_", "_name_", "__objclass__", "_sort_order_", "_inverted_", "__wrapped__"})
 _CODE = (types.FunctionType, types.BuiltinFunctionType, type, types.ModuleType)
 _CACHED: Any = functools._lru_cache_wrapper
 _WEAK = (weakref.WeakKeyDictionary, weakref.WeakValueDictionary, weakref.WeakSet)
-# Steps of a path: decorators seldom stand higher, and functions may know one another.
+# The maximum number of steps in a path: decorators are seldom nested deeper, and functions may refer to one another.
 _DEEPEST = 10
 
 
 class Counter:
-    """How many objects were looked at: what a start costs."""
+    """The number of objects examined, a measure of the cost of a start."""
 
     visited = 0
 
 
 def home(value: Any) -> tuple[str, str]:
-    """The module and the name that a function or class says are its own."""
+    """The module and the name that a function or class gives as its own."""
     try:
         return str(value.__module__), str(value.__qualname__)
     except AttributeError:
@@ -94,7 +94,7 @@ def cells_of(function: types.FunctionType) -> Iterator[tuple[str, types.CellType
 
 
 def shape(value: Any) -> Any:
-    """What tells whether two processes have the same function at a place, or property of functions; None for anything else."""
+    """A key that is equal for the same function, or property of functions, in two processes; None for anything else."""
     if is_a(value, types.FunctionType):
         return value.__code__.co_qualname, value.__code__.co_firstlineno
     parts = [shape(part) for _, part in parts_of(value)]
@@ -102,7 +102,7 @@ def shape(value: Any) -> Any:
 
 
 def spaces_of(module: Any) -> Iterator[tuple[Path, Any]]:
-    """The globals of a module, and the attributes of each class in it, with the path of the class."""
+    """The globals of a module and the attributes of each class in it, with the path of the class."""
     ahead: list[tuple[Path, Any]] = [((), vars(module))]
     while ahead:
         path, space = ahead.pop()
@@ -112,8 +112,8 @@ def spaces_of(module: Any) -> Iterator[tuple[Path, Any]]:
 
 
 def places_of(module: Any, *, is_made_by: Callable[[Any], bool] | None = None) -> Iterator[tuple[Path, Any]]:
-    """All places of a module. `is_made_by`, for the program's modules: whether the module's import makes a function under its
-    name. Then only what such a function keeps is a place.
+    """All places of a module. `is_made_by`, for modules of the program: whether the module's import creates a function under
+    its name. Then only what such a function keeps is a place.
     """
     space = vars(module)
     name = str(space.get("__name__"))
@@ -145,7 +145,7 @@ def _places(module: str, path: Path, value: Any, is_made_by: Callable[[Any], boo
 
 
 def functions_within(module: str, path: Path, value: Any) -> Iterator[tuple[Path, types.FunctionType]]:
-    """The functions of the module that a value is or is made of, and those in their closures; each with its path."""
+    """The functions of the module that a value consists of, and those in their closures, each with its path."""
     ahead = [(inside, function) for inside, function in _functions_of(path, value) if home(function)[0] == module]
     seen = set()
     while ahead:
@@ -179,7 +179,7 @@ def _is_at_home(module: str, path: Path, function: types.FunctionType, is_made_b
 
 
 def parts_of(value: Any) -> list[tuple[str, Any]]:
-    """What a property, a static method or a method of a class is made of, each with its name there."""
+    """The functions in a property, a static method or a class method, each with its name there."""
     names = _PARTS_OF_PROPERTY if is_a(value, property) else ("__func__",) if is_a(value, (staticmethod, classmethod)) else ()
     return [(name, getattr(value, name)) for name in names]
 
@@ -187,7 +187,7 @@ def parts_of(value: Any) -> list[tuple[str, Any]]:
 def _places_of_class(
     module: str, path: Path, cls: type, is_made_by: Callable[[Any], bool] | None
 ) -> Iterator[tuple[Path, Any]]:
-    # A library's code decides what it makes of a statement.
+    # A library's own code decides what the class statement creates.
     is_of_others = is_made_by is None or is_a(cls, enum.EnumMeta) or classes.runs_code(cls)
     members = cls._member_map_ if is_a(cls, enum.EnumMeta) else {}  # type: ignore[attr-defined]
     if is_made_by is not None:
@@ -198,7 +198,7 @@ def _places_of_class(
             )
         if isinstance(cls.__doc__, str):
             yield (*path, "__doc__"), cls.__doc__
-        # A decorator has put a class that is derived from this one in its place.
+        # A decorator has replaced the class by a class derived from it.
         for number, base in enumerate(cls.__mro__[1:], 1):
             if home(base) == home(cls):
                 yield (*path, BASE, str(number)), base
@@ -209,7 +209,7 @@ def _places_of_class(
         if is_a(value, _OF_CLASS) or attribute in _OF_IMPORT:
             continue
         is_function = is_a(value, _FUNCTIONS)
-        # The statement itself makes what decorators and metaclasses keep under names of their own.
+        # The class statement itself creates what decorators and metaclasses keep under special names.
         if not is_function and (
             attribute in members
             or attribute in _OF_ENUM
@@ -226,12 +226,12 @@ def _places_of_class(
 
 
 def _may_be_patched(value: Any, is_made_by: Callable[[Any], bool] | None) -> bool:
-    """In a library's class: what stands, or may stand, in the place of a method."""
+    """In a class of a library: whether a value is, or may replace, a method."""
     return is_made_by is None and (value is None or callable(value) or type(value) in (str, int, float, bool))
 
 
 def _places_kept_by(path: Path, function: types.FunctionType) -> Iterator[tuple[Path, Any]]:
-    """The values that a library's function keeps."""
+    """The values that a function of a library keeps."""
     for step, value in ((DEFAULTS, function.__defaults__), (KWDEFAULTS, function.__kwdefaults__)):
         if value:
             yield (*path, step), value
@@ -244,7 +244,7 @@ def _places_kept_by(path: Path, function: types.FunctionType) -> Iterator[tuple[
 
 
 def kept_by(function: types.FunctionType) -> list[Any]:
-    """All that a function keeps."""
+    """All values that a function keeps."""
     kept = [function.__defaults__, *vars(function).values()]
     if function.__kwdefaults__:
         kept += function.__kwdefaults__.values()
@@ -254,7 +254,7 @@ def kept_by(function: types.FunctionType) -> list[Any]:
 
 
 def variables_of(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    """The content of each of its cells that is filled."""
+    """The names and contents of the filled cells of a function."""
     for name, cell in cells_of(function):
         with contextlib.suppress(ValueError):
             yield name, cell.cell_contents
@@ -271,14 +271,14 @@ def _places_of_function(
     attributes = {key: value for key, value in vars(function).items() if key not in OF_DEFINITION}
     if attributes:
         yield (*path, ATTRIBUTES), attributes
-        # Attributes of the function itself, which the worker's has, too.
+        # Attributes of the function itself, which the worker's function has as well.
         for key, value in attributes.items():
             if is_a(value, types.FunctionType) and "<locals>" in value.__qualname__:
                 yield (*path, ATTRIBUTES, key), value
     for name, content in variables_of(function):
         inner = (*path, CELL, name)
         if is_a(content, types.FunctionType) and len(inner) <= _DEEPEST:
-            # A function that a decorator has wrapped, or one beside this one.
+            # A function that a decorator has wrapped, or one defined beside this one.
             yield inner, content
             yield from _places_of_function(module, inner, content, is_made_by)
         elif name != "__class__" and not is_a(content, _CODE):

@@ -1,7 +1,7 @@
-"""Rebuilds, in a worker, objects that belong to one process: as they were at the moment of the fork.
+"""Rebuilds, in a worker, objects that belong to one process, in their state at the moment of the fork.
 
-Locks and files of the process, references that do not count, caches, views of shared memory. Each is rebuilt from what it is
-made of, where pickle refuses it or would make a copy of what is to be shared.
+These are locks and files of the process, references that are not counted, caches, and views of shared memory. Each is rebuilt
+from its parts, where pickle refuses it or would copy what is to be shared.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _reduce_rlock(lock: Any) -> Any:
 
 
 def _remake_rlock(count: int, is_owned: bool) -> Any:
-    """Held as often as it was: by the thread that goes on, or by one that is no more."""
+    """A lock held as often as it was: by the thread that continues, or by a thread that no longer exists."""
     lock = _thread.RLock()
 
     def acquire() -> None:
@@ -68,7 +68,7 @@ def _remake_rlock(count: int, is_owned: bool) -> Any:
     return lock
 
 
-# An object that only weak references brought along lives on: in the program something else holds it.
+# Keeps objects alive that only weak references have brought along: in the program something else holds them.
 _alive: list[Any] = []
 
 
@@ -83,7 +83,7 @@ def _remake_reference(referent: Any) -> weakref.ref[Any]:
 
 
 def _remake_dead() -> Any:
-    """A reference to what is no longer there."""
+    """A reference to an object that no longer exists."""
     return weakref.ref(type("Gone", (), {})())
 
 
@@ -118,7 +118,7 @@ def _reduce_cached(function: Any) -> str:
 
 
 def _reduce_semlock(semlock: _core.SemLock) -> Any:
-    """A method of a lock has it in hand, without the lock around it."""
+    """The core's object is also reached through a bound method of a lock, without the lock around it."""
     return _remake_semlock, (semlock.kind, semlock.maxvalue, pickling_guard.hold(semlock, semlock))
 
 
@@ -127,7 +127,7 @@ def _remake_semlock(kind: int, maxvalue: int, ident: str) -> _core.SemLock:
 
 
 def _reduce_database(connection: Any) -> Any:
-    """A database in a file is opened again; one in memory is copied, as a fork copies it."""
+    """A database in a file is opened again. A database in memory is copied, as a fork copies it."""
     if not files.is_local_launch():
         message = "an open database cannot go to a process on another machine"
         raise TypeError(message)
@@ -140,7 +140,7 @@ def _reduce_database(connection: Any) -> Any:
 
 
 def _remake_database(path: str, content: bytes | None, isolation_level: Any, settings: dict[str, Any]) -> Any:
-    import sqlite3  # noqa: PLC0415 - only where the program has it
+    import sqlite3  # noqa: PLC0415 - only if the program uses it
 
     connection = sqlite3.connect(path or ":memory:", isolation_level=isolation_level, check_same_thread=False)
     if content:
@@ -159,7 +159,7 @@ def _reduce_region(shared: _core.Region) -> Any:
 
 
 def _reduce_method(method: types.MethodType) -> Any:
-    # Whatever its object has under the function's name.
+    # The object may have something else under the function's name.
     return types.MethodType, (method.__func__, method.__self__)
 
 
@@ -181,15 +181,15 @@ def _remake_match(pattern: Any, text: Any, start: int, end: int, span: tuple[int
 
 
 def _reduce_code(code: types.CodeType) -> Any:
-    """Code, with the file that tracebacks name."""
+    """Code, including the file name that tracebacks show."""
     try:
         return marshal.loads, (marshal.dumps(code),)
-    except ValueError:  # with constants that no compiler makes
+    except ValueError:  # it has constants that no compiler produces
         return _BY_PARTS(code)
 
 
 def _reduce_generator(generator: types.GeneratorType[Any, Any, Any]) -> Any:
-    """One that has not begun is what its function gives for its arguments; another one stands in the middle of a frame."""
+    """A generator that has not started is rebuilt from its function and arguments. A running one cannot be copied."""
     if inspect.getgeneratorstate(generator) != inspect.GEN_CREATED:
         message = "cannot pickle 'generator' object that has begun: build it in the target, or hand over a list"
         raise TypeError(message)
@@ -210,13 +210,13 @@ def _remake_generator(function: Any, positional: list[Any], named: dict[str, Any
 
 
 def _reduce_scanner(scanner: Any) -> Any:
-    """The scanner of a JSON decoder, written in C."""
+    """The scanner of a JSON decoder, implemented in C."""
     names = ("strict", "object_hook", "object_pairs_hook", "parse_float", "parse_int", "parse_constant")
     return _remake_scanner, ({name: getattr(scanner, name) for name in names},)
 
 
 def _remake_scanner(parts: dict[str, Any]) -> Any:
-    import json.scanner  # noqa: PLC0415 - only where the program has it
+    import json.scanner  # noqa: PLC0415 - only if the program uses it
 
     return json.scanner.c_make_scanner(types.SimpleNamespace(**parts))  # type: ignore[attr-defined]
 
@@ -242,7 +242,7 @@ REDUCERS: dict[type, Any] = {
     _core.SemLock: _reduce_semlock,
     **files.REDUCERS,
 }
-# By module and name: classes of libraries that a program need not have, and of modules that use this one.
+# By module and name: classes of libraries that may be missing, and of modules that import this one.
 REDUCERS_BY_NAME: dict[tuple[str, str], Any] = {
     ("serverless_mp.local.popen", "Popen"): _reduce_popen,
     ("serverless_mp.function.popen", "Popen"): _reduce_popen,
@@ -255,12 +255,12 @@ REDUCERS_BY_NAME: dict[tuple[str, str], Any] = {
 
 
 def reducer_of_django(kind: type) -> Any:
-    """The reducer of a database connection of Django's, which each process opens for itself; None for another class."""
+    """The reducer of a Django database connection, which each process opens for itself; None for another class."""
     is_one = kind.__name__ == "DatabaseWrapper" and "django.db" in sys.modules
     return (lambda wrapper: (_remake_django_connection, (wrapper.alias,))) if is_one else None
 
 
 def _remake_django_connection(alias: str) -> Any:
-    from django.db import connections  # type: ignore[import-not-found]  # noqa: PLC0415 - only where the program has it
+    from django.db import connections  # type: ignore[import-not-found]  # noqa: PLC0415 - only if the program uses it
 
     return connections[alias]

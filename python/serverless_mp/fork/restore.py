@@ -28,20 +28,20 @@ if TYPE_CHECKING:
 
 
 def load(record: IO[bytes], file: str | None = None) -> Any:
-    """Becomes the program's process: rebuilds what was written, and returns the process object.
+    """Turns this process into a process of the program: rebuilds what was written, and returns the process object.
 
-    `file` is where the script is on this machine, if that is another one.
+    `file`: the path of the script on this machine, if it is another machine.
     """
     return _Rebuilding(record, file).run()
 
 
 def load_object(file: IO[bytes]) -> Any:
-    """An object, bound to the `__main__` of this process."""
+    """Unpickles an object, bound to the `__main__` of this process."""
     return _Unpickler(file, _Owned()).load()
 
 
 class _Rebuilding:
-    """Reads all pieces. A part that cannot be rebuilt is missing where it was, and harms nothing else."""
+    """Reads all pieces. A part that cannot be rebuilt is replaced by `Missing`, and affects nothing else."""
 
     def __init__(self, record: IO[bytes], file: str | None) -> None:
         self._record, self._file = record, file
@@ -49,16 +49,16 @@ class _Rebuilding:
         self._source = _Source()
         self._unpickler: Any = _Unpickler(self._source, self._owned)
         self._process: Any = None
-        # With what each is about.
+        # Steps to be run at the end, each with its subject for messages.
         self._later: list[tuple[str, Callable[[], Any]]] = []
-        # Objects that were read, while it is not known whether their numbers are needed.
+        # Pieces that were read, kept in case a second try needs to count their memo entries.
         self._pieces: list[bytes] = []
         _make_module("__main__", file)
         sys.modules["__mp_main__"] = sys.modules["__main__"]
         main_module.follow()
 
     def run(self) -> Any:
-        """The process object."""
+        """Reads all pieces and returns the process object."""
         while True:
             kind, place, size = load_one(self._record)  # noqa: S301 - its seal was checked
             value = self._next(self._record.read(size), f"{kind} {place}" if place else kind)
@@ -70,16 +70,16 @@ class _Rebuilding:
             take = partial(getattr(self, f"_take_{kind}"), place, value)
             try:
                 take()
-            except Exception:  # noqa: BLE001 - the program's own code may run here; what does not take it stays as at import
+            except Exception:  # noqa: BLE001 - the program's own code may run here; what fails stays as imported
                 if kind == "content":
                     self._later.append((f"{kind} {place}", take))
 
     def _finish(self) -> None:
-        """What could not be done while objects were without their attributes, such as those that a hash is made of."""
+        """Runs the steps that had to wait for attributes, such as those that a hash is computed from."""
         for subject, step in [*getattr(self._unpickler, "later", ()), *self._later]:
             try:
                 step()
-            except Exception as e:  # noqa: BLE001 - the program's own code may run here; it stays as far as it has come
+            except Exception as e:  # noqa: BLE001 - the program's own code may run here; the object stays partly filled
                 message = f"{subject} could not be rebuilt whole in the worker: {type(e).__name__}: {e}"
                 warnings.warn(message, ForkStateWarning, stacklevel=2)
         functions.forget()
@@ -90,8 +90,8 @@ class _Rebuilding:
         if isinstance(self._unpickler, _Unpickler):
             try:
                 value = self._unpickler.load()
-            except Exception:  # noqa: BLE001 - the program's own code may run here; what fails is found below
-                # What it has made is kept: it may close a descriptor that the second try uses.
+            except Exception:  # noqa: BLE001 - the program's own code may run here; the failing part is found below
+                # Keeps the objects of the first try: their deletion might close a descriptor that the second try uses.
                 made = self._unpickler.memo.copy()
                 _first_tries.append(made)
                 known = sum(map(_count_memo, self._pieces))
@@ -105,7 +105,7 @@ class _Rebuilding:
         return self._unpickler.load()
 
     def _take_token(self, _: None, __: Any) -> None:
-        """Only its number counts."""
+        """Does nothing: only the memo entry of a token counts."""
 
     def _take_process(self, _: None, process: Any) -> None:
         self._process = process
@@ -118,7 +118,7 @@ class _Rebuilding:
             _make_module(name, file, name)
         with _silence():
             for name, file in plan["imported"].items():
-                with contextlib.suppress(BaseException):  # what needs it says so
+                with contextlib.suppress(BaseException):  # the code that needs it reports the error
                     _import(name, file)
             for name, own in plan["further_names"].items():
                 if own in sys.modules:
@@ -129,7 +129,7 @@ class _Rebuilding:
 
     def _take_imports(self, _: None, names: list[str]) -> None:
         for name in names:
-            with contextlib.suppress(BaseException):  # what needs it says so
+            with contextlib.suppress(BaseException):  # the code that needs it reports the error
                 _import_of(name)
 
     def _take_global(self, place: tuple[str, str], value: Any) -> None:
@@ -145,7 +145,7 @@ class _Rebuilding:
         for name, shape in names.items():
             own = vars(owner).get(name)
             if shape is not None and places.shape(own) != shape:
-                why = f"{name} of {place[0]} was defined anew after its import, and could not travel to the worker"
+                why = f"{name} of {place[0]} was defined again after its import, and could not travel to the worker"
                 place_access.put(place[0], (*place[1], name), functions.remake(own, shape) or Missing(why))
 
     def _take_removed(self, place: tuple[str, places.Path], _: None) -> None:
@@ -162,7 +162,7 @@ class _Rebuilding:
     def _take_content(self, place: tuple[str, places.Path], value: tuple[Any, Any]) -> None:
         own, content = value
         objects.refill_whole(own, content)
-        if place[0] == "__main__":  # where a definition may have put another one
+        if place[0] == "__main__":  # a definition may have put another object there
             place_access.put(*place, own)
 
     def _take_registered(self, _: None, classes: list[tuple[Any, list[type]]]) -> None:
@@ -175,19 +175,19 @@ class _Rebuilding:
         interpreter_state.take(name, value)
 
 
-# What a first try has made, before a part of a piece failed.
+# The objects that a first try created before a part of its piece failed.
 _first_tries: list[Any] = []
 
 
 def _count_memo(piece: bytes) -> int:
-    """How many objects an unpickler gives a number for this."""
+    """The number of memo entries that a pickle creates."""
     import pickletools  # noqa: PLC0415 - rarely needed
 
     return sum(code.name == "MEMOIZE" for code, _, _ in pickletools.genops(piece))
 
 
 def _make_module(name: str, file: str | None, known_as: str | None = None) -> None:
-    """A module without content, which comes by value. `known_as`: the name in its specification."""
+    """Creates an empty module, whose content comes by value. `known_as`: the name in its specification."""
     module = types.ModuleType(name)
     module.__dict__["__builtins__"] = sys.modules["builtins"]
     if file is not None:
@@ -202,14 +202,14 @@ def _make_module(name: str, file: str | None, known_as: str | None = None) -> No
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """What modules print when they are imported was printed by the program's own import."""
+    """Suppresses output of imports: the program's own import has already printed it."""
     saved = {}
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
     nothing = os.open(os.devnull, os.O_WRONLY)
     for number in (1, 2):
-        with contextlib.suppress(OSError):  # a closed one stays so
+        with contextlib.suppress(OSError):  # a closed one stays closed
             saved[number] = os.dup(number)
             os.dup2(nothing, number)
     os.close(nothing)
@@ -225,7 +225,7 @@ def _silence() -> Iterator[None]:
 
 
 def _import(name: str, file: str | None) -> None:
-    """A module by its name; one that the program has loaded by its file in the same way."""
+    """Imports a module by name, or from its file if the program has loaded it that way."""
     try:
         importlib.import_module(name)
     except ModuleNotFoundError as e:
@@ -249,7 +249,7 @@ def _import_of(name: str) -> Any:
 
 
 class _Source:
-    """A file for an unpickler: one piece after the other."""
+    """A file for an unpickler that holds one piece after the other."""
 
     def __init__(self) -> None:
         self._file = BytesIO()
@@ -268,7 +268,7 @@ class _Source:
 
 
 class _Owned:
-    """What stands here at the places that pieces refer to: found once, for all of them."""
+    """The objects at the places that pieces refer to. Each is found once, for all pieces."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, places.Path], Any] = {}
@@ -276,7 +276,7 @@ class _Owned:
         self._containers: dict[int, Any] = {}
 
     def get(self, pid: Any) -> Any:
-        """What a persistent id stands for."""
+        """The object that a persistent id stands for."""
         what, module, *rest = pid
         if what == CONTAINER:
             return self._containers.setdefault(module, {} if rest[0] else [])
@@ -295,7 +295,7 @@ class _Owned:
         return self._found[module, path]
 
     def _find_or_make(self, module: str, path: places.Path, kind: type) -> Any:
-        """The object at a place; a new one where another place has the same, or there is none of this class."""
+        """The object at a place. Creates one if there is none of this class, or if another place has the same object."""
         _import_of(module)
         found: Any = None
         with contextlib.suppress(LookupError, AttributeError, ValueError, TypeError):
@@ -318,9 +318,10 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _tolerant(name: str, count: int, gives: bool) -> Any:
-    """A step of the unpickler's that may fail. `count`: of the parts in hand that it takes, 0 for those behind the mark.
+    """Wraps a step of the unpickler that may fail. `count`: the number of stack items that the step takes, 0 for those above
+    the mark.
 
-    `gives`: it puts one object in their place, for which `Missing` stands in; otherwise it adds them to the object before.
+    `gives`: the step replaces them with one object, for which `Missing` stands in; otherwise it adds them to the object below.
     """
     step = getattr(pickle._Unpickler, name)  # type: ignore[attr-defined]
 
@@ -342,7 +343,7 @@ def _tolerant(name: str, count: int, gives: bool) -> Any:
 
 
 class _TolerantUnpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
-    """In Python, with every step that may run code of the program apart: what fails is missing, and nothing else."""
+    """An unpickler in Python. It isolates every step that may run code of the program: only the failing part is missing."""
 
     dispatch = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined] # noqa: RUF012 - as its base
 
@@ -350,11 +351,11 @@ class _TolerantUnpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
         super().__init__(file)
         self._owned, self.subject = owned, ""
         self.memo = memo
-        # With what each is about.
+        # Steps to be run at the end, each with its subject for messages.
         self.later: list[tuple[str, Callable[[], Any]]] = []
 
     def try_later(self, name: str, container: Any, parts: list[Any]) -> None:
-        """What only failed as long as objects had no attributes yet."""
+        """Postpones a step that may have failed only because objects had no attributes yet."""
         if name == "load_reduce" and any(parts[0] is one for one in (*objects.FILLS, caches.fill)):
             self.later.append((self.subject, partial(parts[0], *parts[1])))
         elif name in {"load_setitem", "load_setitems"}:

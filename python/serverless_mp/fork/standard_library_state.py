@@ -1,4 +1,4 @@
-"""How a program has set modules of the standard library that keep their state in ways of their own."""
+"""The settings that a program has made in modules of the standard library that keep their state in a special way."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _without_tools(handlers: list[Any]) -> list[Any]:
 
 
 def _set_logging(value: Any) -> None:
-    import logging  # noqa: PLC0415 - only where the program has it
+    import logging  # noqa: PLC0415 - only if the program uses it
 
     disable, logging.raiseExceptions, loggers = value
     logging.disable(disable)
@@ -65,7 +65,7 @@ def _get_log_classes() -> Any:
 
 
 def _set_log_classes(value: Any) -> None:
-    import logging  # noqa: PLC0415 - only where the program has it
+    import logging  # noqa: PLC0415 - only if the program uses it
 
     kind, factory, levels = value
     if not isinstance(kind, Missing):
@@ -98,7 +98,7 @@ def _parts(dialect: Any) -> dict[str, Any]:
 
 
 def _set_dialects(value: dict[str, dict[str, Any]]) -> None:
-    import csv  # noqa: PLC0415 - only where the program has it
+    import csv  # noqa: PLC0415 - only if the program uses it
 
     for name in csv.list_dialects():
         csv.unregister_dialect(name)
@@ -111,7 +111,7 @@ def _get_faults() -> Any:
 
 
 def _set_faults(_: bool) -> None:
-    import faulthandler  # noqa: PLC0415 - only where the program has it
+    import faulthandler  # noqa: PLC0415 - only if the program uses it
 
     faulthandler.enable()
 
@@ -123,7 +123,7 @@ def _get_policy() -> Any:
 
 def _set_policy(value: Any) -> None:
     if value is not None:
-        import asyncio  # noqa: PLC0415 - only where the program has it
+        import asyncio  # noqa: PLC0415 - only if the program uses it
 
         asyncio.set_event_loop_policy(value)
 
@@ -135,7 +135,7 @@ def _get_decimal() -> Any:
 
 
 def _set_decimal(value: Any) -> None:
-    import decimal  # noqa: PLC0415 - only where the program has it
+    import decimal  # noqa: PLC0415 - only if the program uses it
 
     current, default = value
     decimal.setcontext(current)
@@ -161,7 +161,7 @@ def _get_locale() -> Any:
 
 
 def _set_locale(value: str) -> None:
-    import locale  # noqa: PLC0415 - only where the program has it
+    import locale  # noqa: PLC0415 - only if the program uses it
 
     locale.setlocale(locale.LC_ALL, value)
 
@@ -171,12 +171,12 @@ def _get_field_limit() -> Any:
 
 
 def _set_field_limit(value: int) -> None:
-    import csv  # noqa: PLC0415 - only where the program has it
+    import csv  # noqa: PLC0415 - only if the program uses it
 
     csv.field_size_limit(value)
 
 
-# For each: how it is read, how it is set, and the module without which it is as at the start.
+# For each: the function that reads it, the function that sets it, and the module without which it has its default.
 SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], None], str]] = {
     "dialects": (_get_dialects, _set_dialects, "_csv"),
     "faulthandler": (_get_faults, _set_faults, "faulthandler"),
@@ -188,7 +188,7 @@ SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], None], str]] = {
     "locale": (_get_locale, _set_locale, "locale"),
     "csv": (_get_field_limit, _set_field_limit, "_csv"),
 }
-# Set before anything is imported: loggers are made by their names then.
+# Set before anything is imported, since loggers are then created by name.
 BEFORE: dict[str, tuple[Callable[[], Any], Callable[[Any], None], str]] = {
     "log classes": (_get_log_classes, _set_log_classes, "logging"),
 }

@@ -1,4 +1,4 @@
-"""What a program is at this moment: its modules, the places in them, and what of installed modules differs."""
+"""The state of a program at this moment: its modules, the places in them, and the differences in installed modules."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from .pickler import OBJECT, TYPE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# These are the worker's own.
+# The worker has its own values of these.
 NOT_CONTENT = {"__builtins__", "__spec__", "__loader__", "__cached__", "__warningregistry__"}
 _FUNCTIONS = (types.FunctionType, Cached)
 _INSIDE = ((places.CELL,), (places.ATTRIBUTES,), (places.BASE,))
 
 
 class _Libraries:
-    """What of installed modules differs from what their import makes."""
+    """The differences between installed modules and what their import creates."""
 
     def __init__(self) -> None:
         self.installed: list[tuple[str, places.Path, Any]] = []
@@ -46,7 +46,7 @@ class _Libraries:
 
 
 class _Kept(threading.local):
-    """For each thread: whether starts in a row have the same libraries, and those."""
+    """For each thread: whether several starts in a row share the state of the libraries, and that state."""
 
     in_a_row = False
     libraries: _Libraries | None = None
@@ -65,7 +65,7 @@ def _libraries() -> _Libraries:
 
 @contextlib.contextmanager
 def starts_in_a_row() -> Iterator[None]:
-    """For several starts, between which none of the program's code runs: the first alone looks at installed modules."""
+    """For several starts between which no code of the program runs: only the first examines installed modules."""
     _kept.in_a_row = True
     try:
         yield
@@ -84,9 +84,9 @@ class Program:
         self.by_value = frozenset(["__main__", *self.made])
         libraries = _libraries()
         self.installed, self.removed = libraries.installed, libraries.removed
-        # Persistent ids, by id. What a library owns it owns wherever a module of the program has it, too.
+        # Persistent ids, by id. An object that a library owns stays its own, even where a module of the program refers to it.
         self.owned = {**libraries.owned}
-        # The names in each imported module and its classes, with the shape of what its import made; and its places.
+        # The names in each imported module and its classes, with the shape of what the import created; and its places.
         self.names: list[tuple[str, places.Path, dict[str, Any]]] = []
         self.places: list[tuple[str, places.Path, Any]] = []
         for name, module in self.imported.items():
@@ -95,7 +95,7 @@ class Program:
         self.used = _used([self.main, *own.values()])
 
     def values(self) -> list[Any]:
-        """Everything that may be written."""
+        """All values that may be written."""
         made = [value for module in self.made.values() for value in vars(module).values()]
         return [*self.wanted.values(), *made, *(value for _, _, value in [*self.places, *self.installed])]
 
@@ -109,14 +109,14 @@ class Program:
         for path, value in places.places_of(module, is_made_by=is_made_by):
             self._own(name, path, value)
             if path[-2:-1] in _INSIDE and is_a(value, (types.FunctionType, type)):
-                continue  # it comes with what holds it
+                continue  # it comes with its owner
             self.places.append((name, path, value))
             travelling.add(path)
         for above, space in places.spaces_of(module):
             shapes = {key: None if (*above, key) in travelling else places.shape(part) for key, part in list(space.items())}
             self.names.append((name, above, {key: shapes[key] for key in shapes.keys() - places._OF_IMPORT}))
             if sys.modules.get(vars(module).get("__name__", "")) is not module:
-                # What it defines is not found under the module's name.
+                # Its definitions are not found under the module's name.
                 defined = {key: part for key, part in list(space.items()) if is_a(part, (type, types.FunctionType))}
                 for key, part in defined.items():
                     path = (*above, key)
@@ -126,7 +126,7 @@ class Program:
     def _own(self, module: str, path: places.Path, value: Any) -> None:
         kind = type(value)
         if path and path[-1] == places.ATTRIBUTES:
-            return  # a part of what the object has
+            return  # a part of what the object holds
         for step, part in places.parts_of(value):
             if part is not None:
                 self.owned.setdefault(~id(part), (module, (*path, step)))
@@ -141,7 +141,7 @@ class Program:
 
 
 def _must_be_made(name: str, module: Any) -> bool:
-    """Whether a worker cannot import it, or is not to."""
+    """Whether a worker cannot import the module, or must not."""
     if not is_a(module, types.ModuleType):
         return False
     file = getattr(module, "__file__", None)
@@ -153,9 +153,9 @@ def _must_be_made(name: str, module: Any) -> bool:
 
 
 def _has_changed(module: Any) -> bool:
-    """Whether its source is another one than that which was imported: its byte code notes the size and time of it.
+    """Whether the source has changed since it was imported: its byte code records the size and time of the source.
 
-    Without byte code, any that was written since the program began may be.
+    Without byte code, a file that was written after the program began counts as changed.
     """
     cached, file = str(getattr(module, "__cached__", "")), str(module.__file__)
     try:
@@ -163,7 +163,7 @@ def _has_changed(module: Any) -> bool:
     except (OSError, ValueError):  # in an archive
         return False
     try:
-        with io.open(cached, "rb") as f:  # noqa: UP020 - the program may have replaced the other
+        with io.open(cached, "rb") as f:  # noqa: UP020 - the program may have replaced `open`
             head = f.read(16)
     except (OSError, TypeError, ValueError):
         return now.st_mtime > BEGUN
@@ -172,7 +172,7 @@ def _has_changed(module: Any) -> bool:
 
 
 def _exists(file: str) -> bool:
-    """A file, or a member of an archive."""
+    """Whether a path is a file, or a member of an archive."""
     while file and not os.path.exists(file):
         file, _, member = file.rpartition(os.sep)
         if not member or os.path.isdir(file):
@@ -181,7 +181,7 @@ def _exists(file: str) -> bool:
 
 
 def _is_made_by(file: str | None, function: types.FunctionType) -> bool:
-    """Whether a statement of the module's file is this function's, and no decorator has put another one in its place."""
+    """Whether a statement of the module's file defines this function, and no decorator has put another one in its place."""
     code = function.__code__
     return code.co_qualname == function.__qualname__ and (file is None or _same_file(code.co_filename, file))
 
@@ -197,7 +197,7 @@ def _wanted(main: Any) -> dict[str, Any]:
 
 
 def _used(own: list[Any]) -> names_in_code.Names:
-    """What functions of the program name, and the classes that are defined anew when they are."""
+    """The names that functions of the program use, and those used by the statements of classes that are defined again."""
     found = [names_in_code.named(vars(module)) for module in own if is_a(module, types.ModuleType)]
     space = vars(sys.modules["__main__"])
     statements = [classes.statement(value) for value in list(space.values()) if isinstance(value, type)]
@@ -209,7 +209,7 @@ def _used(own: list[Any]) -> names_in_code.Names:
 
 
 def registered(program: Program) -> list[tuple[type, list[type]]]:
-    """Classes that the program has registered with abstract ones, its own or others'."""
+    """Classes that the program has registered with abstract base classes, its own or others."""
     own = {*program.imported, *program.made, "__main__"}
     found = []
     for module in [one for one in list(sys.modules.values()) if is_a(one, types.ModuleType)]:

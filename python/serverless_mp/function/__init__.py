@@ -6,9 +6,9 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    """`serverless_mp.function.handler` is what a function's configuration names; nobody else needs what it imports."""
+    """`serverless_mp.function.handler` is named in a function's configuration; no other caller needs its imports."""
     if name == "handler":
-        from .invocation import handler  # noqa: PLC0415 - only where it is asked for
+        from .invocation import handler  # noqa: PLC0415 - only when it is requested
 
         return handler
     message = f"module {__name__!r} has no attribute {name!r}"

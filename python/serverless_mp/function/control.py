@@ -1,8 +1,8 @@
-"""The messages between a worker in a function and its supervisor, over a socket: single bytes."""
+"""The messages, of one byte each, between a worker in a function and its supervisor."""
 
 from __future__ import annotations
 
-# The worker: its output is to be sent before its exit record; the record is written; another worker had its job.
+# From the worker: send the output before the exit record; the exit record is written; another worker had the job.
 FLUSH, EXITED, NOT_NEEDED = b"f", b"x", b"t"
-# The supervisor: all output is sent.
+# From the supervisor: all output is sent.
 FLUSHED = b"k"

@@ -1,4 +1,4 @@
-"""Credentials of profiles that sign in (SSO, `aws login`): boto3 finds them, and the core asks here for them, as AWS does by
+"""Credentials of profiles that sign in (SSO, `aws login`). boto3 finds them; the core gets them by running this module as a
 `credential_process`.
 """
 
@@ -12,22 +12,22 @@ import shlex
 import sys
 from pathlib import Path
 
-# Keys of such profiles in AWS' configuration.
+# Keys of such profiles in the configuration of AWS.
 _SIGNED_IN = ("sso_", "login_session")
 
 
 def command() -> str | None:
-    """What prints them; None where the core finds credentials by itself, or boto3 is not installed."""
+    """The command that prints credentials; None if the core finds them by itself, or boto3 is not installed."""
     if os.environ.get("AWS_ACCESS_KEY_ID") or importlib.util.find_spec("boto3") is None:
         return None
     if not _signs_in(os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE") or "default"):
         return None
-    # Not what stands in the current directory.
+    # -P ignores modules in the current directory.
     return f"{shlex.quote(sys.executable)} -P -m {__name__}"
 
 
 def _signs_in(profile: str) -> bool:
-    """Whether this profile does, or one that it takes its credentials from."""
+    """Whether a profile signs in, or takes its credentials from one that does."""
     found = configparser.RawConfigParser(strict=False)
     try:
         found.read(Path(os.environ.get("AWS_CONFIG_FILE") or "~/.aws/config").expanduser(), encoding="utf-8")
@@ -45,7 +45,7 @@ def _signs_in(profile: str) -> bool:
 
 
 def main() -> None:
-    """Prints them; ends with 1 and a word on standard error where there are none."""
+    """Prints the credentials. Exits with status 1 and a message on standard error if there are none."""
     import boto3  # noqa: PLC0415 - only here
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - only here
 

@@ -1,7 +1,7 @@
-"""The Lambda function: its handler has a supervisor run the jobs of an event, in processes of their own.
+"""The Lambda function: its handler makes a supervisor run the jobs of an event, each in a process of its own.
 
-Nothing of a program ever runs in the handler's process, and the zygote that its workers are forked from has no code
-of a program either: a warm environment carries nothing from one process to the next but the cache of read-only content.
+No code of a program runs in the handler's process or in the zygote from which its workers are forked. A warm environment
+therefore carries nothing from one process to the next except the cache of read-only content.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from typing import Any
 from serverless_mp import _core
 from serverless_mp.local import launcher
 
-# Time to live, in ms, of what the doctor's trial leaves behind if it is interrupted.
+# Time to live in ms of the keys of a doctor's trial, in case it is interrupted.
 _TRIAL = 10_000
 
-# In AWS' documented order: the function's code and its layers come before the runtime's own packages.
+# In the documented order of AWS: the function's code and its layers come before the packages of the runtime.
 launcher.use_search_path(sys.path)
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Answers when the event's processes have ended."""
+    """Runs the processes of the event, and returns when they have ended."""
     if "serverless_mp" not in event:
         message = "this function runs processes of serverless_mp programs; it is invoked by them, with their own events"
         raise ValueError(message)
@@ -42,7 +42,7 @@ def _run(event: dict[str, Any], left: float) -> dict[str, Any]:
     wanted = {"supervisor": True, "event": event, "deadline": time.monotonic() + left, "streams": [1, 2]}
     with open(report, "rb") as answer:
         try:
-            # Both streams are the log: in some runtimes standard output is not ours to write to.
+            # Both streams go to the log: some runtimes do not allow writing to standard output.
             _, exited = launcher.request(launcher.launch_environment() | wanted, [2, 2, theirs])
         finally:
             os.close(theirs)
@@ -50,7 +50,7 @@ def _run(event: dict[str, Any], left: float) -> dict[str, Any]:
             text = answer.read()
             code = exited.recv(4)
     if not text:
-        # Whatever it had begun ends with the zygote; the next invocation gets a new one.
+        # All processes of the invocation end with the zygote; the next invocation starts a new one.
         launcher.stop()
         message = f"the supervisor of the workers ended with {int.from_bytes(code, 'little', signed=True)}"
         raise RuntimeError(message)
@@ -58,7 +58,7 @@ def _run(event: dict[str, Any], left: float) -> dict[str, Any]:
 
 
 def describe(url: str | None) -> dict[str, Any]:
-    """The versions here, and whether the store is reached: for `serverless-mp doctor`."""
+    """The versions here, and whether the store can be reached, for `serverless-mp doctor`."""
     problem = None
     if url is not None:
         try:

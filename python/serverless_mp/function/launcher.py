@@ -1,4 +1,4 @@
-"""The launcher whose workers run in AWS Lambda: chosen, checked before anything is launched, and its bill."""
+"""The launcher whose workers run in AWS Lambda: its choice, checks before the first launch, and the cost of a run."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from serverless_mp.store import session
 
 from . import credentials, pids
 
-# USD, us-east-1, 2026 (aws.amazon.com/lambda/pricing): for a GB-second by architecture, and for a request.
+# USD, us-east-1, 2026 (aws.amazon.com/lambda/pricing): per GB-second by architecture, and per request.
 _PRICES = {"x86_64": 1.66667e-5, "arm64": 1.33334e-5}
 _REQUEST_PRICE = 2e-7
-# How long the last answers are waited for: they say how long the invocations took.
+# The seconds to wait for the last answers, which contain the durations of the invocations.
 _LAST_ANSWERS = 2.0
 
 _LOOPBACK = ("localhost", "127.", "::1", "[::1]")
 
 _invoker: tuple[int, Any, dict[str, Any]] | None = None
 _launched = 0
-# In a worker: the program, which launches for it.
+# In a worker: the program, which launches processes for it.
 _program: Any = None
 
 
 def launch_through(program: str) -> None:
-    """Has the processes of this worker launched by the program: a worker has no right and perhaps no way to Lambda's API."""
+    """Makes the program launch this worker's processes: a worker has no permission for Lambda's API, perhaps no route."""
     global _program  # noqa: PLW0603 - one per process
     _program = _core.Program(program)
 
 
 def invoker() -> Any:
-    """The function's launcher. Raises ValueError or RuntimeError, which say what to do, before anything is launched."""
+    """The launcher of the function. Raises ValueError or RuntimeError with a remedy before anything is launched."""
     global _invoker  # noqa: PLW0603 - one per process
     if _program is not None:
         return _program
@@ -56,14 +56,14 @@ def invoker() -> Any:
 
 
 def launched(job: Any) -> None:
-    """Notes a process, for its signals and the bill."""
+    """Records a process, for signals and for the cost."""
     global _launched  # noqa: PLW0603 - one per process
     _launched += 1
     pids.know(job)
 
 
 def _check_store(endpoint: str | None) -> None:
-    """A function elsewhere cannot reach a store that only this machine can."""
+    """Raises an error for a store that a function elsewhere cannot reach."""
     if endpoint is not None and _is_loopback(urlsplit(endpoint).hostname or ""):
         return
     here = config.redis_url()
@@ -92,7 +92,7 @@ def _check_function(description: dict[str, Any]) -> None:
 
 
 def report() -> None:
-    """One line on standard error at the end of a run: what it took, and what that costs about."""
+    """Prints one line on standard error at the end of a run: its usage and its approximate cost."""
     if _invoker is None or _invoker[0] != os.getpid() or not _launched or config.bill() == "off":
         return
     _, found, description = _invoker

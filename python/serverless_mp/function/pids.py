@@ -1,6 +1,6 @@
-"""The process ids of remote processes: given by the program, unique in it, and of no process on any machine.
+"""The process ids of remote processes: assigned by the program, unique in it, and used by no process on any machine.
 
-So a remote process answers `os.getpid()` with its own, and `os.kill` takes it, in the process itself and in the one that
+A remote process returns its own id from `os.getpid()`. `os.kill` accepts the id in the process itself and in the process that
 started it.
 """
 
@@ -25,14 +25,14 @@ _own: int | None = None
 
 
 def take(pid: int) -> None:
-    """In a worker: this process is known by this id from now on; a child of its own `fork()` is not."""
+    """In a worker: gives this process this id. A child of its own `fork()` does not have it."""
     _set(pid)
     os.register_at_fork(after_in_child=lambda: _set(None))
     import_hooks.when_imported("psutil", _teach_psutil)
 
 
 def _teach_psutil(module: ModuleType) -> None:
-    """It asks the system, which knows this process by another id."""
+    """Makes psutil accept the id: it asks the system, which knows this process by another one."""
     process: Any = vars(module)["Process"]
     init = process._init
 
@@ -43,31 +43,31 @@ def _teach_psutil(module: ModuleType) -> None:
 
 
 def know(job: Any) -> None:
-    """In the process that has started it: its id is good for `os.kill`."""
+    """In the process that started a job: makes its id known to `os.kill`."""
     _jobs[job.pid] = job
     os.kill = kill
 
 
 def forward_interrupts() -> None:
-    """Ctrl-C reaches remote processes as a terminal's reaches those of this machine; unless the program handles it itself."""
+    """Forwards Ctrl-C to remote processes, as a terminal does for local ones, unless the program handles SIGINT itself."""
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
 
 
 def _interrupt(signum: int, frame: Any) -> None:
     for job in list(_jobs.values()):
-        with contextlib.suppress(Exception):  # the interrupt itself must come through
+        with contextlib.suppress(Exception):  # the interrupt itself must reach the program
             job.signal(signum)
     signal.default_int_handler(signum, frame)
 
 
 def forget(job: Any) -> None:
-    """It has ended."""
+    """Forgets a process that has ended."""
     _jobs.pop(job.pid, None)
 
 
 def kill(pid: int, sig: int, /) -> None:
-    """As `os.kill`."""
+    """Like `os.kill`."""
     job = _jobs.get(pid)
     if pid == _own:
         _kill(_getpid(), sig)
@@ -85,7 +85,7 @@ def _set(pid: int | None) -> None:
     now, before = (_getpid if pid is None else lambda: pid), os.getpid
     os.getpid = now
     os.kill = kill
-    # CPython's own copies of the function.
+    # The copies of the function in CPython's modules.
     managers.getpid = now  # type: ignore[attr-defined]
     finalize: Any = util.Finalize.__call__
     finalize.__defaults__ = tuple(now if value is before else value for value in finalize.__defaults__)

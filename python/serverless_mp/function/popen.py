@@ -1,4 +1,4 @@
-"""A process in AWS Lambda: launched by an invocation, known here by an id of its own, and sent signals through the store."""
+"""A process in AWS Lambda: launched by an invocation, known here by an assigned id, and signalled through the store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from . import launcher, pids
 
 
 class Popen(popen.Popen):
-    """A process in a function. It differs from a local one by its launcher, and by a record that brings the program along."""
+    """A process in a function. It differs from a local one by its launcher and by a record with the program's code."""
 
     is_remote = True
 
@@ -29,7 +29,7 @@ class Popen(popen.Popen):
         launcher.launched(self._job)
 
     def _event(self, job: str, worker: str, environment: dict[str, str]) -> tuple[bytes, list[int]]:  # noqa: ARG002
-        """The core makes the event, for all processes of an invocation."""
+        """Empty: the core makes the event, for all processes of an invocation."""
         return b"", []
 
     def _least_apart(self) -> int:

@@ -1,8 +1,9 @@
-"""The supervisor: in a function, one for each invocation, beside the workers that the invocation runs.
+"""The supervisor: one process for each invocation of a function, beside the workers that the invocation runs.
 
-It is forked from the environment's zygote as they are, and has their session, so that nothing depends on what the program
-does in them: it renews the lease that says they live, brings their output line by line to the program, hands them the
-program's signals, ends them at the time limit, and says how those went that could not say it themselves.
+It is forked from the environment's zygote as the workers are, and joins their session, so that the program's code in the
+workers cannot affect it. It renews the lease that shows that they live, sends their output line by line to the program,
+delivers the program's signals, ends the workers at the time limit, and reports the end of workers that could not report it
+themselves.
 """
 
 from __future__ import annotations
@@ -26,17 +27,17 @@ from serverless_mp.local.launch_record import Launch, Remote
 
 from .control import EXITED, FLUSH, FLUSHED, NOT_NEEDED
 
-# Kept from an invocation's time for the end: SIGKILL, the exit record, the answer.
+# Seconds reserved at the end of an invocation: for SIGKILL, the exit record and the answer.
 _RESERVE = 2.0
 _RESERVED_SHARE = 0.25
-# In the rest of its time a pool's worker takes no new task, so that what it has begun can end.
+# After this share of the time a pool's worker takes no new task, so that the current one can finish.
 _WORKING_SHARE = 0.8
-# How long the beginning of a line waits for its end.
+# Seconds that an incomplete line waits for its end.
 _LINE = 0.1
 _PIECE = 1 << 16
-# Bytes of the disk that the next invocation is to find.
+# Free bytes of the disk that the next invocation must find.
 _LEAST_FREE = 256 << 20
-# The environment's cache, and the directory of its zygote.
+# Prefixes of the environment's cache and of the directory of its zygote.
 _OURS = ("serverless_mp-", "smp-")
 _PIPE = 1 << 20
 _INT = struct.Struct("=i")
@@ -44,7 +45,7 @@ _ERROR = 2  # the descriptor
 
 
 def main(event: dict[str, Any], deadline: float, report: int) -> int:
-    """Runs the jobs that the event names; writes what the function is to answer to `report`."""
+    """Runs the jobs that the event names. Writes the answer of the function to `report`."""
     process = _core.new_id()
     answer: dict[str, Any]
     try:
@@ -74,7 +75,7 @@ def main(event: dict[str, Any], deadline: float, report: int) -> int:
 
 
 def _clear_disk() -> None:
-    """Files that processes have left beside their own directories stay for later ones, until the disk is nearly full."""
+    """Deletes files that processes have left outside of their own directories, once the disk is nearly full."""
     place = gettempdir()
     if shutil.disk_usage(place).free >= _LEAST_FREE:
         return
@@ -88,7 +89,7 @@ def _clear_disk() -> None:
 
 
 def _out_of_memory() -> int:
-    """How many processes the kernel has killed for want of memory, on the whole machine."""
+    """The number of processes that the kernel has killed for lack of memory, on the whole machine."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/vmstat").read_text(encoding="ascii").splitlines():
             if line.startswith("oom_kill "):
@@ -97,7 +98,7 @@ def _out_of_memory() -> int:
 
 
 class Worker:
-    """One worker, seen from its supervisor."""
+    """One worker, as seen by its supervisor."""
 
     def __init__(
         self,
@@ -109,19 +110,19 @@ class Worker:
         directory: str,
     ) -> None:
         self.job, self.pid, self.report, self.control = job, pid, report, control
-        # The directory of its temporary files.
+        # The directory for the worker's temporary files.
         self.directory = directory
         self.out_of_memory = _out_of_memory()
-        # Descriptor to read from: the stream that it is.
+        # The descriptors to read from, each with the stream that it carries.
         self.streams = streams
         self.pending = dict.fromkeys(streams, b"")
-        # It has left its exit record, or another worker had its job.
+        # The worker has left its exit record, or another worker had its job.
         self.has_spoken = False
         self.at_limit = False
 
 
 class Supervisor:
-    """The loop."""
+    """The loop of the supervisor."""
 
     def __init__(self, event: dict[str, Any], process: str, deadline: float) -> None:
         self.event = event
@@ -132,13 +133,13 @@ class Supervisor:
         self.taken: list[str] = []
         self.selector = selectors.DefaultSelector()
         self.workers: dict[str, Worker] = {}
-        # Workers hold the reading end: it tells them the end of their parent, or of this process.
+        # Workers hold the reading end, by which they notice the end of their parent or of this process.
         self.alive, self.alive_writer = os.pipe()
         self.has_parent = True
         self.commands = _core.Channel.of_process(process, 0)
 
     def run(self) -> None:
-        """Until all workers have ended."""
+        """Runs until all workers have ended."""
         self.selector.register(self.commands.fileno(), selectors.EVENT_READ, (None, self._command))
         for job in self.event["jobs"]:
             self._start(job)
@@ -152,7 +153,7 @@ class Supervisor:
             ready = self.selector.select(timeout)
             for key, _ in ready:
                 worker, react = key.data
-                # Not what ended with another event of this round.
+                # Skips descriptors that another event of this round has closed.
                 if key.fd in self.selector.get_map():
                     react(worker, key.fd)
             if waits and not ready:
@@ -214,7 +215,7 @@ class Supervisor:
     def _ended(self, worker: Worker, _: int) -> None:
         code = worker.report.recv(_INT.size)
         with contextlib.suppress(OSError):
-            os.killpg(worker.pid, signal.SIGKILL)  # what it has left behind in this environment
+            os.killpg(worker.pid, signal.SIGKILL)  # kills what it has left behind in this environment
         if worker.control in self.selector.get_map():
             worker.control.setblocking(False)
             with contextlib.suppress(BlockingIOError):
@@ -272,10 +273,10 @@ class Supervisor:
         self._forward(worker, whole=not data)
 
     def _drain(self, worker: Worker) -> None:
-        """Everything that it has written so far."""
+        """Reads everything that the worker has written so far."""
         for fd in worker.streams:
             with contextlib.suppress(BlockingIOError):
-                # A pipe holds no more than this; what a child of its own goes on to write may come later.
+                # A pipe holds no more than this. Output that a child of the worker writes later may arrive later.
                 for _ in range(_PIPE // _PIECE):
                     worker.pending[fd] += os.read(fd, _PIECE)
         self._forward(worker, whole=True)

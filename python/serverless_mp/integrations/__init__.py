@@ -1,1 +1,1 @@
-"""Adapters for other names, libraries and frameworks, so that they find ours behind the name `multiprocessing`."""
+"""Adapters for other names, libraries and frameworks, so that they use this package behind the name `multiprocessing`."""

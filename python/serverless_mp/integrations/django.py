@@ -1,7 +1,8 @@
-"""Django's parallel test runner on workers: it prepares them as it does where processes are spawned.
+"""Django's parallel test runner on our workers, which it prepares as it prepares spawned processes.
 
-There it sets itself up in each worker, and copies a database in memory; where processes fork it relies on their memory. Our
-workers have its settings by then, but no connection of the program's. A database in a file is there for both.
+For spawned processes, Django sets itself up in each worker and copies a database in memory; for forked ones, it relies on their
+memory. Our workers have Django's settings by then, but none of the program's connections. A database in a file is available in
+both cases.
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ _replaced: list[tuple[Any, str, Any]] = []
 
 
 def install() -> None:
-    """For Django, be it imported or not."""
+    """Patches Django, now or when it is imported."""
     import_hooks.when_imported("django.test.runner", _patch_runner)
     import_hooks.when_imported(_CREATION, _patch_creation)
 
 
 def uninstall() -> None:
-    """Gives its modules their own back."""
+    """Restores Django's own attributes."""
     while _replaced:
         setattr(*_replaced.pop())
 
 
 class _Spawning:
-    """`multiprocessing`, whose processes do not share memory with what they come from."""
+    """`multiprocessing` with processes that do not share memory with their parent."""
 
     def __init__(self, module: ModuleType) -> None:
         self._module = module

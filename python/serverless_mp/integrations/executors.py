@@ -1,6 +1,6 @@
-"""What `concurrent.futures.ProcessPoolExecutor`, and loky's, keep within the program: the pipe that wakes their own thread.
+"""The process executors of `concurrent.futures` and loky: the pipe that wakes their own thread stays within the program.
 
-And what that thread does when the store is lost: everything that waits for it is to hear of it.
+If the store is lost, that thread fails everything that waits for it.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ _replaced: list[tuple[Any, str, Any]] = []
 
 
 def install() -> None:
-    """Adapts the executors that are imported, and those that will be."""
+    """Patches the executors, now or when they are imported."""
     for name in _MODULES:
         import_hooks.when_imported(name, _patch)
 
 
 def uninstall() -> None:
-    """Gives them their own back."""
+    """Restores the executors' own attributes."""
     while _replaced:
         setattr(*_replaced.pop())
 
 
 class _LocalPipes:
-    """`multiprocessing` for a thread that is woken by its own process: with the system's pipes, and no store."""
+    """`multiprocessing` for a thread that is woken by its own process: uses the system's pipes and no store."""
 
     @staticmethod
     def Pipe(duplex: bool = True) -> tuple[Connection, Connection]:  # noqa: ARG004 - CPython's signature
@@ -53,7 +53,7 @@ def _patch(module: ModuleType) -> None:
         try:
             run(self)
         except ConnectionError as e:
-            # CPython's takes the text of the cause, loky's the error itself. The rest goes by the store.
+            # CPython's takes the text of the cause, loky's the error itself. Its other steps may fail without the store.
             with contextlib.suppress(ConnectionError):
                 self.terminate_broken(e if "loky" in module.__name__ else traceback.format_exception(e))
 

@@ -1,8 +1,8 @@
-"""joblib's process backends on our workers: joblib's own code, over loky's executors and pools that are ours below.
+"""joblib's process backends on our workers: joblib's own code, over loky's executors and pools that use our processes.
 
-The difference is how large arrays go to workers. joblib maps files, which no other machine has; here a buffer of
+The difference is how large arrays reach the workers. joblib maps files, which other machines do not have. Here a buffer of
 `SERVERLESS_MP_LARGE_ARGUMENT` bytes or more is stored once under the hash of its content, and read once by each machine. As
-with joblib's memory maps, a task sees one of 1 MB or more read-only; of a smaller one it gets a copy of its own.
+with joblib's memory maps, an array of 1 MB or more is read-only in a task; a smaller one is a private copy.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from serverless_mp.program.large_arguments import Piece
 
-# How many large arguments a worker keeps; a call seldom has more.
+# The number of large arguments that a worker keeps; a call seldom has more.
 _KEPT = 8
-# joblib's `max_nbytes`: from here on its workers see arrays read-only.
+# joblib's `max_nbytes`: workers of joblib see arrays of this size and above read-only.
 _READ_ONLY = 1_000_000
 
 _replaced: list[tuple[Any, str, Any]] = []
@@ -56,7 +56,7 @@ def _buffer(piece: Piece) -> mmap.mmap | bytearray:
 
 
 class Arrays:
-    """How an array is pickled for a worker. In a worker it is pickled as usual."""
+    """The reducer that pickles an array for a worker. Inside a worker, arrays are pickled as usual."""
 
     def __init__(self, least: int) -> None:
         self.least = least
@@ -65,30 +65,30 @@ class Arrays:
         return Arrays, (self.least,)
 
     def __call__(self, array: Any) -> Any:
-        """Reduces an array, as joblib calls its reducers."""
+        """Reduces an array; joblib calls its reducers this way."""
         if array.nbytes < self.least or array.dtype.hasobject or not _core.is_open():
             return array.__reduce__()
         return _stored.reduce(array)
 
 
 class _Stored:
-    """The content of large arrays in the store: once for all tasks of a call, and of the next one if it uses it, too."""
+    """The content of large arrays in the store, kept for all tasks of a call, and for the next call if it uses it too."""
 
     def __init__(self) -> None:
         self.begin()
         os.register_at_fork(after_in_child=self.begin)
 
     def begin(self) -> None:
-        """With nothing; in a child of the program's own `fork()`, too: what is stored is its parent's."""
+        """Starts empty; also in a child of the program's own `fork()`, since stored content belongs to its parent."""
         self._lock = threading.Lock()
         self._calls = 0
         self._pieces: dict[str, Piece] = {}
         self._used: set[str] = set()
-        # Those that joblib would map are hashed once a call: a program does not change such an argument while its tasks run.
+        # Arrays that joblib would map are hashed once a call: a program does not change such an argument while its tasks run.
         self._reduced: dict[int, tuple[weakref.ref[Any], Any]] = {}
 
     def reduce(self, array: Any) -> Any:
-        """Stores its content unless that is there."""
+        """Reduces an array. Stores its content unless it is stored already."""
         with self._lock:
             known = self._reduced.get(id(array))
             if known is not None and known[0]() is array:
@@ -108,12 +108,12 @@ class _Stored:
         return piece
 
     def begin_call(self) -> None:
-        """A `Parallel` has begun."""
+        """Notes the start of a `Parallel` call."""
         with self._lock:
             self._calls += 1
 
     def end_call(self) -> None:
-        """With the last one that runs: keeps what was used, since the next one, of the same loop, may use it again."""
+        """After the last running call: keeps what was used, since the next call of the same loop may use it again."""
         with self._lock:
             self._calls -= 1
             if self._calls > 0 or not _core.is_open():
@@ -144,7 +144,7 @@ def _with_our_arrays(theirs: Any) -> Any:
 
 
 def _change_backend(theirs: type) -> None:
-    """Joblib's own class but for its number of workers, where that is configured, and for its arrays' time in the store."""
+    """Joblib's own class, except for its number of workers, if that is configured, and for how long arrays are stored."""
     number, start, stop = theirs.effective_n_jobs, theirs.start_call, theirs.stop_call  # type: ignore[attr-defined]
 
     def effective_n_jobs(self: Any, n_jobs: Any) -> Any:
@@ -174,7 +174,7 @@ def install() -> None:
 
 
 def uninstall() -> None:
-    """Gives joblib its own back."""
+    """Restores joblib's own attributes."""
     while _replaced:
         owner, name, value = _replaced.pop()
         if value is None:  # it was inherited

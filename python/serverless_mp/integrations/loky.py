@@ -1,6 +1,6 @@
-"""loky's executors on our workers: loky used by itself, and joblib's copy of it (`joblib.externals.loky`).
+"""loky's executors on our workers: loky itself, and joblib's copy of it (`joblib.externals.loky`).
 
-loky keeps its executor, its queues (which are subclasses of ours once `install()` has run) and its way of pickling; its context
+loky keeps its executor, its queues (which are subclasses of ours once `install()` has run) and its way of pickling. Its context
 gets our processes, locks and semaphores.
 """
 
@@ -24,7 +24,7 @@ _replaced: list[tuple[type, str, Any]] = []
 
 
 class LokyProcess(ServerlessProcess):
-    """One of loky's: with variables of its environment, and without `__main__` unless that is asked for."""
+    """A process of loky: with additional environment variables, and without `__main__` unless that is requested."""
 
     _start_method = "spawn"
     _dumps: Any = None
@@ -35,7 +35,7 @@ class LokyProcess(ServerlessProcess):
         self._import_main = init_main_module
 
     def __reduce__(self) -> Any:
-        # As loky does: an object without a name of its own, such as a lambda as an initializer, goes by value.
+        # As in loky: an object that cannot be imported by name, such as a lambda as initializer, is pickled by value.
         return _rebuild, (bytes(self._dumps(self.__dict__)),)
 
 
@@ -46,13 +46,13 @@ def _rebuild(state: bytes) -> LokyProcess:
 
 
 def install() -> None:
-    """Gives loky's contexts our leaves, now or when loky is imported."""
+    """Makes loky's contexts use our classes, now or when loky is imported."""
     for package in _PACKAGES:
         import_hooks.when_imported(f"{package}.backend.context", _patch)
 
 
 def uninstall() -> None:
-    """Gives loky its own back."""
+    """Restores loky's own attributes."""
     while _replaced:
         setattr(*_replaced.pop())
 

@@ -1,4 +1,4 @@
-"""The launch record: what a worker is told by the zygote's request."""
+"""The launch record: the part of a request to the zygote that is meant for the worker."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import NamedTuple
 
 
 class Remote(NamedTuple):
-    """The part of a worker in a function."""
+    """The additional data for a worker in a function."""
 
-    # The claimant of the job: the invocation's attempt and its supervisor.
+    # The claimant of the job: the attempt of the invocation, and its supervisor.
     claimant: str
-    # The time, by `time.monotonic`, from which on it begins nothing new.
+    # The time, by `time.monotonic`, after which it begins nothing new.
     retires_at: float
-    # The id by which the program knows the process.
+    # The process id that the program uses for it.
     pid: int
     # The directory of the environment's cache.
     cache: str
-    # The process of the program, which launches what this one starts.
+    # The program's process, which launches the processes that this one starts.
     program: str
 
 
@@ -26,15 +26,15 @@ class Launch(NamedTuple):
     session: str
     key: bytes
     url: str
-    # Time to live of the session's keys, in ms; 0: no limit.
+    # Time to live of the session's keys in ms; 0 means no limit.
     ttl: int
     seal_memory: bool
-    # The id of the process that launches it, and the one that it is to have.
+    # The id of the launching process, and the id of the new one.
     parent: str
     process: str
     job: str
-    # How often a pool's task is begun.
+    # How often a task of a pool may be begun.
     attempts: int
-    # Whether the descriptors begin with that of CPython's resource tracker.
+    # Whether the first descriptor is that of CPython's resource tracker.
     has_tracker: bool = False
     remote: Remote | None = None

@@ -1,7 +1,7 @@
-"""The program's half of starting processes on this machine: the zygote, and what is asked of it.
+"""The program's side of starting local processes: it starts the zygote and sends it requests.
 
-A connection to the zygote starts one worker: its surroundings go out (environment, directory, umask, process group, signal
-mask, and descriptors as ancillary data), its process id and later its exit code come back.
+A connection to the zygote starts one worker. The request carries environment, directory, umask, process group and signal mask,
+and descriptors as ancillary data. The zygote answers with the process id, and later with the exit code.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ INT = struct.Struct("=i")
 _lock = threading.Lock()
 _zygote: tuple[Popen[bytes], int] | None = None
 _path: str | None = None
-# Whether the zygote knows what it is to preload.
+# Whether the zygote was told which modules to preload.
 _is_told = False
-# The module search path of the zygote and its workers; None: an interpreter's own, and the directory of this package.
+# The module search path of the zygote and its workers; None: the interpreter's default and the directory of this package.
 _search_path: list[str] | None = None
 
 
 def ensure() -> str:
-    """The path of the socket; starts the zygote if it is not running."""
+    """Starts the zygote unless it is running. Returns the path of its socket."""
     global _zygote, _path, _is_told  # noqa: PLW0603 - one per process
     with _lock:
         if _path is None or not _is_there(_path):
@@ -53,7 +53,7 @@ def _is_there(path: str) -> bool:
 
 
 def request(wanted: dict[str, Any], fds: list[int]) -> tuple[int, socket.socket]:
-    """Asks the zygote for a process, as `src/launcher/local.rs` does. Returns its id, and the descriptor of its exit code."""
+    """Asks the zygote for a process, as `src/launcher/local.rs` does. Returns its id and the socket for its exit code."""
     data = dumps(wanted)
     connection = _Socket(socket.AF_UNIX)
     connection.connect(ensure())
@@ -66,7 +66,7 @@ def request(wanted: dict[str, Any], fds: list[int]) -> tuple[int, socket.socket]
 
 
 def preload() -> Preload | None:
-    """What the zygote is to preload: with the first request to one that this process has started."""
+    """The modules to preload, for the first request to a zygote that this process has started; otherwise None."""
     global _is_told  # noqa: PLW0603 - one per process
     if _is_told or _zygote is None:
         return None
@@ -75,7 +75,7 @@ def preload() -> Preload | None:
 
 
 def launch_environment() -> dict[str, Any]:
-    """The environment of a process that has its caller's variables and directory, and nothing else of it."""
+    """The settings of a process that has this one's variables and directory, and defaults for all else."""
     return {
         "environment": dict(os.environ),
         "directory": os.getcwd(),
@@ -90,29 +90,29 @@ def launch_environment() -> dict[str, Any]:
 
 
 def _after_fork() -> None:
-    """In a child of the program's own `fork()`, which uses the same zygote as long as it is there."""
+    """In a child of the program's own `fork()`, which uses the same zygote as long as it exists."""
     global _lock, _zygote  # noqa: PLW0603 - one per process
     _lock = threading.Lock()
     if _zygote is not None:
-        _zygote[0].returncode = 0  # not this process' to wait for
+        _zygote[0].returncode = 0  # another process waits for it
         _zygote = None
 
 
 def use_search_path(path: list[str]) -> None:
-    """The zygote and its workers look for modules where the caller does, in the same order."""
+    """Makes the zygote and its workers use this module search path."""
     global _search_path  # noqa: PLW0603 - one per process
     _search_path = list(path)
 
 
 def use(path: str) -> None:
-    """A worker starts its own processes from the zygote that it came from."""
+    """In a worker: its own processes are started by the zygote that it was forked from."""
     global _path  # noqa: PLW0603 - one per process
     _path = path
     large_arguments.keep_in(files_in(os.path.dirname(path)))
 
 
 def files_in(directory: str) -> str:
-    """Where the files of large arguments are."""
+    """The directory for the files of large arguments."""
     return f"{directory}/arguments"
 
 
@@ -129,7 +129,7 @@ def _start(path: str, directory: str) -> tuple[Popen[bytes], int]:
         else:
             set_path = f"sys.path[:] = {_search_path!r}"
         program = (
-            # Its text says what it is to whoever looks for CPython's, as loky's tests do.
+            # The text names CPython's module for programs that search for the process by it, as loky's tests do.
             f"import multiprocessing.forkserver, sys; {set_path}; "
             f"from serverless_mp.worker.zygote import main; "
             f"main({listener.fileno()}, {alive_r}, {path!r}, {directory!r})"
@@ -150,9 +150,10 @@ def _start(path: str, directory: str) -> tuple[Popen[bytes], int]:
 
 
 def _standard_modules() -> list[str]:
-    """The modules of the standard library that the program uses: its workers will, too.
+    """The modules of the standard library that the program uses, since its workers will use them too.
 
-    Not what took names from multiprocessing when it was imported: in a worker it must find ours, which `install()` puts there.
+    Modules that took names from multiprocessing at import are left out: in a worker they must find our names, which `install()`
+    puts there later.
     """
     return [
         name
@@ -167,7 +168,7 @@ def _takes_names(name: str, module: Any) -> bool:
 
 
 def stop(*, wait: bool = True) -> None:
-    """Ends the zygote and its workers, and waits for its end; where other processes use it, only lets it go."""
+    """Ends the zygote and its workers, and waits for its end. If other processes use it, this one only detaches from it."""
     global _zygote, _path
     if _zygote is not None:
         (process, alive), _zygote, _path = _zygote, None, None
@@ -175,11 +176,11 @@ def stop(*, wait: bool = True) -> None:
         if wait:
             process.wait()
         else:
-            process.returncode = 0  # it ends with the last of those
+            process.returncode = 0  # it ends with the last process that uses it
 
 
 def receive(connection: socket.socket, length: int) -> bytes:
-    """So many bytes. EOFError where the other side has gone before."""
+    """Reads `length` bytes. Raises EOFError if the other side closes before."""
     data = bytearray()
     while len(data) < length:
         piece = connection.recv(length - len(data))

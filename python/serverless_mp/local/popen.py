@@ -1,6 +1,6 @@
-"""As `multiprocessing.popen_forkserver`: how a process is launched, polled, waited for and killed.
+"""Counterpart of `multiprocessing.popen_forkserver`: launches, polls, awaits and kills a process.
 
-The difference: the process object goes as a record into the store, and the zygote has a worker take it from there.
+The difference: the process object is written to the store as a record, from which a worker of the zygote reads it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import threading
 from multiprocessing import context, resource_tracker, spawn, util
 from multiprocessing.popen_forkserver import _DupFd  # type: ignore[attr-defined]
 from multiprocessing.reduction import ForkingPickler
-from pickle import dumps  # by its name: a program may put a mock in its place
+from pickle import dumps  # imported by name: a program may put a mock in its place
 from typing import Any
 
 from serverless_mp import _core, config, installed, reduction
@@ -28,34 +28,34 @@ _alive: tuple[int, int, int] | None = None
 
 
 class Popen:
-    """One launched process."""
+    """A launched process."""
 
     method = "serverless"
     DupFd = _DupFd
-    # Whether it runs on another machine.
+    # Whether the process runs on another machine.
     is_remote = False
 
     def __init__(self, process_obj: Any, method: str | None = None) -> None:
         util._flush_std_streams()  # type: ignore[attr-defined]
         if not self.is_remote:
-            launcher.ensure()  # it gets ready while the store does
+            launcher.ensure()  # the zygote starts while the store does
         session.ensure()
         modules.note_imports_that_start_processes()
         self.returncode: int | None = None
         self._fds: list[int] = []
         self._holds: list[tuple[str, int]] = []
         self._kept: list[Any] = []
-        # Large arguments that are stored apart while this process lives.
+        # Large arguments that are stored separately while this process lives.
         self._pieces: list[str] = []
         self._waiting = threading.Lock()
-        # A lock that is unpickled asks by which method this process is started.
+        # An unpickled lock asks for the method by which this process is started.
         self.method = method or type(process_obj)._start_method or context._default_context.get_start_method()  # type: ignore[attr-defined]
         self._launch(process_obj)
 
     # ---- what is pickled asks its popen ----------------------------------------------------------------------
 
     def duplicate_for_child(self, fd: int) -> int:
-        """A file descriptor that the worker is to have; its index among them."""
+        """Passes a file descriptor to the worker. Returns its index there."""
         self._fds.append(fd)
         return len(self._fds) - 1
 
@@ -65,7 +65,7 @@ class Popen:
         self._kept.append(handle)
 
     def forget_what_was_pickled(self) -> None:
-        """It is pickled once more, from the beginning."""
+        """Forgets what was pickled, before the process object is pickled again from the start."""
         self._fds.clear()
         self._holds.clear()
         self._kept.clear()
@@ -91,14 +91,14 @@ class Popen:
         report.started(self._job)
 
     def _launcher(self) -> Any:
-        """The launcher, as the core takes it. This first step of a launch may refuse it."""
+        """The launcher as the core takes it. This is the first step of a launch, and may refuse it."""
         return launcher.ensure()
 
     def _event(self, job: str, worker: str, environment: dict[str, str]) -> tuple[bytes, list[int]]:
-        """The request for the zygote, and the descriptors that go with it."""
+        """The request to the zygote, and the descriptors that go with it."""
         here = session.info()
         streams = [fd for fd in (0, 1, 2) if _is_open(fd)]
-        # A worker of this machine shares the tracker of a program that has one, as CPython's children do.
+        # A worker of this machine shares the resource tracker of the program, if it has one, as CPython's children do.
         tracker = [fd for fd in [resource_tracker._resource_tracker._fd] if fd is not None]  # type: ignore[attr-defined]
         request = {
             "launch": Launch(
@@ -115,7 +115,7 @@ class Popen:
             ),
             "streams": streams,
             "environment": environment,
-            # Its code is compiled once for all.
+            # The code of the main module is compiled once for all workers.
             "main": self._main_path,
             "directory": posix.getcwd(),
             "umask": _umask(),
@@ -129,7 +129,7 @@ class Popen:
         return dumps(request), [*streams, _alive_pipe(), *tracker, *self._fds]
 
     def _record(self, process_obj: Any, environment: dict[str, str]) -> bytes:
-        """All that the worker reads from the store."""
+        """The record, which contains all that the worker reads from the store."""
         preparation = self._preparation(process_obj, environment)
         self._main_path = preparation.get("init_main_from_path")
         writer = large_arguments.Writer(self._least_apart())
@@ -142,12 +142,12 @@ class Popen:
         return writer.record()
 
     def _least_apart(self) -> int:
-        """From how many bytes on a part of the record lies elsewhere."""
+        """The size in bytes from which a part of the record is stored separately."""
         return max(config.large_argument(), large_arguments.WORTH_A_FILE)
 
-    def _preparation(self, process_obj: Any, environment: dict[str, str]) -> dict[str, Any]:  # noqa: ARG002 - of another machine's
-        """The preparation data: what the worker does before it has the process object."""
-        # A debugger's `__main__` may have none.
+    def _preparation(self, process_obj: Any, environment: dict[str, str]) -> dict[str, Any]:  # noqa: ARG002 - used elsewhere
+        """The preparation data: the steps of the worker before it has the process object."""
+        # The `__main__` of a debugger may have no `__spec__`.
         vars(sys.modules["__main__"]).setdefault("__spec__", None)
         preparation = spawn.get_preparation_data(process_obj._name)
         imports_main = getattr(process_obj, "_import_main", True)
@@ -155,7 +155,7 @@ class Popen:
         if forks or not imports_main:
             preparation.pop("init_main_from_path", None)
             preparation.pop("init_main_from_name", None)
-            preparation["dir"] = posix.getcwd()  # a program may have put something else in the place of os.getcwd
+            preparation["dir"] = posix.getcwd()  # a program may have replaced os.getcwd
         ours = {"main_is_nowhere": main_module.has_no_file(), "forks": forks, "serverless_mp": installed.state()}
         return preparation | ours | {"start_method": self.method}
 
@@ -169,7 +169,7 @@ class Popen:
                 else:
                     pickler = ForkingPickler(writer)
                     numpy, table = sys.modules.get("numpy"), pickler.dispatch_table  # type: ignore[attr-defined]
-                    if numpy is not None and numpy.ndarray not in table:  # else the program has a way of its own
+                    if numpy is not None and numpy.ndarray not in table:  # otherwise the program has its own reducer
                         table[numpy.ndarray] = writer.reduce
                     pickler.dump(process_obj)
             except Exception as e:
@@ -181,13 +181,13 @@ class Popen:
     # ---- life ------------------------------------------------------------------------------------------------
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:
-        """The exit code, if the process has ended; without WNOHANG waits for it."""
+        """The exit code if the process has ended, else None. Without WNOHANG it waits for the end."""
         if flag == os.WNOHANG and self.returncode is None and not self._job.has_ended():
-            return None  # without further ado: each start asks all processes that were started before
+            return None  # fast path: each start polls all processes that were started before
         return self.wait(None if flag != os.WNOHANG else 0.0)
 
     def wait(self, timeout: float | None = None) -> int | None:
-        """The exit code; None when the time is over first."""
+        """Waits for the end. Returns the exit code, or None on timeout."""
         if self.returncode is None:
             code = self._job.exitcode() if timeout == 0 else self._job.wait(timeout)
             if code is None:
@@ -216,25 +216,25 @@ class Popen:
                 raise
 
     def interrupt(self) -> None:
-        """SIGINT."""
+        """Sends SIGINT."""
         self._send_signal(signal.SIGINT)
 
     def terminate(self) -> None:
-        """SIGTERM."""
+        """Sends SIGTERM."""
         self._send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Sends SIGKILL."""
         self._send_signal(signal.SIGKILL)
 
     def close(self) -> None:
-        """The sentinel goes with the job."""
+        """Releases the job and its sentinel."""
         del self._job
 
 
 def _capture(process_obj: Any, buffer: Any) -> None:
-    """Writes the process object with all that its program is."""
-    from serverless_mp import fork  # noqa: PLC0415 - cloudpickle, which the other methods do not need
+    """Writes the process object with the state of its program."""
+    from serverless_mp import fork  # noqa: PLC0415 - cloudpickle, not needed by other start methods
 
     fork.check_cloudpickle()
     from serverless_mp.fork import capture  # noqa: PLC0415 - the same
@@ -247,7 +247,7 @@ def _capture(process_obj: Any, buffer: Any) -> None:
 
 
 def _explain(error: BaseException, process_obj: Any) -> None:
-    """Names the argument of the process that cannot be pickled."""
+    """Adds a note that names the argument of the process that cannot be pickled."""
     process = f"process {process_obj._name!r}"
     parts = [(f"argument {i} of {process}", argument) for i, argument in enumerate(process_obj._args)]
     parts += [(f"argument {name!r} of {process}", argument) for name, argument in process_obj._kwargs.items()]
@@ -255,7 +255,7 @@ def _explain(error: BaseException, process_obj: Any) -> None:
 
 
 def _alive_pipe() -> int:
-    """The end of a pipe that children hold; its other end closes with this process, and so tells them."""
+    """The end of a pipe that children hold. Its other end closes with this process, by which they notice its end."""
     global _alive  # noqa: PLW0603 - one per process
     if _alive is None or _alive[0] != os.getpid():
         _alive = (os.getpid(), *os.pipe())
@@ -263,7 +263,7 @@ def _alive_pipe() -> int:
 
 
 def _limits() -> dict[str, Any]:
-    """The limits, priority and processors of this process, as they are now."""
+    """The current limits, priority and processors of this process."""
     limits = {kind: resource.getrlimit(kind) for name, kind in vars(resource).items() if name.startswith("RLIMIT_")}
     limits[resource.RLIMIT_NOFILE] = session.file_limit()
     affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
@@ -279,7 +279,7 @@ def _is_open(fd: int) -> bool:
 
 
 def _umask() -> int:
-    """This process' umask, which can only be read by setting it."""
+    """The umask of this process, which can otherwise be read only by setting it."""
     try:
         with open("/proc/self/status", encoding="ascii") as f:
             for line in f:

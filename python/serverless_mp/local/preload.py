@@ -1,4 +1,4 @@
-"""The program's half of the preloaded zygote: which packages its workers need not import again."""
+"""The program's side of the preloaded zygote: the packages that its workers need not import again."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from serverless_mp.program import modules
 
 
 class Preload(NamedTuple):
-    """What a zygote of its own imports once, for its workers."""
+    """The modules that a preloaded zygote imports once for its workers, and the settings for that."""
 
-    # In the order in which the program has imported them.
+    # In the order of the program's imports.
     modules: list[str]
     # All modules of the program that have a file, by name.
     files: dict[str, str]
-    # Where the installation's modules are found, in the order of the program's search path.
+    # The directories of the search path that belong to the installation, in the program's order.
     path: list[str]
     arguments: list[str]
-    # Whether, and as what, multiprocessing is ours there.
+    # The state of `install()`, so that the zygote sees the same names as the program.
     names: dict[str, Any]
 
 
 def wanted() -> Preload | None:
-    """The modules of chosen packages that the program has imported from its installation, in their order; or None."""
+    """The modules of the chosen packages that the program has imported from its installation, in import order; or None."""
     chosen = {*config.preload(), *forkserver._forkserver._preload_modules}  # type: ignore[attr-defined]
     loaded = list(sys.modules.items())
     files = {name: file for name, module in loaded if (file := _file(name, module))}
@@ -39,7 +39,7 @@ def wanted() -> Preload | None:
 
 
 def _file(name: str, module: Any) -> str:
-    """The file of a module that can be imported by its name. Else ''."""
+    """The file of a module that can be imported by its name, else ''."""
     spec = getattr(module, "__spec__", None)
     file = getattr(spec, "origin", None)
     return file if getattr(spec, "name", None) == name and isinstance(file, str) and os.path.isabs(file) else ""

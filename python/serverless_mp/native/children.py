@@ -1,4 +1,4 @@
-"""Interpreters that multiprocessing starts anew (spawn, the fork server, the resource tracker) begin with these leaves."""
+"""Makes the interpreters that multiprocessing starts (spawn, the fork server, the resource tracker) use the replacements."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOKY = ("loky", "joblib.externals.loky")
 
 
 def install() -> None:
-    """Has CPython and loky start them so."""
+    """Changes how CPython and loky start interpreters."""
     _wrap(util, "spawnv_passfds", 1)
     for package in _LOKY:
         import_hooks.when_imported(f"{package}.backend.fork_exec", _patch_loky)
@@ -31,7 +31,7 @@ def _patch_loky(module: ModuleType) -> None:
 
 
 def _wrap(owner: Any, name: str, place: int) -> None:
-    """Changes the command, which is its argument number `place`."""
+    """Wraps a function to change the command that is its argument number `place`."""
     start = getattr(owner, name)
 
     def start_with_leaves(*arguments: Any, **more: Any) -> Any:
@@ -42,7 +42,7 @@ def _wrap(owner: Any, name: str, place: int) -> None:
 
 
 def with_leaves(command: list[Any]) -> list[Any]:
-    """The command of an interpreter, with this beginning of its program. One that runs neither -c nor -m stays as it is."""
+    """The command of an interpreter with our start code in front of its program. A command without -c or -m stays as it is."""
     for at, option in enumerate(command):
         if option in ("-c", b"-c"):
             code = command[at + 1]
@@ -54,7 +54,7 @@ def with_leaves(command: list[Any]) -> list[Any]:
 
 
 def _begin() -> str:
-    """What comes before: our package may not be in the search path that an interpreter begins with."""
+    """The start code. It extends the search path, in which a new interpreter may not have our package."""
     return (
         f"import sys; sys.path.insert(0, {_PACKAGES!r}); from serverless_mp import native; "
         f"native.install({files.directory()!r}); sys.path.remove({_PACKAGES!r}); "

@@ -1,4 +1,4 @@
-"""`_posixshmem`'s two functions over files: a name is a file of one directory, and outlives its maker, as in /dev/shm."""
+"""The two functions of `_posixshmem` over files: a name is a file in one directory and outlives its creator, as in /dev/shm."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _directory = ""
 
 
 def choose(directory: str | None) -> None:
-    """Takes this directory, or the one of this user, which is made if need be."""
+    """Uses this directory, or that of this user, which is created if needed."""
     global _directory  # noqa: PLW0603 - one per process
     _directory = directory or _own_directory()
 
 
 def directory() -> str:
-    """The one that was chosen."""
+    """The chosen directory."""
     return _directory
 
 
@@ -42,7 +42,7 @@ def _own_directory() -> str:
 
 
 def shm_open(path: str, flags: int, mode: int = 0o777) -> int:
-    """As `_posixshmem.shm_open`: a descriptor. Raises OSError."""
+    """Like `_posixshmem.shm_open`: returns a descriptor. Raises OSError."""
     try:
         return os.open(_file(path), flags | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     except OSError as e:
@@ -50,7 +50,7 @@ def shm_open(path: str, flags: int, mode: int = 0o777) -> int:
 
 
 def shm_unlink(path: str) -> None:
-    """As `_posixshmem.shm_unlink`. Raises OSError."""
+    """Like `_posixshmem.shm_unlink`. Raises OSError."""
     try:
         os.unlink(_file(path))
     except OSError as e:
@@ -65,18 +65,18 @@ def _file(path: str) -> str:
 
 
 def _about(error: OSError, path: str) -> OSError:
-    """It names what its caller has named."""
+    """The same error with the name that the caller has given."""
     return OSError(error.errno, error.strerror, path)
 
 
 def install() -> None:
-    """Puts them in the places of CPython's."""
+    """Replaces CPython's functions."""
     installed.replace(_posixshmem, "shm_open", shm_open)
     installed.replace(_posixshmem, "shm_unlink", shm_unlink)
     import_hooks.when_imported("multiprocessing.resource_tracker", _patch_tracker)
 
 
 def _patch_tracker(module: ModuleType) -> None:
-    """Of what a process has left when it was killed."""
+    """Makes the resource tracker remove what killed processes have left."""
     for kind in ("semaphore", "shared_memory"):
         installed.replace_item(module._CLEANUP_FUNCS, kind, shm_unlink)

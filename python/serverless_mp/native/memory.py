@@ -1,4 +1,4 @@
-"""Shared memory for which there is room: a mapping without it kills its process by a signal."""
+"""Shared memory that is allocated in advance: a process that writes to a mapping without space is killed by a signal."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def install() -> None:
-    """For ctypes objects (`multiprocessing.heap`) and for `SharedMemory`, now or when those are imported."""
+    """Patches `multiprocessing.heap` (ctypes objects) and `SharedMemory`, now or when they are imported."""
     import_hooks.when_imported("multiprocessing.heap", _patch_heap)
     import_hooks.when_imported("multiprocessing.shared_memory", _patch_shared_memory)
 
 
 def _patch_heap(module: ModuleType) -> None:
     class Arena(module.Arena):  # type: ignore[name-defined,misc]
-        """CPython's, in memory without a file, as it is where there is a /dev/shm."""
+        """CPython's class over anonymous memory, where CPython would use a file in /dev/shm."""
 
         def __init__(self, size: int, fd: int = -1) -> None:
             if fd == -1:
@@ -41,7 +41,7 @@ def _patch_shared_memory(module: ModuleType) -> None:
 
 
 def _map_with_room(fd: int, size: int, *rest: Any, **more: Any) -> mmap.mmap:
-    """As `mmap.mmap`. Raises OSError (ENOSPC) where the file's hole cannot be filled."""
+    """Like `mmap.mmap`. Raises OSError (ENOSPC) if space for the file cannot be allocated."""
     if os.fstat(fd).st_blocks * 512 < size:
         os.posix_fallocate(fd, 0, size)
     return mmap.mmap(fd, size, *rest, **more)

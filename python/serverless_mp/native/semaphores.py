@@ -1,4 +1,4 @@
-"""`_multiprocessing.SemLock` over the kernel's futexes: in memory that forks share, or by its name in a file."""
+"""`_multiprocessing.SemLock` over futexes of the kernel: in memory shared by forks, or in a named file."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 class SemLock:
-    """In the place of CPython's class, with its constructors. They make the core's own objects: a subclass is slower."""
+    """Replaces CPython's class, with its constructors. They return objects of the core, since a subclass would be slower."""
 
     SEM_VALUE_MAX = _core.NativeSemLock.SEM_VALUE_MAX
 
     def __new__(cls, kind: int, value: int, maxvalue: int, name: str, unlink: bool) -> _core.NativeSemLock:  # type: ignore[misc]
-        """`unlink`: only forks of this process are to share it, so that it needs no name."""
+        """`unlink`: only forks of this process share the lock, so that it needs no name."""
         if unlink:
             return _core.NativeSemLock(kind, value, maxvalue)
         fd = files.shm_open(name, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
         try:
-            # Not by a hole: without room for it a process would be killed by a signal later.
+            # Allocates the space: otherwise a full disk would kill a process by a signal later.
             os.posix_fallocate(fd, 0, _core.NativeSemLock.SIZE)
             return _core.NativeSemLock(kind, value, maxvalue, name, fd)
         except BaseException:
@@ -37,7 +37,7 @@ class SemLock:
 
     @staticmethod
     def _rebuild(_handle: int, kind: int, maxvalue: int, name: str) -> _core.NativeSemLock:
-        """In another process: the one of this name."""
+        """In another process: attaches to the lock of this name."""
         fd = files.shm_open(name, os.O_RDWR)
         try:
             return _core.NativeSemLock(kind, None, maxvalue, name, fd)
@@ -46,7 +46,7 @@ class SemLock:
 
 
 def install() -> None:
-    """Puts it in the place of CPython's."""
+    """Replaces CPython's class."""
     installed.replace(_multiprocessing, "SemLock", SemLock)
     installed.replace(_multiprocessing, "sem_unlink", files.shm_unlink)
     import_hooks.when_imported("multiprocessing.synchronize", _patch_synchronize)

@@ -1,8 +1,8 @@
-"""The program's own code on its way to another machine: a zip named by its content.
+"""The program's own code, packed for another machine: a zip named by its content.
 
-In it: the directory of the program's script, and the packages and modules that it imported from elsewhere than the standard
-library and site-packages, with the data files beside them. A worker's environment fetches each content once and keeps it
-unpacked. Paths under those directories are translated on the way; what belongs to an installation (the standard library,
+It contains the directory of the program's script, and the packages and modules that were imported from elsewhere than the
+standard library and site-packages, with the data files beside them. A worker's environment fetches each bundle once and keeps
+it unpacked. Paths below those directories are translated. Everything that belongs to an installation (the standard library,
 third-party packages) is the worker's own.
 """
 
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
 
 CAP = 50 << 20
 _SHOWN = 5
-# What was told to be left out: once.
+# Files whose omission was already reported.
 _told: set[str] = set()
-# Modes in the archive: whoever unpacks it is to read it, and to run what could be run.
+# Modes in the archive: every user may read its files, and run those that were executable.
 _DIRECTORY, _PROGRAM, _FILE = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755, stat.S_IFREG | 0o644
 
 
 class Bundle:
-    """A content's name in the store, and which directory of this machine each of its directories comes from."""
+    """The name of a bundle in the store, and the directory of this machine from which each of its directories comes."""
 
     def __init__(self, name: str, roots: list[str]) -> None:
         self.name, self.roots = name, roots
 
     def enter(self) -> Unpacked:
-        """In a worker: has it unpacked."""
+        """In a worker: unpacks the bundle, if needed."""
         return Unpacked(cache.directory(self.name.partition("-")[0], self._unpack), self.roots)
 
     def _unpack(self, place: str) -> None:
@@ -58,21 +58,21 @@ class Bundle:
 
 
 class Unpacked:
-    """A bundle on this machine."""
+    """A bundle unpacked on this machine."""
 
     def __init__(self, place: str, roots: list[str]) -> None:
         self.place, self.roots = place, roots
 
     def translate(self, path: str | None) -> str | None:
-        """A path of the program's machine as a path here; None for one that did not come along."""
-        # The innermost: a script may lie below a directory that one of its packages was found in.
+        """The path here for a path of the program's machine; None if it is not in the bundle."""
+        # The innermost directory is tried first: a script may lie below a directory in which one of its packages was found.
         for number, root in sorted(enumerate(self.roots), key=lambda item: -len(item[1])):
             if path is not None and (path == root or path.startswith(root.rstrip(os.sep) + os.sep)):
                 return os.path.join(self.place, f"r{number}", os.path.relpath(path, root)).removesuffix(f"{os.sep}.")
         return None
 
     def original(self, path: str) -> str:
-        """A path here as a path of the program's machine; the path itself, if it did not come along."""
+        """The path on the program's machine for a path here; the path itself if it is not in the bundle."""
         for number, root in enumerate(self.roots):
             own = os.path.join(self.place, f"r{number}")
             if path == own or path.startswith(own + os.sep):
@@ -80,38 +80,38 @@ class Unpacked:
         return path
 
     def search_path(self) -> list[str]:
-        """The directories that modules are imported from."""
+        """The directories from which modules are imported."""
         return [os.path.join(self.place, f"r{number}") for number in range(len(self.roots))]
 
 
 _made: tuple[Any, Bundle] | None = None
-# In a worker: what its own processes get as well.
+# In a worker: the bundle that its own processes get as well.
 _inherited: tuple[Bundle, Unpacked] | None = None
 
 
 def inherit(bundle: Bundle) -> Unpacked:
-    """In a worker: unpacks the bundle that it came with, which its own processes get, too."""
+    """In a worker: unpacks the bundle that it came with. Its own processes get the same bundle."""
     global _inherited  # noqa: PLW0603 - one per process
     _inherited = bundle, bundle.enter()
     return _inherited[1]
 
 
 def here(path: str) -> str | None:
-    """A path of the program's machine as a path of this one; None if it did not come along."""
+    """The path here for a path of the program's machine; None if it is not in the bundle."""
     return path if _inherited is None else _inherited[1].translate(path)
 
 
 def original(path: str) -> str:
-    """A path of this machine as the program's machine knows it: what bundles speak of."""
+    """The path on the program's machine for a path here, as bundles use it."""
     return path if _inherited is None else _inherited[1].original(path)
 
 
 def current() -> Bundle:
-    """This program's bundle; stored once. Raises ValueError when it is too large."""
+    """The bundle of this program, which is stored once. Raises ValueError if it is too large."""
     global _made  # noqa: PLW0603 - one per process
     if _inherited is not None:
         return _inherited[0]
-    # Modules that were imported since may belong to the program, too.
+    # Modules imported since the last call may belong to the program, too.
     key = (session.info().session, len(sys.modules))
     if _made is None or _made[0] != key:
         trees = _trees()
@@ -120,7 +120,7 @@ def current() -> Bundle:
         _tell([one for root in roots for one in content[root].left_out])
         payload = _pack(roots, content)
         name = f"code{hashlib.sha256(payload).hexdigest()[:32]}-{session.info().process}"
-        # What is there already is not put again: a worker may be reading it.
+        # An unchanged bundle is not stored again: a worker may be reading it.
         if _made is None or (_made[0][0], _made[1].name) != (key[0], name):
             _core.put_blob(name, payload)
         _made = (key, Bundle(name, roots))
@@ -128,7 +128,7 @@ def current() -> Bundle:
 
 
 def _tell(left_out: list[tuple[str, str]]) -> None:
-    """Says what does not travel and might be missed."""
+    """Reports files that are left out and may be missed."""
     new = [(path, reason) for path, reason in left_out if path not in _told]
     if new:
         _told.update(path for path, _ in new)
@@ -142,7 +142,7 @@ def _tell(left_out: list[tuple[str, str]]) -> None:
 
 
 def _trees() -> dict[str, frozenset[str] | None]:
-    """Directories, each with the names in it that belong to the program; None: everything."""
+    """The directories, each with the names in it that belong to the program; None means all."""
     trees: dict[str, frozenset[str] | None] = {}
     main = sys.modules["__main__"]
     path = getattr(main, "__file__", None)
@@ -161,15 +161,15 @@ def _trees() -> dict[str, frozenset[str] | None]:
 
 
 def place_of_script(path: str) -> tuple[str, frozenset[str] | None]:
-    """The directory of a script, and which names in it are the program's; None: all."""
+    """The directory of a script, and the names in it that belong to the program; None means all."""
     real = os.path.realpath(path)
     folder, name = os.path.split(real)
-    # A script of an installation goes alone: the modules that it imports are installed there.
+    # A script of an installation is transferred alone: the modules that it imports are installed.
     return folder, frozenset({name}) if modules.is_installed(real) else None
 
 
 def place_of(file: str, name: str, *, is_package: bool) -> tuple[str, frozenset[str]]:
-    """The directory on the path that a module of this dotted name was found in, and which name in it is its package's."""
+    """The directory of the search path in which a module was found, and the name of its package there."""
     path = Path(file).parent if is_package else Path(file)
     for _ in name.split("."):
         path = path.parent
@@ -178,7 +178,7 @@ def place_of(file: str, name: str, *, is_package: bool) -> tuple[str, frozenset[
 
 
 def _pack(roots: list[str], content: dict[str, files.Files]) -> bytes:
-    """The same content always gives the same bytes."""
+    """Packs the files. The same content always gives the same bytes."""
     sizes: dict[str, int] = {}
     total = 0
     buffer = io.BytesIO()
@@ -204,8 +204,8 @@ def _pack(roots: list[str], content: dict[str, files.Files]) -> bytes:
 
 
 def _entry(name: str, mode: int) -> zipfile.ZipInfo:
-    """An entry of the archive. Without a mode of its own, a file would be its owner's alone and a directory closed."""
-    # A name is bytes, which an archive has no form for: as characters of one byte each.
+    """An entry of the archive. Without an explicit mode, a file would be readable by its owner only and a directory closed."""
+    # A file name is bytes, for which an archive has no form: they are stored as characters of one byte each.
     entry = zipfile.ZipInfo(os.fsencode(name).decode("latin-1"))
     entry.external_attr = mode << 16
     return entry

@@ -1,6 +1,6 @@
-"""Content on a worker's disk: fetched once for an environment, shared by its processes, however many come to ask.
+"""Content on a worker's disk: fetched once for an environment and shared by its processes.
 
-Each entry has the name of its content and appears complete or not at all: two that make it at once do not meet.
+Each entry is named by its content and appears at once as a whole: two processes may create it at the same time.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ import mmap
 import os
 import shutil
 from pathlib import Path
-from tempfile import gettempdir, mkdtemp, mkstemp  # by their names: the program may have put a mock in their places
+from tempfile import gettempdir, mkdtemp, mkstemp  # imported by name: the program may have put mocks in their places
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _LOCK = ".lock"
-# The directory that the cache is in, if not that of temporary files.
+# The directory that contains the cache, if not that of temporary files.
 _base: str | None = None
-# Descriptors of the locks of directories that this process uses.
+# The lock descriptors of directories that this process uses.
 _used: dict[str, int] = {}
 
 
 def keep_in(base: str) -> None:
-    """In a worker that has a directory of its own for temporary files: the cache is its environment's."""
+    """Sets the directory of the cache, in a worker that has a directory of its own for temporary files."""
     global _base  # noqa: PLW0603 - one per process
     _base = base
 
 
 def directory(name: str, fill: Callable[[str], None]) -> str:
-    """A directory, which `fill` makes where it is not there yet. It stays as long as this process and its children live."""
+    """The directory of this name, which `fill` creates if needed. It is kept while this process and its children live."""
     place = os.path.join(_root(), name)
     if place not in _used:
         _used[place] = os.open(place + _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -49,7 +49,7 @@ def directory(name: str, fill: Callable[[str], None]) -> str:
 
 
 def file(name: str, fetch: Callable[[], bytes]) -> str:
-    """A file, whose content `fetch` gets where it is not there yet."""
+    """The path of a file, whose content `fetch` returns if it is not cached."""
     path = place(name)
     if not os.path.exists(path):
         data = fetch()
@@ -60,10 +60,10 @@ def file(name: str, fetch: Callable[[], bytes]) -> str:
 
 
 def mapped(name: str, size: int, fill: Callable[[mmap.mmap], None], folder: str | None = None) -> mmap.mmap:
-    """Content of so many bytes, as a map that this process may write to for itself.
+    """Content of `size` bytes, as a map that this process may write to privately.
 
-    Its file is made, and filled by `fill`, by the first process of this machine that asks; others wait for it meanwhile. It
-    stands in a folder of the caller's, or in the cache. Where there is no room, each process has it in its own memory.
+    The first process of this machine that asks creates the file and fills it by `fill`; others wait for it meanwhile. The file
+    is in the caller's folder or in the cache. Without space on the disk, each process has the content in its own memory.
     """
     path = os.path.join(folder or _root(), name)
     with contextlib.ExitStack() as stack:
@@ -73,7 +73,7 @@ def mapped(name: str, size: int, fill: Callable[[mmap.mmap], None], folder: str 
             if (found := _map(path, size)) is not None:
                 return found
             making = _reserve(path, size)
-        except OSError:  # no room, or no directory to write to
+        except OSError:  # no space, or no writable directory
             content = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE)
             fill(content)
             return content
@@ -91,7 +91,7 @@ def mapped(name: str, size: int, fill: Callable[[mmap.mmap], None], folder: str 
 
 
 def _map(path: str, size: int) -> mmap.mmap | None:
-    """The content of a file, if it is there: another process may delete it at any time."""
+    """Maps a file, if it exists: another process may delete it at any time."""
     try:
         with open(path, "rb") as f:
             os.utime(f.fileno())
@@ -102,7 +102,7 @@ def _map(path: str, size: int) -> mmap.mmap | None:
 
 @contextlib.contextmanager
 def _turn(path: str) -> Iterator[None]:
-    """One process after the other. The locks are few, since none of them can be deleted safely."""
+    """Lets one process at a time create a file. There are few locks, since a lock file cannot be deleted safely."""
     lock = os.open(os.path.join(os.path.dirname(path), f"turn-{path[-1]}{_LOCK}"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -112,7 +112,7 @@ def _turn(path: str) -> Iterator[None]:
 
 
 def _reserve(path: str, size: int) -> str:
-    """A new file that has room for so many bytes. OSError where the disk has not."""
+    """A new file with space for `size` bytes. Raises OSError if the disk has too little."""
     folder = os.path.dirname(path)
     if folder == _root():
         make_room(size)
@@ -128,12 +128,12 @@ def _reserve(path: str, size: int) -> str:
 
 
 def place(name: str) -> str:
-    """The path of content of this name, whether it is there or not."""
+    """The path for content of this name, whether it exists or not."""
     return os.path.join(_root(), name)
 
 
 def write(place: str, data: bytes) -> None:
-    """Puts content at a place; of two that do so at once one stays."""
+    """Writes content to a path. If two processes do so at once, one content stays."""
     number, making = mkstemp(dir=_root())
     with open(number, "wb") as f:
         f.write(data)
@@ -141,16 +141,16 @@ def write(place: str, data: bytes) -> None:
 
 
 def keep_newest(prefix: str, number: int) -> None:
-    """Deletes all but the newest files whose names begin so."""
+    """Deletes all but the newest files whose names begin with a prefix."""
     found = sorted(Path(_root()).glob(f"{prefix}*"), key=lambda path: path.stat().st_mtime)
     for path in found[:-number]:
         path.unlink(missing_ok=True)
 
 
 def make_room(size: int) -> None:
-    """A function's disk is small: content that was used longest ago goes, until twice as many bytes are free.
+    """Deletes the least recently used content until twice `size` bytes are free, since a function's disk is small.
 
-    A process that has a file mapped keeps it. A directory that is in use stays.
+    A process that has mapped a file keeps its content. A directory in use is not deleted.
     """
     found = [path for path in Path(_root()).iterdir() if path.suffix != _LOCK]
     for path in sorted(found, key=lambda path: path.stat().st_mtime):
@@ -166,7 +166,7 @@ def _evict(directory: Path) -> None:
     lock = os.open(f"{directory}{_LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # First under another name: it is there as a whole, or not at all.
+        # Renamed first: the directory exists as a whole or not at all.
         going = mkdtemp(dir=_root())
         os.rename(directory, os.path.join(going, "content"))
         shutil.rmtree(going, ignore_errors=True)

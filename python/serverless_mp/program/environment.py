@@ -1,7 +1,7 @@
-"""The surroundings of a process beside its code: environment, directory, module search path, versions.
+"""The environment of a process apart from its code: variables, directory, module search path, versions.
 
-A local worker takes its caller's as they are. On another machine the machine's own settings stay, paths are translated to where
-the program's bundle is, and the versions of Python and of the packages are compared.
+A local worker takes over its caller's environment. On another machine, that machine's own settings stay, paths are translated
+into the program's bundle, and the versions of Python and of the packages are compared.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from . import bundle, cache
 
 _ZONES = "/usr/share/zoneinfo"
 
-# Settings of a machine, not of a program. A bucket is one, too: the role of a function need have no right to it.
+# Settings of a machine, not of a program. The bucket is one too: a function's role may have no permission for it.
 _MACHINE = {
     "PATH", "HOME", "PWD", "OLDPWD", "SHELL", "SHLVL", "USER", "LOGNAME", "HOSTNAME", "TERM", "TMPDIR", "TMP", "TEMP", "MAIL",
     "DISPLAY", "VIRTUAL_ENV", "VIRTUAL_ENV_PROMPT", "CONDA_PREFIX", "_", "_HANDLER", "LANG",
@@ -47,7 +47,7 @@ _MACHINE_PREFIXES = (
 
 
 def describe(environment: dict[str, str]) -> dict[str, Any]:
-    """In the parent: what goes into the record of a remote process."""
+    """In the parent: the environment for the record of a remote process."""
     return {
         "bundle": bundle.current(),
         "environment": {name: value for name, value in environment.items() if _travels(name)},
@@ -59,7 +59,7 @@ def describe(environment: dict[str, str]) -> dict[str, Any]:
 
 
 def _zone(name: str | None) -> bytes | None:
-    """The rules of the program's time zone: of its variable, or of this machine. None for UTC, and for rules in the name."""
+    """The rules of the time zone of `TZ`, or of this machine. None for UTC, or if the variable itself contains the rules."""
     path = "/etc/localtime" if name is None else os.path.join(_ZONES, name.removeprefix(":"))
     try:
         rules = Path(path).read_bytes()
@@ -69,7 +69,7 @@ def _zone(name: str | None) -> bytes | None:
 
 
 def _take_zone(name: str | None, rules: bytes | None) -> None:
-    """A function need not have the rules of the program's zone: they come with the program."""
+    """Sets the time zone. Its rules come with the program, since a function may not have them."""
     is_here = name is not None and os.path.exists(os.path.join(_ZONES, name.removeprefix(":")))
     if rules is not None and not is_here:
         path = cache.file(f"zone-{hashlib.sha256(rules).hexdigest()[:32]}", lambda: rules)
@@ -78,7 +78,7 @@ def _take_zone(name: str | None, rules: bytes | None) -> None:
 
 
 def _make_home() -> None:
-    """A function's user has no home that it may write to."""
+    """Sets a home directory, since a function's user has none that is writable."""
     if not os.access(os.path.expanduser("~"), os.W_OK):
         os.environ["HOME"] = gettempdir()
 
@@ -94,7 +94,7 @@ def _travels(name: str) -> bool:
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """The versions that must be equal on both sides for a pickle to be understood."""
+    """The versions that must be equal on both sides so that pickles can be read."""
     return {
         "Python": ".".join(platform.python_version_tuple()[:2]),
         "serverless_mp": importlib.metadata.version("serverless_mp"),
@@ -103,9 +103,9 @@ def versions() -> dict[str, str]:
 
 
 def enter(described: dict[str, Any], preparation: dict[str, Any]) -> None:
-    """In a worker: takes them, and makes CPython's preparation speak of this machine.
+    """In a worker: applies the environment, and translates CPython's preparation data to this machine.
 
-    Raises RuntimeError where a version differs.
+    Raises RuntimeError if a version differs.
     """
     here, there = versions(), described["versions"]
     differ = [
@@ -120,7 +120,7 @@ def enter(described: dict[str, Any], preparation: dict[str, Any]) -> None:
     code = bundle.inherit(described["bundle"])
     preparation["sys_path"] = list(dict.fromkeys([*code.search_path(), *sys.path]))
     directory = code.translate(described["directory"]) or next(iter(code.search_path()), os.getcwd())
-    os.makedirs(directory, exist_ok=True)  # an empty one does not travel
+    os.makedirs(directory, exist_ok=True)  # an empty directory is not in the bundle
     preparation.update(dir=directory, orig_dir=directory, main_file=code.translate(described["main_file"]))
     if "init_main_from_path" in preparation:
         preparation["init_main_from_path"] = preparation["main_file"]

@@ -1,4 +1,4 @@
-"""Which files of the program's directories travel to another machine: nothing from outside, and no secrets."""
+"""The files of the program's directories that are transferred to another machine: none from outside, and no secrets."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# And every name that begins with a dot: version control, settings of tools.
+# Names that begin with a dot are skipped as well: version control, settings of tools.
 _SKIPPED_DIRECTORIES = {"__pycache__", "node_modules", "site-packages"}
 _SKIPPED_SUFFIXES = (".pyc", ".pyo")
 _CODE = (".py", ".pyi", ".so", ".pyd")
 
-# Secrets by their names, whatever the case. Code of such a name (credentials.py) is code.
+# Secrets by their names, in any case. Code files of such a name (credentials.py) count as code.
 _KEY_SUFFIXES = (".pem", ".key", ".p12", ".pfx", ".ppk", ".jks", ".jceks", ".keystore", ".kdbx", ".env", ".ovpn", ".htpasswd")
 _SECRET = re.compile(
     r"id_(rsa|dsa|ecdsa|ed25519)(_sk)?(\.(?!pub$).*)?|\.env(\..*)?|\.?(netrc|pgpass|htpasswd|npmrc|pypirc|dockercfg|git-credentials)"
     r"|(.*[-_.])?credentials?(\.(json|csv|ini|cfg|conf|ya?ml|toml|xml|txt|db|bak|old))?|(.*[-_.])?client_?secrets?([-_.].*)?\.json"
     r"|secrets?\.(json|ini|cfg|conf|ya?ml|toml|xml|txt)|(.*[-_.])?service[-_]?account([-_.].*)?\.json"
 )
-# And by their content: a private key in the armour of PEM, OpenSSH or PGP, or one of PuTTY's.
+# Secrets by their content: a private key in the format of PEM, OpenSSH, PGP or PuTTY.
 _PRIVATE_KEY = re.compile(rb"-----BEGIN ([A-Z0-9]+ )*PRIVATE KEY( BLOCK)?-----|^PuTTY-User-Key-File-")
 _EXAMINED = 1 << 20
 
 
 @dataclass
 class Files:
-    """Paths that travel; and those that do not, each with the reason."""
+    """The paths that are transferred, and those that are not, each with the reason."""
 
     paths: list[str] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
 
 
 def of_directory(root: str, names: frozenset[str] | None) -> Files:
-    """The files below a directory, given by its real path: of these names in it, or of all."""
+    """The files below a directory, given by its real path: below these names, or all."""
     found = Files()
     for path in _walk(root, sorted(os.listdir(root) if names is None else names), found, frozenset({root})):
         reason = _secret(path)
@@ -49,7 +49,7 @@ def of_directory(root: str, names: frozenset[str] | None) -> Files:
 
 
 def _walk(root: str, names: list[str], found: Files, above: frozenset[str], folder: str = "") -> Iterator[str]:
-    """Files in the order of their names. Links are followed to what is below the root."""
+    """The files, ordered by name. Links are followed if they lead below the root."""
     for name in names:
         path = os.path.join(folder or root, name)
         real = os.path.realpath(path)
@@ -73,7 +73,7 @@ def _walk(root: str, names: list[str], found: Files, above: frozenset[str], fold
 
 
 def _reason_of_link(root: str, real: str) -> str | None:
-    """Why what a link leads to does not travel: as it would not under its own name."""
+    """Why the target of a link is not transferred: for the reasons that apply to the target itself."""
     prefix = root.rstrip(os.sep) + os.sep
     if not real.startswith(prefix):
         return "outside of the program's directory"
@@ -93,7 +93,7 @@ def _is_skipped(path: str, name: str) -> bool:
 
 
 def _secret(path: str) -> str | None:
-    """Why a file may be a secret."""
+    """The reason why a file may be a secret; None if it is not."""
     if path.endswith(_CODE):
         return None
     if _is_secret_name(os.path.basename(path)):

@@ -1,4 +1,4 @@
-"""Hooks that run as soon as a module of a library is imported."""
+"""Hooks that run as soon as a library's module is imported."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 class _Finder:
-    """Waits for modules to be imported."""
+    """A finder that waits for modules to be imported."""
 
     def __init__(self) -> None:
         self.steps: dict[str, Step] = {}
 
     def find_spec(self, name: str, *rest: Any) -> ModuleSpec | None:
-        """The module's own spec, with our step after its execution, which may be another time or never."""
+        """The module's own spec, extended by our step after execution. Execution may happen later, or never."""
         step = self.steps.get(name)
         if step is None:
             return None
@@ -42,7 +42,7 @@ class _Finder:
 
 
 class _LoadingSpec(ModuleSpec):
-    """The spec of a module that is being executed: the import system notes in it when that is over."""
+    """The spec of a module that is being executed. The import system clears an attribute of it when execution ends."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -57,7 +57,7 @@ _finder = _Finder()
 
 
 def when_imported(name: str, step: Step) -> None:
-    """Calls `step` with the module of this name: at once if it is imported already, else right after it was executed."""
+    """Calls `step` with the module of this name: at once if it is imported already, else after its execution."""
     if name in sys.modules:
         spec = getattr(sys.modules[name], "__spec__", None)
         if type(spec) is ModuleSpec and getattr(spec, "_initializing", False):
@@ -72,7 +72,7 @@ def when_imported(name: str, step: Step) -> None:
 
 
 def forget() -> None:
-    """No step is waited with any more."""
+    """Drops all waiting steps."""
     _finder.steps.clear()
     if _finder in sys.meta_path:
         sys.meta_path.remove(_finder)  # type: ignore[arg-type]

@@ -1,9 +1,9 @@
-"""One large argument for many processes: stored once, and read once by each machine that they run on.
+"""One large argument for many processes: stored once, and read once by each machine on which they run.
 
-A pickler writes a large string of bytes (an array's data, a long text) in one piece. So the file that it writes to can keep
-such a piece apart, under the hash of its content, and no object needs to know. Workers of one machine map one file. The piece
-lives while a process that was given it lives: in the store, or in the bucket that `SERVERLESS_MP_BUCKET` names, if reading it
-would keep a node of the store busy for more than a second.
+A pickler writes a large byte string (an array's data, a long text) in one piece. The file that it writes to can therefore store
+such a piece separately, under the hash of its content, without the help of any object. Workers of one machine map one file. The
+piece exists as long as a process that received it. It is kept in the store, or in the bucket that `SERVERLESS_MP_BUCKET` names,
+if reading it would keep a node of the store busy for more than a second.
 """
 
 from __future__ import annotations
@@ -28,37 +28,38 @@ if TYPE_CHECKING:
     import mmap
     from collections.abc import Callable
 
-# Smaller content is read by each process for itself: a file costs more.
+# Each process reads smaller content itself: a file costs more.
 WORTH_A_FILE = 1 << 20
-# Bytes a second that one node of a store sends: Redis, 0.88 GiB/s to 32 readers and 0.82 to 192, by the measurements of "Burst
+# Bytes a second that one node of a store sends. Redis: 0.88 GiB/s to 32 readers and 0.82 to 192, by the measurements of "Burst
 # Computing" (USENIX ATC 2025, Burst-Computing/burst-validation-results).
 NODE = 850 << 20
-# Seconds without a byte from the bucket; and for which an address is good, if the credentials that made it last as long.
+# The seconds without a byte from the bucket after which reading fails, and the seconds for which an address is valid, if the
+# credentials that signed it last as long.
 _PATIENCE = 60
 _GOOD_FOR = 12 * 3600
 
 _lock = threading.Lock()
-# Each time that content is stored, it has another name: what was given up may still be on its way out.
+# Stored content gets a new name each time, since the deletion of an earlier copy may still be under way.
 _names = itertools.count()
-# Where each content is, and how many processes were given it.
+# Where each content is stored, and the number of processes that received it.
 _stored: dict[str, tuple[Piece, int]] = {}
-# Where the files of processes of the program's own machine are; None: in the cache of another.
+# The folder for files of processes on the program's own machine; None: the cache of another machine.
 _folder: str | None = None
 
 
 class Piece(NamedTuple):
-    """Content that lies elsewhere."""
+    """Content that is stored separately."""
 
     digest: str
     size: int
     # In the store: the name of its blob.
     blob: str | None
-    # In a bucket: its key, and an address that reads it without rights or packages of the reader's.
+    # In a bucket: its key, and an address from which it can be read without permissions or packages.
     key: str | None = None
     address: str | None = None
 
     def open(self) -> mmap.mmap | bytearray:
-        """In a worker: its content, to which the worker may write for itself."""
+        """In a worker: the content, which the worker may change privately."""
         if self.size < WORTH_A_FILE:
             content = bytearray(self.size)
             self._fetch(content)
@@ -69,9 +70,9 @@ class Piece(NamedTuple):
         if self.blob is not None:
             _core.read_blob(self.blob, content)
             return
-        import urllib.request  # noqa: PLC0415 - only where the argument lies in a bucket
+        import urllib.request  # noqa: PLC0415 - only if the argument is in a bucket
 
-        assert self.address is not None  # noqa: S101 - it is in one of the two places
+        assert self.address is not None  # noqa: S101 - one of the two is set
         try:
             with urllib.request.urlopen(self.address, timeout=_PATIENCE) as answer, memoryview(content) as view:  # noqa: S310 - the program's own
                 at = 0
@@ -87,13 +88,13 @@ class Piece(NamedTuple):
 
 
 def keep_in(folder: str | None) -> None:
-    """Where the files are: in a directory that goes with the program, or in the cache of another machine."""
+    """Sets the folder for the files: one that is removed with the program, or None for the cache of another machine."""
     global _folder  # noqa: PLW0603 - one per process
     _folder = folder
 
 
 class Writer:
-    """A file for a pickler. What has fewer bytes than `least` stays in the record."""
+    """A file for a pickler. Content of fewer than `least` bytes stays in the record."""
 
     def __init__(self, least: int) -> None:
         self._parts: list[bytes | Piece] = []
@@ -101,13 +102,13 @@ class Writer:
         self._least = least
 
     def write(self, data: Any) -> int:
-        """A string of bytes."""
+        """Writes a byte string."""
         with memoryview(data) as view:
             self._parts.append(bytes(view) if view.nbytes < self._least else store(view))
             return view.nbytes
 
     def reduce(self, array: Any) -> Any:
-        """Reduces an array of numpy's for the pickler that writes here: a large one lies over what is mapped."""
+        """Reduces a numpy array for the pickler that writes here. A large array is rebuilt over mapped content."""
         if array.nbytes < max(self._least, WORTH_A_FILE) or array.dtype.hasobject or not array.dtype.isnative:
             return array.__reduce_ex__(DEFAULT_PROTOCOL)
         reduced = reduce_array(array, store)
@@ -119,7 +120,7 @@ class Writer:
         return dumps(self._parts)
 
     def pieces(self) -> list[str]:
-        """Which contents lie elsewhere; to be given up with `release`."""
+        """The digests of content that is stored separately, to be passed to `release`."""
         return [part.digest for part in (*self._parts, *self._arrays) if isinstance(part, Piece)]
 
 
@@ -129,7 +130,7 @@ def reader(record: bytes) -> io.BufferedReader:
 
 
 class _Chain(io.RawIOBase):
-    """Parts, one after the other."""
+    """Parts, read one after the other."""
 
     def __init__(self, parts: list[bytes | Piece]) -> None:
         self._parts = parts[::-1]
@@ -149,7 +150,7 @@ class _Chain(io.RawIOBase):
 
 
 def reduce_array(array: Any, keep: Callable[[memoryview], Piece]) -> Any:
-    """Reduces an array of numpy's that has no objects in it; `keep` stores its content."""
+    """Reduces a numpy array that contains no objects; `keep` stores its content."""
     in_one = array if array.flags.c_contiguous or array.flags.f_contiguous else array.copy()
     order = "C" if in_one.flags.c_contiguous else "F"
     numpy = sys.modules["numpy"]
@@ -164,7 +165,7 @@ def rebuild_array(piece: Piece, kind: Any, dtype: Any, shape: tuple[int, ...], o
 
 
 def store(view: memoryview) -> Piece:
-    """Stores a string of bytes unless it is there; to be given up with `release`."""
+    """Stores a byte string unless it is stored already. Must be followed by `release` later."""
     digest = _digest(view)
     with _lock:
         piece, users = _stored.get(digest) or (_put(digest, view), 0)
@@ -177,13 +178,13 @@ def store(view: memoryview) -> Piece:
 
 
 def release(digests: list[str]) -> None:
-    """A process that was given these has ended."""
+    """Releases content after the end of a process that received it."""
     unused = []
     with _lock:
         for digest in digests:
             piece, users = _stored.pop(digest, (None, 0))
             if piece is None:
-                continue  # stored by the process that has forked this one
+                continue  # stored by the process that forked this one
             if users > 1:
                 _stored[digest] = piece, users - 1
             else:
@@ -194,7 +195,7 @@ def release(digests: list[str]) -> None:
                 _core.drop_blob(piece.blob)
             else:
                 _s3().delete_object(Bucket=config.bucket(), Key=piece.key)
-        except Exception as e:  # noqa: BLE001 - tidying up must not fail whoever looks after a process
+        except Exception as e:  # noqa: BLE001 - cleaning up must not disturb the thread that looks after processes
             util.info("%s stays where it is: %s", piece.key or piece.blob, e)
         if _folder is not None:
             with contextlib.suppress(OSError):
@@ -202,12 +203,12 @@ def release(digests: list[str]) -> None:
 
 
 def through_bucket() -> int:
-    """From how many bytes on an argument travels through the bucket, if there is one."""
+    """The size in bytes from which an argument is transferred through the bucket, if there is one."""
     return config.s3_argument() or max(NODE // machines(), WORTH_A_FILE)
 
 
 def machines() -> int:
-    """On how many machines the program's workers are to be expected."""
+    """The expected number of machines on which the program's workers run."""
     return 1 if config.launcher() == "local" else -(-config.workers() // config.packing())
 
 
@@ -224,13 +225,13 @@ def _put(digest: str, view: memoryview) -> Piece:
 
 
 def _digest(data: Any) -> str:
-    import hashlib  # noqa: PLC0415 - 3 ms that most programs need not cost
+    import hashlib  # noqa: PLC0415 - 3 ms that most programs do not need
 
     return f"h{hashlib.sha256(data).hexdigest()[:40]}"
 
 
 def _after_fork() -> None:
-    """In a child of the program's own `fork()`: what is stored is the parent's to give up."""
+    """In a child of the program's own `fork()`: forgets stored content, which only the parent releases."""
     global _lock  # noqa: PLW0603 - another thread may have held it
     _lock = threading.Lock()
     _stored.clear()

@@ -1,4 +1,4 @@
-"""`__main__` in a worker: where it is no file that could be imported (a notebook, a session, `-c`), and who has it."""
+"""`__main__` in a worker: whether it has a file (not in a notebook, a session, with `-c`), and references to it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 
 # In a worker: whether the program's `__main__` has no file.
 is_nowhere = False
-# The places in modules that were imported before `__main__` was the program's, and hold the one that was there.
+# Names in modules that were imported before `__main__` was the program's and that refer to the earlier `__main__`.
 _followers: list[tuple[dict[str, Any], str]] = []
 
 
 def note_followers() -> None:
-    """In a zygote: who has its `__main__`. Of what the worker imports itself nobody has."""
+    """In a zygote: records which modules refer to its `__main__`. Modules that a worker imports itself refer to the new one."""
     main = sys.modules["__main__"]
     spaces = [vars(module) for module in list(sys.modules.values()) if isinstance(module, types.ModuleType)]
     _followers.extend((space, name) for space in spaces for name, value in list(space.items()) if value is main)
 
 
 def follow() -> None:
-    """In a worker, where `__main__` has become the program's."""
+    """In a worker: replaces these references after `__main__` has become the program's."""
     for space, name in _followers:
         space[name] = sys.modules["__main__"]
 
@@ -32,7 +32,7 @@ def has_no_file() -> bool:
 
 
 def explain(error: BaseException) -> None:
-    """In a worker: adds to an error of unpickling what to do where the main module is missing."""
+    """In a worker: adds advice to an unpickling error that is caused by a missing main module."""
     if is_nowhere and isinstance(error, AttributeError) and "__main__" in str(error):
         error.add_note(
             "serverless_mp: the program's main module is no file that a worker could import (a notebook, an interactive "

@@ -1,8 +1,9 @@
-"""Which modules are the program's own: what no installation has put on this machine.
+"""Decides which modules are the program's own: those that no installation has put on this machine.
 
-A file is installed if its path or its real path lies in an installation: tools put links there (uv, Nix, Debian's packages in
-a virtual environment), and links from there. Own are all others, members of zip archives included, and packages that were
-installed from a local directory, or are named by `SERVERLESS_MP_OWN_PACKAGES`.
+A file is installed if its path or its real path lies in an installation: tools (uv, Nix, Debian's packages in a virtual
+environment) put links into installations, and links from there to elsewhere. All other files are the program's own, including
+members of zip archives, and so are packages that were installed from a local directory or are named by
+`SERVERLESS_MP_OWN_PACKAGES`.
 """
 
 from __future__ import annotations
@@ -25,18 +26,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _PACKAGE = str(Path(__file__).parent.parent)
-# The directory that it is installed in together with others, such as a layer of a function.
+# The directory in which this package is installed together with others, such as the layer of a function.
 _OURS = (os.path.dirname(_PACKAGE),) if any(Path(_PACKAGE).parent.glob("serverless_mp-*.dist-info")) else ()
 _INSTALLATIONS = frozenset({"site-packages", "dist-packages"})
 _NOT_IMPORTED = ("__main__", "__mp_main__")
-# The loaders of modules in C; that of built-in ones is a class itself.
+# The loaders of extension modules. The loader of builtin modules is itself a class.
 _OF_C = (ExtensionFileLoader, type)
 
 
 def own_modules() -> dict[str, Any]:
-    """The program's own modules but `__main__`, by name, in the order of their imports.
+    """The program's own modules except `__main__`, by name, in the order of their imports.
 
-    What stands for a module in `sys.modules` may be any object.
+    An entry of `sys.modules` may be any object.
     """
     further = further_names()
     return {
@@ -47,7 +48,7 @@ def own_modules() -> dict[str, Any]:
 
 
 def further_names() -> dict[str, str]:
-    """Names in `sys.modules` of modules that are there under their own name, too; with that."""
+    """Additional names in `sys.modules` of modules that are also there under their own name, each with that name."""
     found = [(name, _own_name(module)) for name, module in list(sys.modules.items())]
     return {name: own for name, own in found if own not in {name, *_NOT_IMPORTED} and sys.modules.get(own) is sys.modules[name]}
 
@@ -58,17 +59,17 @@ def _own_name(module: Any) -> str:
 
 
 def is_being_imported(module: Any) -> bool:
-    """Whether its import has not ended."""
+    """Whether the import of a module has not ended yet."""
     return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
 
 
 def note_imports_that_start_processes() -> None:
-    """To be called when a process is started: a worker that imported these modules would start it once more."""
+    """Called when a process is started: a worker that imported these modules would start the process once more."""
     _starting.update(name for name, module in own_modules().items() if is_being_imported(module))
 
 
 def starts_processes(name: str) -> bool:
-    """Whether its import did."""
+    """Whether the import of a module has started processes."""
     return name in _starting
 
 
@@ -76,22 +77,22 @@ _starting: set[str] = set()
 
 
 def is_own(module: Any) -> bool:
-    """Whether it is the program's."""
+    """Whether a module is the program's own."""
     if not issubclass(type(module), types.ModuleType):
         return _is_own_object(module)
     space = types.ModuleType.__getattribute__(module, "__dict__")
     file, spec = space.get("__file__"), space.get("__spec__")
     if isinstance(file, str):
         return not is_installed(file)
-    if spec is not None:  # built in, frozen, or a namespace
+    if spec is not None:  # builtin, frozen, or a namespace package
         places = [place for place in space.get("__path__", ()) if isinstance(place, str)]
         return bool(places) and not all(map(is_installed, places))
-    # Made by code: of the program, or of a library, as C extensions do for what they share.
+    # Created by code of the program or of a library, as C extensions do for shared names.
     return type(module) is types.ModuleType and space.get("__loader__") is None and _is_made_by_program(space)
 
 
 def is_of_program(value: Any) -> bool:
-    """Whether a function, a class or an object is of the program's code, or a mock that the program has made."""
+    """Whether a function, a class or an object belongs to the program's code, or is a mock that the program has created."""
     kind = type(value)
     if issubclass(kind, types.MethodType):
         return is_of_program(value.__self__)
@@ -129,7 +130,7 @@ def _files_of_code(values: Iterable[Any]) -> list[str]:
 @functools.cache
 def is_installed(file: str) -> bool:
     """Whether a file is part of an installation."""
-    if file.startswith("<"):  # of frozen modules of the standard library, and of code that has no file
+    if file.startswith("<"):  # frozen modules of the standard library, or code without a file
         return file.startswith("<frozen ")
     paths = {os.path.abspath(file), os.path.realpath(file)}
     own = _own_places()
@@ -149,7 +150,7 @@ def installed_places() -> tuple[str, ...]:
 
 @functools.cache
 def _own_places() -> tuple[str, ...]:
-    """The program's own packages and modules in the directories of an installation."""
+    """The paths of the program's own packages and modules inside the directories of an installation."""
     found = []
     for folder in {*sys.path}:
         if (os.path.basename(folder) in _INSTALLATIONS or folder in _OURS) and os.path.isdir(folder):
@@ -161,7 +162,7 @@ def _own_places() -> tuple[str, ...]:
     )
 
 
-# The program may have put something else in its place when this is called.
+# Taken now: the program may have replaced it by the time of a call.
 _open = io.open
 
 
@@ -171,12 +172,12 @@ def _read(path: Path) -> str:
 
 
 def _local_names(record: Path) -> set[str]:
-    """The packages and modules of a distribution that was installed from a directory."""
+    """The packages and modules of a distribution that was installed from a local directory."""
     try:
         if '"dir_info"' not in _read(record):
             return set()
         lines = _read(record.with_name("RECORD")).splitlines()
-    except (OSError, ValueError):  # no file, or no text
+    except (OSError, ValueError):  # no file, or not a text file
         return set()
     tops = {line.partition(",")[0].split("/")[0] for line in lines}
     return {

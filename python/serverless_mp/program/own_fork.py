@@ -1,4 +1,4 @@
-"""The program's own `os.fork()`: silences CPython's warning about threads, if only ours run."""
+"""The program's own `os.fork()`, without CPython's warning about threads if only our threads run."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _fork, _forkpty = os.fork, os.forkpty
 
 
 def fork() -> int:
-    """As `os.fork`."""
+    """Like `os.fork`."""
     return _call(_fork)
 
 
 def forkpty() -> tuple[int, int]:
-    """As `os.forkpty`."""
+    """Like `os.forkpty`."""
     return _call(_forkpty)
 
 
@@ -31,5 +31,5 @@ def _call(call: Callable[[], Any]) -> Any:
         return call()
 
 
-# Put in the place of the interpreter's own.
+# Replacements of the interpreter's functions.
 REPLACED = ((os, "fork", fork), (os, "forkpty", forkpty))

@@ -1,4 +1,4 @@
-"""Third-party packages on both sides: what the program uses must be where its processes run, in a version that fits."""
+"""Third-party packages: those that the program uses must be installed in the function, in a compatible version."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from . import modules
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a function has: the version of Python, the packages with theirs, and the options of its deployment."""
+    """The content of a function: the version of Python, the packages with their versions, and the options of its deployment."""
 
     python: str
     versions: dict[str, str]
@@ -30,22 +30,22 @@ class Manifest:
 
 
 def pack(manifest: Manifest) -> str:
-    """A manifest as text: all of a function's environment variables together have 4 KB."""
+    """A manifest as compact text: all environment variables of a function together may have 4 KB."""
     parts = [manifest.python, manifest.versions, manifest.options]
     return base64.b85encode(zlib.compress(json.dumps(parts, sort_keys=True).encode(), 9)).decode()
 
 
 def unpack(text: str) -> Manifest:
-    """The manifest of a text. Raises ValueError for any other text."""
+    """The manifest in a text. Raises ValueError for any other text."""
     try:
         return Manifest(*json.loads(zlib.decompress(base64.b85decode(text))))
     except (ValueError, TypeError, zlib.error):
-        message = f"{config.DEPLOYED} of the function is damaged: `serverless-mp deploy` writes it anew"
+        message = f"{config.DEPLOYED} of the function is damaged: `serverless-mp deploy` writes it again"
         raise ValueError(message) from None
 
 
 def check(deployed: Manifest, function: str) -> None:
-    """Compares with this program. Raises RuntimeError that names both sides of everything that does not fit."""
+    """Compares with this program. Raises RuntimeError that names both sides of every mismatch."""
     python, theirs = deployed.python, deployed.versions
     here = ".".join(platform.python_version_tuple()[:2])
     problems = []
@@ -58,7 +58,7 @@ def check(deployed: Manifest, function: str) -> None:
         for distribution in distributions[module]:
             version = importlib.metadata.version(distribution)
             other = theirs.get(canonicalize_name(distribution))
-            if module == "packaging" and module not in used:  # it is loaded here for this comparison
+            if module == "packaging" and module not in used:  # loaded here for this comparison
                 continue
             if other is None and module in used:
                 problems.append(f"{distribution} is {version} here and not there")
@@ -74,7 +74,7 @@ def check(deployed: Manifest, function: str) -> None:
 
 
 def release(version: str) -> Any:
-    """The part of a version that decides whether pickles fit: the epoch and the first two numbers."""
+    """The part of a version that must match for pickles to be readable: the epoch and the first two numbers."""
     try:
         parsed = Version(version)
     except InvalidVersion:
@@ -83,7 +83,7 @@ def release(version: str) -> Any:
 
 
 def _used_by_program() -> set[str]:
-    """Top-level names of the modules that the program's own modules have among their globals, or names from them."""
+    """Top-level names of the modules that the globals of the program's own modules are, or come from."""
     used = set()
     own = [sys.modules["__main__"], *modules.own_modules().values()]
     for module in [one for one in own if isinstance(one, ModuleType)]:

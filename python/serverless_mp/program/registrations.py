@@ -1,7 +1,7 @@
-"""Registrations with the interpreter that it does not show: noted as they happen, so that a worker can repeat them.
+"""Registrations with the interpreter that cannot be read back: recorded as they happen, so that a worker can repeat them.
 
-Calls around forks (`os.register_at_fork`), codecs and their handlers of errors. Those of libraries are not noted: a worker
-imports them.
+These are calls around forks (`os.register_at_fork`), codecs and their error handlers. Those of libraries are not recorded: a
+worker imports the libraries.
 """
 
 from __future__ import annotations
@@ -30,39 +30,39 @@ _handlers: dict[str, Any] = {}
 
 
 def _is_of_program() -> bool:
-    """Whether the caller of the caller is code of the program."""
+    """Whether the caller of the calling function is code of the program."""
     return not modules.is_installed(sys._getframe(2).f_code.co_filename)
 
 
 def register_at_fork(**calls: Callable[[], Any]) -> None:
-    """As `os.register_at_fork`."""
+    """Like `os.register_at_fork`."""
     _register_at_fork(**calls)
     if _is_of_program():
         _at_fork.append(calls)
 
 
 def register(search_function: Any, /) -> None:
-    """As `codecs.register`."""
+    """Like `codecs.register`."""
     _register(search_function)
     if _is_of_program():
         _searches.append(search_function)
 
 
 def unregister(search_function: Any, /) -> None:
-    """As `codecs.unregister`."""
+    """Like `codecs.unregister`."""
     _unregister(search_function)
     if search_function in _searches:
         _searches.remove(search_function)
 
 
 def register_error(errors: str, handler: Any, /) -> None:
-    """As `codecs.register_error`."""
+    """Like `codecs.register_error`."""
     _register_error(errors, handler)
     if _is_of_program():
         _handlers[errors] = handler
 
 
-# Our functions in the place of the interpreter's own, by module and name.
+# Our replacements of the interpreter's functions, by module and name.
 NOTING = (
     (os, "register_at_fork", register_at_fork),
     (codecs, "register", register),
@@ -72,7 +72,7 @@ NOTING = (
 
 
 def call(when: str) -> None:
-    """Calls what is registered for this moment: `before`, `after_in_parent`, `after_in_child`. An error is shown, no more."""
+    """Runs the callbacks of this moment: `before`, `after_in_parent` or `after_in_child`. Errors are printed and ignored."""
     for calls in reversed(_at_fork) if when == "before" else list(_at_fork):
         if when in calls:
             try:
@@ -88,19 +88,19 @@ def _show(error: Exception, call: Any) -> None:
         )
         sys.unraisablehook(shown)
     elif sys.stderr is not None:
-        # The interpreter's own takes only what it has made itself.
+        # The interpreter's own format; its function accepts only objects that it has created itself.
         above = error.__traceback__ and error.__traceback__.tb_next
         text = "".join(traceback.format_exception(type(error), error, above))
         sys.stderr.write(f"Exception ignored in: {call!r}\n{text}")
 
 
 def found() -> Any:
-    """All of them, for a worker."""
+    """All registrations, for a worker."""
     return _at_fork, _searches, _handlers
 
 
 def take(value: tuple[list[dict[str, Any]], list[Any], dict[str, Any]]) -> None:
-    """In a worker: just these, where the import of the program's modules may have registered others."""
+    """In a worker: sets exactly these registrations, since importing the program's modules may have added others."""
     at_fork, searches, handlers = value
     for calls in at_fork:
         if calls not in _at_fork:

@@ -1,6 +1,6 @@
-"""Tools that run programs, and live in their processes: debuggers, notebooks' kernels, test runners.
+"""Tools that run programs inside their own processes: debuggers, kernels of notebooks, test runners.
 
-What they set there is for that process: their streams, hooks and handlers know sockets, files and threads of it, and to import
+Their settings are for that process: their streams, hooks and handlers refer to its sockets, files and threads, and importing
 them costs a worker seconds.
 """
 
@@ -19,7 +19,7 @@ NAMES = frozenset(
 
 
 def is_of_tool(value: Any) -> bool:
-    """Whether it is an object, a function or a class of a tool."""
+    """Whether a value is an object, a function or a class of a tool."""
     if issubclass(type(value), types.MethodType):
         return is_of_tool(value.__self__)
     if issubclass(type(value), types.ModuleType):

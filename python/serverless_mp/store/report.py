@@ -1,7 +1,7 @@
-"""The summary of a run: which processes ran, where, for how long, and what they asked of the store.
+"""The summary of a run: which processes ran, where, for how long, and their requests to the store.
 
-Written as JSON to the file that `SERVERLESS_MP_SUMMARY` names, by the process that opened the session. A worker leaves its
-own figures in the store when it ends; of one that was killed only its parent's knowledge is there.
+The process that opened the session writes it as JSON to the file that `SERVERLESS_MP_SUMMARY` names. A worker leaves its
+figures in the store when it ends. For a worker that was killed, only the figures of its parent are available.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _started: dict[int, dict[str, Any]] = {}
 
 
 def check() -> None:
-    """Raises ValueError where the file cannot be written: better now than after the run."""
+    """Raises ValueError if the file cannot be written, before the program runs."""
     path = config.summary()
     if path:
         try:
@@ -38,19 +38,19 @@ def started(job: Any) -> None:
 
 
 def ended(job: Any, code: int) -> None:
-    """Notes how it ended."""
+    """Notes the exit code and duration of a process."""
     if job.pid in _started:
         _started[job.pid].update(exitcode=code, wall_s=round(time.time() - _started[job.pid]["began"], 3))
 
 
 def worker_ends() -> None:
-    """In a worker: leaves its figures."""
+    """In a worker: sends its figures to the owner of the session."""
     if config.summary() is not None:
         _core.Channel.of_session(1).post([json.dumps([*_started.values(), _own()]).encode()])
 
 
 def write() -> None:
-    """In the owner of the session, before it ends: collects the figures and writes the file."""
+    """In the owner of the session, before the session ends: collects the figures and writes the file."""
     path = config.summary()
     if not path:
         return

@@ -1,8 +1,9 @@
-"""Runs a private store, and ends it with the process that asked for it, however that one ends.
+"""Runs a private store, and ends it with the process that asked for it, however that process ends.
 
-Run by path with `python -I -S`: `server_guard.py SERVER DIRECTORY`. Standard input: the length of the configuration in four
-bytes and the configuration (so that the password is in no command line); its end is the end of everything. It goes on in a
-process that is no descendant of its caller; the end of its standard output says that all has ended.
+Run by path with `python -I -S`: `server_guard.py SERVER DIRECTORY`. It reads from standard input the length of the
+configuration in four bytes and the configuration, so that no command line contains the password. When standard input closes,
+the server ends. The guard continues in a process that is not a descendant of its caller, and closes its standard output when
+everything has ended.
 """
 
 import os
@@ -11,7 +12,7 @@ import sys
 
 
 def main() -> None:  # noqa: C901 - one thing after another
-    """Starts the server, says `ready`, and waits for the end of either side."""
+    """Starts the server, prints `ready`, and waits for the end of either side."""
     server, directory = sys.argv[1:3]
     length = int.from_bytes(_read(4), "big")
     config = _read(length)
@@ -46,7 +47,7 @@ def main() -> None:  # noqa: C901 - one thing after another
                 os.write(1, b"ready\n")
     if not ready:
         os.write(1, log[-1000:])
-    try:  # noqa: SIM105 - no import that is not needed
+    try:  # noqa: SIM105 - avoids an import
         os.kill(pid, 9)
     except ProcessLookupError:
         pass
@@ -56,13 +57,13 @@ def main() -> None:  # noqa: C901 - one thing after another
             try:  # noqa: SIM105 - as above
                 remove(path)
             except OSError:
-                pass  # the parent of local workers clears it as well
+                pass  # the zygote removes it as well
 
 
 def _die_with_parent() -> None:
-    """On Linux the server ends with this process, should somebody kill that."""
+    """On Linux: the server ends with this process, even if this process is killed."""
     if sys.platform == "linux":
-        import ctypes  # noqa: PLC0415 - in the child only, where it delays nobody
+        import ctypes  # noqa: PLC0415 - in the child only, where it delays no other process
 
         ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
 

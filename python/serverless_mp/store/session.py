@@ -1,6 +1,6 @@
-"""The session: opened when the first object is made, closed after the last child was joined.
+"""The session: opened when the first object is created, closed after the last child was joined.
 
-Children of the program's own `os.fork()` share it: the last of the family ends it.
+Children of the program's own `os.fork()` share it; the last process of this family ends it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import shutil
 import sys
 import threading
 from multiprocessing import util
-from tempfile import gettempdir, mkdtemp  # by their names: the program may have put a mock in their places
+from tempfile import gettempdir, mkdtemp  # imported by name: the program may have put mocks in their places
 from typing import TYPE_CHECKING, NamedTuple
 
 from serverless_mp import _core, config
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
     from . import embedded
 
 _lock = threading.Lock()
-# The limit of open files before it was raised, and to what it was.
+# The limit of open files before it was raised, and the limit after that.
 _raised: tuple[tuple[int, int], tuple[int, int]] | None = None
 _directory: str | None = None
-# The process that has opened the session, and the store that is this session's alone.
+# The process that opened the session, and its private store, if it has one.
 _owner = 0
 _store: embedded.Store | None = None
-# A pipe that no process of the family writes to: it is at its end when the last one has gone.
+# A pipe that no process of the family writes to. Its end of file means that the last other process is gone.
 _family: tuple[int, int] | None = None
-# Characters that a socket's path, a server's configuration and an address can carry as they are.
+# Characters that can stand unescaped in a socket's path, a server's configuration and an address.
 _PLAIN = re.compile(r"[\w./+@=-]{,70}", re.ASCII)
 
 
 def ensure() -> None:
     """Opens a session unless this process has one.
 
-    Raises ConnectionError where the store cannot be reached, ValueError for settings that cannot be used.
+    Raises ConnectionError if the store cannot be reached, ValueError for settings that cannot be used.
     """
     if _core.is_open():
         return
@@ -51,12 +51,12 @@ def ensure() -> None:
 
 
 class Info(NamedTuple):
-    """The id of this process, and its session."""
+    """The session, and the id of this process."""
 
     session: str
     key: bytes
     url: str
-    # Time to live of the session's keys, in ms; 0: no limit.
+    # Time to live of the session's keys in ms; 0 means no limit.
     ttl: int
     seal_memory: bool
     process: str
@@ -68,7 +68,7 @@ def info() -> Info:
 
 
 def try_store() -> None:
-    """Raises ConnectionError if the store refuses us, RuntimeError if no store can be started."""
+    """Raises ConnectionError if the store refuses this client, RuntimeError if no private store can be started."""
     url = config.redis_url()
     if url is not None:
         _core.try_store(url)
@@ -79,7 +79,7 @@ def try_store() -> None:
 
 
 def directory() -> str:
-    """A directory of mode 0700 for this session's sockets, of a plain and short name: their paths end at 104 bytes."""
+    """A directory of mode 0700 for the session's sockets. Its path is short and plain: sockets allow 104 bytes."""
     global _directory  # noqa: PLW0603 - one per process
     if _directory is None or not os.path.isdir(_directory):
         _directory = mkdtemp(prefix="smp-", dir=_plain_tmp())
@@ -87,7 +87,7 @@ def directory() -> str:
 
 
 def drop_directory() -> None:
-    """Removes it; the next one has another name."""
+    """Removes the directory. The next one gets another name."""
     global _directory  # noqa: PLW0603 - one per process
     if _directory is not None:
         shutil.rmtree(_directory, ignore_errors=True)
@@ -118,7 +118,7 @@ def _open() -> None:
         _store = embedded.Store(directory())
         _core.open_session(_store.url, 0, seal_memory=seal_memory)
     if not _owner:
-        # What the child inherits must not be one process' alone.
+        # Objects that the child inherits must not be private to one process.
         os.register_at_fork(before=_core.before_fork, after_in_parent=_core.after_fork_in_parent, after_in_child=_after_fork)
     _owner = os.getpid()
     _family = os.pipe()
@@ -126,25 +126,25 @@ def _open() -> None:
 
 
 def close_at_exit() -> None:
-    """After the program's own exit handlers, which may use what is in it, and after CPython's, which joins the children."""
+    """Closes the session after the program's exit handlers, which may use it, and CPython's, which joins children."""
     # Handlers run last in, first out.
     atexit.unregister(util._exit_function)  # type: ignore[attr-defined]
     atexit.register(close)
     atexit.register(util._exit_function)  # type: ignore[attr-defined]
 
 
-# Functions to be called at its end: first those that stop workers, told whether to wait; then the report of the run.
+# Functions called at the end of the session: those that stop workers, with `wait`; then those that report on the run.
 _stop: list[Callable[..., None]] = []
 _report: list[Callable[[], None]] = []
 
 
 def stop_with(stop: Callable[..., None]) -> None:
-    """Has `stop(wait=...)` called when this process is done with the session."""
+    """Registers `stop(wait=...)`, to be called when this process no longer uses the session."""
     _stop.append(stop)
 
 
 def report_with(report: Callable[[], None]) -> None:
-    """Has `report()` called in the process that opened the session, before it is closed."""
+    """Registers `report()`, to be called before the session is closed, in the process that opened it."""
     _report.append(report)
 
 
@@ -155,7 +155,7 @@ def _after_fork() -> None:
 
 
 def _is_last() -> bool:
-    """Whether no other process of the family is left. This one leaves it."""
+    """Whether no other process of the family is left. This process leaves the family."""
     global _family
     if _family is None:
         return True
@@ -171,13 +171,13 @@ def _is_last() -> bool:
 
 
 def file_limit() -> tuple[int, int]:
-    """The program's own limit of open files: as it was before it was raised, unless it was set since."""
+    """The program's own limit of open files: the limit before it was raised, unless the program has set it since."""
     now = resource.getrlimit(resource.RLIMIT_NOFILE)
     return _raised[0] if _raised is not None and now == _raised[1] else now
 
 
 def _raise_file_limit() -> None:
-    """A connection for each thread, a sentinel for each process: as many descriptors as this process may have."""
+    """Raises the limit of open files as far as allowed: each thread needs a connection, each process a sentinel."""
     global _raised  # noqa: PLW0603 - one per process
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limits.raise_descriptors():
@@ -185,7 +185,7 @@ def _raise_file_limit() -> None:
 
 
 def _silence_threads() -> None:
-    """A daemon's thread that goes on until the interpreter ends is not to say that the session was closed before."""
+    """Silences errors of daemon threads that run until the interpreter ends and find the session closed."""
     hook = threading.excepthook
 
     def excepthook(arguments: threading.ExceptHookArgs) -> None:
@@ -196,7 +196,7 @@ def _silence_threads() -> None:
 
 
 def close() -> None:
-    """Ends the session: the keys, the private store, the parent of local workers. The last of the family does."""
+    """Leaves the session. The last process of the family ends it: the keys, the private store, the zygote."""
     global _store  # noqa: PLW0603 - one per process
     if not _owner:
         return

@@ -1,4 +1,4 @@
-"""The exit handlers of a worker, which are those of a fresh process."""
+"""The exit handlers of a worker: those that a fresh process would have."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import atexit
 import sys
 from multiprocessing import util
 
-# Until 3.12 only the children of spawn, interpreters of their own, run their exit handlers; since then all do, and CPython
-# leaves its own clean-up to these.
+# Before 3.13, only children of spawn, which are interpreters of their own, run their exit handlers. Since then all children do,
+# and CPython leaves its own clean-up to these handlers.
 _ALL_RUN = sys.version_info >= (3, 13)
 _have_begun = False
 
 
 def begin() -> None:
-    """Registers them. Modules that were loaded before have registered theirs once; those of a preloaded zygote stay."""
+    """Registers the handlers of a fresh process, once. Handlers that a preloaded zygote registers afterwards stay."""
     global _have_begun  # noqa: PLW0603 - one per process
     if _have_begun:
         return
@@ -25,7 +25,7 @@ def begin() -> None:
 
 
 def run(method: str) -> None:
-    """Before the exit record. `method`: the start method."""
+    """Runs the handlers, before the exit record is written. `method`: the start method."""
     if _ALL_RUN or method == "spawn":
         atexit._run_exitfuncs()
         util._flush_std_streams()  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""A worker joins the session, claims its job, runs it, and leaves the exit record."""
+"""The life of a worker: it joins the session, claims its job, runs it, and writes the exit record."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def run(launch: Launch, parent_sentinel: int | None, descriptors: list[int]) -> int:
-    """Runs the job that it names; its exit code. A job that another worker has taken is left to it."""
+    """Runs the job of the launch record, and returns its exit code. A job that another worker has claimed is not run."""
     control = None if launch.remote is None else _take_remote_part(launch.remote, descriptors)
     if launch.has_tracker:
         resource_tracker._resource_tracker._fd = descriptors.pop(0)  # type: ignore[attr-defined]
@@ -45,14 +45,14 @@ def run(launch: Launch, parent_sentinel: int | None, descriptors: list[int]) -> 
     else:
         code = process_obj._bootstrap(parent_sentinel=parent_sentinel)
         exit_handlers.run(context._default_context.get_start_method())  # type: ignore[attr-defined]
-    # A signal that comes now comes too late: its handler is not to break what is left to do.
+    # A signal that arrives now is too late: its handler must not interrupt the remaining steps.
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     if _core.is_lost():
-        return os.EX_TEMPFAIL  # whatever it died of, this was the cause
+        return os.EX_TEMPFAIL  # whatever the error, this was its cause
     code &= 0xFF
     report.worker_ends()
     if control is not None:
-        # Its output comes before the news of its end.
+        # The output must be sent before the report of the end.
         with contextlib.suppress(OSError):
             control.sendall(FLUSH)
             control.recv(1)
@@ -64,7 +64,7 @@ def run(launch: Launch, parent_sentinel: int | None, descriptors: list[int]) -> 
 
 
 def _take_remote_part(remote: Remote, descriptors: list[int]) -> socket.socket:
-    """On another machine: the process id that the program knows it by, its time, and the way to its supervisor."""
+    """On another machine: takes the process id that the program knows, the time limit, and the connection to the supervisor."""
     cache.keep_in(remote.cache)
     large_arguments.keep_in(None)
     deadline.set_retirement(remote.retires_at)
@@ -74,7 +74,7 @@ def _take_remote_part(remote: Remote, descriptors: list[int]) -> socket.socket:
 
 
 def _prepare(claimed: bytes, launch: Launch) -> Any:
-    """The process object, with the program's modules around it."""
+    """The process object, prepared with the program's modules."""
     record = large_arguments.reader(claimed)
     me = process.current_process()
     me._inheriting = True  # type: ignore[attr-defined]
@@ -91,7 +91,7 @@ def _prepare(claimed: bytes, launch: Launch) -> Any:
         spawn.prepare(preparation)
         main_module.follow()
         if preparation["forks"]:
-            from serverless_mp.fork import restore as forked  # noqa: PLC0415 - cloudpickle, which the other methods do not need
+            from serverless_mp.fork import restore as forked  # noqa: PLC0415 - cloudpickle, not needed by other start methods
 
             process_obj = forked.load(record, preparation.get("main_file"))
         else:
@@ -103,7 +103,7 @@ def _prepare(claimed: bytes, launch: Launch) -> Any:
 
 
 def _tell(error: Exception) -> None:
-    """Prints an unhandled error of the process; for a module that is not found, also where it was looked for."""
+    """Prints an unhandled error of the process. For a module that was not found, adds the search path."""
     if isinstance(error, ImportError):
         error.add_note(f"serverless_mp: the worker looked for module {error.name!r} in {sys.path}")
     main_module.explain(error)

@@ -1,4 +1,4 @@
-"""The code of a program's main module, compiled once for all workers that run it anew: in the zygote, when one has begun to."""
+"""The code of a program's main module, compiled once, in the zygote, for all workers that run it again."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import warnings
 from typing import Any
 
 _from_file: Any = runpy._get_code_from_file  # type: ignore[attr-defined]
-# By path: which file it was, and what runpy has made of it; None for what is to be compiled by each.
+# By path: the identity of the file, and its code as runpy compiles it; None if each worker must compile it itself.
 _compiled: dict[str, tuple[tuple[int, ...], Any]] = {}
 
 
 def compile_for_others(path: str) -> None:
-    """In a zygote. What cannot be compiled, or not without a warning, is the worker's to tell."""
+    """In a zygote: compiles the file. Errors and warnings are left to the worker, which reports them."""
     with contextlib.suppress(Exception):
         file = _file(path)
         if file is None:
@@ -25,12 +25,12 @@ def compile_for_others(path: str) -> None:
         _compiled[path] = file, None
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            # Before Python 3.12 by the name that it runs under, too.
+            # Before Python 3.12, the function also takes the name that the code runs under.
             _compiled[path] = file, _from_file(*("__mp_main__", path)[-_from_file.__code__.co_argcount :])
 
 
 def _file(path: str) -> tuple[int, ...] | None:
-    """Which file it is, and which state of it; None for what cannot be read twice."""
+    """The identity and state of a file; None for one that cannot be read twice."""
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         return None
@@ -38,7 +38,7 @@ def _file(path: str) -> tuple[int, ...] | None:
 
 
 def _get_code_from_file(*arguments: str) -> Any:
-    """As runpy's."""
+    """Like the function of runpy, but takes code that was compiled in advance."""
     path = arguments[-1]
     if path in _compiled:
         with contextlib.suppress(OSError):
@@ -49,5 +49,5 @@ def _get_code_from_file(*arguments: str) -> Any:
 
 
 def use() -> None:
-    """Has runpy look here first."""
+    """Makes runpy look here first."""
     runpy._get_code_from_file = _get_code_from_file  # type: ignore[attr-defined]

@@ -1,7 +1,7 @@
-"""The preloaded zygote: a fork of the zygote that has imported what the program has, so that its workers need not.
+"""The preloaded zygote: a fork of the zygote that has imported the program's modules, so that its workers need not import them.
 
-It imports while the first worker, which the zygote itself has started, runs. It is used only if nothing is different for that:
-one thread after a fork, no session, the same files, no error. Otherwise workers come from the first zygote as before.
+It imports them while the first worker, started by the zygote itself, runs. It is used only if the imports leave no visible
+difference: one thread after a fork, no session, the same files, no error. Otherwise workers are forked from the first zygote.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 def load(preload: Preload, environment: dict[str, str]) -> bool:
-    """Imports all of it. False: what came of it is not to be used."""
+    """Imports the modules. Returns False if the result must not be used."""
     opened, before = [], set(sys.modules)
 
     def refuse(*_args: object, **_options: object) -> NoReturn:
         opened.append(True)
         raise SystemExit
 
-    # No module may make an object of a session where it is imported for others; nor is a file of the program's own imported.
+    # While importing for others, no module may create an object of a session, and no file of the program may be imported.
     ensure, session.ensure = session.ensure, refuse
     path, sys.path[:] = list(sys.path), preload.path
     arguments, sys.argv[:] = list(sys.argv), preload.arguments
@@ -45,7 +45,7 @@ def load(preload: Preload, environment: dict[str, str]) -> bool:
         restore(preload.names)
         for name in preload.modules:
             importlib.import_module(name)
-    except BaseException:  # noqa: BLE001 - of foreign code, or the refusal: the worker imports it itself, and says what is wrong
+    except BaseException:  # noqa: BLE001 - errors of imports, or the refusal: the worker itself reports them
         return False
     finally:
         session.ensure = ensure
@@ -62,16 +62,16 @@ def load(preload: Preload, environment: dict[str, str]) -> bool:
 
 
 def _is_another(name: str, module: object, files: dict[str, str]) -> bool:
-    """Whether it comes from another file than in the program, or from one that is no installation's."""
+    """Whether a module comes from another file than in the program, or from a file that is not part of an installation."""
     origin = getattr(getattr(module, "__spec__", None), "origin", None)
     is_own = isinstance(origin, str) and os.path.isabs(origin) and not modules.is_installed(origin)
     return is_own or (name in files and files[name] != origin)
 
 
 def _draws(name: str, module: object) -> bool:
-    """Whether a module has a source of random numbers of its own, which would be the same in each worker."""
+    """Whether a module has a random number generator of its own, which would give each worker the same numbers."""
     if name.partition(".")[:1] == ("random",) or name.startswith("numpy.random"):
-        return False  # the first sees to that by itself, the other is seen to below
+        return False  # `random` reseeds itself, `part_from_others` reseeds numpy
     numpy_random = sys.modules.get("numpy.random")
     kinds = (random.Random, *(() if numpy_random is None else (numpy_random.Generator, numpy_random.RandomState)))
     common = (random._inst, getattr(getattr(numpy_random, "mtrand", None), "_rand", None))  # type: ignore[attr-defined]
@@ -82,7 +82,7 @@ def _draws(name: str, module: object) -> bool:
 
 
 def _forks_alone() -> bool:
-    """Whether a fork takes no other thread from its work: libraries such as OpenBLAS end theirs before."""
+    """Whether a fork disturbs no other thread: libraries such as OpenBLAS end their threads before a fork."""
     pid = os.fork()
     if pid == 0:
         os._exit(0)
@@ -91,7 +91,7 @@ def _forks_alone() -> bool:
 
 
 def part_from_others() -> None:
-    """In a worker: random numbers that were drawn when a module was imported must not be the same in each."""
+    """In a worker: reseeds numpy, whose state from the import would be the same in each worker."""
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:
-        numpy_random.seed()  # the standard library's own does so by itself
+        numpy_random.seed()  # `random` of the standard library does so itself

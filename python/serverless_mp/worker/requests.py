@@ -1,4 +1,4 @@
-"""What a zygote is asked for, and the zygotes that it hands requests over to."""
+"""The requests to a zygote, and the preloaded zygotes to which it hands requests over."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 
 from serverless_mp.local.launcher import INT, receive
 
-# How many seconds workers wait for a zygote that imports for them.
+# The seconds that requests wait for a zygote that is still importing.
 PATIENCE = 3
 
 
 class Request:
-    """One worker that is asked for."""
+    """A request for one worker."""
 
     def __init__(self, connection: socket.socket, wanted: dict[str, Any], fds: list[int]) -> None:
         self.connection, self.wanted, self.fds = connection, wanted, fds
 
     def is_given_up(self) -> bool:
-        """Whether nobody waits for it any more."""
+        """Whether the caller has stopped waiting for the worker."""
         try:
             return not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -31,44 +31,44 @@ class Request:
             return True
 
     def close(self) -> None:
-        """Here; another process may have it."""
+        """Closes the descriptors here; another process may still have them."""
         self.connection.close()
         for fd in self.fds:
             os.close(fd)
 
 
 class Preloaded:
-    """A preloaded zygote, as the first one sees it."""
+    """A preloaded zygote, as seen by the first zygote."""
 
     def __init__(self, environment: dict[str, str], handoff: socket.socket, pid: int) -> None:
-        # What its imports have seen; its workers have the same.
+        # The environment during its imports. Its workers have the same.
         self.environment = environment
         self.socket, self.pid = handoff, pid
         self.last = time.monotonic() + PATIENCE
         self.is_ready = self.is_gone = self.is_reaped = False
-        # Requests that came while it was importing.
+        # Requests that arrived while it was importing.
         self.waiting: list[Request] = []
 
     def close(self) -> None:
-        """In a child, whose it is not; nor are the requests that wait for it."""
+        """In a child: closes its copies of the socket and of the waiting requests, which belong to the parent."""
         self.socket.close()
         for request in self.waiting:
             request.close()
 
     def is_late(self) -> bool:
-        """Whether its requests have waited for long enough."""
+        """Whether its requests have waited long enough."""
         return time.monotonic() > self.last
 
     def end(self) -> None:
-        """With the first one; its workers end before it."""
+        """Ends it together with the first zygote. Its workers end before it."""
         if self.is_reaped:
             return
-        if not self.is_ready:  # whatever it is doing
+        if not self.is_ready:  # kill it, whatever it is doing
             os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
 
     def hand_over(self, request: Request) -> None:
-        """Has it start the worker. Raises OSError if it is gone."""
+        """Makes it start the worker. Raises OSError if it is gone."""
         data = dumps(request.wanted)
         socket.send_fds(self.socket, [INT.pack(len(data))], [request.connection.fileno(), *request.fds])
         self.socket.sendall(data)

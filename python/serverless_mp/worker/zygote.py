@@ -1,8 +1,8 @@
-"""The zygote, which local workers are forked from.
+"""The zygote, from which local workers are forked.
 
-Executed, never forked from the program: it has one thread, no user code, and our modules loaded, so that a worker is one
-`fork()` away. It listens on a UNIX socket, to which `launcher` connects. The end of the pipe that the program holds is the
-end of it and of its workers.
+It is executed, not forked from the program: it has one thread, no user code, and our modules loaded, so that starting a worker
+takes one `fork()`. It listens on a UNIX socket, to which `launcher` connects. When the program's end of a pipe closes, the
+zygote and its workers end.
 """
 
 from __future__ import annotations
@@ -35,46 +35,46 @@ if TYPE_CHECKING:
 
     from serverless_mp.local.preload import Preload
 
-# What the preloaded zygote says when it is.
+# The message of a preloaded zygote that is ready.
 _READY = b"r"
-# Needed by programs that fork only, as is cloudpickle, which may be older than they need, or missing.
+# Needed only by programs that fork. cloudpickle as well may be too old, or missing.
 _OF_FORKS = (
     *(f"serverless_mp.fork.{path.stem}" for path in (Path(__file__).parent.parent / "fork").glob("[a-z]*.py")),
     "cloudpickle",
 )
-# How often, in seconds, it is looked whether those that wait for it still do.
+# The interval, in seconds, at which it is checked whether callers still wait for a preloaded zygote.
 _LOOK = 0.1
-# So many preloaded zygotes there may be, and as many environments that were seen once.
+# The maximum number of preloaded zygotes, and of environments remembered after one use.
 _MOST = 3
 
 
 def main(listener_fd: int, alive: int, path: str, directory: str) -> None:
-    """Starts workers until the program ends. Standard input: the names of modules to load when there is time."""
+    """Starts workers until the program ends. Reads from standard input the names of modules to load when idle."""
     modules = [*_OF_FORKS, *sys.stdin.read().split()]
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
-    # Those of all workers pass through it.
+    # The descriptors of all workers pass through this process.
     limits.raise_descriptors()
     _preload()
     Zygote(socket.socket(fileno=listener_fd), alive, path, modules).serve()
     shutil.rmtree(launcher.files_in(directory), ignore_errors=True)
-    # The private store's guard removes what is its own.
+    # The guard of the private store removes its own files.
     with contextlib.suppress(OSError):
         os.unlink(path)
         os.rmdir(directory)
 
 
 def _preload() -> None:
-    """Everything that a worker needs, once."""
+    """Imports everything that a worker needs."""
     from serverless_mp import connection, context, heap, managers, pool, queues, sharedctypes, synchronize  # noqa: F401, PLC0415
 
     from . import job  # noqa: F401, PLC0415
 
     main_code.use()
-    if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:  # its store is far away, and speaks TLS
+    if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:  # the store is remote, and may use TLS
         with contextlib.suppress(OSError):
             _core.load_roots()
-    # Hooks of the environment (a .pth file that wraps imports) may have loaded the package anew after its submodules.
+    # Hooks of the environment (a .pth file that wraps imports) may have loaded the package again after its submodules.
     package = sys.modules["multiprocessing"]
     for name, module in list(sys.modules.items()):
         if name.rpartition(".")[0] == "multiprocessing":
@@ -82,26 +82,26 @@ def _preload() -> None:
 
 
 class Zygote:
-    """The loop: connections, dead children, the end."""
+    """The main loop: requests, ended children, and the end of the program."""
 
     def __init__(self, listener: socket.socket, alive: int, path: str, modules: list[str]) -> None:
         self.listener, self.alive, self.path, self.modules = listener, alive, path, modules
         self.children: dict[int, socket.socket] = {}
-        # What the program has imported, and a preloaded zygote for each environment of its workers.
+        # The program's imports, and a preloaded zygote for each environment of its workers.
         self.preload: Preload | None = None
         self.preloaded: list[Preloaded] = []
         # Environments that were seen once.
         self.environments: list[dict[str, str]] = []
-        # Its own, which its workers begin with.
+        # The zygote's own environment, with which its workers start.
         self.environment = dict(os.environ)
-        # The supervisor of the invocation that runs, in a function.
+        # In a function: the supervisor of the current invocation.
         self.supervisor: int | None = None
         self.wake_pipe, self.wake_writer = os.pipe()
         for fd in (self.wake_pipe, self.wake_writer):
             os.set_blocking(fd, False)
 
     def serve(self) -> None:
-        """Until the program ends; then its workers end as well."""
+        """Serves requests until the program ends. Its workers then end as well."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -134,13 +134,13 @@ class Zygote:
             connection.close()
 
     def patience(self) -> float | None:
-        """How long to wait for something to do."""
+        """The time to wait for the next event, in seconds; None means no limit."""
         if self.modules:
             return 0
         return _LOOK if any(one.waiting for one in self.preloaded) else None
 
     def start_late(self) -> None:
-        """Starts here what has waited for a preloaded zygote for too long, or whose caller waits no more."""
+        """Starts here what has waited too long for a preloaded zygote. Drops requests that nobody waits for any more."""
         for one in self.preloaded:
             waiting = one.waiting
             one.waiting = [] if one.is_late() else [request for request in waiting if not request.is_given_up()]
@@ -151,18 +151,18 @@ class Zygote:
                     self.start(request)
 
     def load_one(self) -> None:
-        """While there is nothing else to do: one more module that workers will want."""
+        """When idle: imports one more module that workers may need."""
         if not self.modules:
             return
         with contextlib.suppress(Exception, SystemExit):
             importlib.import_module(self.modules.pop())
         if not self.modules:
-            # The objects of the zygote stay: a collection in a worker need not touch, and so copy, its pages.
+            # The objects of the zygote stay alive: a garbage collection in a worker need not touch their pages and copy them.
             gc.freeze()
             self.environment = dict(os.environ)  # as those modules have left it
 
     def reap(self) -> None:
-        """Tells how each ended child ended."""
+        """Reports to its caller how each ended child ended."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -176,13 +176,13 @@ class Zygote:
             if pid == self.supervisor:
                 self.supervisor = None
                 self.kill_orphans()
-            if connection is not None:  # else an orphan of a worker
+            if connection is not None:  # otherwise it was an orphan of a worker
                 with contextlib.suppress(OSError):
                     connection.sendall(INT.pack(os.waitstatus_to_exitcode(status)))
                 connection.close()
 
     def kill_orphans(self) -> None:
-        """In a function, when an invocation has ended: what its workers have left behind, in whatever session."""
+        """In a function, at the end of an invocation: kills processes that its workers have left behind, in any session."""
         while orphans := [pid for pid in _children() if pid not in self.children]:
             for pid in orphans:
                 with contextlib.suppress(OSError):
@@ -191,7 +191,7 @@ class Zygote:
                     os.waitpid(pid, 0)
 
     def accept(self) -> bool:
-        """Takes one request. False: there will be no more."""
+        """Takes one request. Returns False if there will be no more."""
         connection, _ = self.listener.accept()
         try:
             request, fds = receive_request(connection)
@@ -202,7 +202,7 @@ class Zygote:
         return True
 
     def answer(self, request: Request) -> None:
-        """Starts the worker here or in a preloaded zygote, or keeps the request until that is ready."""
+        """Starts the worker here or in a preloaded zygote, or keeps the request until that zygote is ready."""
         preload, environment = request.wanted.pop("preload", None), request.wanted["environment"]
         self.preload = self.preload or preload
         known = next((one for one in self.preloaded if one.environment == environment), None)
@@ -217,14 +217,14 @@ class Zygote:
                     return
         self.start(request)
         if known is None and self.preload is not None and len(self.preloaded) < _MOST:
-            # The first at once. Of others, each process may have its own.
+            # The first environment is preloaded at once. Others are when seen again, since each process may have its own.
             if not self.preloaded or environment in self.environments:
                 self.begin_preloading(self.preload, environment)
             else:
                 self.environments = [*self.environments[1 - _MOST :], environment]
 
     def begin_preloading(self, preload: Preload, environment: dict[str, str]) -> None:
-        """Forks the zygote that imports what the program has."""
+        """Forks a zygote that imports the program's modules."""
         ours, theirs = socket.socketpair()
         pid = os.fork()
         if pid == 0:
@@ -236,7 +236,7 @@ class Zygote:
         self.selector.register(ours, selectors.EVENT_READ)
 
     def become_preloaded(self, preload: Preload, environment: dict[str, str], handoff: socket.socket) -> None:
-        """In the child: a zygote like this one, which is handed its requests."""
+        """In the child: becomes a zygote that receives its requests from the first one."""
         _core.die_with_parent()
         signal.set_wakeup_fd(-1)
         self.selector.close()
@@ -251,7 +251,7 @@ class Zygote:
             PreloadedZygote(handoff, self.alive, self.path, []).serve()
 
     def hear_preloaded(self, preloaded: Preloaded) -> None:
-        """It is ready, or there is none."""
+        """Handles the message of a preloaded zygote, or its end."""
         with contextlib.suppress(OSError):
             preloaded.is_ready = preloaded.socket.recv(1) == _READY
         waiting, preloaded.waiting = preloaded.waiting, []
@@ -268,9 +268,9 @@ class Zygote:
     def start(self, request: Request) -> None:
         """Starts one worker."""
         wanted, fds, connection = request.wanted, request.fds, request.connection
-        # A signal for the child must not meet the handlers of this process: it is taken when the child has its own.
+        # A signal for the child must not run handlers of this process: signals are blocked until the child has its own.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        # From its first moment the child is in its caller's group: a Ctrl-C reaches it.
+        # The child belongs to its caller's process group from the start, so that a Ctrl-C reaches it.
         with contextlib.suppress(OSError):
             os.setpgid(0, wanted["group"])
         try:
@@ -297,7 +297,7 @@ class Zygote:
             main_code.compile_for_others(wanted["main"])
 
     def become_worker(self, request: dict[str, Any], fds: list[int], connection: socket.socket) -> NoReturn:
-        """In the child: the surroundings of its caller, then the job."""
+        """In the child: takes over the settings of its caller, then runs the job."""
         code = 1
         with _never_returns():
             from . import job  # noqa: PLC0415 - loaded already
@@ -329,31 +329,31 @@ class Zygote:
 
 
 class PreloadedZygote(Zygote):
-    """One whose requests the first zygote hands over."""
+    """A zygote that receives its requests from the first zygote."""
 
     def accept(self) -> bool:
-        """Takes one request."""
+        """Takes one request from the first zygote."""
         try:
             wanted, fds = receive_request(self.listener)
         except (OSError, EOFError, struct.error):
             return False
-        if not fds:  # there were too many for this process
+        if not fds:  # there were too many descriptors for this process
             return True
         self.start(Request(socket.socket(fileno=fds[0]), wanted, fds[1:]))
         return True
 
     def become_worker(self, request: dict[str, Any], fds: list[int], connection: socket.socket) -> NoReturn:
-        """In the child."""
+        """In the child: reseeds random numbers, then becomes the worker."""
         preloaded.part_from_others()
         super().become_worker(request, fds, connection)
 
 
 @contextlib.contextmanager
 def _never_returns() -> Iterator[None]:
-    """In a forked child: nothing may return into the loop of the parent."""
+    """In a forked child: no exception may return into the parent's loop."""
     try:
         yield
-    except BaseException:  # noqa: BLE001 - whatever it is
+    except BaseException:  # noqa: BLE001 - any error ends the child
         sys.excepthook(*sys.exc_info())
     _exit(1)
 
@@ -380,7 +380,7 @@ def _take_surroundings(request: dict[str, Any], fds: list[int], environment: dic
         with contextlib.suppress(OSError):
             os.setpgid(0, 0)
     _take_streams(request, fds)
-    # Only what differs: each variable that is set is a call of the system's.
+    # Only differences are set: each change is a system call.
     wanted = request["environment"]
     for name in environment.keys() - wanted.keys():
         os.environ.pop(name, None)
@@ -414,7 +414,7 @@ def _take_streams(request: dict[str, Any], fds: list[int]) -> None:
 
 
 def _take_limits(request: dict[str, Any]) -> None:
-    """Takes the limits as far as this user may: a parent cannot give what it no longer has."""
+    """Applies the limits as far as this user may: a parent cannot pass on what it no longer has."""
     for kind, limit in request["limits"].items():
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(kind, limit)
