@@ -14,17 +14,17 @@ use pyo3::prelude::*;
 pub enum Error {
     /// A setting or an argument that cannot be used.
     Value(String),
-    /// An argument that the system refuses, in `CPython`.
+    /// An argument that the operating system refuses, in `CPython`.
     Invalid(String),
-    /// There is not so much memory to be had.
+    /// There is not enough memory.
     Memory(String),
     /// The store cannot be reached, for now.
     Unreachable(String),
-    /// The store does not let us in, nor will it later.
+    /// The store refuses access, now and later.
     Refused(String),
-    /// The store no longer has something of this session.
+    /// The store no longer has an object of this session.
     ObjectGone(String),
-    /// The session itself is over, and why.
+    /// The session is over, with the reason.
     SessionLost(String),
     /// Nobody holds the other end of a pipe, and everything it sent was taken.
     Eof,
@@ -32,13 +32,13 @@ pub enum Error {
     Broken,
     /// The store answered with an error.
     Store(String),
-    /// A stream failed; commands are repeated on a new one before this is seen by anyone.
+    /// A stream failed; commands are repeated on a new one before anyone sees this error.
     Io(std::io::Error),
-    /// A message of another process, or a reply of a script, does not decode.
+    /// A message of another process, or a reply of a script, cannot be decoded.
     Protocol(String),
     /// A payload whose seal does not open.
     Seal(String),
-    /// A lock released by somebody who does not hold it.
+    /// A lock was released by a thread that does not hold it.
     NotOwner(String),
     /// A call at the wrong time.
     State(String),
@@ -50,7 +50,7 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// Whether a signal handler of the program raised it.
+    /// Whether a signal handler of the program raised this error.
     pub const fn is_raised(&self) -> bool {
         #[cfg(feature = "python")]
         let is_raised = matches!(self, Self::Raised(_));
@@ -125,7 +125,7 @@ impl From<Error> for PyErr {
     }
 }
 
-/// A refused payload may be an attack: it is noted even where the program catches the exception.
+/// Logs a refused payload, even if the program catches the exception: it may be an attack.
 #[cfg(feature = "python")]
 pub fn log(text: &str) {
     Python::attach(|py| {

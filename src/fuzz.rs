@@ -1,5 +1,5 @@
-//! The readers of bytes that other processes have written, for a fuzzer and for the property tests below: nothing may panic,
-//! and what was understood means the same when it is written again.
+//! The readers of bytes that other processes have written, for a fuzzer and for the property tests below. No reader may panic,
+//! and what was decoded must mean the same when it is encoded again.
 
 use crate::objects::item;
 use crate::objects::versions::Heard;
@@ -9,7 +9,7 @@ use crate::store::seal::Seal;
 
 const PROCESS: &str = "0123456789abcdef";
 
-/// All that crosses between processes.
+/// Decodes all kinds of messages between processes.
 pub fn protocol(bytes: &[u8]) {
     let _ = (Entry::decode(bytes), ExitReport::decode(bytes));
     if let Ok(event) = Event::decode(bytes) {
@@ -35,7 +35,7 @@ pub fn protocol(bytes: &[u8]) {
     }
 }
 
-/// A payload that nobody of the session has sealed, whole and as an item.
+/// Opens a payload that no process of the session has sealed, whole and as an item.
 pub fn sealed(bytes: &[u8]) {
     let seal = Seal::new("session", b"key", PROCESS);
     assert!(seal.open("object", "kind", bytes).is_err());
@@ -44,7 +44,7 @@ pub fn sealed(bytes: &[u8]) {
     }
 }
 
-/// The content of a seal, from a process of the session.
+/// Decodes the content of a seal from a process of the session.
 pub fn opened(bytes: &[u8]) {
     let seal = Seal::new("session", b"key", PROCESS);
     let mut sealed = Vec::new();
@@ -62,7 +62,7 @@ pub fn opened(bytes: &[u8]) {
     }
 }
 
-/// The address of a store.
+/// Parses the address of a store.
 pub fn address(bytes: &[u8]) {
     if let Ok(url) = std::str::from_utf8(bytes)
         && let Ok(endpoint) = Endpoint::parse(url)
@@ -75,7 +75,7 @@ pub fn address(bytes: &[u8]) {
 mod tests {
     use proptest::prelude::*;
 
-    /// Bytes that are more often near to what is understood.
+    /// Bytes that are often close to a valid message.
     fn bytes() -> impl Strategy<Value = Vec<u8>> {
         prop_oneof![
             any::<Vec<u8>>(),
@@ -85,7 +85,7 @@ mod tests {
         ]
     }
 
-    /// More than is usual; still more where `PROPTEST_CASES` says so.
+    /// More cases than usual; still more if `PROPTEST_CASES` says so.
     fn config() -> ProptestConfig {
         ProptestConfig::with_cases(ProptestConfig::default().cases.max(2000))
     }

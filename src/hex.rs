@@ -11,7 +11,7 @@ pub fn encode(bytes: &[u8]) -> String {
         })
 }
 
-/// None for what is not hexadecimal.
+/// None if the text is not hexadecimal.
 pub fn decode(text: &str) -> Option<Vec<u8>> {
     if !text.len().is_multiple_of(2) || !text.is_ascii() {
         return None;

@@ -1,16 +1,16 @@
-//! Large buffers, which are kept when they are no longer needed: memory that went back to the system is dear to get again.
+//! Keeps large buffers that are no longer needed: memory that was returned to the system is expensive to get back.
 
 use std::ops::Deref;
 use std::sync::Mutex;
 
-/// A smaller buffer is the allocator's business.
+/// Smaller buffers are left to the allocator.
 const LEAST: usize = 64 << 10;
-/// So many bytes are kept.
+/// At most this many bytes are kept.
 const MOST: usize = 16 << 20;
 
 static KEPT: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
-/// An empty buffer for so many bytes.
+/// An empty buffer of this capacity.
 pub fn take(capacity: usize) -> Vec<u8> {
     match take_as_it_was(capacity) {
         Some(mut buffer) => {
@@ -21,7 +21,7 @@ pub fn take(capacity: usize) -> Vec<u8> {
     }
 }
 
-/// The same with what it held.
+/// The same with its previous content.
 fn take_as_it_was(capacity: usize) -> Option<Vec<u8>> {
     if capacity < LEAST {
         return None;
@@ -32,7 +32,7 @@ fn take_as_it_was(capacity: usize) -> Option<Vec<u8>> {
     Some(kept.swap_remove(found))
 }
 
-/// A buffer of so many bytes that are to be written over.
+/// A buffer of this length, to be overwritten.
 pub fn filled(length: usize) -> Vec<u8> {
     match take_as_it_was(length) {
         Some(mut buffer) => {
@@ -43,9 +43,9 @@ pub fn filled(length: usize) -> Vec<u8> {
     }
 }
 
-/// Keeps a buffer for the next who needs one.
+/// Keeps a buffer for a later `take`.
 pub fn give(buffer: Vec<u8>) {
-    // In a child of the program's own `fork()` another thread may have held the lock for ever.
+    // In a child of the program's own `fork()`, another thread of the parent may have left the lock held for ever.
     if buffer.capacity() >= LEAST
         && let Ok(mut kept) = KEPT.try_lock()
     {
@@ -56,7 +56,7 @@ pub fn give(buffer: Vec<u8>) {
     }
 }
 
-/// Bytes in such a buffer, from a place on.
+/// The bytes of a kept buffer, from a position on.
 #[derive(Default)]
 pub struct Bytes {
     buffer: Vec<u8>,
@@ -64,7 +64,7 @@ pub struct Bytes {
 }
 
 impl Bytes {
-    /// Those behind the first ones. There must be so many.
+    /// The bytes from `start` on. The buffer must have at least `start` bytes.
     pub fn behind(buffer: Vec<u8>, start: usize) -> Self {
         assert!(start <= buffer.len(), "there are so many");
         Self { buffer, start }

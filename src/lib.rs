@@ -1,10 +1,9 @@
 //! `serverless_mp._core`: the leaves of multiprocessing over a store that speaks Redis.
 //!
-//! From above, each using what stands below it: `api` (functions for Python), `leaves` (classes for Python), `launcher` (what
-//! makes a machine run a job), `session` (its beginning and end, its lease, its jobs), `objects` (what the leaves stand on),
-//! `store` (connections, commands, keys, scripts). `protocol` has
-//! all that crosses between processes. Only `error` and `signals` know Python below the leaves: without the feature `python` the
-//! rest builds by itself, for its tests.
+//! The modules from above, each using those below it: `api` (functions for Python), `leaves` (classes for Python), `launcher`
+//! (starts of workers), `session` (its beginning and end, its lease, its jobs), `objects` (the parts of leaves), `store`
+//! (connections, commands, keys, scripts). `protocol` has everything that crosses between processes. Below the leaves, only
+//! `error` and `signals` know Python: without the feature `python` the rest builds by itself, for its tests.
 
 #![cfg_attr(not(feature = "aws"), allow(dead_code, unused_variables))]
 

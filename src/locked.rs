@@ -1,9 +1,9 @@
-//! Locks that are held for moments, by code that does not panic.
+//! Locks that are held briefly, by code that does not panic.
 
 use std::sync::{Mutex, MutexGuard};
 
 pub trait Locked<T> {
-    /// The guard. A poisoned lock is a bug of ours, and ends what meets it.
+    /// Locks. A poisoned lock is a bug of this crate, and panics.
     fn locked(&self) -> MutexGuard<'_, T>;
 }
 

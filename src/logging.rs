@@ -1,5 +1,5 @@
-//! The core's log on standard error, if `SERVERLESS_MP_LOG` asks for it: connections, retries, long waits,
-//! claims and ends. Without the variable a line costs one look at a number.
+//! The core's log on standard error, if `SERVERLESS_MP_LOG` asks for it: connections, retries, long waits, claims and ends.
+//! Without the variable a line costs one comparison.
 
 use std::str::FromStr;
 use std::sync::Once;
@@ -8,16 +8,16 @@ use std::time::Duration;
 use tracing::Level;
 
 const VARIABLE: &str = "SERVERLESS_MP_LOG";
-/// A wait that took longer is told.
+/// A longer wait is logged.
 pub const LONG_WAIT: Duration = Duration::from_secs(1);
 
-/// Begins it, once in a process: with its session.
+/// Starts the log, once per process, when it enters a session.
 pub fn begin() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let wanted = std::env::var(VARIABLE).unwrap_or_default();
         if let Ok(level) = Level::from_str(&wanted) {
-            // It fails where there is one already, which is as good.
+            // This fails if there is a subscriber already, which serves as well.
             let _ = tracing_subscriber::fmt()
                 .with_max_level(level)
                 .with_writer(std::io::stderr)

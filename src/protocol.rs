@@ -1,5 +1,5 @@
-//! Everything that crosses between processes, by the store or by wires: items of pipes, events of processes, commands to the
-//! supervisor of remote workers, replies of scripts, exit records, reports of launchers.
+//! Everything that crosses between processes, through the store or a descriptor: items of pipes, events of processes, commands
+//! to the supervisor of remote workers, replies of scripts, exit records, reports of launchers.
 //!
 //! Each is a type that encodes and decodes itself. Anything else is an error. The letters and words that scripts write or read
 //! are constants; the scripts use them by the same names.
@@ -108,7 +108,7 @@ fn malformed(what: &str, bytes: &[u8]) -> Error {
     Error::Protocol(format!("malformed {what}: {shown:?}"))
 }
 
-/// The next word, and what follows the space behind it.
+/// The next word, and the rest after its space.
 fn split_word(bytes: &[u8]) -> (&[u8], &[u8]) {
     bytes
         .iter()
@@ -130,15 +130,16 @@ fn name(word: &[u8]) -> Option<&str> {
 
 /// A payload in a pipe or in a job's record.
 ///
-/// A letter: `I` a message, `P` a task that must be acknowledged by its result; `B` and `Q` are the same with the payload in a
-/// blob of its own. A digit: how often the task was begun. The size in bytes, a space, the sealed part.
+/// It begins with a letter: `I` for a message, `P` for a task, which must be acknowledged by its result; `B` and `Q` for the
+/// same with the payload in a blob of its own. A digit follows, how often the task was begun; then the size in bytes, a space,
+/// the sealed part.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub struct Item<'a> {
     pub is_task: bool,
     /// The sealed part is the name of a blob.
     pub is_blob: bool,
     pub begun: u8,
-    /// Its size against a pipe's bound, in bytes.
+    /// The size in bytes that counts against a pipe's bound.
     pub size: usize,
     pub sealed: &'a [u8],
 }
@@ -158,7 +159,7 @@ impl<'a> Item<'a> {
         format!("{}0{size} ", Self::letter(is_task, is_blob))
     }
 
-    /// What of a head the seal vouches for: all but how often a task was begun, which the store counts.
+    /// The part of a head that the seal covers: all but how often a task was begun, which the store counts.
     pub fn sealed_head(is_task: bool, is_blob: bool, size: usize) -> String {
         format!("{}{size}", Self::letter(is_task, is_blob))
     }
@@ -215,9 +216,9 @@ impl<'a> Entry<'a> {
 /// An event: news for a process about a job that it has started.
 #[derive(Debug, PartialEq, Eq, Clone)]
 pub enum Event<'a> {
-    /// `a JOB`: the child holds by itself what it was given.
+    /// `a JOB`: the child itself holds what it was given.
     Attached { job: &'a str },
-    /// `x JOB RECORD`: it has ended.
+    /// `x JOB RECORD`: the process has ended.
     Exited {
         job: &'a str,
         record: ExitRecord<'a>,
@@ -228,26 +229,26 @@ pub enum Event<'a> {
         is_error: bool,
         bytes: &'a [u8],
     },
-    /// `d JOB CODE CLAIMANT MESSAGE`: it died without a word of its own. The claimant `-` is the launcher.
+    /// `d JOB CODE CLAIMANT MESSAGE`: the process died without an exit record. The claimant `-` is the launcher.
     Died {
         job: &'a str,
         code: i32,
         claimant: &'a str,
         message: String,
     },
-    /// `l JOB WORKER PID ATTEMPTS PARENT`: for the program, from a worker on another machine: to be launched for it.
+    /// `l JOB WORKER PID ATTEMPTS PARENT`: a worker on another machine asks the program to launch a process for it.
     Launch {
         job: &'a str,
-        /// The process that it is to be, and its id for those who send it signals.
+        /// The name of the process to be launched, and the process id for those that send it signals.
         worker: &'a str,
         pid: i32,
         attempts: u32,
-        /// The process that has started it.
+        /// The process that starts it.
         parent: &'a str,
     },
 }
 
-/// In the place of a claimant: the launcher, which has looked.
+/// Stands for the launcher in place of a claimant.
 pub const LAUNCHER: &str = "-";
 
 impl<'a> Event<'a> {
@@ -421,20 +422,20 @@ impl<'a> Command<'a> {
 /// The reply of a script on a lock, a latch, a condition or a pipe; also the token that wakes a waiter.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub enum Reply<'a> {
-    /// `ok VERSIONS`: done; with what is visible from now on.
+    /// `ok VERSIONS`: done; these versions must be visible from now on.
     Ok(&'a str),
     /// `wait WAITER`: a token will come.
     Wait(&'a str),
     /// `no`: not now.
     No,
-    /// `over`, `under`: the count would be too great, or less than zero.
+    /// `over`, `under`: the count would be too great, or negative.
     Over,
     Under,
-    /// `broken`: a barrier; or nobody holds the end of a pipe.
+    /// `broken`: the barrier is broken, or nobody holds the end of the pipe.
     Broken,
     /// `gone`: the waiter is in no queue any more.
     Gone,
-    /// `look`: a pipe may have capacity again.
+    /// `look`: a pipe may have capacity again, or items that another thread had read ahead.
     Look,
 }
 
@@ -462,7 +463,7 @@ pub struct Grant<'a> {
     pub regions: Vec<Content<'a>>,
 }
 
-/// What a region holds that came with a grant.
+/// The content of a region, which came with a grant.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Content<'a> {
     pub key: &'a str,
@@ -471,8 +472,8 @@ pub struct Content<'a> {
 }
 
 impl<'a> Grant<'a> {
-    /// `ok VERSIONS`; and behind a line feed, for each region `KEY VERSION SIZE`, a line feed, and so many bytes. None where the reply is
-    /// another one: it was not granted.
+    /// Decodes `ok VERSIONS`, a line feed, and for each region `KEY VERSION SIZE`, a line feed and the bytes. None if the
+    /// reply is another one: the lock was not granted.
     pub fn decode(reply: &'a [u8]) -> Result<Option<Self>> {
         let line = |bytes: &'a [u8]| -> Option<(&'a str, &'a [u8])> {
             let end = bytes.iter().position(|byte| *byte == b'\n');
@@ -504,13 +505,13 @@ impl<'a> Grant<'a> {
     }
 }
 
-/// The waiter in the reply to a take in the line; None where the reply is an item, no letter of which is `w`.
+/// The waiter in the reply to a take; None if the reply is an item, which never begins with `w`.
 pub fn waiter(reply: &[u8]) -> Option<&str> {
     let (word, waiter) = split_word(reply);
     (word == WAIT.as_bytes()).then(|| name(waiter)).flatten()
 }
 
-/// The reply to a party's arrival at a barrier: its index, and how it goes on.
+/// The reply to a party's arrival at a barrier: its index, and how it proceeds.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub enum Arrival<'a> {
     /// `ok INDEX VERSIONS`: it was the last one.
@@ -545,8 +546,8 @@ impl<'a> Arrival<'a> {
 
 // ---- reports of launchers ------------------------------------------------------------------------------------
 
-/// The last word of a launcher about a worker, on the descriptor that it gave for it: the exit code in four bytes, then words for
-/// the program's user. Nothing: the launcher knows nothing, and what the worker left in the store counts.
+/// The final report of a launcher about a worker, on the descriptor that the launcher gave: the exit code in four bytes, then
+/// a message for the user. If it is empty, the launcher knows nothing, and the worker's record in the store counts.
 #[derive(Debug, PartialEq, Eq, Clone, Default)]
 pub struct ExitReport {
     pub code: Option<i32>,

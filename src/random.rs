@@ -10,7 +10,7 @@ pub fn bytes<const N: usize>() -> Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// 16 hexadecimal digits: unique in a session without asking anybody.
+/// 16 hexadecimal digits: unique in a session without coordination.
 pub fn id() -> Result<String> {
     Ok(hex::encode(&bytes::<8>()?))
 }

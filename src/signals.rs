@@ -9,8 +9,8 @@ mod with_python {
 
     use crate::error::{Error, Result};
 
-    /// Runs the handlers of signals that have arrived; what a handler raises ends the wait.
-    /// Python runs them in the main thread only, so other threads do not ask.
+    /// Runs the handlers of signals that have arrived; an exception in a handler ends the wait. Python runs handlers in the
+    /// main thread only, so other threads do not check.
     pub fn check() -> Result<()> {
         if !super::is_main_thread() {
             return Ok(());
@@ -24,7 +24,7 @@ mod with_python {
             .map_err(Error::Raised)
     }
 
-    /// Whether other threads run code of Python.
+    /// Whether other threads run Python code.
     pub fn has_other_threads() -> bool {
         Python::try_attach(|py| {
             let frames = py.import("sys")?.call_method0("_current_frames")?;
@@ -33,13 +33,13 @@ mod with_python {
         .is_none_or(|found| found.unwrap_or(true))
     }
 
-    /// Runs something while no code of Python does.
+    /// Runs something while no Python code runs.
     pub fn with_gil<T>(work: impl FnOnce() -> T) -> T {
         Python::attach(|_| work())
     }
 
-    /// Runs what waits for the store, from a place where Python may hold its lock: an object's end. Other threads, whose
-    /// replies it may wait for, need the lock to look at signals. None while the interpreter ends.
+    /// Runs work that waits for the store, where Python may hold its lock: in an object's destructor. Other threads, whose
+    /// replies it may wait for, need the lock to check for signals. None if the interpreter is ending.
     pub fn without_gil<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
         Python::try_attach(|py| py.detach(work))
     }
@@ -56,7 +56,7 @@ pub const fn is_main_thread() -> bool {
     true
 }
 
-/// Where there is no interpreter, there are no handlers.
+/// Without an interpreter there are no handlers.
 #[cfg(not(feature = "python"))]
 #[allow(clippy::unnecessary_wraps, reason = "as with an interpreter")]
 pub fn check() -> crate::error::Result<()> {
@@ -68,7 +68,7 @@ pub const fn has_other_threads() -> bool {
     false
 }
 
-/// Nor is there a lock.
+/// Without an interpreter there is no lock.
 #[cfg(not(feature = "python"))]
 pub fn with_gil<T>(work: impl FnOnce() -> T) -> T {
     work()

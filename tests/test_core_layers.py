@@ -36,7 +36,12 @@ def used_by(name, text, known):
     if (SOURCE / Path(*own) / "mod.rs").exists():
         own.append("mod")  # its `super` is the folder above, its `self` the folder
     for start, above, last in PATH.findall(text):
-        base = {"crate::": [], "self::": own[:-1] if own[-1] == "mod" else own}.get(start, own[: -start.count("super::") - (own[-1] == "mod")])
+        if start == "crate::":
+            base = []
+        elif start == "self::":
+            base = own[:-1] if own[-1] == "mod" else own
+        else:
+            base = own[: -start.count("super::") - (own[-1] == "mod")]
         for one in last.strip("{}").split(","):
             path = [*base, *(above + one.strip().split(" ")[0].split("::")[0]).split("::")]
             while path and "::".join(path) not in known:

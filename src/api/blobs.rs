@@ -32,14 +32,14 @@ pub fn get_blob<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyBytes
     })
 }
 
-/// Reads bytes into a buffer, which has just their number.
+/// Reads bytes into a buffer of exactly their size.
 #[pyfunction]
 pub fn read_blob(py: Python<'_>, name: &str, mut buffer: Contiguous) -> PyResult<()> {
     let out = buffer.bytes_mut()?;
     Ok(py.detach(|| blob::read(process::current()?, name, out))?)
 }
 
-/// An argument: the bytes of any object that has them in one piece.
+/// An argument: any object whose bytes are contiguous.
 pub struct Contiguous(PyBuffer<u8>);
 
 impl<'py> FromPyObject<'_, 'py> for Contiguous {
@@ -57,7 +57,7 @@ impl<'py> FromPyObject<'_, 'py> for Contiguous {
 
 impl Contiguous {
     fn bytes(&self) -> &[u8] {
-        // SAFETY: the exporter keeps so many bytes there while the buffer is held.
+        // SAFETY: the exporter keeps this many bytes there while the buffer is held.
         unsafe { std::slice::from_raw_parts(self.0.buf_ptr().cast(), self.0.len_bytes()) }
     }
 
@@ -65,7 +65,7 @@ impl Contiguous {
         if self.0.readonly() {
             return Err(PyValueError::new_err("the buffer cannot be written to"));
         }
-        // SAFETY: the same.
+        // SAFETY: as above.
         Ok(unsafe { std::slice::from_raw_parts_mut(self.0.buf_ptr().cast(), self.0.len_bytes()) })
     }
 }

@@ -1,11 +1,11 @@
-//! Events that the supervisor of remote workers sends to their parent, and commands that it receives.
+//! Events that a supervisor of remote workers sends to their parent, and commands that it receives.
 
 use pyo3::prelude::*;
 
 use crate::objects::{mailbox, process};
 use crate::protocol::{Claim, Command, Event};
 
-/// Tells the parent what a job has printed. Nothing is waited for.
+/// Sends the parent what a job has printed, without waiting.
 #[pyfunction]
 pub fn send_output(
     py: Python<'_>,
@@ -29,7 +29,7 @@ pub fn claimant(attempt: &str, supervisor: &str) -> String {
     Claim { by, supervisor }.encode()
 }
 
-/// Tells the parent that a job died without a word of its own, and waits until the store has it.
+/// Tells the parent that a job died without an exit record, and waits until the store has the event.
 #[pyfunction]
 pub fn send_death(
     py: Python<'_>,
@@ -48,7 +48,7 @@ pub fn send_death(
     Ok(py.detach(|| mailbox::send(process::current()?, parent, &event.encode(), true))?)
 }
 
-/// A command of the parent: the job and the signum of a signal for it; None: the parent has ended.
+/// Decodes a command of the parent: the job and the number of a signal for it; None if the parent has ended.
 #[pyfunction]
 pub fn read_command(command: &[u8]) -> PyResult<Option<(String, i32)>> {
     Ok(match Command::decode(command)? {

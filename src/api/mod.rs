@@ -1,4 +1,4 @@
-//! The functions that Python calls. No logic: each is one call of what stands below.
+//! The functions for Python. They have no logic: each is one call of a layer below.
 
 pub mod blobs;
 pub mod events;

@@ -1,4 +1,4 @@
-//! The session of this process: its beginning and end, what it has sent.
+//! The session of this process: its beginning and end, and counts of what it has sent.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -60,7 +60,7 @@ pub fn open_session(
     Ok(py.detach(|| open::open(session, needs_persistence))?)
 }
 
-/// As a worker, or as the supervisor of remote ones.
+/// Joins a session as a worker, or as a supervisor of remote workers.
 #[pyfunction]
 #[pyo3(signature = (session, key, url, ttl, seal_memory, process, parent, *, is_supervisor=false))]
 #[allow(
@@ -94,13 +94,14 @@ pub fn join_session(
     Ok(py.detach(|| join(session, process))?)
 }
 
-/// A supervisor's end.
+/// Leaves the session, as a supervisor.
 #[pyfunction]
 pub fn leave_session(py: Python<'_>) -> PyResult<()> {
     Ok(py.detach(open::leave)?)
 }
 
-/// A worker joins with this: session, key, url, ttl, whether memory is sealed, and this process' id as its parent.
+/// The arguments with which a worker joins: session, key, url, ttl, whether memory is sealed, and this process' id as its
+/// parent.
 #[pyfunction]
 pub fn session_info(
     py: Python<'_>,
@@ -122,7 +123,7 @@ pub fn close_session(py: Python<'_>) -> PyResult<()> {
     Ok(py.detach(open::close)?)
 }
 
-/// Before the program's own `fork()`: what this process alone knew is in the store from now on.
+/// Before the program's own `fork()`: shares the objects that only this process knew.
 #[pyfunction]
 pub fn before_fork(py: Python<'_>) -> PyResult<()> {
     Ok(py.detach(|| {
@@ -134,7 +135,7 @@ pub fn before_fork(py: Python<'_>) -> PyResult<()> {
     })?)
 }
 
-/// After it, in the process that has forked.
+/// After the program's own `fork()`, in the parent.
 #[pyfunction]
 pub fn after_fork_in_parent() {
     if let Ok(process) = process::current() {
@@ -147,7 +148,7 @@ pub fn after_fork() {
     open::after_fork();
 }
 
-/// Waits until the store has everything that this process sent without waiting.
+/// Waits until the store has everything that this process has posted.
 #[pyfunction]
 pub fn settle(py: Python<'_>) -> PyResult<()> {
     Ok(py.detach(|| process::current()?.settle())?)
@@ -164,13 +165,13 @@ pub fn counters() -> PyResult<HashMap<&'static str, u64>> {
     ]))
 }
 
-/// How many connections the store has, and how many it takes; None where it does not say.
+/// How many connections the store has, and how many it takes; None if it does not say.
 #[pyfunction]
 pub fn store_connections(py: Python<'_>) -> PyResult<Option<(u64, u64)>> {
     Ok(py.detach(|| open::connections(process::current()?))?)
 }
 
-/// An id that nothing else in the session has: 16 hexadecimal digits.
+/// An id that is unique in the session: 16 hexadecimal digits.
 #[pyfunction]
 pub fn new_id() -> PyResult<String> {
     Ok(random::id()?)
@@ -183,7 +184,7 @@ pub fn load_roots(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// Makes this process the parent of its descendants whose own parent ends (Linux).
+/// Makes this process the parent of descendants whose own parent has ended (Linux).
 #[pyfunction]
 pub fn adopt_orphans() -> PyResult<()> {
     #[cfg(target_os = "linux")]

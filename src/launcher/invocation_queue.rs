@@ -1,7 +1,7 @@
-//! The queue for invocations: Lambda runs only so many at once, and refuses the others.
+//! The queue for invocations: Lambda runs only a limited number at once, and refuses the others.
 //!
-//! A process waits for as long as invocations of ours run, since each of them makes room at its end. It gives up if none has
-//! run for the time of its patience, or if nothing has begun or ended for so long that nothing will.
+//! A process waits as long as invocations of this program run, since each of them makes room when it ends. It gives up if none
+//! has run for its start time-out, or if none has begun or ended for its stall time-out.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,17 +11,17 @@ use tokio::sync::Notify;
 
 use crate::locked::Locked;
 
-/// No connection takes longer to be made.
+/// The longest time in which a connection is made.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A refusal comes sooner; an invocation that is older runs.
+/// A refusal comes sooner; an older invocation runs.
 const REFUSED_WITHIN: Duration = Duration::from_secs(1);
-/// From when on the user is told of a wait.
+/// After how long the user is told of a wait.
 const TOLD_AFTER: Duration = Duration::from_secs(10);
 
 pub struct Queue {
     /// How long a process waits while no invocation runs.
     start_timeout: Duration,
-    /// How long it waits while none begins or ends.
+    /// How long it waits while no invocation begins or ends.
     stall_timeout: Duration,
     state: Mutex<State>,
     waiting: AtomicUsize,
@@ -29,20 +29,20 @@ pub struct Queue {
     room: Notify,
 }
 
-/// How an invocation went, for those that wait.
+/// The outcome of an invocation, for those that wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The function answered.
     Answered,
-    /// It was refused.
+    /// The invocation was refused.
     Refused,
-    /// Its connection broke: it may have run.
+    /// The connection broke: the function may have run.
     Broken,
     /// No connection was made.
     Unreachable,
 }
 
-/// Why a process waits no longer.
+/// The reason why a process stops waiting.
 #[derive(Debug, PartialEq, Eq)]
 pub enum GivenUp {
     NoneRuns(Duration),
@@ -50,12 +50,12 @@ pub enum GivenUp {
 }
 
 struct State {
-    /// The beginning of each invocation that is not answered, by its ticket.
+    /// The beginning of each unanswered invocation, by its ticket.
     open: Vec<(u64, Instant)>,
     tickets: u64,
-    /// The age from which an open invocation runs for certain: without a connection it may be waiting for one.
+    /// The age from which an open invocation certainly runs: without a connection it may be waiting for one.
     runs_from: Duration,
-    /// When one that ran has ended last.
+    /// When the last invocation ended that had run.
     ended: Instant,
 }
 
@@ -75,7 +75,7 @@ impl State {
         self.tickets
     }
 
-    /// Whether there is room for another now.
+    /// Ends an invocation. Returns whether there is room for another one.
     fn leave(&mut self, ticket: u64, outcome: Outcome, now: Instant) -> bool {
         let has_run = match outcome {
             Outcome::Answered => true,
@@ -93,13 +93,13 @@ impl State {
         has_run
     }
 
-    /// Those that run, with their beginnings.
+    /// The running invocations, with their beginnings.
     fn running(&self, now: Instant) -> impl Iterator<Item = (u64, Instant)> {
         let open = self.open.iter().copied();
         open.filter(move |(_, begun)| now.duration_since(*begun) > self.runs_from)
     }
 
-    /// Whether one that waits since then goes on: patience counts from when the last of the others ended.
+    /// Whether a process that waits from `since` on goes on: the time-outs count from the last end of another invocation.
     fn check(
         &self,
         since: Instant,
@@ -131,12 +131,12 @@ impl Queue {
         }
     }
 
-    /// An invocation is sent. Returns its ticket.
+    /// Notes that an invocation is sent. Returns its ticket.
     pub fn enter(&self) -> u64 {
         self.state.locked().enter(Instant::now())
     }
 
-    /// It is over.
+    /// Notes that an invocation is over.
     pub fn leave(&self, ticket: u64, outcome: Outcome) {
         let is_room = self.state.locked().leave(ticket, outcome, Instant::now());
         if is_room {
@@ -144,7 +144,7 @@ impl Queue {
         }
     }
 
-    /// How many invocations are not answered.
+    /// How many invocations are unanswered.
     pub fn open(&self) -> usize {
         self.state.locked().open.len()
     }
@@ -159,14 +159,14 @@ impl Queue {
     }
 }
 
-/// Of those that share an invocation, from their first refusal on.
+/// The place of processes that share an invocation, from their first refusal on.
 pub struct Place<'q> {
     queue: &'q Queue,
     since: Instant,
 }
 
 impl Place<'_> {
-    /// It was refused once more: whether to go on.
+    /// Called after another refusal: whether to go on.
     pub fn check(&self) -> Result<(), GivenUp> {
         let Queue {
             start_timeout,
@@ -180,7 +180,7 @@ impl Place<'_> {
             .check(self.since, start_timeout, stall_timeout, now)
     }
 
-    /// How many run and how many wait, if it is time to tell the user: once.
+    /// How many invocations run and how many wait, once, when it is time to tell the user.
     pub fn news(&self) -> Option<(usize, usize)> {
         let queue = self.queue;
         let is_time = self.since.elapsed() > TOLD_AFTER;
@@ -191,7 +191,7 @@ impl Place<'_> {
         })
     }
 
-    /// Waits for the next try: until the time is over, or an invocation was answered. Returns whether one was.
+    /// Waits before the next attempt: until the time is over, or an invocation was answered. Returns whether one was.
     pub async fn pause(&self, time: Duration) -> bool {
         let room = self.queue.room.notified();
         tokio::time::timeout(time, room).await.is_ok()
@@ -225,7 +225,7 @@ mod tests {
         let first = state.enter(at(0.0));
         assert_eq!(state.check(at(0.1), START, STALL, at(9.0)), Ok(()));
         assert!(state.leave(first, Outcome::Answered, at(9.0)));
-        // Another has begun and may yet be refused: nobody is seen to run, and none has for less than the patience.
+        // Another one has begun and may yet be refused: none certainly runs, but the start time-out is not over.
         let second = state.enter(at(9.1));
         assert_eq!(state.check(at(0.1), START, STALL, at(9.9)), Ok(()));
         assert!(!state.leave(second, Outcome::Refused, at(9.9)));

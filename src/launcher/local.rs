@@ -1,7 +1,7 @@
 //! Workers on this machine: forked by a zygote, which listens on a UNIX socket.
 //!
-//! One connection a worker. We send the event and the descriptors that the worker is to have; the zygote
-//! answers with the worker's process id, and with its exit code when it has ended: both four bytes.
+//! There is one connection for each worker. The launcher sends the event and the descriptors for the worker; the zygote
+//! answers with the worker's process id, and with its exit code when it has ended: four bytes each.
 
 use std::io::{IoSlice, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -32,7 +32,7 @@ pub fn launch(path: &str, event: &[u8], descriptors: &[BorrowedFd<'_>]) -> Resul
         None,
     )?;
     stream.write_all(event).map_err(failed)?;
-    // It may be importing for the worker; a signal's handler ends the wait, and the request with it.
+    // The zygote may be importing for the worker; an exception in a signal handler ends the wait, and the request with it.
     let answered = ready(stream.as_fd(), PollFlags::POLLIN, &Until::default());
     if let Err(Ended::Failed(e)) = answered {
         return Err(e);

@@ -18,14 +18,14 @@ use crate::objects::process::Process;
 use crate::protocol::Event;
 use crate::session::jobs::StartedJob;
 
-/// A launched worker: its process id, and where the launcher says how it ended.
+/// A launched worker: its process id, and the descriptor on which the launcher reports its end.
 pub struct Launched {
     pub pid: i32,
     pub report: OwnedFd,
 }
 
 pub enum Launcher {
-    /// Processes of this machine, made by the zygote that listens at this path.
+    /// Processes of this machine, forked by the zygote that listens at this path.
     Local { path: String },
     /// Invocations of a function.
     #[cfg(feature = "aws")]
@@ -65,8 +65,8 @@ impl Launcher {
     }
 }
 
-/// A worker needs no right and no way to what makes machines run jobs. How it ends comes as an event, from the program if it
-/// could not be launched.
+/// A worker needs no permission for the service that runs jobs, and no way to it. The end of the launched process comes as an
+/// event, from the program if it could not be launched.
 fn through_program(program: &str, process: &Process, job: &StartedJob) -> Result<Launched> {
     let pid = process.next_pid()?;
     let event = Event::Launch {
@@ -77,7 +77,7 @@ fn through_program(program: &str, process: &Process, job: &StartedJob) -> Result
         parent: &process.id,
     };
     mailbox::send(process, program, &event.encode(), true)?;
-    // One that says nothing.
+    // This report stays empty.
     let (report, _) = pipe2(OFlag::O_CLOEXEC)?;
     Ok(Launched { pid, report })
 }

@@ -1,4 +1,4 @@
-//! `_core.Acquiring`: takes a lock for a task of asyncio. A thread waits for the unit; a descriptor tells the loop.
+//! `_core.Acquiring`: takes a lock for a task of asyncio. A thread waits for the unit, and a descriptor tells the loop.
 
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};

@@ -18,7 +18,7 @@ pub struct Barrier {
 }
 
 impl Barrier {
-    /// Arrives. The index and how it went: "ok", "act" (the caller is to run the action), "broken".
+    /// Arrives. Returns the index and the outcome: "ok", "act" (the caller must run the action), "broken".
     fn arrive(&self, action: bool, timeout: Option<f64>) -> Result<(usize, &'static str)> {
         let process = self.handle.current_process()?;
         let versions = process.memory.publish(process)?;
@@ -89,7 +89,7 @@ impl Barrier {
         Ok(py.detach(|| self.arrive(action, timeout))?)
     }
 
-    /// `go`: the action has run; `break`; `reset`.
+    /// Ends a round: `go` if the action has run; `break`; `reset`.
     fn end(&self, py: Python<'_>, how: &str) -> PyResult<()> {
         Ok(py.detach(|| self.finish(how))?)
     }

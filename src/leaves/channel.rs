@@ -52,11 +52,11 @@ impl Channel {
         Ok(())
     }
 
-    /// Takes the next message; None when there is none in time.
+    /// Takes the next message; None if there is none in time.
     fn take(&self, wait: Wait) -> Result<Option<Bytes>> {
         self.check_open()?;
         let process = self.current_process()?;
-        // What is taken out of the store cannot be seen there by the descriptor.
+        // The descriptor looks at the store, and would not see items that were read ahead.
         let what = if self.readiness.locked().is_some() {
             Take::Item
         } else {
@@ -68,7 +68,7 @@ impl Channel {
             }
         })?;
         if what == Take::Items && self.readiness.locked().is_some() {
-            // The descriptor was made meanwhile. What does not go back now will by itself.
+            // The descriptor was made meanwhile. Items that cannot be given back now go back later.
             let _ = self.pipe.give_back(process);
         }
         Ok(match item {
@@ -77,7 +77,7 @@ impl Channel {
         })
     }
 
-    /// How many items wait, and whether the end of file stands behind them.
+    /// How many items wait, and whether the end of file follows them.
     fn length(&self) -> Result<(i64, bool)> {
         self.pipe.length(self.current_process()?)
     }
@@ -101,7 +101,7 @@ impl Channel {
         readiness.as_ref().map_or(0, ReadinessFd::signals)
     }
 
-    /// Tells the descriptor what was seen since it had been signalled so often.
+    /// Tells the descriptor the result of a look, and how often it had been signalled before the look.
     fn seen(&self, ready: bool, signals: u64) {
         if let Some(readiness) = self.readiness.locked().as_ref() {
             readiness.seen(ready, signals);
@@ -131,7 +131,7 @@ impl Channel {
 
     fn shut(&self) {
         if let Ok(process) = self.current_process() {
-            // Without a store there is nobody to take it.
+            // Without a store nobody takes the items.
             let _ = self.pipe.give_back(process);
             self.pipe.forget_in_flight(process);
         }
@@ -140,7 +140,7 @@ impl Channel {
     }
 }
 
-/// The descriptors of all of these ends, each telling what is there by now: in one round trip.
+/// The descriptors of these ends, brought up to date in one round trip.
 fn descriptors(channels: &[&Channel]) -> Result<Vec<i32>> {
     let process = process::current()?;
     let mut fds = Vec::with_capacity(channels.len());
@@ -169,19 +169,19 @@ impl Channel {
         Ok(py.detach(|| Self::open(id, end))?)
     }
 
-    /// One end of the pipe of events that a process of the session has.
+    /// One end of the pipe of events of a process of the session.
     #[staticmethod]
     fn of_process(py: Python<'_>, process: &str, end: u8) -> PyResult<Self> {
         Ok(py.detach(|| Self::open(keys::process(process), end))?)
     }
 
-    /// One end of the pipe that the session itself has.
+    /// One end of the session's own pipe.
     #[staticmethod]
     fn of_session(py: Python<'_>, end: u8) -> PyResult<Self> {
         Ok(py.detach(|| Self::open(keys::SESSION.into(), end))?)
     }
 
-    /// Both ends of a new pipe, which holds about so many bytes in each direction.
+    /// Both ends of a new pipe, which holds about `bound` bytes in each direction.
     #[staticmethod]
     fn pair(py: Python<'_>, bound: usize) -> PyResult<(Self, Self)> {
         Ok(py.detach(|| {
@@ -210,7 +210,7 @@ impl Channel {
         })?)
     }
 
-    /// Waits while the pipe is full. `post` does not: who sends much by it calls this first.
+    /// Waits while the pipe is full. `post` does not wait: a caller that sends much by it calls this first.
     fn wait_for_capacity(&self, py: Python<'_>) -> PyResult<()> {
         Ok(py.detach(|| self.pipe.wait_for_capacity(self.current_process()?))?)
     }
@@ -225,7 +225,7 @@ impl Channel {
         })?)
     }
 
-    /// The next message; None when the time is over.
+    /// The next message; None if the time is over.
     #[pyo3(signature = (block=true, timeout=None))]
     fn recv<'py>(
         &self,
@@ -263,7 +263,7 @@ impl Channel {
         Ok(py.detach(|| descriptors(&channels))?)
     }
 
-    /// A file descriptor that is readable while there is something to take. Without a look at the store it becomes so.
+    /// A file descriptor that is readable while there is something to take. Without `look` it may become so a little later.
     #[pyo3(signature = (*, look=true))]
     fn fileno(&self, py: Python<'_>, look: bool) -> PyResult<i32> {
         Ok(py.detach(|| {
@@ -280,7 +280,7 @@ impl Channel {
         py.detach(|| self.shut());
     }
 
-    /// Keeps this end alive for a handle on its way in a message, in the name of `holder`.
+    /// Holds this end for a handle on its way in a message, in the name of `holder`.
     fn transfer_ref(&self, py: Python<'_>, holder: &str) -> PyResult<()> {
         Ok(py.detach(|| {
             self.current_process()?
@@ -288,7 +288,7 @@ impl Channel {
         })?)
     }
 
-    /// The handle has arrived: this end holds itself.
+    /// The handle has arrived: `holder` no longer holds this end.
     fn accept_ref(&self, py: Python<'_>, holder: &str) -> PyResult<()> {
         Ok(py.detach(|| {
             self.current_process()?

@@ -31,7 +31,7 @@ impl Condition {
                 process.memory.told(lock_id, until);
                 waiter
             }
-            // Its caller holds the lock as before.
+            // The caller still holds the lock.
             not_waiting => {
                 lock.take_up(count);
                 return Err(match not_waiting {
@@ -49,7 +49,7 @@ impl Condition {
             &wait::FOR_NOTIFICATION,
         )
         .unwrap_or_else(Waited::Stopped);
-        // Whatever ended the wait, its caller holds the lock again.
+        // However the wait ended, the caller must hold the lock again.
         let mut raised = None;
         while let Err(e) = lock.take_from_store(true, Until::default()) {
             if !e.is_raised() {
@@ -97,7 +97,7 @@ impl Condition {
         Ok(py.detach(|| self.wake(n))?)
     }
 
-    /// How many wait.
+    /// The number of waiters.
     fn waiting(&self, py: Python<'_>) -> PyResult<usize> {
         let process = self.handle.current_process()?;
         let waiters = keys::waiters(&process.key(&self.handle.id));

@@ -28,10 +28,10 @@ use crate::store::conn::{Ended, Until, ready};
 use crate::store::keys;
 use crate::store::scripts;
 
-/// The kind of a record, which its seal vouches for.
+/// The kind of a record, which its seal covers.
 const RECORD: &str = "record";
 
-/// Which launcher, as Python names it.
+/// The launcher, as Python names it.
 #[derive(FromPyObject)]
 enum Choice {
     Local(String),
@@ -40,7 +40,7 @@ enum Choice {
     Program(Py<Program>),
 }
 
-/// The program, as the launcher of its workers' own processes.
+/// The program, as the launcher of processes that its workers start.
 #[pyclass(frozen, module = "serverless_mp._core")]
 pub struct Program {
     process: String,
@@ -60,12 +60,12 @@ pub struct Job {
     state: Arc<jobs::StartedJob>,
     sentinel: OwnedFd,
     launcher: &'static str,
-    /// Whether the versions of its end were applied here.
+    /// Whether the versions of its exit were applied here.
     joined: AtomicBool,
 }
 
 impl Job {
-    /// The exit code; its first look makes visible what the process had written.
+    /// The exit code. The first call makes visible what the process had written.
     fn code(&self) -> Result<Option<i32>> {
         let Some((code, versions)) = self.state.exit() else {
             return Ok(None);
@@ -76,7 +76,7 @@ impl Job {
         Ok(Some(code))
     }
 
-    /// Until it has ended, or the time is over.
+    /// Waits until the process has ended, or the time is over.
     fn until_ended(&self, until: &Until<'_>) -> Result<()> {
         // SAFETY: the descriptor is owned by this object.
         let fd = unsafe { BorrowedFd::borrow_raw(self.sentinel.as_raw_fd()) };
@@ -93,7 +93,7 @@ impl Job {
         }
         let job = keys::job(&self.state.id);
         if [nix::libc::SIGKILL, nix::libc::SIGTERM, nix::libc::SIGINT].contains(&signum) {
-            // Where no worker has it yet, none will.
+            // If no worker has claimed the job yet, none will.
             let script = process.script(&scripts::CLAIM, &job);
             if script.arg(CANCELLED).text()? != TAKEN {
                 return self.state.complete(process, -signum, "");
@@ -130,10 +130,10 @@ fn write_record(process: &Process, id: &str, worker: &str, content: &[u8]) -> Re
 
 #[pymethods]
 impl Job {
-    /// Writes the record and launches a worker for it: of the zygote at a path, or an invocation.
+    /// Writes the record and launches a worker for it: through the zygote at a path, by an invocation, or through the program.
     ///
-    /// `job` and `worker` are the ids of the job and of its process in the session. `holds` are the ends of objects
-    /// that the record refers to: held here until the child has attached. `descriptors` go to a local worker.
+    /// `job` and `worker` are the ids of the job and of its process in the session. `holds` are the ends of objects that the
+    /// record refers to; this process holds them until the child has attached. `descriptors` go to a local worker.
     #[staticmethod]
     #[pyo3(signature = (job, worker, record, event, launcher, *, holds, descriptors, attempts))]
     #[allow(
@@ -179,7 +179,7 @@ impl Job {
                 write,
                 holds,
             ));
-            // Before it is launched, so that no event of it is missed.
+            // Entered before the launch, so that no event is missed.
             table.enter(&state);
             match launcher.launch(process, &state, event, &descriptors) {
                 Ok(Launched { pid, report }) => table.watch(&state, pid, report),
@@ -208,7 +208,7 @@ impl Job {
         self.launcher
     }
 
-    /// Readable once the process has ended.
+    /// Becomes readable when the process has ended.
     #[getter]
     fn sentinel(&self) -> i32 {
         self.sentinel.as_raw_fd()
@@ -230,16 +230,17 @@ impl Job {
         })?)
     }
 
-    /// Ends a remote process, or has its supervisor send it another signal.
+    /// Has a remote process' supervisor send it a signal. A signal that ends processes also ends one that no worker has
+    /// claimed.
     fn signal(&self, py: Python<'_>, signum: i32) -> PyResult<()> {
         Ok(py.detach(|| match self.send_signal(signum) {
-            // It has just ended, and was cleared away.
+            // The process has just ended, and was cleared away.
             Err(Error::ObjectGone(_)) => Ok(()),
             result => result,
         })?)
     }
 
-    /// In the worker: takes the job's record, once. None: another worker has it.
+    /// In the worker: takes the job's record, once. None if another worker has it.
     #[staticmethod]
     fn claim<'py>(
         py: Python<'py>,
@@ -251,7 +252,7 @@ impl Job {
             let job = keys::job(id);
             let script = process.script(&scripts::CLAIM, &job);
             match script.arg(claimant).call().or_else(|e| match e {
-                // Ended before it began, and cleared away.
+                // The job ended before it began, and was cleared away.
                 Error::ObjectGone(_) => Ok(Value::BulkString(TAKEN.into())),
                 e => Err(e),
             })? {
@@ -271,14 +272,14 @@ impl Job {
         Ok(payload.map(|payload| PyBytes::new(py, &payload)))
     }
 
-    /// In the worker: it holds by itself what its record referred to.
+    /// In the worker: tells the parent that this process itself holds what its record refers to.
     #[staticmethod]
     fn attached(py: Python<'_>, id: &str, parent: &str) -> PyResult<()> {
         let event = Event::Attached { job: id }.encode();
         Ok(py.detach(|| mailbox::send(process::current()?, parent, &event, false))?)
     }
 
-    /// In the worker: writes the exit record, after everything else that this process had to say.
+    /// In the worker: writes the exit record, after everything else that this process sends.
     #[staticmethod]
     fn finish(py: Python<'_>, id: &str, parent: &str, code: i32, attempts: u32) -> PyResult<()> {
         Ok(py.detach(|| {

@@ -79,7 +79,7 @@ impl CountDownLatch {
         Ok(py.detach(|| self.change("=", count, true))?)
     }
 
-    /// Adds to the count; where it does not fall nothing is waited for.
+    /// Adds to the count; waits for the reply only if the count falls.
     fn add(&self, py: Python<'_>, amount: i64) -> PyResult<()> {
         Ok(py.detach(|| self.change("+", amount, amount < 0))?)
     }

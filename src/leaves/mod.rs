@@ -1,4 +1,4 @@
-//! What Python sees: each file from a class' Python signature down to its script.
+//! The classes for Python: each file goes from a class' Python signature down to its script.
 
 pub mod aio;
 pub mod barrier;

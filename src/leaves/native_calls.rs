@@ -1,5 +1,5 @@
-//! `acquire` and `release` of a native lock as C functions that are bound to it, as `CPython`'s own are: through methods of a Rust
-//! class a pair of calls costs half as much again.
+//! `acquire` and `release` of a native lock as C functions that are bound to it, as in `CPython`: a pair of calls through
+//! methods of a Rust class takes half as long again.
 
 #![allow(unsafe_code, reason = "functions that the interpreter calls")]
 
@@ -18,10 +18,10 @@ pub trait QuickLock: PyClass {
     fn give_now(lock: &Bound<'_, Self>) -> bool;
 }
 
-/// The definition of a function that is bound to a lock.
+/// The definition of such a function.
 pub struct Bare(ffi::PyMethodDef);
 
-// SAFETY: it is never changed.
+// SAFETY: it never changes.
 unsafe impl Sync for Bare {}
 
 type Object = *mut ffi::PyObject;
@@ -47,7 +47,7 @@ impl Bare {
         })
     }
 
-    /// The function for one lock.
+    /// The function bound to one lock.
     pub fn bind<'py, L: QuickLock>(
         &'static self,
         lock: &Bound<'py, L>,
@@ -64,7 +64,7 @@ impl Bare {
 /// A call by the interpreter, which holds its lock.
 struct Call<'py, L> {
     lock: Bound<'py, L>,
-    /// Those by position, then those by name.
+    /// The positional arguments, then the keyword arguments.
     arguments: *const Object,
     count: usize,
     names: Object,
@@ -73,7 +73,7 @@ struct Call<'py, L> {
 impl<'py, L: QuickLock> Call<'py, L> {
     /// # Safety
     ///
-    /// `lock` is one, and the others are as the interpreter gives them to a fast function.
+    /// `lock` is a `NativeSemLock`, and the others are as the interpreter passes them to a fast function.
     unsafe fn new(
         lock: Object,
         arguments: *const Object,
@@ -92,11 +92,11 @@ impl<'py, L: QuickLock> Call<'py, L> {
     }
 
     fn argument(&self, at: usize) -> Bound<'py, PyAny> {
-        // SAFETY: it is one of those that were given.
+        // SAFETY: it is one of the given arguments.
         unsafe { Bound::from_borrowed_ptr(self.lock.py(), *self.arguments.add(at)) }
     }
 
-    /// Whether it says nothing but whether to block.
+    /// Whether the arguments say at most whether to block.
     fn is_plain(&self) -> bool {
         let is_right = |at: usize| match at {
             0 => self.argument(0).is_instance_of::<PyBool>(),
@@ -105,7 +105,7 @@ impl<'py, L: QuickLock> Call<'py, L> {
         self.names.is_null() && self.count <= 2 && (0..self.count).all(is_right)
     }
 
-    /// By the method of this name, with all that it checks.
+    /// Calls the method of this name, with all its checks.
     fn pass_to(&self, method: &str) -> Object {
         let result = self.arguments().and_then(|(positional, by_name)| {
             let method = self.lock.as_any().getattr(method)?;
@@ -144,7 +144,7 @@ unsafe extern "C" fn acquire<L: QuickLock>(
     // SAFETY: the function is bound to a lock, and the interpreter calls it.
     let call: Call<'_, L> = unsafe { Call::new(lock, arguments, count, names) };
     if call.is_plain() && L::take_now(&call.lock) {
-        // SAFETY: it is always there.
+        // SAFETY: it always exists.
         return unsafe { ffi::Py_NewRef(ffi::Py_True()) };
     }
     call.pass_to("_acquire")
@@ -159,7 +159,7 @@ unsafe extern "C" fn release<L: QuickLock>(
     // SAFETY: as above.
     let call: Call<'_, L> = unsafe { Call::new(lock, arguments, count, names) };
     if call.names.is_null() && call.count == 0 && L::give_now(&call.lock) {
-        // SAFETY: it is always there.
+        // SAFETY: it always exists.
         return unsafe { ffi::Py_NewRef(ffi::Py_None()) };
     }
     call.pass_to("_release")

@@ -1,5 +1,5 @@
-//! `_core.NativeSemLock`: `_multiprocessing.SemLock` for machines on which the C library makes no semaphores, as where there
-//! is no /dev/shm. It knows no store.
+//! `_core.NativeSemLock`: `_multiprocessing.SemLock` for machines on which the C library cannot make semaphores, as without
+//! /dev/shm. It uses no store.
 
 #![allow(unsafe_code, reason = "a descriptor that Python owns")]
 
@@ -26,7 +26,7 @@ pub struct NativeSemLock {
     kind: i32,
     maxvalue: u32,
     name: Option<String>,
-    /// How often this process holds it. Python's lock guards both.
+    /// How often this process holds it. Python's lock guards this count and the owner.
     count: AtomicI64,
     owner: AtomicU64,
 }
@@ -36,7 +36,7 @@ impl NativeSemLock {
         self.count.load(Relaxed) > 0 && self.owner.load(Relaxed) == thread_ident()
     }
 
-    /// Not at once for the processor, which Python's lock makes needless.
+    /// Adds without an atomic addition, which Python's lock makes needless.
     fn count_by(&self, difference: i64) {
         self.count
             .store(self.count.load(Relaxed) + difference, Relaxed);
@@ -47,7 +47,7 @@ impl NativeSemLock {
         self.count_by(1);
     }
 
-    /// Takes a unit if there is one, or the lock is this thread's already.
+    /// Takes a unit if there is one, or if this thread already holds the recursive lock.
     fn take_now(&self) -> bool {
         if self.kind == RECURSIVE_MUTEX && self.is_mine() {
             self.count_by(1);
@@ -60,7 +60,7 @@ impl NativeSemLock {
         is_taken
     }
 
-    /// Gives a unit back where nothing forbids it.
+    /// Gives a unit back, if nothing forbids it.
     fn give_now(&self) -> bool {
         let is_recursive = self.kind == RECURSIVE_MUTEX;
         if is_recursive && !self.is_mine() {
@@ -119,7 +119,7 @@ impl QuickLock for NativeSemLock {
     }
 }
 
-/// None where it is later than the clock can say.
+/// None if it is later than the clock can express.
 fn deadline(timeout: f64) -> PyResult<Option<Instant>> {
     let timeout = Duration::try_from_secs_f64(timeout.max(0.0))
         .map_err(|_| PyOverflowError::new_err("timeout is too large"))?;
@@ -131,11 +131,12 @@ impl NativeSemLock {
     #[classattr]
     const SEM_VALUE_MAX: i64 = SEM_VALUE_MAX;
 
-    /// Bytes of the file of one that has a name.
+    /// The size of the file of a named semaphore, in bytes.
     #[classattr]
     const SIZE: usize = SIZE;
 
-    /// `fd`: the file to be shared; without one only forks share it. `value`: of a new one; without it the file has it.
+    /// `fd`: the file to be shared; without one only forks share it. `value`: the initial value; without one the file has the
+    /// value.
     #[new]
     #[pyo3(signature = (kind, value, maxvalue, name=None, fd=None))]
     fn new(
@@ -148,12 +149,12 @@ impl NativeSemLock {
         if kind != RECURSIVE_MUTEX && kind != SEMAPHORE {
             return Err(PyValueError::new_err("unrecognized kind"));
         }
-        // As sem_open(3) says it.
+        // The error of sem_open(3).
         let invalid = |_| std::io::Error::from_raw_os_error(Errno::EINVAL as i32);
         let value = value.map(u32::try_from).transpose().map_err(invalid)?;
         let maxvalue = u32::try_from(maxvalue).map_err(invalid)?;
         let futex = match fd {
-            // SAFETY: its caller has it open.
+            // SAFETY: the caller has it open.
             Some(fd) => Futex::of_file(unsafe { BorrowedFd::borrow_raw(fd) })?,
             None => Futex::anonymous()?,
         };
@@ -190,7 +191,7 @@ impl NativeSemLock {
         self.name.as_deref()
     }
 
-    /// What a program calls, with nothing between the interpreter and the lock.
+    /// The function that a program calls, with nothing between the interpreter and the lock.
     #[getter]
     fn acquire<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         ACQUIRE.bind(slf)

@@ -1,4 +1,4 @@
-//! `_core.Region`: a span of shared memory, attached, with a real buffer under it.
+//! `_core.Region`: a span of shared memory, with a buffer in this process.
 
 #![allow(unsafe_code, reason = "the buffer protocol")]
 
@@ -15,7 +15,7 @@ use crate::objects::span::Span;
 #[pyclass(frozen, module = "serverless_mp._core")]
 pub struct Region {
     span: Arc<Span>,
-    /// Buffers that Python has of it.
+    /// How many buffers of it Python has.
     exports: AtomicUsize,
 }
 
@@ -54,12 +54,12 @@ impl Region {
         self.exports.load(Ordering::Acquire)
     }
 
-    /// Others may attach from now on; what it holds goes to the store with the next release.
+    /// Lets other processes attach from now on; the content goes to the store with the next release.
     fn share(&self, py: Python<'_>) -> PyResult<()> {
         Ok(py.detach(|| self.span.in_store().map(drop))?)
     }
 
-    /// Makes what was written visible to whoever attaches from now on, and takes what others have made so.
+    /// Makes the writes visible to processes that attach from now on, and fetches those that others have made visible.
     fn sync(&self, py: Python<'_>) -> PyResult<()> {
         Ok(py.detach(|| {
             let (handle, shared) = self.span.in_store()?;
@@ -67,7 +67,7 @@ impl Region {
         })?)
     }
 
-    // The buffer protocol, whose memory lives as long as this object, to which every view refers.
+    // The buffer protocol. The memory lives as long as this object, to which every view refers.
     unsafe fn __getbuffer__(
         slf: Bound<'_, Self>,
         view: *mut ffi::Py_buffer,

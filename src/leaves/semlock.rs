@@ -1,8 +1,8 @@
 //! `_core.SemLock`: locks and semaphores, as `_multiprocessing.SemLock`.
 //!
-//! The store keeps the value and the line of waiters, and hands a released unit to the longest waiter; of one that was never
-//! shared it knows nothing. How often this process has taken it, and which thread last did, is known here alone, as in
-//! `CPython`.
+//! The store keeps the value and the queue of waiters, and hands a released unit to the longest waiter; it does not know a
+//! lock that was never shared. How often this process has taken the lock, and which thread last did, is known here alone, as
+//! in `CPython`.
 
 use pyo3::prelude::*;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::store::scripts;
 
 pub const RECURSIVE_MUTEX: i32 = 0;
 
-/// A semaphore's greatest value, as `CPython`'s `SEM_VALUE_MAX` on Linux.
+/// The greatest value of a semaphore, as `CPython`'s `SEM_VALUE_MAX` on Linux.
 pub const SEM_VALUE_MAX: i64 = i32::MAX as i64;
 
 #[pyclass(frozen, module = "serverless_mp._core")]
@@ -56,7 +56,7 @@ impl SemLock {
             && self.owner.load(Ordering::Acquire) == thread_ident()
     }
 
-    /// The handle on what the store has of it, from now on. The GIL must not be held.
+    /// The handle on the lock in the store; shares the lock first if it is not shared yet. The GIL must not be held.
     pub fn in_store(&self) -> Result<&Handle> {
         self.units.in_store()
     }
@@ -78,7 +78,7 @@ impl SemLock {
         }
     }
 
-    /// The same of one that is shared, or is from now on.
+    /// The same for a lock that is shared, or becomes so now.
     pub fn take_from_store(&self, block: bool, until: Until<'_>) -> Result<bool> {
         let handle = self.in_store()?;
         let (process, id) = (handle.current_process()?, &handle.id);
@@ -101,7 +101,7 @@ impl SemLock {
             return Ok(false);
         };
         if let Err(e) = process.memory.granted(process, id, &grant, sent) {
-            // Its caller does not have it.
+            // The caller does not have it.
             self.give(false)?;
             return Err(e);
         }
@@ -109,12 +109,12 @@ impl SemLock {
         Ok(true)
     }
 
-    /// One unit back. Without waiting where this process holds one: the count cannot then exceed the maximum.
+    /// Gives one unit back. It does not wait if this process holds one: then the count cannot exceed the maximum.
     fn give(&self, is_held: bool) -> Result<()> {
         self.give_back_one(is_held).1
     }
 
-    /// The same; and whether it is on its way, also where a signal's handler has raised.
+    /// The same. Also returns whether the unit is on its way, even if a signal handler has raised.
     fn give_back_one(&self, is_held: bool) -> (bool, Result<()>) {
         match self.units.give() {
             Done::Yes => return (true, Ok(())),
@@ -142,7 +142,7 @@ impl SemLock {
         }
     }
 
-    /// For a condition's wait: how often this thread holds it, which is then no longer so.
+    /// For a condition's wait: returns how often this thread holds the lock, and sets that to 0.
     pub fn set_aside(&self) -> i64 {
         self.count.swap(0, Ordering::AcqRel)
     }
@@ -152,12 +152,12 @@ impl SemLock {
         self.count.store(count, Ordering::Release);
     }
 
-    /// It was taken on another thread for this one.
+    /// Makes this thread the owner of a lock that another thread has taken for it.
     pub fn adopt(&self) {
         self.owner.store(thread_ident(), Ordering::Release);
     }
 
-    /// It was taken, and nobody wants it any more.
+    /// Gives back a lock that nobody wants any more.
     pub fn give_back(&self) -> Result<()> {
         self.release_one()
     }
@@ -187,7 +187,7 @@ impl SemLock {
                 return Ok(());
             }
         }
-        // Counted down first: another thread of this process may take it the moment it is given back.
+        // Counted down first: another thread of this process may take the lock as soon as it is given back.
         let is_held = self.count.fetch_sub(1, Ordering::AcqRel) > 0;
         let (is_sent, result) = self.give_back_one(is_held);
         if result.is_err() && !is_sent {
@@ -241,7 +241,7 @@ impl SemLock {
         format!("/{}", self.units.id())
     }
 
-    /// Others may attach from now on.
+    /// Lets other processes attach from now on.
     fn share(&self, py: Python<'_>) -> PyResult<()> {
         Ok(py.detach(|| self.in_store().map(drop))?)
     }
@@ -279,7 +279,7 @@ impl SemLock {
         Ok(py.detach(|| self.release_one())?)
     }
 
-    /// One unit back that another process may have taken; nothing is waited for.
+    /// Gives back a unit that another process may have taken, without waiting.
     fn post(&self, py: Python<'_>) -> PyResult<()> {
         Ok(py.detach(|| self.give(true))?)
     }

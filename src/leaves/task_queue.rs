@@ -16,7 +16,7 @@ use crate::objects::wait;
 const POOL: u8 = 0;
 const WORKERS: u8 = 1;
 
-/// Results that are taken at once.
+/// How many results are taken at once.
 const MOST_RESULTS: usize = 256;
 
 #[pyclass(frozen, module = "serverless_mp._core")]
@@ -25,7 +25,7 @@ pub struct TaskQueue {
     pipe: PipeEnd,
 }
 
-/// A result; or a task that killed its workers, with the exit code of the last.
+/// A result; or a task that killed its workers, with the exit code of the last one.
 type TaskOutcome = (Bytes, Option<i32>);
 
 impl TaskQueue {
@@ -43,7 +43,7 @@ impl TaskQueue {
         let process = self.handle.current_process()?;
         let wait = Wait::Until(None);
         let first = self.pipe.take(process, wait, Take::Item, || {})?;
-        // An error is met again by the next call; the first one has arrived.
+        // The next call will see an error again; the first result has arrived.
         let more = self
             .pipe
             .take_many(process, MOST_RESULTS)
@@ -64,14 +64,14 @@ impl TaskQueue {
 
 #[pymethods]
 impl TaskQueue {
-    /// The workers' end of one that there is.
+    /// The workers' end of an existing queue.
     #[new]
     fn new(py: Python<'_>, id: String) -> PyResult<Self> {
         let handle = py.detach(|| Handle::attach(id.clone(), WORKERS))?;
         Ok(Self::with(handle, id, WORKERS))
     }
 
-    /// A new one: the pool's end and the workers'. It holds about so many bytes of tasks, and of results.
+    /// Makes a queue: the pool's end and the workers' end. It holds about `bound` bytes of tasks, and of results.
     #[staticmethod]
     fn pair(py: Python<'_>, bound: usize) -> PyResult<(Self, Self)> {
         Ok(py.detach(|| {
@@ -97,7 +97,7 @@ impl TaskQueue {
         })?)
     }
 
-    /// The next task, in work until its result is put; None when the time is over.
+    /// The next task, in work until its result is put; None if the time is over.
     #[pyo3(signature = (timeout=None))]
     fn get_task<'py>(
         &self,
@@ -115,7 +115,7 @@ impl TaskQueue {
         })
     }
 
-    /// Takes a task that nobody is to do any more; False: there is none.
+    /// Takes a task that nobody is to work on; False if there is none.
     fn discard_task(&self, py: Python<'_>) -> PyResult<bool> {
         let item = py.detach(|| {
             let process = self.handle.current_process()?;
@@ -124,7 +124,8 @@ impl TaskQueue {
         Ok(!matches!(item, Taken::Nothing))
     }
 
-    /// Sends the result of the task in work, without waiting. Who goes on takes the next task in the same step, and is to get it.
+    /// Sends the result of the task in work, without waiting. With `goes_on` it takes the next task in the same step, which
+    /// the caller must get.
     fn put_result(&self, py: Python<'_>, payload: &[u8], goes_on: bool) -> PyResult<()> {
         Ok(py.detach(|| {
             if !goes_on {
@@ -135,7 +136,7 @@ impl TaskQueue {
         })?)
     }
 
-    /// Waits for a result, and takes what else is there.
+    /// Waits for a result, and takes others that are there.
     fn get_results<'py>(
         &self,
         py: Python<'py>,
@@ -145,7 +146,7 @@ impl TaskQueue {
         Ok(outcomes.into_iter().map(as_bytes).collect())
     }
 
-    /// Sends what is neither to the other end, without waiting.
+    /// Sends a message that is neither a task nor a result to the other end, without waiting.
     fn post(&self, py: Python<'_>, payload: &[u8]) -> PyResult<()> {
         Ok(py.detach(|| self.post_as(Sent::Message, payload))?)
     }

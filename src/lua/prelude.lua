@@ -1,11 +1,11 @@
--- Stands before the scripts in their library, which a store keeps: what they have in common.
--- Every key of the object begins with KEYS[1]: one hash tag, so one slot of a cluster.
+-- The common part of the scripts, at the beginning of the library that a store keeps. Every key of the object begins with
+-- KEYS[1]: one hash tag, so one slot of a cluster.
 
--- Of the call that runs: the object's hash; the caller (process.thread); the seq of its command, and that of the command of its
--- that the object has noted last.
+-- The state of the current call: the object's hash; the caller (process.thread); the seq of its command; and the seq of the
+-- caller's command before it on this object.
 local OBJECT, CALLER, SEQ, PREVIOUS
--- Whether its slot is on its way to another node of a cluster. Then a key that is not there cannot be told from one that has left
--- already, and would break a script between two writes.
+-- Whether the object's slot is migrating to another node of a cluster. Then a missing key may never have been there or may
+-- have moved already; a write to it could fail between two others.
 local is_moving
 local call, ttl
 -- The heads of items: the letter, how often a task was begun, the size in bytes.
@@ -18,17 +18,17 @@ local function begin(keys, args)
   call, ttl = redis.call, '0'
 end
 
--- The refusal of what cannot be done before it has arrived.
+-- The error of a command that cannot run until the migration has ended.
 local function on_its_way()
   return redis.error_reply('TRYAGAIN the slot of ' .. OBJECT .. ' is on its way')
 end
 
--- Whether a key can be used; where the slot is on its way, whether it is there and has not left.
+-- Whether a key can be used: always, unless the slot is migrating; then only a key that is still here.
 local function is_here(suffix)
   return not is_moving or redis.pcall('EXISTS', OBJECT .. suffix) == 1
 end
 
--- Reads fields of the object, which stand from [2] on. The second value is set when there is nothing left to do.
+-- Reads fields of the object, which are at [2] and on. If the second value is set, it is the answer.
 local function look(...)
   local fields = call('HMGET', OBJECT, TTL, ...)
   if not fields[1] then return fields, redis.error_reply(LOST .. ' ' .. OBJECT) end
@@ -36,17 +36,17 @@ local function look(...)
   return fields
 end
 
--- The process of the caller, and its thread.
+-- The caller's process and its thread.
 local function own_name()
   return string.match(CALLER, '^(.*)%.(%d+)$')
 end
 
--- Whose wait a waiter is.
+-- The caller to which a waiter belongs.
 local function caller_of(waiter)
   return string.match(waiter, '^[^:]*')
 end
 
--- What the caller has here is found by its process' name, which may end without clearing it away.
+-- Records the caller under its process' name: the process may end without clearing up what its callers have here.
 local function note_caller()
   local process, thread = own_name()
   local threads = call('HGET', OBJECT, CALLERS .. process) or ' '
@@ -55,8 +55,8 @@ local function note_caller()
   end
 end
 
--- The same for a numbered command, whose fields stand from [3] on. There is nothing left to do, too, when this very command ran
--- before (its reply was lost on the way): it is answered as it was then; and when one of its caller's is missing before it.
+-- The same for a numbered command; the fields are at [3] and on. The second value is also set if this command ran before,
+-- since its reply was lost: it is then the answer of that time; and if a command of the caller before this one is missing.
 local function open(...)
   local fields, refused = look(ANSWER .. CALLER, ...)
   if refused then return fields, refused end
@@ -71,29 +71,29 @@ local function open(...)
   return fields
 end
 
--- Whether a refusal says that the object is not there.
+-- Whether a refusal says that the object does not exist.
 local function is_absent(refusal)
   return string.find(refusal.err, LOST, 1, true) ~= nil
 end
 
--- Remembers the answer to this command, for a repetition of it.
+-- Stores the answer to this command, for a repetition of it.
 local function answer(text)
   call('HSET', OBJECT, ANSWER .. CALLER, SEQ .. ' ' .. text)
   return text
 end
 
--- In a store of others every key has a time to live, which the session's owner renews.
+-- In a store that the session does not own, every key has a time to live, which the session's owner renews.
 local function renew_ttl(key)
   if ttl ~= '0' then call('PEXPIRE', key, ttl) end
 end
 
--- The rest of a text behind a prefix; nil where the text does not begin with it.
+-- The text behind a prefix; nil if the text does not begin with it.
 local function after(prefix, text)
   if string.sub(text, 1, #prefix) == prefix then return string.sub(text, #prefix + 1) end
 end
 
--- Versions of regions, 'region:version region:version ...', left with an object; of each the greater one stays.
--- How often they have changed, if they have now.
+-- Leaves versions of regions, 'region:version region:version ...', with an object; the greater version of each region stays.
+-- Returns how often the object's versions have changed, if this has changed them.
 local function leave_versions(versions, at)
   if versions == '' then return end
   local key, has_changed = (at or OBJECT) .. VERSIONS, false
@@ -110,7 +110,7 @@ local function leave_versions(versions, at)
   end
 end
 
--- The versions that were left with an object, and how often they have changed; nothing for who has seen them since.
+-- The versions that were left with an object, and how often they have changed; '' if that is the `known` count.
 local function versions(at, known)
   local changes = call('HGET', at or OBJECT, CHANGES)
   if not changes or changes == known then return '' end
@@ -119,8 +119,8 @@ local function versions(at, known)
   return table.concat(out, ' ')
 end
 
--- The same for who is granted a lock, and behind them what its regions hold, as far as that is little: for each a line of its key,
--- its version and its size in bytes, and the bytes.
+-- The same for a caller that is granted a lock, followed by the content of the lock's regions, as far as it is small: for each
+-- region a line of its key, its version and its size in bytes, then the bytes.
 local function grant(at, known)
   local text = versions(at, known)
   local guarded = text ~= '' and not is_moving and call('HGET', at or OBJECT, GUARDED)
@@ -152,22 +152,22 @@ local function wake_all(list, token)
   call('DEL', OBJECT .. list)
 end
 
--- The caller waits from now on. Returns its name as a waiter.
+-- Appends the caller to a list of waiters. Returns its name as a waiter.
 local function join_waiters(line)
   local waiter = CALLER .. ':' .. SEQ
   call('RPUSH', OBJECT .. (line or WAITERS), waiter)
   renew_ttl(OBJECT .. (line or WAITERS))
-  -- Never taken back: while the slot is on its way, whoever would wake waiters need not look where none ever was.
+  -- Never cleared: while the slot is migrating, a command need not look for waiters if there were never any.
   call('HSET', OBJECT, HAS_WAITED, 1)
   return waiter
 end
 
--- The same, as an answer.
+-- The same as an answer.
 local function wait(line)
   return answer(WAIT .. ' ' .. join_waiters(line))
 end
 
--- Takes back the token of a waiter; nil where none has come.
+-- Removes and returns the token of a waiter; nil if none has come.
 local function revoke(waiter)
   local key = OBJECT .. TOKEN .. waiter
   local token = call('LINDEX', key, 0)
@@ -176,7 +176,7 @@ local function revoke(waiter)
   return token
 end
 
--- Items for one end that came while its list was not there and the slot on its way stand in the object's hash. They go to the list
+-- Items for an end that arrived during a migration without its list are in the object's hash. They are moved to the list
 -- before anything else is done with it.
 local function unspill(to, spilled)
   for i = 1, tonumber(spilled or '0') do
@@ -189,8 +189,8 @@ local function unspill(to, spilled)
   end
 end
 
--- Items go to those who stand in the line for them: each into its in-flight list, and as a token. Where the slot is on its way
--- nobody is handed anything: a client that waits is sent away when it has moved, and looks.
+-- Hands items to the takers that are queued: each item goes into the taker's in-flight list, and is its token. Nothing is
+-- handed out during a migration: a blocked client gets an error when the slot has moved, and looks again.
 local function hand_out(to)
   while not is_moving do
     local waiter = call('LINDEX', OBJECT .. TAKERS .. to, 0)
@@ -202,19 +202,19 @@ local function hand_out(to)
   end
 end
 
--- An empty pipe takes anything: nobody would wake who waits for it.
+-- An empty pipe is never full: nobody would wake a sender that waits for it.
 local function is_full(to, fill, bound)
   return bound and tonumber(fill or '0') >= tonumber(bound) and (is_moving or call('EXISTS', OBJECT .. ITEMS .. to) == 1)
 end
 
--- The next item of one end for the caller: one that was taken before, and whose reply was lost, comes again.
+-- The next item of one end for the caller. An item that was taken before and whose reply was lost is returned again.
 local function next_item(from)
   local list = OBJECT .. IN_FLIGHT .. CALLER
   return call('LINDEX', list, -2) or call('LMOVE', OBJECT .. ITEMS .. from, list, 'LEFT', 'LEFT')
 end
 
--- So many items that the caller has taken first have arrived. Another one may have come after them already: a wait runs also
--- where the command before it was refused, and is sent again.
+-- Acknowledges this many of the oldest items of the caller. Another item may have come after them already: a wait runs even if
+-- the command before it was refused and is sent again.
 local function arrived(count)
   local list = OBJECT .. IN_FLIGHT .. CALLER
   if call('LLEN', list) <= count + 1 then
@@ -225,17 +225,17 @@ local function arrived(count)
   end
 end
 
--- Who had read ahead from an end has nothing of it any more: those who wait to take from it look again.
+-- The caller has no more items that it has read ahead from an end: threads that wait to take from that end look again.
 local function end_reading_ahead(from, has_waited)
   call('HDEL', OBJECT, AHEAD .. from)
   if has_waited then wake_all(WAITERS, LOOK) end
 end
 
--- So many bytes were taken from one end of a pipe and have arrived. A pipe without a bound counts nothing.
--- Senders who wait for capacity look again.
+-- This many bytes were taken from one end of a pipe and were acknowledged. A pipe without a bound counts nothing. Senders that
+-- wait for capacity look again.
 local function taken(from, size, bound, has_waited)
   if not bound then return end
-  local left = call('HINCRBY', OBJECT, FILL .. from, 0 - tonumber(size)) -- not '-0', which is no number to Redis
+  local left = call('HINCRBY', OBJECT, FILL .. from, 0 - tonumber(size)) -- not '-0', which Redis rejects
   if left < 0 then call('HSET', OBJECT, FILL .. from, 0) end
   if has_waited and call('EXISTS', OBJECT .. WAITERS) == 1
     and (left < tonumber(bound) / 2 or call('EXISTS', OBJECT .. ITEMS .. from) == 0)
@@ -244,7 +244,7 @@ local function taken(from, size, bound, has_waited)
   end
 end
 
--- One unit back to a semaphore: to the longest waiter, else to the value. False: it was full.
+-- Gives one unit back to a semaphore: to the longest waiter, else to the value. Returns false if it was full.
 local function release(maximum, at)
   at = at or OBJECT
   local value = tonumber(call('HGET', at, VALUE))
@@ -254,14 +254,14 @@ local function release(maximum, at)
   return true
 end
 
--- A waiter gives up. The token that has come before; nil where none has.
+-- Removes a waiter from its list. Returns the token that has come before; nil if none has.
 local function give_up(waiter, late)
   local caller = caller_of(waiter)
   local from = late == LATE_ITEM and call('HGET', OBJECT, TAKES .. caller)
   if call('LREM', OBJECT .. (from and TAKERS .. from or WAITERS), 0, waiter) > 0 then return end
   local token = revoke(waiter)
   if token and from then
-    -- Unless it was found in flight, and has arrived.
+    -- The item may have been found in flight, and acknowledged.
     if call('LREM', OBJECT .. IN_FLIGHT .. caller, 1, token) > 0 then
       call('LPUSH', OBJECT .. ITEMS .. from, token)
       renew_ttl(OBJECT .. ITEMS .. from)
@@ -278,7 +278,7 @@ local function give_up(waiter, late)
   return token
 end
 
--- Calls something with each key of the object, but for its hash.
+-- Calls `visit` with each key of the object except its hash.
 local function each_key(visit)
   for _, field in ipairs(call('HKEYS', OBJECT)) do
     local caller, granule, blob = after(TAKES, field), after(GRANULE_VERSION, field), after(BLOB, field)
@@ -293,7 +293,7 @@ local function each_key(visit)
   for _, suffix in ipairs({ITEMS .. 0, ITEMS .. 1, TAKERS .. 0, TAKERS .. 1, WAITERS, ACTING, GRANTED, VERSIONS, HELD}) do visit(OBJECT .. suffix) end
 end
 
--- How many pieces a blob has; nil where one of them is not here.
+-- How many pieces a blob has; nil if a piece of it is not here.
 local function pieces_of(blob)
   local pieces = redis.pcall('HGET', blob, PIECES)
   if type(pieces) ~= 'string' then return end
@@ -303,14 +303,14 @@ local function pieces_of(blob)
   return pieces
 end
 
--- Deletes everything of the object.
+-- Deletes all keys of the object.
 local function drop()
   each_key(function(key) call('UNLINK', key) end)
   call('UNLINK', OBJECT)
 end
 
--- One holder less of some ends, all in one step. The last one of an end of a pipe gives its peer the end of file;
--- the last one of all deletes the object.
+-- Removes a holder from some ends, in one step. When an end of a pipe loses its last holder, its peer gets the end of file;
+-- when the object loses its last holder, it is deleted.
 local function leave(holder, ends)
   local left = {}
   for _, e in ipairs(ends) do

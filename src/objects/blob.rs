@@ -1,4 +1,5 @@
-//! Bytes as an object of their own, in pieces of 1 MiB, each sealed for its place: payloads that are too big for an item, and code.
+//! Bytes as an object of their own, in pieces of 1 MiB, each sealed for its place: payloads that are too large for an item,
+//! and code.
 //!
 //! The pieces are plain strings beside the object's hash, written and read without a script, which would copy them.
 
@@ -11,21 +12,21 @@ use crate::store::command::Cmd;
 use crate::store::keys;
 use crate::store::scripts;
 
-/// How many bytes a piece holds.
+/// The size of a piece in bytes.
 const PIECE: usize = 1 << 20;
-/// Pieces that are asked for at once.
+/// How many pieces are fetched at once.
 const AT_ONCE: usize = 4;
 
-/// Stores bytes beside an object, and returns their name; their life is up to the caller, or the object's that names them. Nothing
-/// is waited for: what follows on the way to the object comes behind, and a script to which the blob is given as a key is refused,
-/// and comes again, where the store refused a piece.
+/// Stores bytes beside an object, without waiting, and returns their name. They live until the caller deletes them, or as long
+/// as the object that names them. Later commands on the object come after them. If the store refuses a piece, a script that
+/// has the blob as a key is refused too, and is sent again.
 pub fn post_beside(client: &Client, object: &str, payload: &[u8]) -> Result<String> {
     let name = client.new_object(Some(object));
     let made = client.create_unlisted(&name, 0, &fields(payload));
     match made.and_then(|()| post(client, &name, payload)) {
         Ok(()) => Ok(name),
         Err(e) => {
-            // A signal's handler has raised: nobody is told the name.
+            // A signal handler has raised: nobody learns the name.
             drop(client, &name, None)?;
             Err(e)
         }
@@ -39,7 +40,7 @@ pub fn put(client: &Client, name: &str, payload: &[u8]) -> Result<()> {
     client.settle()
 }
 
-/// By which field an object's hash names a blob, and with which value.
+/// The field by which an object's hash names a blob, and its value.
 pub fn named(client: &Client, name: &str, size: usize) -> (String, usize) {
     (format!("{}{}", keys::BLOB, client.key(name)), pieces(size))
 }
@@ -65,20 +66,20 @@ fn post(client: &Client, name: &str, payload: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// How many bytes a blob has.
+/// The size of a blob in bytes.
 pub fn size(client: &Client, name: &str) -> Result<usize> {
     let size = client.plain("HGET", client.key(name)).arg(keys::SIZE);
     size.text()?.parse().map_err(|_| gone(name))
 }
 
-/// Fetches a blob of so many bytes.
+/// Fetches a blob of this size.
 pub fn get(client: &Client, name: &str, size: usize) -> Result<Bytes> {
     let mut payload = kept::filled(size);
     read(client, name, &mut payload)?;
     Ok(payload.into())
 }
 
-/// The same into a buffer, which must have its size.
+/// The same into a buffer, which must have the size of the blob.
 pub fn read(client: &Client, name: &str, out: &mut [u8]) -> Result<()> {
     let size = out.len();
     let mut n = 0;
@@ -99,7 +100,7 @@ pub fn read(client: &Client, name: &str, out: &mut [u8]) -> Result<()> {
     Ok(())
 }
 
-/// Deletes a blob, which an item of an object may name. Nothing is waited for.
+/// Deletes a blob, which an item of an object may name, without waiting.
 pub fn drop(client: &Client, name: &str, named_by: Option<&str>) -> Result<()> {
     let script = client.script(&scripts::DROP, name);
     let object = named_by.map(|object| client.key(object));
@@ -118,7 +119,7 @@ fn key(client: &Client, name: &str, n: usize) -> String {
     keys::granule(&client.key(name), n)
 }
 
-/// A store can neither exchange pieces nor leave some out.
+/// The kind of a piece, which its seal covers: a store can neither exchange pieces nor leave some out.
 fn kind(n: usize, size: usize) -> String {
     format!("piece {n} of {size} bytes")
 }

@@ -1,4 +1,4 @@
-//! A span of memory that the program reads and writes while we compare and refresh it.
+//! A span of memory that the program reads and writes while the core compares and refreshes it.
 
 #![allow(unsafe_code, reason = "the memory is shared with the program")]
 
@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use crate::error::{Error, Result};
 use crate::objects::pages::{PAGE, Pages};
 
-/// A larger one has pages whose writing the kernel tells of.
+/// A larger buffer has pages: the kernel tells which of them are written.
 const SMALL: usize = 64 << 10;
 
-/// Memory that the program reads and writes through ctypes and numpy while we compare and refresh it.
-/// Ours goes byte by byte, each an atomic: no other Rust reference to it ever exists.
+/// Memory that the program reads and writes through ctypes and numpy while the core compares and refreshes it. The core
+/// accesses it through raw pointers and atomics: no other Rust reference to it exists.
 pub struct Buffer {
     start: *mut u8,
     length: usize,
@@ -25,7 +25,7 @@ unsafe impl Send for Buffer {}
 unsafe impl Sync for Buffer {}
 
 impl Buffer {
-    /// Zeros.
+    /// Makes a buffer of zeros.
     pub fn new(length: usize) -> Result<Self> {
         let refused = || Error::Memory(format!("no memory for {length} bytes"));
         if length > SMALL
@@ -50,7 +50,7 @@ impl Buffer {
         })
     }
 
-    /// Whole pages, so that a page belongs to one region.
+    /// The layout of whole pages, so that a page belongs to one region.
     fn layout(length: usize) -> Option<Layout> {
         let size = length.max(1).checked_next_multiple_of(PAGE)?;
         Layout::from_size_align(size, PAGE).ok()
@@ -64,12 +64,12 @@ impl Buffer {
         self.length
     }
 
-    /// Its pages, if the kernel tells which are written.
+    /// The buffer's pages, if the kernel tells which are written.
     pub const fn pages(&self) -> Option<&Pages> {
         self.pages.as_ref()
     }
 
-    /// One byte, which other threads may write meanwhile.
+    /// One byte, which other threads may write at the same time.
     const fn byte(&self, at: usize) -> &AtomicU8 {
         debug_assert!(at < self.length);
         // SAFETY: within the allocation, which lives as long as `self`. A byte is always aligned.
@@ -89,7 +89,7 @@ impl Buffer {
         }
     }
 
-    /// What a part of it holds.
+    /// A copy of a part.
     pub fn copy(&self, start: usize, end: usize) -> Vec<u8> {
         debug_assert!(start <= end && end <= self.length);
         let mut bytes = vec![0; end - start];
@@ -104,7 +104,7 @@ impl Buffer {
         bytes
     }
 
-    /// The spans that differ from the twin's, which begin at `start`; None where there are more than so many.
+    /// The spans that differ from the twin's bytes, which begin at `start`; None if there are more than `most`.
     pub fn differences(
         &self,
         start: usize,
@@ -128,7 +128,7 @@ impl Buffer {
         Some(spans)
     }
 
-    /// From the first to the last byte that differs.
+    /// The bounds of the part from the first to the last byte that differs.
     pub fn bounds(&self, start: usize, twin: &[u8]) -> (usize, usize) {
         let differs = |i: &usize| self.byte(start + i).load(Ordering::Relaxed) != twin[*i];
         let first = (0..twin.len()).find(differs).unwrap_or(0);
@@ -136,7 +136,7 @@ impl Buffer {
         (start + first, start + last + 1)
     }
 
-    /// Takes the new bytes where those of the buffer are the old ones: not where the program has written.
+    /// Takes the new bytes where the buffer has the old ones: not where the program has written.
     pub fn merge(&self, start: usize, old: &[u8], new: &[u8]) {
         for (at, (old, new)) in (start..).zip(old.iter().zip(new)) {
             let byte = self.byte(at);
@@ -165,7 +165,7 @@ mod tests {
 
     fn filled(content: &[u8]) -> Buffer {
         let buffer = Buffer::new(content.len()).unwrap();
-        // SAFETY: so long is the buffer, which nothing else knows.
+        // SAFETY: the buffer has this length, and nothing else refers to it.
         unsafe { std::ptr::copy_nonoverlapping(content.as_ptr(), buffer.as_ptr(), content.len()) };
         buffer
     }

@@ -1,8 +1,9 @@
-//! For programs that look at shared memory, or write to it, and synchronise by nothing: a thread publishes what was written and
-//! fetches what is newer, a little later.
+//! For programs that read or write shared memory without synchronisation: a thread publishes what was written and fetches what
+//! is newer, a little later.
 //!
-//! While something changes it looks every 5 ms; the longer nothing does, the less often. A process that synchronises by anything
-//! publishes and fetches by that. One whose only thread waits for the store reads nothing, and fetches nothing.
+//! The thread looks every 5 ms while something changes, and less often the longer nothing does. A process that synchronises
+//! publishes and fetches by that, and the thread looks only every 320 ms. If the only thread of the program waits for the
+//! store, it reads nothing, and nothing is fetched.
 
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -13,14 +14,14 @@ use crate::store::client::Client;
 use crate::store::counters;
 use crate::store::threads;
 
-/// How long what is written or newer stays unseen, at least and at most.
+/// How long a write, or newer content, stays unseen: at least and at most.
 const SHORTEST: Duration = Duration::from_millis(5);
 pub const LONGEST: Duration = Duration::from_millis(320);
 
-/// What part of its time the thread may be at it.
+/// After a tick the thread pauses for at least this multiple of the time that the tick took, up to `LONGEST`.
 const SHARE: u32 = 50;
 
-/// How long a process that ends, or forks, waits for what the thread is at.
+/// How long a process that ends or forks waits for the end of a tick.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The stack of the thread, in bytes.
@@ -36,14 +37,15 @@ pub struct Freshness {
 struct State {
     has_thread: bool,
     is_closed: bool,
-    /// By so many.
+    /// How many callers have paused the thread.
     paused: u32,
-    /// Whether the thread is at it.
+    /// Whether a tick is running.
     is_busy: bool,
 }
 
 impl Freshness {
-    /// From now on. `tick` publishes and fetches; it says whether there was something, and whether something waits for the next one.
+    /// Starts the thread. `tick` publishes and fetches; it returns whether there was something, and whether something waits
+    /// for the next tick.
     pub fn begin(
         &'static self,
         client: &'static Client,
@@ -60,7 +62,7 @@ impl Freshness {
         })
     }
 
-    /// At the end of a process' part in the session: the thread is at nothing any more.
+    /// Stops the thread, at the end of a process' part in the session.
     pub fn close(&self) {
         let mut state = self.state.locked();
         state.is_closed = true;
@@ -68,14 +70,14 @@ impl Freshness {
         self.wait_for_end(state);
     }
 
-    /// While the program forks, it holds no lock that the child would find held for ever.
+    /// Pauses the thread while the program forks: a lock that the thread holds would stay held in the child for ever.
     pub fn pause(&self) {
         let mut state = self.state.locked();
         state.paused += 1;
         self.wait_for_end(state);
     }
 
-    /// Of what the thread is at; not for ever, where the store does not answer.
+    /// Waits for the end of a tick; not for ever, in case the store does not answer.
     fn wait_for_end(&self, state: MutexGuard<'_, State>) {
         let is_busy = |state: &mut State| state.is_busy;
         let wait = self.changed.wait_timeout_while(state, PATIENCE, is_busy);
@@ -103,7 +105,7 @@ impl Freshness {
             }
             state.is_busy = true;
             drop(state);
-            // A session that is lost, or a store that does not answer, is the program's to notice.
+            // A lost session, or a store that does not answer, is for the program to notice.
             let began = Instant::now();
             let (has_changed, is_waiting) = tick().unwrap_or((false, false));
             self.state.locked().is_busy = false;
@@ -113,7 +115,7 @@ impl Freshness {
             } else {
                 (pause * 2).min(LONGEST)
             };
-            // A store that has much to do is not asked more often than it answers.
+            // A busy store is asked less often.
             pause = pause.max((began.elapsed() * SHARE).min(LONGEST));
         }
     }

@@ -1,4 +1,4 @@
-//! A semaphore in memory, of one process or shared by those of one machine: a word on which the kernel lets them wait.
+//! A semaphore in memory, of one process or shared by processes of one machine: a word on which the kernel lets them wait.
 
 #![allow(
     unsafe_code,
@@ -16,27 +16,27 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
-/// Bytes of a mapping, and of the file below it.
+/// The size of a mapping, and of the file below it, in bytes.
 pub const SIZE: usize = 4096;
 
-/// What stands at the beginning of the mapping.
+/// The beginning of the mapping.
 #[repr(C)]
 struct Words {
     value: AtomicU32,
-    /// How many wait, or are about to.
+    /// How many threads wait, or are about to.
     waiters: AtomicU32,
 }
 
-/// A semaphore's memory. A mapping is shared by a fork.
+/// A semaphore's memory. Forks share a mapping.
 pub struct Futex {
     words: NonNull<Words>,
     is_mapped: bool,
 }
 
-/// The value of one whose units are elsewhere now. No semaphore may have so many.
+/// The value of a semaphore whose units are elsewhere. No semaphore may have as many.
 const GONE: u32 = u32::MAX;
 
-// SAFETY: there are atomics behind the pointer, for as long as this lives.
+// SAFETY: the pointer is to atomics, which live as long as this.
 unsafe impl Send for Futex {}
 // SAFETY: the same.
 unsafe impl Sync for Futex {}
@@ -46,14 +46,14 @@ unsafe impl Sync for Futex {}
 pub enum Wait {
     Taken,
     TimedOut,
-    /// By a signal.
+    /// A signal arrived.
     Interrupted,
-    /// Its units are elsewhere now.
+    /// The units are elsewhere.
     Gone,
 }
 
 impl Futex {
-    /// Of this process alone.
+    /// Makes a semaphore of this process alone.
     pub fn of_this_process(value: u32) -> Self {
         let words = Box::new(Words {
             value: AtomicU32::new(value),
@@ -65,7 +65,7 @@ impl Futex {
         }
     }
 
-    /// Shared with this process' forks alone; its value is 0.
+    /// Makes a semaphore that only this process' forks share; its value is 0.
     pub fn anonymous() -> io::Result<Self> {
         // SAFETY: a new mapping at a place of the kernel's choice.
         let address = unsafe { mmap_anonymous(None, LENGTH, PROTECTION, MapFlags::MAP_SHARED)? };
@@ -75,7 +75,7 @@ impl Futex {
         })
     }
 
-    /// Shared with all who map this file, which has at least `SIZE` bytes.
+    /// Makes a semaphore that is shared by all that map this file, which has at least `SIZE` bytes.
     pub fn of_file(file: BorrowedFd<'_>) -> io::Result<Self> {
         // SAFETY: as above.
         let address = unsafe { mmap(None, LENGTH, PROTECTION, MapFlags::MAP_SHARED, file, 0)? };
@@ -86,7 +86,7 @@ impl Futex {
     }
 
     const fn words(&self) -> &Words {
-        // SAFETY: there until the drop, aligned as a page is, and any bytes are right for it.
+        // SAFETY: the words exist until the drop, are aligned, and are valid with any bytes.
         unsafe { self.words.as_ref() }
     }
 
@@ -98,12 +98,12 @@ impl Futex {
         self.words().value.load(SeqCst)
     }
 
-    /// Before others know of it.
+    /// Sets the value, while nobody else changes it.
     pub fn set(&self, value: u32) {
         self.words().value.store(value, SeqCst);
     }
 
-    /// Its units are elsewhere from now on. How many there were.
+    /// Marks the units as moved elsewhere. Returns how many there were.
     pub fn leave(&self) -> u32 {
         self.words().value.swap(GONE, SeqCst)
     }
@@ -112,7 +112,7 @@ impl Futex {
         self.value() == GONE
     }
 
-    /// Has all who wait look again.
+    /// Wakes all waiting threads, which then look again.
     pub fn wake_all(&self) {
         wake(&self.words().value, i32::MAX);
     }
@@ -124,7 +124,7 @@ impl Futex {
         value.fetch_update(SeqCst, SeqCst, one_less).is_ok()
     }
 
-    /// Takes a unit as soon as there is one; None waits for ever.
+    /// Takes a unit as soon as there is one. Without a deadline it waits for ever.
     pub fn take(&self, deadline: Option<Instant>) -> io::Result<Wait> {
         let words = self.words();
         words.waiters.fetch_add(1, SeqCst);
@@ -144,7 +144,7 @@ impl Futex {
                 tv_nsec: left.subsec_nanos().into(),
             });
             match wait(&words.value, left.as_ref()) {
-                // Woken, or not asleep since the value was not 0, or the time may be over.
+                // Woken, or the value was not 0, or the time may be over.
                 Ok(()) | Err(Errno::EAGAIN | Errno::ETIMEDOUT) => {}
                 Err(Errno::EINTR) => break Ok(Wait::Interrupted),
                 Err(e) => break Err(e.into()),
@@ -184,7 +184,7 @@ impl Drop for Futex {
 const LENGTH: NonZeroUsize = NonZeroUsize::new(SIZE).expect("it is not 0");
 const PROTECTION: ProtFlags = ProtFlags::PROT_READ.union(ProtFlags::PROT_WRITE);
 
-/// Sleeps while the word is 0, for at most so long.
+/// Sleeps while the word is 0, at most for `left`.
 fn wait(word: &AtomicU32, left: Option<&libc::timespec>) -> Result<(), Errno> {
     let timeout = left.map_or(std::ptr::null(), std::ptr::from_ref);
     // SAFETY: the kernel reads the word and the time, which live until it returns.
@@ -201,7 +201,7 @@ fn wait(word: &AtomicU32, left: Option<&libc::timespec>) -> Result<(), Errno> {
 }
 
 fn wake(word: &AtomicU32, most: i32) {
-    // SAFETY: the kernel takes the address for a name only.
+    // SAFETY: the kernel uses the address only as a name.
     unsafe {
         libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, most);
     }

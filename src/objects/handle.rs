@@ -7,13 +7,13 @@ use crate::objects::process::{self, Process};
 use crate::signals;
 
 pub struct Handle {
-    /// Where the handle was made: what it holds there it gives back there.
+    /// The process state in which the handle was made, and in which it is given back.
     pub process: &'static Process,
     pub id: String,
     end: u8,
 }
 
-/// The state to use for an object that was made in `origin`: after the program's own `fork()` that of the child.
+/// The process state to use for an object that was made in `origin`: after the program's own `fork()`, the child's.
 pub fn current_process(origin: &'static Process) -> Result<&'static Process> {
     let process = process::current()?;
     if process.session.id != origin.session.id {
@@ -25,7 +25,7 @@ pub fn current_process(origin: &'static Process) -> Result<&'static Process> {
 }
 
 impl Handle {
-    /// A new object of one end, or one more handle on a known one.
+    /// Makes an object of one end, or another handle on a known one.
     pub fn new(id: Option<String>, beside: Option<&str>, fields: &[(&str, i64)]) -> Result<Self> {
         let Some(id) = id else {
             let process = process::current()?;
@@ -34,7 +34,7 @@ impl Handle {
         Self::attach(id, 0)
     }
 
-    /// A new object of one end and that name.
+    /// Makes an object of one end with this name.
     pub fn create(
         process: &'static Process,
         id: String,
@@ -44,7 +44,7 @@ impl Handle {
         Ok(Self::created(process, id, 0))
     }
 
-    /// A handle on an end of a known object.
+    /// Makes a handle on an end of a known object.
     pub fn attach(id: String, end: u8) -> Result<Self> {
         let process = process::current()?;
         process.acquire_ref(&id, end)?;
@@ -55,18 +55,18 @@ impl Handle {
         current_process(self.process)
     }
 
-    /// For an end that its creation has made this process hold already.
+    /// The handle on an end that this process holds since it created the object.
     pub const fn created(process: &'static Process, id: String, end: u8) -> Self {
         Self { process, id, end }
     }
 }
 
 impl Drop for Handle {
-    /// In a child of the program's own `fork()` it is still the parent's handle.
+    /// In a child of the program's own `fork()`, the handle is still the parent's.
     fn drop(&mut self) {
         if self.process.is_current() {
             self.process.memory.let_go(&self.id);
-            // The store may be gone already; then there is nothing to give back.
+            // The store may have ended; then there is nothing to give back.
             let _ = signals::without_gil(|| self.process.release_ref(&self.id, self.end));
         }
     }

@@ -1,17 +1,17 @@
-//! The sealed part of an item: the sender's versions, and the payload or the name of the blob that has it.
+//! The sealed part of an item: the sender's versions, and the payload or the name of its blob.
 
 use crate::error::{Error, Result};
 use crate::kept::{self, Bytes};
 use crate::protocol::Item;
 use crate::store::seal::Seal;
 
-/// The bytes of an item beside its payload.
+/// How many bytes an item counts in addition to its payload.
 const OVERHEAD: usize = 256;
 
 /// Where the payload is.
 pub enum Content<'a> {
     Inline(&'a [u8]),
-    /// In a blob of this name, of so many bytes.
+    /// The payload is in a blob of this name and size.
     Blob(&'a str, usize),
 }
 
@@ -21,12 +21,12 @@ pub struct Opened {
     pub content: Bytes,
 }
 
-/// The size of an item with a payload of so many bytes, as it counts against a pipe's bound.
+/// The size of an item with a payload of this size, as it counts against a pipe's bound.
 pub const fn size(payload: usize) -> usize {
     payload + OVERHEAD
 }
 
-/// Seals a payload for an object, with versions. `is_task` if it must be acknowledged by its result.
+/// Seals a payload for an object, with versions. `is_task`: it must be acknowledged by its result.
 pub fn encode(
     seal: &Seal,
     object: &str,
@@ -50,7 +50,7 @@ pub fn encode(
     Ok(bytes)
 }
 
-/// Opens its sealed part.
+/// Opens the sealed part of an item.
 pub fn decode(seal: &Seal, object: &str, kind: &str, payload: &Item<'_>) -> Result<Opened> {
     let refused = || {
         Error::Seal(format!(
@@ -90,7 +90,7 @@ mod tests {
             prop_assert_eq!(opened.versions, versions);
             prop_assert_eq!(opened.content.to_vec(), blob.map_or(payload, String::into_bytes));
             prop_assert!(decode(&seal, "o", "to 1", &found).is_err());
-            // Whoever has the store may write another head before it.
+            // A store may write another head before it.
             for other in [Item { is_blob: !found.is_blob, ..found }, Item { is_task: !found.is_task, ..found }, Item { size: found.size + 1, ..found }] {
                 prop_assert!(decode(&seal, "o", "to 0", &other).is_err());
             }

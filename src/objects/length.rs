@@ -1,4 +1,4 @@
-//! How many items wait for one end of a pipe.
+//! The number of items that wait for one end of a pipe.
 
 use redis::Value;
 
@@ -7,12 +7,12 @@ use crate::store::client::Client;
 use crate::store::command::Cmd;
 use crate::store::scripts;
 
-/// How many items wait for an end, and whether the end of file stands behind them.
+/// How many items wait for an end, and whether the end of file follows them.
 pub fn ask(client: &Client, id: &str, end: u8) -> Result<(i64, bool)> {
     question(client, id, end).call().map(|reply| read(&reply))
 }
 
-/// The question, to be asked with others.
+/// The same as a command, to be sent together with others.
 pub fn question<'c>(client: &'c Client, id: &str, end: u8) -> Cmd<'c> {
     client.script(&scripts::LENGTH, id).arg(end)
 }

@@ -1,4 +1,4 @@
-//! The events of a process: a pipe of its own, which other processes of the session send to.
+//! The events of a process: a pipe of its own, to which other processes of the session send.
 
 use crate::error::Result;
 use crate::objects::handle::Handle;
@@ -24,7 +24,7 @@ pub fn send(process: &Process, to: &str, event: &[u8], wait: bool) -> Result<()>
     let object = keys::process(to);
     let packed = payload::pack(process, &object, pipe::kind(0), false, event)?;
     let blob = packed.blob.map(|blob| process.key(&blob));
-    // Neither a result, nor does it wait for capacity or count against it.
+    // An event is no result, does not wait for capacity, and does not count against it.
     let send = process.script(&scripts::SEND, &object);
     let send = blob.into_iter().fold(send, Cmd::key);
     let send = send.waits_for_room().arg(0);

@@ -1,15 +1,15 @@
 //! The consistency of shared memory: release consistency by versions of regions.
 //!
-//! A region is a plain buffer in each process that holds it, and its content in the store. A *release* (of a lock,
-//! a message sent, a process started or ended, ...) first publishes what this process wrote: the bytes in which a
-//! buffer differs from its twin, the state last seen in the store. It then leaves, or sends along, this process'
-//! versions of regions, its own merged with all it has seen. An *acquire* (a lock taken, a message received, a
-//! process begun or joined, ...) merges the versions that came with it, and fetches what is stale by them. So what
-//! happened before a release is visible after the matching acquire, transitively. Between the two a process sees
-//! its own writes, and of others' none in particular.
+//! A region is a plain buffer in each process that holds it, and its content in the store. A *release* (of a lock, a message
+//! sent, a process started or ended, ...) first publishes what this process wrote: the bytes in which a buffer differs from
+//! its twin, the state last seen in the store. It then leaves with the object, or sends along, this process' versions of
+//! regions, its own merged with all that it has seen. An *acquire* (a lock taken, a message received, a process begun or
+//! joined, ...) merges the versions that came with it, and fetches what is stale by them. So what happened before a release is
+//! visible after the matching acquire, transitively. Between the two, a process sees its own writes; it may or may not see
+//! those of others.
 //!
-//! Two processes which write different bytes of one region at the same time both have their way: a refresh leaves alone
-//! a byte that differs from the twin, and what is published has no bytes of others, or only such as they are in the store.
+//! If two processes write different bytes of one region at the same time, both writes are kept: a refresh does not touch a
+//! byte that differs from the twin, and a process publishes bytes of others only as they are in the store.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -31,22 +31,22 @@ use crate::store::keys;
 use crate::store::request::{Slot, is_on_its_way, text};
 use crate::store::scripts;
 
-/// A list of versions is long when it names so many, and two for each region that this process has.
+/// A list of versions is long if it has more than this many entries, plus two for each region of this process.
 const LONG: usize = 64;
-/// Where it is long again after fewer releases than this, others have more regions, and it may be twice as long.
+/// If it is long again after fewer releases than this, others have more regions, and it may become twice as long.
 const SOON: usize = 16;
 
-/// So many regions go with a release.
+/// How many regions go with a release.
 const MOST_WRITTEN: usize = 8;
 
-/// So many are looked at together, and so often while their versions move.
+/// How many regions are looked at together, and how often the look is repeated while their versions change.
 const MOST_LOOKS: usize = 256;
 const MOST_ROUNDS: usize = 4;
 
 #[derive(Default)]
 pub struct Memory {
     regions: Mutex<HashMap<String, Weak<SharedRegion>>>,
-    /// Held while one is entered that others have made, so that it is entered once.
+    /// Held while a region of another process is entered, so that it is entered once.
     attaching: Mutex<()>,
     /// How many regions there are: a program without any pays one load per release.
     count: AtomicUsize,
@@ -55,16 +55,16 @@ pub struct Memory {
     has_epochs: AtomicBool,
     /// Held by the thread that draws an epoch.
     drawing: Mutex<()>,
-    /// Releases so far, and at the last epoch that was drawn.
+    /// The number of releases so far, and at the last epoch that was drawn.
     releases: AtomicUsize,
     releases_then: AtomicUsize,
-    /// How often what was written to any region was sent.
+    /// How often this process has published any region.
     sent: AtomicU64,
-    /// Releases that were posted with what was written, and whose new versions are not known yet.
+    /// Releases that were posted with writes, and whose new versions are not known yet.
     posted: Mutex<Vec<Arc<Release>>>,
     /// How long a list may be, if that is longer than usual.
     allowance: AtomicUsize,
-    /// Of the regions in the order of their names, the first that is looked at next.
+    /// The first region, in the order of their names, that the next look covers.
     next_look: AtomicUsize,
     pub freshness: Freshness,
     /// How often this process has synchronised with others.
@@ -79,7 +79,7 @@ struct Release {
 }
 
 impl Release {
-    /// The regions and their new versions; none where it has no reply, or has failed.
+    /// The regions and their new versions; nothing if the release has no reply, or has failed.
     fn versions(&self) -> impl Iterator<Item = (&str, u64)> {
         let reply = self.reply.get().map(text).unwrap_or_default();
         let versions: Vec<u64> = reply
@@ -91,7 +91,7 @@ impl Release {
     }
 }
 
-/// For the version of each region.
+/// The commands that ask for the version of each region.
 fn questions<'c>(client: &'c Client, regions: &[Arc<SharedRegion>]) -> Vec<Cmd<'c>> {
     let question = |region: &Arc<SharedRegion>| {
         let question = client.plain("HGET", client.key(&region.id));
@@ -101,7 +101,7 @@ fn questions<'c>(client: &'c Client, regions: &[Arc<SharedRegion>]) -> Vec<Cmd<'
 }
 
 impl Memory {
-    /// Enters a region of which this process has a buffer.
+    /// Enters a region whose buffer this process has.
     pub fn enter(
         &'static self,
         client: &'static Client,
@@ -119,7 +119,8 @@ impl Memory {
         Ok(region)
     }
 
-    /// Enters a region of others, of which a process has one buffer; what they have written and this process knows of is fetched.
+    /// Enters a region that others have made; a process has one buffer for it. Fetches the writes of others that this process
+    /// knows of.
     pub fn attach(
         &'static self,
         client: &'static Client,
@@ -134,7 +135,7 @@ impl Memory {
                 None => self.enter(client, id, Arc::new(Buffer::new(size)?))?,
             }
         };
-        // What an epoch stands for may be a version of this one.
+        // An epoch may stand for a version of this region.
         let wanted = if self.has_epochs.load(Ordering::Acquire) {
             u64::MAX
         } else {
@@ -144,24 +145,25 @@ impl Memory {
         Ok(region)
     }
 
-    /// Publishes this process' writes; the versions to send along with a message.
+    /// Publishes this process' writes. Returns the versions to send along with a message.
     pub fn publish(&self, client: &Client) -> Result<String> {
         self.publish_writes(client)?;
         Ok(self.versions.locked().all())
     }
 
-    /// Publishes this process' writes; the versions to leave with an object that keeps a list, and what to say when they are on
-    /// their way there.
+    /// Publishes this process' writes. Returns the versions to leave with an object that keeps a list, and the time to pass to
+    /// `told` once they are on their way there.
     pub fn publish_for(&self, client: &Client, object: &str) -> Result<(String, u64)> {
         self.publish_writes(client)?;
         let (versions, until, _) = self.news(object);
         Ok((versions, until))
     }
 
-    /// What an object is to be told, what to say when it was, and how often its list had changed when it was seen last.
+    /// What an object must be told, the time to pass to `told` afterwards, and how often its list had changed when it was last
+    /// seen.
     fn news(&self, object: &str) -> (String, u64, u64) {
         let versions = self.versions.locked();
-        // A signal's handler may come before what its own thread has told.
+        // A signal handler's command may overtake what its own thread has told.
         if client::is_nested() {
             return (versions.all(), 0, 0);
         }
@@ -169,9 +171,9 @@ impl Memory {
         (news, until, versions.changes(object))
     }
 
-    /// Publishes this process' writes, and sends a release of an object, which is posted where its reply need not be waited for:
-    /// what was written to a few small regions goes with it. Whether it is done or on its way, also where an error is raised; and its
-    /// reply, if that was waited for.
+    /// Publishes this process' writes, and sends a release of an object; writes to a few small regions go with it. The release
+    /// is posted if its reply need not be waited for. Returns whether it is done or on its way, also if an error is raised;
+    /// and its reply, if that was waited for.
     pub fn release(
         &self,
         client: &Client,
@@ -205,12 +207,13 @@ impl Memory {
                 Some(text)
             })
         };
-        // Where a signal's handler has raised it may have been kept, to be sent with the next command: then the slot is known there.
+        // If a signal handler has raised, the command may have been kept, to be sent with the next one: then its slot is known
+        // there.
         let is_sent = result.is_ok() || is_on_its_way(&slot);
         if is_sent {
             self.told(object, until);
             if !written.is_empty() {
-                // Others who look at the regions find it here.
+                // Other threads that look at the regions find the release here.
                 let regions = written.iter().map(|one| one.name().to_owned()).collect();
                 self.posted.locked().push(Arc::new(Release {
                     object: object.to_owned(),
@@ -224,15 +227,15 @@ impl Memory {
         (is_sent && !is_over, result)
     }
 
-    /// What goes with a release, after everything else was published. What this thread has written and is not among it has gone with
-    /// the release of another thread; the versions of those are known then.
+    /// The writes that go with a release; everything else is published before. Writes of this thread that are in neither went
+    /// with the release of another thread, whose versions are known when this returns.
     fn written<'r>(
         &self,
         client: &Client,
         object: &str,
         regions: &'r [Arc<SharedRegion>],
     ) -> Result<Vec<Written<'r>>> {
-        // All threads lock them in this order.
+        // All threads lock the regions in this order.
         let mut regions: Vec<&SharedRegion> = regions.iter().map(Arc::as_ref).collect();
         regions.sort_by(|one, other| one.id.cmp(&other.id));
         let mut written = Vec::new();
@@ -252,15 +255,15 @@ impl Memory {
         Ok(written)
     }
 
-    /// Waits for the versions of what was posted.
+    /// Waits for the versions of the releases that were posted.
     fn await_posted(&self, client: &Client) -> Result<()> {
         let posted = self.posted.locked().clone();
         for release in posted {
-            // A signal's handler does not wait for its own thread.
+            // A signal handler does not wait for its own thread.
             if release.reply.get().is_none() && !client::is_nested() {
                 client.settle()?;
                 if release.reply.get().is_none() {
-                    // It stands behind a message that waits for room.
+                    // The release is behind a message that waits for room.
                     client.settle_all()?;
                 }
             }
@@ -272,7 +275,7 @@ impl Memory {
         Ok(())
     }
 
-    /// Notes with the regions the versions of what was posted, as far as they are known.
+    /// Notes the versions of posted releases with their regions, as far as they are known.
     fn learn(&self) {
         let posted = self.posted.locked().clone();
         for release in posted
@@ -287,18 +290,18 @@ impl Memory {
                 let mut versions = self.versions.locked();
                 versions.saw_with(&release.object, id, version);
             }
-            // Another thread may have been at it as well.
+            // Another thread may have done the same.
             let mut posted = self.posted.locked();
             posted.retain(|other| !Arc::ptr_eq(other, release));
         }
     }
 
-    /// How often this process has sent what it wrote: to be asked before a lock is taken.
+    /// How often this process has published any region: to be read before a lock is taken.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Acquire)
     }
 
-    /// A lock was granted: takes what its regions hold, as it came with it, and acquires from it.
+    /// Notes that a lock was granted: takes the content of regions that came with the grant, and acquires from it.
     pub fn granted(
         &self,
         client: &Client,
@@ -329,7 +332,7 @@ impl Memory {
             for region in self.all() {
                 region.publish(client)?;
             }
-            // What was written may have gone with a release of another thread.
+            // Some writes may have gone with a release of another thread.
             self.await_posted(client)?;
             self.learn();
         }
@@ -342,7 +345,7 @@ impl Memory {
         self.shorten(client)
     }
 
-    /// Draws an epoch where the list is long.
+    /// Draws an epoch if the list is long.
     fn shorten(&self, client: &Client) -> Result<()> {
         let length = self.versions.locked().len();
         if self.is_long(length) {
@@ -361,7 +364,7 @@ impl Memory {
         self.shorten(client)
     }
 
-    /// The same of versions that were left with an object. Where its list is long, an epoch takes the place of what it said.
+    /// The same for versions that were left with an object. If the object's list is long, an epoch replaces it.
     pub fn acquire_from(&self, client: &Client, object: &str, versions: &str) -> Result<()> {
         self.synchronised.fetch_add(1, Ordering::Relaxed);
         if versions.is_empty() {
@@ -383,12 +386,12 @@ impl Memory {
         Ok(())
     }
 
-    /// How often the list of an object had changed when this process saw it last.
+    /// How often the list of an object had changed when this process last saw it.
     pub fn changes(&self, object: &str) -> u64 {
         self.versions.locked().changes(object)
     }
 
-    /// This process has let go of an object.
+    /// Forgets an object that this process no longer holds.
     pub fn let_go(&self, object: &str) {
         self.versions.locked().let_go(object);
     }
@@ -419,7 +422,8 @@ impl Memory {
         count > usual.max(self.allowance.load(Ordering::Acquire))
     }
 
-    /// Forgets the versions that this process knows, and has an epoch stand for them. None where another thread is at it.
+    /// Draws an epoch, which stands for the versions that this process knows, and forgets them. None while another thread
+    /// draws one.
     fn draw_epoch(&self, client: &Client) -> Result<Option<u64>> {
         let _drawing = match self.drawing.try_lock() {
             Ok(guard) => guard,
@@ -447,7 +451,7 @@ impl Memory {
         Ok(Some(epoch))
     }
 
-    /// Fetches what is newer of every region, after one look at all of them.
+    /// Fetches what is newer of every region, after asking for all versions at once.
     fn refresh_all(&self, client: &Client) -> Result<()> {
         let regions = self.all();
         let replies = client.call_all(questions(client, &regions))?;
@@ -457,12 +461,12 @@ impl Memory {
         Ok(())
     }
 
-    /// From now on what nobody synchronises is published and fetched, too.
+    /// From now on, unsynchronised writes are also published and fetched.
     pub fn keep_fresh(&'static self, client: &'static Client) -> Result<()> {
         let mut before = HashSet::new();
         let (mut synchronised, mut looked) = (0, Instant::now());
         self.freshness.begin(client, move || {
-            // Who synchronises publishes and fetches by that, and by this only now and then.
+            // A process that synchronises publishes and fetches by that, and only now and then here.
             let now = self.synchronised.load(Ordering::Relaxed);
             if std::mem::replace(&mut synchronised, now) != now && looked.elapsed() < LONGEST {
                 return Ok((false, false));
@@ -477,8 +481,9 @@ impl Memory {
         })
     }
 
-    /// Publishes what differs from what the store has, if some of it did so `before`: it was no write that a release follows at once.
-    /// Leaves in `written` what differs for the first time. The larger comes first: a flag is small, and tells of what is large.
+    /// Publishes the regions that differ from the store, if one of them differed `before`: then no release followed its write
+    /// at once. Otherwise leaves their names in `written`. Larger regions come first: a flag is small, and tells of something
+    /// large.
     fn publish_what_stays(
         &self,
         client: &Client,
@@ -500,10 +505,10 @@ impl Memory {
         Ok(true)
     }
 
-    /// Publishes small regions in one step: nobody sees one of them as it is now and another as it was.
+    /// Publishes small regions in one step: nobody sees the new content of one and the old content of another.
     fn publish_together(&self, client: &Client, regions: &[&Arc<SharedRegion>]) -> Result<()> {
         let mut regions: Vec<&SharedRegion> = regions.iter().map(|region| &***region).collect();
-        // All threads lock them in this order.
+        // All threads lock the regions in this order.
         regions.sort_by(|one, other| one.id.cmp(&other.id));
         let mut written = Vec::new();
         let mut much = Vec::new();
@@ -531,15 +536,15 @@ impl Memory {
             .try_for_each(|region| region.publish(client))
     }
 
-    /// Looks for newer versions of some regions in the store, and fetches them. Whether there were any. Nothing of what is fetched is
-    /// seen before all of it is there, and no version has moved since.
+    /// Fetches the newer versions of some regions from the store. Returns whether there were any. The fetched content becomes
+    /// visible when all of it is here and no version has changed since, or after `MOST_ROUNDS` rounds.
     fn look(&self, client: &Client) -> Result<bool> {
         let mut regions = self.all();
         regions.sort_by(|one, other| one.id.cmp(&other.id));
         let first = self.next_look.fetch_add(MOST_LOOKS, Ordering::Relaxed) % regions.len().max(1);
         regions.rotate_left(first);
         regions.truncate(MOST_LOOKS);
-        // What this process has posted is newer, and known.
+        // The versions that this process has posted are noted first.
         self.learn();
         let mut fetched: HashMap<usize, Newer<'_>> = HashMap::new();
         for _ in 0..MOST_ROUNDS {
@@ -566,7 +571,8 @@ impl Memory {
         Ok(has_fetched)
     }
 
-    /// In a child of the program's own `fork()`, of its parent's. Where another thread was at them nothing is done.
+    /// In a child of the program's own `fork()`: parts the regions from the parent's. Does nothing if another thread held
+    /// their list.
     pub fn part_from_parent(&self) {
         if let Ok(regions) = self.regions.try_lock() {
             let regions = regions.values().filter_map(Weak::upgrade);
@@ -577,7 +583,7 @@ impl Memory {
     fn all(&self) -> Vec<Arc<SharedRegion>> {
         let mut regions = self.regions.locked();
         let mut all = Vec::with_capacity(regions.len());
-        // Those that nobody in this process has any more are forgotten.
+        // Regions that nobody in this process holds are forgotten.
         regions.retain(|_, region| {
             let region = region.upgrade();
             let is_held = region.is_some();

@@ -1,4 +1,4 @@
-//! In the place of `futex` where the kernel has none: a semaphore whose units are elsewhere from the beginning.
+//! Replaces `futex` where the kernel has none: a semaphore whose units are elsewhere from the beginning.
 
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};

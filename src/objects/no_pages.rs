@@ -1,4 +1,4 @@
-//! In the place of `pages` where no kernel tells which pages are written.
+//! Replaces `pages` where the kernel does not tell which pages are written.
 
 use std::ops::Range;
 

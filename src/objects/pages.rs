@@ -1,8 +1,8 @@
-//! Memory whose written pages the kernel knows.
+//! Memory for which the kernel tells which pages are written.
 //!
-//! The program has a private view of a file in memory. A page that anybody writes to, the kernel for a system call included, becomes
-//! the process' own by the first write: no page of the file any more, which `/proc/self/pagemap` shows. The file keeps what was there
-//! before. So what was written is found without a comparison of all, nothing is kept twice, and no signal is needed.
+//! The program has a private view of a file in memory. The first write to a page, even by the kernel in a system call, gives
+//! the process a copy of it: the page no longer belongs to the file, as `/proc/self/pagemap` shows. The file keeps the old
+//! content. So writes are found without comparing everything, only written pages take memory twice, and no signal is needed.
 
 #![allow(unsafe_code, reason = "mappings")]
 
@@ -23,13 +23,13 @@ use nix::unistd::{Pid, ftruncate, getpid};
 
 pub const PAGE: usize = 4096;
 
-/// The pagemap's entry of a page: eight bytes.
+/// The size of a page's entry in the pagemap, in bytes.
 const ENTRY: usize = 8;
-/// So many entries are read at once.
+/// How many entries are read at once.
 const ENTRIES: usize = 1024;
 const PRESENT: u64 = 1 << 63;
 const SWAPPED: u64 = 1 << 62;
-/// Of a file, or of shared memory.
+/// The page belongs to a file or to shared memory.
 const OF_FILE: u64 = 1 << 61;
 
 const READ_WRITE: ProtFlags = ProtFlags::PROT_READ.union(ProtFlags::PROT_WRITE);
@@ -46,7 +46,7 @@ unsafe impl Send for Pages {}
 unsafe impl Sync for Pages {}
 
 impl Pages {
-    /// Zeros; None where the kernel does not tell which pages are written.
+    /// Maps zeros; None if the kernel does not tell which pages are written.
     pub fn new(length: usize) -> Option<nix::Result<Self>> {
         static IS_TOLD: OnceLock<bool> = OnceLock::new();
         let length = NonZeroUsize::new(length.checked_next_multiple_of(PAGE)?)?;
@@ -78,7 +78,7 @@ impl Pages {
         }
     }
 
-    /// Whether the kernel tells: tried with one page that is written to, and one that is read.
+    /// Whether the kernel tells which pages are written: tested with a page that is written and one that is read.
     fn are_told() -> nix::Result<bool> {
         let pages = Self::map(NonZeroUsize::new(2 * PAGE).expect("not 0"))?;
         // SAFETY: within the view.
@@ -90,7 +90,7 @@ impl Pages {
         Ok(faults() != before && matches!(runs.as_slice(), [run] if *run == (0..1)))
     }
 
-    /// In a child of the program's own `fork()`, while it has one thread: a file of its own, with the same content.
+    /// In a child of the program's own `fork()`, while it has one thread: gives it a file of its own, with the same content.
     pub fn part_from_parent(&self) -> nix::Result<()> {
         let own = self.written().unwrap_or_default();
         let pages = own.into_iter().flatten().map(|page| {
@@ -137,17 +137,17 @@ impl Pages {
         self.view.as_ptr()
     }
 
-    /// What was there before this process wrote.
+    /// The content before this process wrote.
     pub const fn before(&self) -> *mut u8 {
         self.file.as_ptr()
     }
 
-    /// Runs of pages that were written to; None if that cannot be read.
+    /// The runs of pages that were written; None if they cannot be read.
     pub fn written(&self) -> Option<Vec<Range<usize>>> {
         self.written_in(0..self.length.get() / PAGE)
     }
 
-    /// The same of some pages.
+    /// The same for some pages.
     pub fn written_in(&self, pages: Range<usize>) -> Option<Vec<Range<usize>>> {
         let first = self.view.as_ptr() as usize / PAGE;
         let mut runs: Vec<Range<usize>> = Vec::new();
@@ -171,8 +171,8 @@ impl Pages {
         Some(runs)
     }
 
-    /// Gives up this process' own pages, which hold what the file does, so that its view is of the file again. Of a page that some
-    /// thread has written to in the last moment, what it wrote stays. Nothing happens where the kernel cannot move pages away.
+    /// Gives up this process' own pages, which equal the file's, so that the view shows the file again. What a thread has
+    /// written to them in the last moment stays. Does nothing if the kernel cannot move pages away.
     pub fn give_up(&self, pages: &Range<usize>) {
         let (start, length) = (pages.start * PAGE, pages.len() * PAGE);
         let Some(room) = NonZeroUsize::new(length) else {
@@ -222,7 +222,7 @@ impl Drop for Pages {
     }
 }
 
-/// How many pages this process was given so far: while that stays the same, no other page was written to.
+/// The number of page faults of this process so far: while it stays the same, no further page was written.
 pub fn faults() -> i64 {
     getrusage(UsageWho::RUSAGE_SELF).map_or(-1, |usage| {
         usage.minor_page_faults() + usage.major_page_faults()
@@ -230,11 +230,11 @@ pub fn faults() -> i64 {
 }
 
 thread_local! {
-    /// The pagemap, and of which process it is.
+    /// The pagemap, and the process that opened it.
     static PAGEMAP: RefCell<Option<(Pid, File)>> = const { RefCell::new(None) };
 }
 
-/// Reads from the pagemap of this process, which a fork does not pass on.
+/// Reads from this process' pagemap; one that was opened before a fork shows the parent.
 fn with_pagemap<T>(read: impl FnOnce(&File) -> io::Result<T>) -> Option<T> {
     PAGEMAP.with_borrow_mut(|open| {
         let me = getpid();
@@ -302,7 +302,7 @@ mod tests {
         for at in [PAGE, 2 * PAGE, 2 * PAGE + 5] {
             write(&pages, at, 9);
         }
-        // The file has what was written, but for one byte.
+        // The file has what was written, except for one byte.
         // SAFETY: within the file's mapping.
         unsafe {
             pages.before().add(PAGE).write_volatile(9);

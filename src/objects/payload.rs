@@ -1,4 +1,4 @@
-//! Payloads: packed for an item, and unpacked. Shared memory is published first; a big payload is stored as a blob.
+//! Packs payloads for items and unpacks them. Shared memory is published first; a large payload is stored as a blob.
 
 use crate::error::Result;
 use crate::kept::Bytes;
@@ -7,10 +7,10 @@ use crate::objects::item::{self, Content};
 use crate::objects::process::Process;
 use crate::protocol::Item;
 
-/// A greater payload is stored as a blob.
+/// A larger payload is stored as a blob.
 const INLINE: usize = 128 << 10;
 
-/// Whether a payload is in its item.
+/// Whether a payload fits into its item.
 pub const fn is_inline(payload: &[u8]) -> bool {
     payload.len() <= INLINE
 }
@@ -18,7 +18,7 @@ pub const fn is_inline(payload: &[u8]) -> bool {
 /// A packed payload.
 pub struct Packed {
     pub item: Vec<u8>,
-    /// The blob, if the payload is big. It is on its way: what tells others of the item comes behind it.
+    /// The blob, if the payload is large. It is on its way: a command that tells others of the item must be sent after it.
     pub blob: Option<String>,
 }
 
@@ -30,7 +30,7 @@ pub struct Message {
     pub blob: Option<String>,
 }
 
-/// For an object and a kind of item; what this process has written is published first.
+/// Packs a payload for an object and a kind of item, after publishing what this process has written.
 pub fn pack(
     process: &Process,
     object: &str,
@@ -65,7 +65,7 @@ pub fn pack_with(
     })
 }
 
-/// Opens an item and fetches what is not in it. The versions are not applied yet.
+/// Opens an item, and fetches its blob if it has one. The versions are not applied yet.
 pub fn unpack(process: &Process, object: &str, kind: &str, payload: &Item<'_>) -> Result<Message> {
     let opened = item::decode(&process.seal, object, kind, payload)?;
     if !payload.is_blob {

@@ -1,6 +1,6 @@
-//! The part of this OS process in a session: its client, the versions that it has seen, its readiness descriptors.
+//! This OS process' part of a session: its client, the versions that it has seen, its readiness descriptors.
 //!
-//! Nothing of it crosses a `fork()` of the program: the child gets a state of its own with an id of its own.
+//! None of it survives a `fork()` of the program: the child gets a state and an id of its own.
 
 #![allow(unsafe_code, reason = "as the client")]
 
@@ -21,7 +21,7 @@ use crate::store::keys;
 
 /// Linux gives no process a greater id than 2^22.
 const FIRST_PID: i32 = (1 << 22) + 1;
-/// Ids that a process reserves at once.
+/// How many process ids a process reserves at once.
 const PIDS: i32 = 1024;
 
 pub struct Process {
@@ -30,11 +30,11 @@ pub struct Process {
     pub readiness_fds: ReadinessFds,
     pub reads_ahead: ReadsAhead,
     pub unshared: AllUnshared,
-    /// Process ids for remote workers that this process may still give: the next one, and the first that is not its.
+    /// The process ids that this process may still give to remote workers: the next one, and the first that it may not.
     pids: Mutex<(i32, i32)>,
 }
 
-/// A process speaks to the store by its client.
+/// A process uses the store through its client.
 impl Deref for Process {
     type Target = Client;
 
@@ -45,7 +45,7 @@ impl Deref for Process {
 
 static CURRENT: AtomicPtr<Process> = AtomicPtr::new(std::ptr::null_mut());
 
-/// The session of this process.
+/// This process' part of its session.
 pub fn current() -> Result<&'static Process> {
     let process = CURRENT.load(Ordering::Acquire);
     // SAFETY: a state is made by `Box::leak` and never freed.
@@ -57,7 +57,7 @@ pub fn is_open() -> bool {
     !CURRENT.load(Ordering::Acquire).is_null()
 }
 
-/// Opens a session or joins one; in a process that has none.
+/// Opens a session or joins one, in a process that has none.
 pub fn enter(session: Session, id: Option<String>) -> Result<&'static Process> {
     logging::begin();
     let process = Process::new(session, id)?;
@@ -82,8 +82,7 @@ pub fn leave() {
     }
 }
 
-/// In a child of the program's own `fork()`: a state of its own, of the same session. `begin` is done before its first
-/// command.
+/// In a child of the program's own `fork()`: makes a new state in the same session. `begin` runs before its first command.
 pub fn after_fork(begin: fn() -> Result<()>) {
     let process = CURRENT.swap(std::ptr::null_mut(), Ordering::AcqRel);
     client::forget_after_fork();
@@ -122,7 +121,7 @@ impl Process {
         process
     }
 
-    /// A process id for a remote worker: unique in the session, and of no process on any machine.
+    /// A process id for a remote worker: unique in the session, and no process on any machine has it.
     pub fn next_pid(&self) -> Result<i32> {
         let mut pids = self.pids.locked();
         if pids.0 == pids.1 {

@@ -1,8 +1,8 @@
 //! Items that a thread has taken before the program asked for them.
 //!
-//! Only who alone takes from an end reads ahead, and the store knows that it does: whoever begins to take from that end waits until
-//! nothing is left, so that items are delivered in their order. What is not asked for in a while goes back. The items stand in the
-//! thread's in-flight list; each is acknowledged before it is delivered.
+//! A thread reads ahead only if it alone takes from an end, and the store knows that it does. A thread that begins to take
+//! from that end waits until nothing is left, so that items are delivered in their order. Items that are not asked for go back
+//! after a while. They are in the thread's in-flight list; each is acknowledged before it is delivered.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
@@ -18,12 +18,13 @@ use crate::store::request::{Slot, is_on_its_way};
 use crate::store::scripts;
 use crate::store::threads;
 
-/// Items that are taken at once.
+/// How many items are taken at once.
 const MOST: usize = 64;
-/// What is not asked for in this time goes back, or in so many times what taking it took, if that is longer.
+/// Items that are not asked for go back after this time; or after this multiple of the time that taking them took, if that is
+/// longer.
 const UNASKED: Duration = Duration::from_millis(20);
 const ROUND_TRIPS: u32 = 4;
-/// After this many items more, one whose items went back may read ahead again.
+/// After items went back, this many are taken one by one before a thread reads ahead again.
 const PAUSE: usize = 16;
 
 /// The stack of a thread, in bytes.
@@ -39,16 +40,16 @@ pub struct ReadAhead {
 #[derive(Default)]
 struct State {
     items: Option<Items>,
-    /// What a thread may have in flight and does not know of, or could not give back: how many of those that it took last. They are to
-    /// go back before anything else is taken.
+    /// A thread that may have items in flight without knowing, or that could not give them back; and how many of the items
+    /// that it took last must go back before anything else is taken.
     owed: Option<(String, usize)>,
-    /// Whether something is on its way back.
+    /// Whether items are being given back.
     is_returning: bool,
-    /// An item that was acknowledged and not delivered: a signal's handler came in between.
+    /// An item that was acknowledged and not delivered, since a signal handler raised.
     undelivered: Option<Vec<u8>>,
     /// Whether more items were there when the last one was taken.
     has_more: bool,
-    /// Items to be taken one by one before it is tried again.
+    /// How many items must be taken one by one before the next attempt.
     pause: usize,
 }
 
@@ -56,12 +57,12 @@ struct Items {
     /// The thread that has taken them.
     caller: String,
     left: VecDeque<Vec<u8>>,
-    /// When it asked last, and after which time without a question they go back.
+    /// When the thread last asked, and after how long without a question the items go back.
     asked: Instant,
     patience: Duration,
 }
 
-/// Those of a process.
+/// The items that the threads of a process have read ahead.
 #[derive(Default)]
 pub struct ReadsAhead {
     all: Mutex<HashMap<(String, u8), Weak<ReadAhead>>>,
@@ -69,7 +70,7 @@ pub struct ReadsAhead {
     changed: Condvar,
 }
 
-/// Those that have something; also where nobody has a handle any more.
+/// The ends that have something, also if nobody has a handle any more.
 #[derive(Default)]
 struct Watched {
     all: Vec<Arc<ReadAhead>>,
@@ -78,7 +79,8 @@ struct Watched {
 }
 
 impl ReadAhead {
-    /// The next item that this thread has read ahead, which `acknowledge` acknowledges, by its size in bytes, by a command with that slot.
+    /// The next item that this thread has read ahead. `acknowledge` gets its size in bytes, and the slot of the command that
+    /// it sends.
     pub fn next(
         &self,
         client: &Client,
@@ -120,12 +122,12 @@ impl ReadAhead {
         Ok(Some(item))
     }
 
-    /// The item was not delivered after all.
+    /// Keeps an item that was not delivered.
     pub fn put_back(&self, item: Vec<u8>) {
         self.state.locked().undelivered = Some(item);
     }
 
-    /// How many items a thread may take at once now.
+    /// How many items a thread may take at once.
     pub fn most(&self) -> usize {
         let mut state = self.state.locked();
         if state.pause > 0 {
@@ -135,7 +137,7 @@ impl ReadAhead {
         if state.has_more { MOST } else { 1 }
     }
 
-    /// More items were there, or none, when the last was taken.
+    /// Notes whether more items were there when the last one was taken.
     pub fn saw(&self, has_more: bool) {
         self.state.locked().has_more = has_more;
     }
@@ -146,7 +148,7 @@ impl ReadAhead {
         state.items.is_some() || state.undelivered.is_some()
     }
 
-    /// A thread has taken these, more than one, in this time.
+    /// Notes the items that a thread has taken, more than one, and the time that this took.
     pub fn fill(&self, caller: &str, items: VecDeque<Vec<u8>>, took: Duration) {
         let mut state = self.state.locked();
         state.has_more = true;
@@ -158,14 +160,15 @@ impl ReadAhead {
         });
     }
 
-    /// A thread may have taken something, or acknowledged it, and does not know: all that it has in flight goes back.
+    /// A thread may have taken or acknowledged something without knowing: all that it has in flight must go back.
     pub fn lost_sight(&self, caller: &str) {
         let mut state = self.state.locked();
         state.items = None;
         state.owed = Some((caller.to_owned(), usize::MAX));
     }
 
-    /// Gives back what was not delivered, if there is anything; where it is `only_old` after it was not asked for in a while.
+    /// Gives back what is owed or was not delivered. With `only_old`, items go back only if they were not asked for in a
+    /// while.
     pub fn give_back(&self, client: &Client, only_old: bool) -> Result<()> {
         let (caller, count) = {
             let mut state = self.state(client)?;
@@ -199,10 +202,10 @@ impl ReadAhead {
         given.map(drop)
     }
 
-    /// Its state, when nothing is on its way back.
+    /// The state, once no items are being given back.
     fn state(&self, client: &Client) -> Result<MutexGuard<'_, State>> {
         let mut state = self.state.locked();
-        // A signal's handler would wait for its own thread.
+        // A signal handler would wait for its own thread.
         while state.is_returning && !client::is_nested() {
             let (woken, sleep) = self
                 .changed
@@ -226,7 +229,7 @@ impl ReadAhead {
 }
 
 impl ReadsAhead {
-    /// That of an end, however many handles this process has on it.
+    /// The state of an end, which all handles of this process on that end share.
     pub fn of(&self, id: &str, end: u8) -> Arc<ReadAhead> {
         let mut all = self.all.locked();
         if let Some(known) = all.get(&(id.to_owned(), end)).and_then(Weak::upgrade) {
@@ -245,7 +248,7 @@ impl ReadsAhead {
         new
     }
 
-    /// Looks after one until it has nothing.
+    /// Watches an end until nothing is left to give back.
     pub fn watch(&'static self, client: &'static Client, one: &Arc<ReadAhead>) -> Result<()> {
         let mut watched = self.watched.locked();
         if watched.all.iter().any(|other| Arc::ptr_eq(other, one)) {
@@ -263,7 +266,7 @@ impl ReadsAhead {
         })
     }
 
-    /// Gives back what is not asked for.
+    /// Gives back items that are not asked for.
     fn look_after(&self, client: &Client) {
         loop {
             let all: Vec<Arc<ReadAhead>> = {
@@ -279,7 +282,7 @@ impl ReadsAhead {
             };
             std::thread::sleep(UNASKED / 2);
             for one in all {
-                // The next take meets the error again.
+                // The next take will see the error.
                 let _ = one.give_back(client, true);
             }
             let mut watched = self.watched.locked();
@@ -287,7 +290,7 @@ impl ReadsAhead {
         }
     }
 
-    /// The process leaves the session.
+    /// Stops the thread when the process leaves the session.
     pub fn close(&self) {
         self.watched.locked().is_closed = true;
         self.changed.notify_all();

@@ -1,7 +1,7 @@
 //! A file descriptor that is readable while a channel has something to take.
 //!
-//! It is the read end of a pipe, with a byte in it while there is. A thread peeks at the channel, with a blocking
-//! command that takes nothing, whenever it is not known that there is something.
+//! The descriptor is the read end of a pipe, which has a byte in it while the channel has something. While that is not known,
+//! a thread peeks at the channel with a blocking command that takes nothing.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, Weak};
@@ -42,18 +42,18 @@ struct Watched {
 #[derive(Default)]
 struct State {
     is_signalled: bool,
-    /// How often it was signalled: an empty channel that was seen before the last time says nothing.
+    /// How often it was signalled: a look before the last signal that found nothing does not count.
     signals: u64,
     /// Whether the thread should peek.
     armed: bool,
-    /// How often it was armed: what was seen before the last time says nothing any more.
+    /// How often it was armed: a look before the last time does not count.
     epoch: u64,
     closed: bool,
 }
 
 impl ReadinessFds {
-    /// Signals those whose channels have something by now, without waiting for their threads: the end of a process is not
-    /// to be seen before what it has sent.
+    /// Signals the descriptors whose channels have something by now, without waiting for their threads: the end of a process
+    /// must not be seen before what it has sent.
     pub fn catch_up(&self, client: &Client) {
         let readiness_fds: Vec<_> = {
             let mut known = self.0.locked();
@@ -62,7 +62,7 @@ impl ReadinessFds {
         };
         for readiness in readiness_fds {
             while let Some(epoch) = readiness.armed()
-                // If the store cannot be asked, it is left to the descriptor's own thread.
+                // If the store cannot be asked, the descriptor's own thread does it.
                 && let Ok((n, eof)) = length::ask(client, &readiness.id, readiness.end)
                 && (n > 0 || eof)
                 && !readiness.signal_if(epoch)
@@ -87,7 +87,7 @@ impl ReadinessFd {
             read,
             write,
             stop,
-            // From its first moment: nothing goes unnoticed.
+            // Armed from the beginning, so that nothing is missed.
             state: Mutex::new(State {
                 armed: true,
                 ..State::default()
@@ -113,12 +113,12 @@ impl ReadinessFd {
         self.shared.read.as_raw_fd()
     }
 
-    /// Not in a child of the program's own `fork()`: there its pipe and its thread are the parent's.
+    /// False in a child of the program's own `fork()`: there the pipe and the thread are the parent's.
     pub fn is_current(&self) -> bool {
         self.client.is_current()
     }
 
-    /// Something was taken: whether there is more is for the thread to see.
+    /// Notes that something was taken: the thread looks whether there is more.
     pub fn taken(&self) {
         if self.is_current() {
             let mut state = self.shared.state.locked();
@@ -126,7 +126,7 @@ impl ReadinessFd {
         }
     }
 
-    /// How often it was signalled: to be asked before the channel is looked at.
+    /// How often the descriptor was signalled: to be read before a look at the channel.
     pub fn signals(&self) -> u64 {
         if !self.is_current() {
             return 0;
@@ -179,13 +179,13 @@ impl Watched {
         self.changed.notify_all();
     }
 
-    /// Since when it is armed; None if it is not.
+    /// The epoch in which it is armed; None if it is not.
     fn armed(&self) -> Option<u64> {
         let state = self.state.locked();
         (state.armed && !state.closed).then_some(state.epoch)
     }
 
-    /// There was something to take. False if it may have been taken since.
+    /// Signals that there was something to take. False if it may have been taken since.
     fn signal_if(&self, epoch: u64) -> bool {
         let mut state = self.state.locked();
         let is_still = state.armed && state.epoch == epoch;
@@ -214,7 +214,7 @@ impl Watched {
             };
             let peek = client.take_head(key.clone(), key.clone(), None);
             match peek.block(until) {
-                // In a cluster it may have gone elsewhere, with what came meanwhile.
+                // In a cluster, the list may have moved, with items that came meanwhile.
                 Ok(Outcome::Again | Outcome::Reply(Value::Nil)) => {
                     if matches!(length::ask(client, &self.id, self.end), Ok((n, eof)) if n > 0 || eof)
                     {
@@ -224,7 +224,7 @@ impl Watched {
                 Ok(Outcome::Reply(_)) => {
                     self.signal_if(epoch);
                 }
-                // Closed, or the store does not answer: then a reader must not sleep. It may answer again.
+                // Closed, or the store does not answer: a reader must not sleep. The store may answer again.
                 Ok(Outcome::Stopped(..)) | Err(_) => {
                     let mut state = self.state.locked();
                     if !state.closed {

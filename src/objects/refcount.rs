@@ -1,4 +1,4 @@
-//! The lives of objects: who makes, holds and leaves them, and what an ended process leaves behind.
+//! The lives of objects: creation, holding, release, and the release of what an ended process held.
 
 use std::sync::atomic::Ordering;
 
@@ -11,7 +11,7 @@ use crate::store::keys;
 use crate::store::request::text;
 use crate::store::scripts;
 
-/// So many objects are remembered that were let go of.
+/// How many released objects are remembered.
 const MOST_LEFT: usize = 256;
 
 impl Client {
@@ -28,7 +28,7 @@ impl Client {
         }
     }
 
-    /// Makes an object that is no part of the session's index: another one lives and goes with it.
+    /// Makes an object that is not in the session's index: it lives and goes with another one.
     pub fn create_unlisted<V: ToRedisArgs>(
         &self,
         object: &str,
@@ -37,7 +37,7 @@ impl Client {
     ) -> Result<()> {
         let mut create = self.script(&scripts::CREATE, object);
         if ends == 0 {
-            // Of a message, a job, a process: as a message.
+            // A part of a message, a job, or a process: it waits for room as a message does.
             create = create.waits_for_room();
         }
         let create = create.arg(self.session.ttl).arg(&self.id).arg(ends);
@@ -47,7 +47,7 @@ impl Client {
         with_fields.post()
     }
 
-    /// Makes an object, held by this process at each of its ends. Nothing is waited for.
+    /// Makes an object whose ends are held by this process, without waiting.
     pub fn create<V: ToRedisArgs>(
         &self,
         object: &str,
@@ -68,7 +68,7 @@ impl Client {
         Ok(())
     }
 
-    /// One handle more on an end of an object that another process made, or this one.
+    /// Adds a handle on an end of an object that this or another process made.
     pub fn acquire_ref(&self, object: &str, end: u8) -> Result<()> {
         {
             let mut handles = self.handles.locked();
@@ -82,7 +82,7 @@ impl Client {
         self.acquire_ref_as(object, end, &self.id)
     }
 
-    /// A hold in the name of something else than a process: of a handle on its way in a message.
+    /// Holds an end in another name than a process', such as that of a handle on its way in a message.
     pub fn acquire_ref_as(&self, object: &str, end: u8, holder: &str) -> Result<()> {
         let attach = self.script(&scripts::ATTACH, object);
         attach.arg(holder).arg(end).post()
@@ -93,7 +93,7 @@ impl Client {
         detach.arg(holder).arg(end).post()
     }
 
-    /// One handle less.
+    /// Removes a handle.
     pub fn release_ref(&self, object: &str, end: u8) -> Result<()> {
         {
             let mut handles = self.handles.locked();
@@ -116,23 +116,23 @@ impl Client {
         self.release_ref_of(object, end, &self.id)
     }
 
-    /// The index by which an ended process' holds are found.
+    /// Adds an object to the index by which the holds of an ended process are found.
     fn note_held(&self, object: &str) -> Result<()> {
         if self.session.parent.is_none() {
-            return Ok(()); // nobody looks after it: with the owner ends the session
+            return Ok(()); // nobody clears up after the owner: the session ends with it
         }
         self.note(&keys::process(&self.id), object)
     }
 
-    /// Notes an object in an index.
+    /// Adds an object to an index.
     fn note(&self, index: &str, object: &str) -> Result<()> {
         self.script(&scripts::NOTE, index).arg(object).post()
     }
 
-    /// Everything that this process still holds, before its exit record: as if it had died, since threads of it may
-    /// still wait for a lock, and a task that it leaves unfinished has no other worker.
+    /// Releases all that this process still holds, before its exit record. The store is told as if the process had died: its
+    /// threads may still wait for a lock, and a task that it leaves unfinished must go to another worker.
     pub fn release_all_refs(&self, exit_code: i32, attempts: u32) -> Result<()> {
-        // What is answered from the notes of this process must not come after them.
+        // Commands whose answers depend on the notes about this process must be answered first.
         self.settle_all()?;
         let mut held = std::mem::take(&mut *self.left.locked());
         held.extend(self.handles.locked().drain().map(|((object, _), _)| object));
@@ -155,7 +155,7 @@ impl Client {
         self.settle()
     }
 
-    /// The same of one object.
+    /// The same for one object.
     pub fn reap_object(&self, object: &str, id: &str, exit_code: i32, attempts: u32) -> Result<()> {
         let reap = self.script(&scripts::REAP, object);
         reap.arg(id).arg(exit_code).arg(attempts).post()

@@ -1,16 +1,16 @@
-//! What is unknown to the store until it is shared: all of a process, to be shared before it forks.
+//! The objects of a process that the store does not know until they are shared; a process shares them before it forks.
 
 use std::sync::{Mutex, Weak};
 
 use crate::error::Result;
 use crate::locked::Locked;
 
-/// One that is shared before a fork.
+/// An object that is shared before a fork.
 pub trait Shareable: Send + Sync {
     fn share(&self) -> Result<()>;
 }
 
-/// Those of a process.
+/// The unshared objects of a process.
 #[derive(Default)]
 pub struct AllUnshared {
     all: Mutex<Vec<Weak<dyn Shareable>>>,
@@ -27,7 +27,7 @@ impl AllUnshared {
         all.push(one);
     }
 
-    /// Before a fork, after which the child's objects would be others.
+    /// Shares all objects before a fork; otherwise the child's would be other objects.
     pub fn share(&self) -> Result<()> {
         let all = std::mem::take(&mut *self.all.locked());
         let held = all.iter().filter_map(Weak::upgrade);

@@ -1,4 +1,4 @@
-//! One region in this process: what was written is published, what is newer in the store is fetched.
+//! One region in this process: publishes what was written, and fetches what is newer in the store.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -18,44 +18,44 @@ use crate::store::command::Cmd;
 use crate::store::keys::{self, tag};
 use crate::store::scripts;
 
-/// Bounds of one publishing command.
+/// The bounds of one publishing command.
 const SPANS: usize = 4096;
 const BATCH: usize = 4 << 20;
-/// Granules that come with the first look, and those that are asked for at once where there are more.
+/// The granules that come with the first fetch, and how many are fetched at once if there are more.
 const FEW: usize = 4;
 const FETCH: usize = 64;
-/// So many are seen at once, of a region that changes in more.
+/// A region that has changed in more granules than this is updated in parts.
 const AT_ONCE: usize = 256;
-/// A granule that differs in more places than this travels from the first to the last of them.
+/// A granule that differs in more places than this is sent from the first to the last of them.
 const RUNS: usize = 4;
-/// The greatest region whose content goes with a lock.
+/// The size of the largest region whose content goes with a release or a grant.
 const LITTLE: usize = 16 << 10;
-/// How often that is tried where others write to the same granule.
+/// After this many refusals, since others write to the same granule, a granule is sent in as many spans as needed.
 const TRIES: usize = 2;
 
 pub struct SharedRegion {
     client: &'static Client,
     pub id: String,
     pub buffer: Arc<Buffer>,
-    /// Whether others find it by a name, with no other synchronisation.
+    /// Whether other processes find the region by a name, without other synchronisation.
     has_name: AtomicBool,
     state: Mutex<Twin>,
-    /// Of this process: the versions that it knows, and how many regions it has.
+    /// The versions that this process knows, and the number of its regions.
     versions: &'static Mutex<Versions>,
     count: &'static AtomicUsize,
-    /// How often this process has sent what it wrote to any.
+    /// How often this process has published any region.
     sent: &'static AtomicU64,
 }
 
-/// What was written to a region since it was published last.
+/// The writes to a region since it was last published.
 pub enum Changes<'r> {
     Nothing,
     Little(Written<'r>),
-    /// Much, or it must not go with a release.
+    /// Many writes, or such as must not go with a release.
     Much,
 }
 
-/// What is newer of a region in the store, on its way to the twin. Nothing is published meanwhile.
+/// The newer content of a region, on its way from the store to the twin. Nothing is published meanwhile.
 pub struct Newer<'r> {
     region: &'r SharedRegion,
     twin: MutexGuard<'r, Twin>,
@@ -63,30 +63,30 @@ pub struct Newer<'r> {
     granules: Granules,
 }
 
-/// What was written to a small region, to be published by the release that follows. Nothing is fetched meanwhile.
+/// The writes to a small region, to be published with the release that follows. Nothing is fetched meanwhile.
 pub struct Written<'r> {
     region: &'r SharedRegion,
     twin: MutexGuard<'r, Twin>,
     spans: Vec<Span>,
 }
 
-/// The content of the store, as this process has seen it last.
+/// The content of the region in the store, as this process last saw it.
 struct Twin {
     bytes: Content,
-    /// The version of the whole.
+    /// The version of the whole region.
     version: u64,
-    /// Of granules that only this process has written since, a later one.
+    /// A later version, for each granule that only this process has written since.
     granules: Vec<u64>,
 }
 
 /// Granules by number, as the store has them.
 type Granules = Vec<(usize, Vec<u8>)>;
 
-/// Bytes to be published.
+/// A span of bytes to be published.
 struct Span {
     start: usize,
     bytes: Vec<u8>,
-    /// Where others' bytes are among them: the newest version of the granule over which they may come.
+    /// Set if the span has bytes of others: the newest version of the granule that the span may overwrite.
     newest: Option<u64>,
 }
 
@@ -118,7 +118,7 @@ impl SharedRegion {
         Ok(region)
     }
 
-    /// None where this is a signal's handler, and the thread itself is just publishing or refreshing the region.
+    /// None in a signal handler, if the region is being published or refreshed, maybe by the same thread.
     fn twin(&self) -> Option<MutexGuard<'_, Twin>> {
         if client::is_nested() {
             return self.state.try_lock().ok();
@@ -126,7 +126,7 @@ impl SharedRegion {
         Some(self.state.locked())
     }
 
-    /// Another thread may let go of the region while this one is at it, which is no error.
+    /// Ignores that the region is gone, if another thread has dropped its handle meanwhile.
     fn unless_left(&self, client: &Client, result: Result<()>) -> Result<()> {
         let is_held = || {
             let handles = client.handles.locked();
@@ -138,7 +138,7 @@ impl SharedRegion {
         }
     }
 
-    /// What differs from the twin, for a release of an object.
+    /// The differences from the twin, for a release of an object.
     pub fn written(&self, client: &Client, object: &str) -> Changes<'_> {
         let is_beside = || tag(&self.id) == tag(object);
         if self.buffer.len() > LITTLE
@@ -174,14 +174,15 @@ impl SharedRegion {
         })
     }
 
-    /// What was written and sent with a release is that version.
+    /// Notes the version of what was sent with a release.
     pub fn published(&self, version: u64) {
         if let Some(mut twin) = self.twin() {
             twin.published(version);
         }
     }
 
-    /// Takes the content that a grant has brought, if it is newer; unless this process has sent something since it asked.
+    /// Takes the content that came with a grant, if it is newer, and unless this process has published something since it
+    /// asked.
     pub fn granted(&self, version: u64, content: &[u8], sent: u64) {
         let Some(mut twin) = self.twin() else { return };
         let is_known = version <= twin.version || self.sent.load(Ordering::Acquire) != sent;
@@ -192,7 +193,7 @@ impl SharedRegion {
         twin.version = version;
     }
 
-    /// Sends what differs from the twin.
+    /// Publishes what differs from the twin.
     pub fn publish(&self, client: &Client) -> Result<()> {
         let result = match self.twin() {
             Some(mut twin) => self.publish_from(client, &mut twin),
@@ -201,7 +202,7 @@ impl SharedRegion {
         self.unless_left(client, result)
     }
 
-    /// Fetches what is newer than the twin, if the store has a version that it does not.
+    /// Fetches what is newer than the twin, if the store has the wanted version and the twin does not.
     pub fn refresh_stale(&self, client: &Client, wanted: u64) -> Result<()> {
         let result = match self.twin() {
             Some(mut twin) if wanted > twin.version => self.refresh(client, &mut twin),
@@ -210,7 +211,8 @@ impl SharedRegion {
         self.unless_left(client, result)
     }
 
-    /// What is newer than the twin, for who only looks, if the store has such a version. Not while another thread is at the region.
+    /// The start of a fetch without synchronisation, if a version is newer than the twin. None while another thread uses the
+    /// region.
     pub fn newer(&self, version: u64) -> Option<Newer<'_>> {
         let twin = self.state.try_lock().ok()?;
         (version > twin.version).then(|| Newer {
@@ -221,14 +223,14 @@ impl SharedRegion {
         })
     }
 
-    /// Whether it is published in one step with others.
+    /// Whether the region can be published in one step with others.
     pub fn is_small(&self) -> bool {
         let session = &self.client.session;
         let is_cluster = self.client.shared.cluster.endpoint.cluster;
         self.buffer.len() <= LITTLE && !session.seal_memory && !is_cluster
     }
 
-    /// Whether something was written that is not published. Not while another thread is at it.
+    /// Whether the region has unpublished writes. False while another thread uses it.
     pub fn differs(&self) -> bool {
         let Ok(mut twin) = self.state.try_lock() else {
             return false;
@@ -241,7 +243,7 @@ impl SharedRegion {
         })
     }
 
-    /// For who attaches or leaves by name, with no other synchronisation: both directions at once.
+    /// Publishes and fetches, for a process that attaches or leaves by name, without other synchronisation.
     pub fn sync(&self, client: &Client) -> Result<()> {
         self.has_name.store(true, Ordering::Release);
         let Some(mut twin) = self.twin() else {
@@ -252,7 +254,8 @@ impl SharedRegion {
         self.refresh(client, &mut twin)
     }
 
-    /// In a child of the program's own `fork()`: what it does with memory that has a name is not the parent's.
+    /// In a child of the program's own `fork()`: gives it memory of its own, apart from the parent's, if the region has a
+    /// name.
     pub fn part_from_parent(&self) {
         if self.has_name.load(Ordering::Acquire)
             && let Some(pages) = self.buffer.pages()
@@ -264,7 +267,7 @@ impl SharedRegion {
 
     fn publish_from(&self, client: &Client, twin: &mut Twin) -> Result<()> {
         let mut granules = twin.bytes.may_differ();
-        // What stands at the beginning mostly tells of what is behind it: it comes last.
+        // The beginning usually describes what follows: it is published last.
         granules.reverse();
         let (mut begin, mut refusals, mut same) = (0, 0, Vec::new());
         loop {
@@ -290,9 +293,9 @@ impl SharedRegion {
         }
     }
 
-    /// What differs from the twin in some granules, as much as one command takes, and how many granules that is; also those that do
-    /// not differ. After some refusals only what this process has written, or, where that cannot be told apart, one granule: so that who writes to others does
-    /// not hold it up.
+    /// The differences from the twin in some granules, as many as one command takes, and the number of granules looked at;
+    /// `same` gets those that do not differ. After some refusals a command has only bytes that this process has written, or,
+    /// if they cannot be told apart in sealed memory, one granule: then writes of others to other granules do not delay it.
     fn changes(
         &self,
         twin: &Twin,
@@ -341,7 +344,7 @@ impl SharedRegion {
         (spans, granules.len())
     }
 
-    /// The new version; None where a granule is newer than it may be.
+    /// Publishes spans. Returns the new version; None if a granule is newer than it may be.
     fn send(&self, client: &Client, spans: &[Span]) -> Result<Option<u64>> {
         let mut publish = client.script(&scripts::PUBLISH, &self.id).arg(GRANULE);
         for span in spans {
@@ -369,14 +372,15 @@ impl SharedRegion {
         reply.parse().map(Some).map_err(malformed)
     }
 
-    /// Fetches what is newer in the store. Nothing is published meanwhile: an older content would come over it.
+    /// Fetches what is newer in the store. Nothing is published meanwhile: older content would overwrite it.
     fn refresh(&self, client: &Client, twin: &mut Twin) -> Result<()> {
         let mut granules = Vec::new();
         let version = self.fetch(client, twin, twin.version, &mut granules)?;
         self.take(client, twin, version, granules)
     }
 
-    /// Fetches the granules that are newer than a version, of which many go into the twin at once. The version of the whole.
+    /// Fetches the granules that are newer than a version; if there are many, some go into the twin at once. Returns the
+    /// region's version.
     fn fetch(
         &self,
         client: &Client,
@@ -401,7 +405,7 @@ impl SharedRegion {
         if next >= 0 {
             self.fetch_many(client, twin, known, next, granules)?;
         }
-        // The whole is at least as new as it was at the first look.
+        // The region is at least as new as it was at the first fetch.
         u64::try_from(version).map_err(|_| malformed())
     }
 
@@ -442,7 +446,7 @@ impl SharedRegion {
         Ok(())
     }
 
-    /// Takes what was fetched, so that no code of Python sees a part of it.
+    /// Applies what was fetched. No Python code sees a part of it.
     fn take(
         &self,
         client: &Client,
@@ -492,7 +496,7 @@ impl SharedRegion {
 }
 
 impl Newer<'_> {
-    /// Fetches what is newer than what was fetched before, if that is older than a version. Whether it was.
+    /// Fetches what is newer than what was fetched before, if `version` is newer than that. Returns whether it is.
     pub fn fetch(&mut self, client: &Client, version: u64) -> Result<bool> {
         if version <= self.version {
             return Ok(false);
@@ -501,14 +505,14 @@ impl Newer<'_> {
         let found = self.region.fetch(client, twin, known, &mut self.granules);
         self.version = match found {
             Ok(found) => found.max(version),
-            // One that is gone has nothing newer.
+            // A region that is gone has nothing newer.
             Err(Error::ObjectGone(_)) => version,
             Err(e) => return Err(e),
         };
         Ok(true)
     }
 
-    /// Takes it.
+    /// Applies what was fetched.
     pub fn take(mut self, client: &Client) -> Result<()> {
         self.region
             .take(client, &mut self.twin, self.version, self.granules)
@@ -516,7 +520,7 @@ impl Newer<'_> {
 }
 
 impl Written<'_> {
-    /// Adds them to a command: the region's key, unless the command has it, its name, how many spans there are, and each.
+    /// Adds the spans to a command: the region's key, unless the command has it, its name, the number of spans, and the spans.
     pub fn add_to<'c>(&self, command: Cmd<'c>, has_key: bool) -> Cmd<'c> {
         let command = if has_key {
             command
@@ -534,13 +538,13 @@ impl Written<'_> {
         &self.region.id
     }
 
-    /// It was published as that version.
+    /// Notes the version as which the spans were published.
     pub fn published(mut self, version: u64) {
         self.twin.published(version);
         self.sent();
     }
 
-    /// The release is on its way.
+    /// Notes that the release is on its way.
     pub fn sent(mut self) {
         self.twin.take(&self.spans);
         self.region.sent.fetch_add(1, Ordering::AcqRel);
@@ -548,16 +552,16 @@ impl Written<'_> {
 }
 
 impl Twin {
-    /// The store has these, or will before anything else is done with it.
+    /// Takes spans that the store has, or will have before anything else is done with the region.
     fn take(&mut self, spans: &[Span]) {
         for span in spans {
             self.bytes.put(span.start, &span.bytes);
         }
     }
 
-    /// What this process has sent is that version.
+    /// Notes the version of what this process has sent.
     fn published(&mut self, version: u64) {
-        // Nobody else wrote in between: what we have is what the store has.
+        // Nobody else wrote in between: the twin equals the store.
         if version == self.version + 1 {
             self.version = version;
         }
@@ -572,7 +576,7 @@ fn index(granule: i64) -> Result<usize> {
     usize::try_from(granule).map_err(|_| malformed())
 }
 
-/// What a granule's seal says that it is.
+/// The kind of a granule, which its seal covers.
 fn kind(granule: usize) -> String {
     format!("granule {granule}")
 }

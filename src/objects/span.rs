@@ -17,7 +17,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// So many zeros.
+    /// Makes a span of zeros.
     pub fn new(size: usize) -> Result<Arc<Self>> {
         let span = Arc::new(Self {
             buffer: Arc::new(Buffer::new(size)?),
@@ -29,7 +29,7 @@ impl Span {
         Ok(span)
     }
 
-    /// The memory of a region that is shared.
+    /// Attaches to the memory of a region that is shared.
     pub fn attach(id: String, size: usize) -> Result<Arc<Self>> {
         let object = Unshared::attach(id)?;
         let process = object.process;
@@ -46,12 +46,12 @@ impl Span {
         &self.object.id
     }
 
-    /// The region that it is from now on, and the handle on it. The GIL must not be held.
+    /// The handle and the region; shares the span first if it is not shared yet. The GIL must not be held.
     pub fn in_store(&self) -> Result<(&Handle, &SharedRegion)> {
         let handle = self.object.shared_by(|| {
             let (process, id) = (self.object.process, &self.object.id);
             let handle = Handle::create(process, id.clone(), &[(keys::VERSION, 0)])?;
-            // What it holds is what this process has written to the zeros of the store.
+            // Its content counts as written by this process over the zeros of the store.
             let shared = process.memory.enter(process, id, self.buffer.clone())?;
             let _ = self.shared.set(shared);
             process.memory.keep_fresh(process)?;

@@ -1,4 +1,4 @@
-//! The content of a region as this process has seen it last in the store: copied, or the file below a buffer's pages.
+//! The content of a region as this process last saw it in the store: a copy, or the file below the buffer's pages.
 
 #![allow(unsafe_code, reason = "the file below the pages")]
 
@@ -16,15 +16,15 @@ pub const GRANULE: usize = 64 << 10;
 
 pub struct Content {
     buffer: Arc<Buffer>,
-    /// Where the buffer has no pages.
+    /// The content, if the buffer has no pages.
     copy: Vec<u8>,
-    /// Granules in which pages are this process' own, and the number of faults up to which that is known.
+    /// The granules in which this process has pages of its own, and the number of faults up to which that is known.
     own: BTreeSet<usize>,
     faults: Option<i64>,
 }
 
 impl Content {
-    /// Zeros.
+    /// Makes a twin of zeros.
     pub fn new(buffer: Arc<Buffer>) -> Result<Self> {
         let size = if buffer.pages().is_some() {
             0
@@ -48,7 +48,7 @@ impl Content {
         unsafe { std::slice::from_raw_parts(pages.before().add(range.start), range.len()) }
     }
 
-    /// The store has these bytes, which the buffer has held.
+    /// Takes bytes that the buffer had and that the store has now.
     pub fn put(&mut self, start: usize, bytes: &[u8]) {
         self.get_mut(start..start + bytes.len())
             .copy_from_slice(bytes);
@@ -69,7 +69,7 @@ impl Content {
         let Some(pages) = self.buffer.pages() else {
             return all.collect();
         };
-        // Counted first: what is written meanwhile is looked for again.
+        // Counted first: a page that is written meanwhile is found the next time.
         let faults = pages::faults();
         if self.faults != Some(faults) {
             let Some(runs) = pages.written() else {
@@ -83,8 +83,8 @@ impl Content {
         self.own.iter().copied().collect()
     }
 
-    /// These granules of the buffer were the same as here a moment ago: as long as nothing is written to them they need not be looked
-    /// at again. Only where no other thread can be at them, not even one that has let go of the GIL: it would not see what it wrote last.
+    /// These granules of the buffer equalled the twin a moment ago: they need not be compared until they are written. Only if
+    /// no other thread can use them, not even one that has released the GIL: such a thread would not see its last write.
     pub fn are_same(&mut self, granules: &[usize]) {
         let Some(pages) = self.buffer.pages() else {
             return;
@@ -96,7 +96,7 @@ impl Content {
             let first = run[0] * GRANULE / PAGE;
             let last = (run[run.len() - 1] + 1) * GRANULE;
             let last = last.min(self.buffer.len()).div_ceil(PAGE);
-            // Only those of this process are there to be given up.
+            // Only pages of this process' own can be given up.
             let Some(own) = pages.written_in(first..last) else {
                 return;
             };
@@ -114,7 +114,8 @@ impl Content {
         }
     }
 
-    /// Takes the store's content of a granule (zeros beyond its end) here, and into the buffer where this process has not written since.
+    /// Takes the store's content of a granule (zeros beyond its end), and copies it to the buffer where this process has not
+    /// written since.
     pub fn refresh(&mut self, start: usize, end: usize, content: &[u8]) {
         let old = self.get(start..end).to_vec();
         let new = &content[..content.len().min(old.len())];
@@ -133,8 +134,8 @@ impl Content {
         });
     }
 
-    /// The parts of a granule in which the buffer does not show what is here: all, or the pages that are this process' own, maybe since a
-    /// moment ago, with a part of what is new.
+    /// The parts of a granule in which the buffer does not show the twin: all of it, or this process' own pages. A page may
+    /// have become its own a moment ago, with a part of the new content.
     fn not_seen_through(&self, start: usize, end: usize) -> Vec<Range<usize>> {
         let pages = self.buffer.pages();
         let own = pages.and_then(|pages| pages.written_in(start / PAGE..end.div_ceil(PAGE)));
@@ -148,7 +149,7 @@ impl Content {
     }
 }
 
-/// So many zeros, none of which takes memory before it is written.
+/// Zeros, which take no memory before they are written.
 fn zeros(size: usize) -> Result<Vec<u8>> {
     let mut reserved = Vec::<u8>::new();
     reserved
@@ -173,7 +174,7 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Step {
         Write(usize, u8),
-        /// Everything that differs goes to the store.
+        /// Publishes everything that differs.
         Publish,
         /// Another process has written there, and this one fetches it.
         Other(usize, u8),
@@ -214,7 +215,7 @@ mod tests {
             }
         }
 
-        /// A model of bytes, each with what was written here and is not published, over what the store has.
+        /// A model of bytes: the unpublished writes of this process, over the content of the store.
         #[test]
         fn nothing_is_lost_or_made_up(steps in steps()) {
             let buffer = Arc::new(Buffer::new(SIZE).unwrap());

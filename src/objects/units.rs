@@ -26,7 +26,7 @@ pub enum Done {
 }
 
 impl Units {
-    /// So many of `most`; beside another object.
+    /// Makes `value` units, of which there may be `most`; `beside` names an object whose slot of a cluster they share.
     pub fn new(value: u32, most: u32, beside: Option<&str>) -> Result<Arc<Self>> {
         let units = Arc::new(Self {
             object: Unshared::new(beside)?,
@@ -38,7 +38,7 @@ impl Units {
         Ok(units)
     }
 
-    /// Those of a semaphore that is shared.
+    /// The units of a semaphore that is shared.
     pub fn attach(id: String, most: u32) -> Result<Arc<Self>> {
         let object = Unshared::attach(id)?;
         let here = Futex::of_this_process(0);
@@ -50,10 +50,10 @@ impl Units {
         &self.object.id
     }
 
-    /// The handle on what the store has of them, from now on. The GIL must not be held.
+    /// The handle on the units in the store; moves them there if they are still here. The GIL must not be held.
     pub fn in_store(&self) -> Result<&Handle> {
         self.object.shared_by(|| {
-            // Whoever finds none here from now on waits for the end of this.
+            // From now on, a thread that finds no units here waits until they are in the store.
             let value = self.here.leave();
             let (process, id) = (self.object.process, self.object.id.clone());
             let made = Handle::create(process, id, &[(keys::VALUE, value)]);
@@ -65,12 +65,12 @@ impl Units {
         })
     }
 
-    /// Takes one if it is here. Nothing is waited for.
+    /// Takes a unit if one is here, without waiting.
     pub fn take_now(&self) -> bool {
         self.here.try_take()
     }
 
-    /// Takes one; waits for it until a time.
+    /// Takes a unit; waits for it until a deadline.
     pub fn take(&self, block: bool, deadline: Option<Instant>) -> Result<Done> {
         loop {
             if self.here.try_take() {
@@ -91,7 +91,7 @@ impl Units {
         }
     }
 
-    /// Gives one back; not if there are as many as there may be.
+    /// Gives a unit back, unless there are as many as there may be.
     pub fn give(&self) -> Done {
         if self.here.give(self.most) {
             Done::Yes
@@ -102,7 +102,7 @@ impl Units {
         }
     }
 
-    /// How many there are; None where they are in the store.
+    /// The number of units; None if they are in the store.
     pub fn value(&self) -> Option<u32> {
         let value = self.here.value();
         (!self.here.is_gone()).then_some(value)

@@ -1,5 +1,5 @@
-//! What this process alone knows until it is shared: pickled for another one, or inherited by a fork. Until then the store has
-//! nothing of it.
+//! An object that only this process knows until it is shared: pickled for another process, or inherited by a fork. Until then
+//! the store does not have it.
 
 use std::sync::{Mutex, OnceLock};
 
@@ -9,17 +9,17 @@ use crate::objects::handle::Handle;
 use crate::objects::process::{self, Process};
 use crate::store::client;
 
-/// An object of one end that is unknown to the store at first.
+/// An object of one end that the store does not know at first.
 pub struct Unshared {
     pub process: &'static Process,
-    /// Its name, also before the store knows it.
+    /// The object's name, which it has before the store knows it.
     pub id: String,
     handle: OnceLock<Handle>,
     sharing: Mutex<()>,
 }
 
 impl Unshared {
-    /// A new one; beside another object, whose slot of a cluster it is to have.
+    /// Makes an object; in the same slot of a cluster as the object `beside`.
     pub fn new(beside: Option<&str>) -> Result<Self> {
         let process = process::current()?;
         Ok(Self {
@@ -30,7 +30,7 @@ impl Unshared {
         })
     }
 
-    /// One that another process has shared.
+    /// Attaches to an object that another process has shared.
     pub fn attach(id: String) -> Result<Self> {
         let handle = Handle::attach(id.clone(), 0)?;
         Ok(Self {
@@ -41,12 +41,12 @@ impl Unshared {
         })
     }
 
-    /// Its handle; shares it by `make` where it is not. The GIL must not be held.
+    /// The object's handle; shares the object by `make` if it is not shared yet. The GIL must not be held.
     pub fn shared_by(&self, make: impl FnOnce() -> Result<Handle>) -> Result<&Handle> {
         let _turn = if self.handle.get().is_some() {
             None
         } else if client::is_nested() {
-            // The signal's handler may be this very thread's that is sharing it.
+            // The signal handler may have interrupted the very thread that is sharing the object.
             let turn = self.sharing.try_lock();
             Some(turn.map_err(|_| Error::State("the object is just being shared".into()))?)
         } else {

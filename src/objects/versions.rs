@@ -1,9 +1,9 @@
-//! What a process knows of the versions of regions, and tells with a release.
+//! The versions of regions that a process knows, and tells with a release.
 //!
-//! The list does not grow with all regions that there ever were. When it is long, the process draws an *epoch*, a number that the
-//! session gives once, looks at all regions that it has, and forgets the list: whoever hears of an epoch that it does not know looks
-//! at all of its regions as well, and so knows at least what the list said. An object that keeps a list of its own is told only what
-//! has changed since it was told last.
+//! The list does not grow with every region that ever existed. When it is long, the process draws an *epoch*, a number that
+//! the session gives out once, looks at all of its regions, and forgets the list. A process that hears of an epoch that it
+//! does not know looks at all of its regions as well, and so knows at least what the list said. An object that keeps a list is
+//! told only what has changed since it was last told.
 
 use std::collections::HashMap;
 
@@ -12,29 +12,29 @@ use crate::protocol::{CHANGED, EPOCH};
 
 #[derive(Default)]
 pub struct Versions {
-    /// By region: its version, and when it was learnt.
+    /// By region: its version, and the time when that was learnt.
     regions: HashMap<String, (u64, u64)>,
     epoch: u64,
     epoch_learnt: u64,
-    /// Counts what is learnt.
+    /// The time, which counts what is learnt.
     clock: u64,
     objects: HashMap<String, Told>,
 }
 
-/// What an object that keeps a list was told, and has told.
+/// The state of an object that keeps a list: what it was told, and what it has told.
 #[derive(Clone, Copy, Default)]
 struct Told {
-    /// All that was learnt until then.
+    /// The time up to which it was told everything.
     until: u64,
-    /// How often its list had changed when this process saw it last.
+    /// How often its list had changed when this process last saw it.
     changes: u64,
 }
 
-/// What came with an acquire.
+/// The versions that came with an acquire.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Heard<'a> {
     pub epoch: u64,
-    /// How often the list of the object has changed from which it came.
+    /// How often the list of the object has changed that they came from.
     pub changes: u64,
     pub regions: Vec<(&'a str, u64)>,
 }
@@ -87,7 +87,7 @@ impl Versions {
         }
     }
 
-    /// The same of a version that was left with an object by a release: it need not be told of it.
+    /// The same for a version that a release left with an object: the object need not be told.
     pub fn saw_with(&mut self, object: &str, region: &str, version: u64) {
         let before = self.clock;
         self.saw(region, version);
@@ -98,7 +98,7 @@ impl Versions {
         }
     }
 
-    /// This process has looked at all of its regions since an epoch was drawn.
+    /// Notes that this process has looked at all of its regions since an epoch was drawn.
     pub const fn saw_epoch(&mut self, epoch: u64) {
         if epoch > self.epoch {
             self.clock += 1;
@@ -106,12 +106,12 @@ impl Versions {
         }
     }
 
-    /// Its own epoch stands for all that was learnt until a time.
+    /// Forgets all that was learnt until a time: the process' epoch stands for it.
     pub fn forget(&mut self, until: u64) {
         self.regions.retain(|_, (_, learnt)| *learnt > until);
     }
 
-    /// All of it, as text.
+    /// All versions, as text.
     pub fn all(&self) -> String {
         self.since(0)
     }
@@ -127,13 +127,13 @@ impl Versions {
         entries.join(" ")
     }
 
-    /// What an object that keeps a list is to be told, and the time to say when it was.
+    /// What an object that keeps a list must be told, and the time to pass to `told` once it was told.
     pub fn news_for(&self, object: &str) -> (String, u64) {
         let before = self.objects.get(object).map_or(0, |told| told.until);
         (self.since(before), self.clock)
     }
 
-    /// It was told all that was learnt until then.
+    /// Notes that an object was told all that was learnt until a time.
     pub fn told(&mut self, object: &str, until: u64) {
         if until > 0 {
             let told = self.objects.entry(object.to_owned()).or_default();
@@ -141,7 +141,7 @@ impl Versions {
         }
     }
 
-    /// How often the object's list had changed when this process saw it last.
+    /// How often the object's list had changed when this process last saw it.
     pub fn changes(&self, object: &str) -> u64 {
         self.objects.get(object).map_or(0, |told| told.changes)
     }
@@ -153,7 +153,7 @@ impl Versions {
         }
     }
 
-    /// This process has let go of an object.
+    /// Forgets an object that this process no longer holds.
     pub fn let_go(&mut self, object: &str) {
         self.objects.remove(object);
     }

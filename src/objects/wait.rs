@@ -16,11 +16,11 @@ use redis::Value;
 pub enum Waited {
     Token(Vec<u8>),
     Timeout,
-    /// Something was raised while waiting. A token that had come has gone where it is of use.
+    /// Something was raised during the wait. A token that had come was passed on.
     Stopped(Error),
 }
 
-/// A kind of wait: how a waiter leaves its queue, and what becomes of a token that came too late.
+/// A kind of wait: how a waiter leaves its queue, and what happens to a token that came too late.
 pub struct WaitKind {
     cancel: &'static Script,
     pub late: &'static str,
@@ -47,22 +47,22 @@ pub static FOR_PARTIES: WaitKind = WaitKind {
     late: protocol::LATE_NEWS,
 };
 
-/// Takes a waiter out of its queue: now, or when the store answers again. Until then it would be handed a token.
+/// Removes a waiter from its queue, now or when the store answers again. Until then a token may be given to it.
 pub fn cancel_wait(client: &Client, object: &str, waiter: &str, kind: &'static WaitKind) {
     let cancel = client.script(kind.cancel, object);
     cancel.arg(waiter).arg(kind.late).when_possible();
 }
 
-/// A time-out in seconds as the moment when it is over. Negative is over now.
+/// The moment at which a time-out in seconds is over. A negative time-out is over now.
 pub fn deadline(timeout: Option<f64>) -> Result<Option<Instant>> {
     if timeout.is_some_and(f64::is_nan) {
         return Err(Error::Value("cannot convert float NaN to integer".into()));
     }
-    // A year is "for ever" to the clock, which cannot add infinity.
+    // A year stands for infinity, which the clock cannot add.
     Ok(timeout.map(|t| Instant::now() + Duration::from_secs_f64(t.clamp(0.0, 3e7))))
 }
 
-/// The same for what is a semaphore in `CPython`, to which the system refuses it.
+/// The same for what is a semaphore in `CPython`: the error is that of the system.
 pub fn sem_deadline(timeout: Option<f64>) -> Result<Option<Instant>> {
     deadline(timeout).map_err(|_| Error::Invalid("Invalid argument".into()))
 }
@@ -72,7 +72,7 @@ pub fn is_over(deadline: Option<Instant>) -> bool {
     deadline.is_some_and(|deadline| deadline <= Instant::now())
 }
 
-/// As a wait that ends at a time.
+/// A wait that ends at a deadline.
 pub fn by(deadline: Option<Instant>) -> Until<'static> {
     Until {
         deadline,
@@ -80,7 +80,7 @@ pub fn by(deadline: Option<Instant>) -> Until<'static> {
     }
 }
 
-/// The server watches the time.
+/// A wait without its deadline, which the server watches.
 pub const fn waking(until: Until<'_>) -> Until<'_> {
     Until {
         deadline: None,
@@ -88,7 +88,7 @@ pub const fn waking(until: Until<'_>) -> Until<'_> {
     }
 }
 
-/// A script's reply; where it says that a token will come, that token. None when the time is over first.
+/// The reply of a script; if it says that a token will come, that token. None if the time is over first.
 pub fn reply_or_token(
     client: &Client,
     object: &str,
@@ -106,7 +106,7 @@ pub fn reply_or_token(
     }
 }
 
-/// Waits for the token of a waiter that a script has put into a queue.
+/// Waits for the token of a waiter that a script has queued.
 pub fn token(
     client: &Client,
     object: &str,
@@ -114,19 +114,19 @@ pub fn token(
     until: Until<'_>,
     kind: &'static WaitKind,
 ) -> Result<Waited> {
-    // It may be a waiter that gave up which has what this one waits for.
+    // A waiter that gave up may hold what this one waits for.
     client.send_owed();
     let base = client.key(object);
     let key = keys::token(&base, waiter);
     loop {
-        // A peek: the token stays where it is until it is acknowledged.
+        // This peeks: the token stays until it is acknowledged.
         let peek = client.take_head(key.clone(), key.clone(), until.deadline);
         match peek.block(waking(until)) {
             Ok(Outcome::Again) if is_over(until.deadline) => {
                 cancel_wait(client, object, waiter, kind);
                 return Ok(Waited::Timeout);
             }
-            // The store may have no memory for a wait, or the token has gone elsewhere with its slot.
+            // The store may have no memory for a blocked client, or the token has moved with its slot.
             Ok(Outcome::Again) => {
                 let look = client.plain("LINDEX", key.clone()).arg(0);
                 match look.by(until.deadline).call() {
@@ -165,7 +165,7 @@ pub fn token(
     }
 }
 
-/// The token was seen, and is no longer needed in the store. What it brought goes where it is of use, if something is raised here.
+/// Acknowledges a token, which the store then no longer needs. If something is raised here, the token is passed on.
 fn acknowledged(
     client: &Client,
     object: &str,

@@ -25,13 +25,13 @@ const PRIVATE_STORE_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// The stack of a thread, in bytes.
 const STACK: usize = 256 << 10;
 
-/// How often posts are looked at that nobody has read the replies of. This costs no round trip.
+/// How often posted commands with unread replies are looked at. This costs no round trip.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// From when on it is told that messages wait for room.
+/// After how long it is reported that messages wait for room.
 const TOLD_AFTER: Duration = Duration::from_secs(5);
 
-/// A supervisor's lease.
+/// The length of a supervisor's lease.
 const SUPERVISOR_LEASE: Duration = Duration::from_secs(10);
 
 /// Keeps a supervisor's own lease, which tells the parent of its workers that they live.
@@ -41,7 +41,7 @@ pub fn hold_lease(process: &'static Process) -> Result<()> {
         let mut has_parent = true;
         while process.is_current() {
             std::thread::sleep(SUPERVISOR_LEASE / 3);
-            // A failure is retried at the next beat; a session that is lost is noticed below.
+            // A failure is retried at the next beat; the heartbeat notices a lost session.
             let _ = sign_of_life(process);
             if has_parent && matches!(parent_has_ended(process), Ok(true)) {
                 has_parent =
@@ -52,7 +52,7 @@ pub fn hold_lease(process: &'static Process) -> Result<()> {
     })
 }
 
-/// The workers of a supervisor whose parent has ended go on, but are to know.
+/// Whether the parent of a supervisor has ended. Its workers go on, but must learn it.
 fn parent_has_ended(process: &Process) -> Result<bool> {
     let Some(parent) = &process.session.parent else {
         return Ok(false);
@@ -64,7 +64,7 @@ fn parent_has_ended(process: &Process) -> Result<bool> {
 fn sign_of_life(process: &Process) -> Result<()> {
     let key = keys::lease(&process.key(&keys::process(&process.id)));
     let lease = u64::try_from(SUPERVISOR_LEASE.as_millis()).unwrap_or(u64::MAX);
-    // A store without memory takes this, but no new key.
+    // A store without memory takes this, but not a new key.
     if process.plain("PEXPIRE", key.clone()).arg(lease).peek()? == Value::Int(1) {
         return Ok(());
     }
@@ -72,7 +72,7 @@ fn sign_of_life(process: &Process) -> Result<()> {
     set.peek().map(drop)
 }
 
-/// Renews the session's lease while this process has it, and notices where it is gone.
+/// Renews the session's lease, in the process that owns it, and notices if the session is gone.
 pub fn beat(process: &'static Process) -> Result<()> {
     let pause = if process.session.ttl > 0 {
         Duration::from_millis(process.session.ttl / 3)
@@ -84,7 +84,7 @@ pub fn beat(process: &'static Process) -> Result<()> {
         let (mut posts, mut looked) = (HashMap::new(), Instant::now());
         let mut renewed = Instant::now();
         loop {
-            // Sooner at the end of an outage, and after a connection that broke: another store may be in its place.
+            // Looks sooner after an outage, and after a broken connection: another store may have taken the old one's place.
             let was_woken =
                 process
                     .shared
@@ -103,7 +103,7 @@ pub fn beat(process: &'static Process) -> Result<()> {
                 continue;
             }
             looked = Instant::now();
-            // Waits until the store answers: the lease runs on, and is renewed at once.
+            // Waits until the store answers; meanwhile the lease runs on, and is then renewed at once.
             let question = process.plain("EXISTS", process.key(keys::SESSION));
             match question.peek() {
                 Ok(Value::Int(1)) => {
@@ -125,13 +125,13 @@ pub fn beat(process: &'static Process) -> Result<()> {
                 continue;
             };
             if process.session.parent.is_some() {
-                // In one write: others say so at the same time.
+                // In one write: other workers write the same at the same time.
                 let line = format!(
                     "serverless_mp: worker {} stops: {lost}\n",
                     std::process::id()
                 );
                 eprint!("{line}");
-                // At once: nothing that it could still say would reach anybody.
+                // At once: nothing that the worker could still send would arrive.
                 // SAFETY: no destructors are wanted.
                 unsafe { nix::libc::_exit(exit_codes::SESSION_LOST) }
             }
@@ -140,7 +140,7 @@ pub fn beat(process: &'static Process) -> Result<()> {
     })
 }
 
-/// Tells once that messages wait for room, when they have for a while.
+/// Reports once that messages wait for room, when they have waited for a while.
 fn tell_full(since: Instant) {
     static IS_TOLD: AtomicBool = AtomicBool::new(false);
     if since.elapsed() > TOLD_AFTER && !IS_TOLD.swap(true, Ordering::AcqRel) {
@@ -152,13 +152,13 @@ fn tell_full(since: Instant) {
     }
 }
 
-/// Objects whose leases are renewed in one round trip.
+/// How many objects' leases are renewed in one round trip.
 const RENEWED_AT_ONCE: usize = 256;
 
-/// A new lease for every key of the session.
+/// Renews the lease of every key of the session.
 fn renew(process: &Process) -> Result<()> {
     let mut objects = objects(process)?;
-    // In a cluster those of one node stand together.
+    // In a cluster, objects on one node become adjacent.
     objects.sort_by_cached_key(|object| process.node_of(object));
     for some in objects.chunks(RENEWED_AT_ONCE) {
         let renewals = some
@@ -184,7 +184,7 @@ fn renew(process: &Process) -> Result<()> {
     Ok(())
 }
 
-/// All objects of the session; the index names itself as well.
+/// All objects of the session, the index included.
 pub fn objects(process: &Process) -> Result<Vec<String>> {
     let index = keys::held(&process.key(keys::INDEX));
     match process.plain("SMEMBERS", index).call()? {

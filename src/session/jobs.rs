@@ -1,9 +1,9 @@
-//! The end of processes: what a parent knows of those it has started.
+//! The processes that this one has started, and their ends.
 //!
-//! Two threads, begun with the first process. One takes this process' events: a child has attached to what it was
-//! given, or has left its exit record; of a remote one also what it prints, and its supervisor's word that it died. The
-//! other waits for the launchers' words. A process that ended without an exit record ended badly, and its holds are
-//! cleared away here. Either closes the sentinel.
+//! Two threads start with the first process. One takes this process' events: a child has attached to what it was given, or has
+//! left its exit record; for a remote child also its output, and its supervisor's report that it died. The other thread waits
+//! for the launchers' reports. A process that ended without an exit record has failed, and its holds are released here. Either
+//! thread closes the sentinel.
 
 #![allow(unsafe_code, reason = "as the client")]
 
@@ -32,26 +32,26 @@ use crate::store::threads;
 /// The stack of a thread, in bytes.
 const STACK: usize = 512 << 10;
 
-/// Those that this process has started.
+/// The jobs that this process has started.
 pub struct Jobs {
     process: &'static Process,
     started: Mutex<bool>,
     table: Mutex<HashMap<String, Arc<StartedJob>>>,
-    /// The launchers' reports that are waited for.
+    /// The launchers' reports that are to be watched.
     reports: Mutex<Vec<(OwnedFd, Arc<StartedJob>)>>,
-    /// Wakes the thread that waits for them.
+    /// Wakes the thread that watches them.
     wake_pipe: Mutex<Option<OwnedFd>>,
-    /// What launches the jobs of workers that have no way of their own to it.
+    /// Launches the jobs of workers that cannot launch them themselves.
     forward: Mutex<Option<Forward>>,
 }
 
 type Forward = Box<dyn Fn(ForwardedJob) + Send>;
 
-/// A job that a worker has started, and this process is to launch.
+/// A job that a worker has started and that this process must launch.
 pub struct ForwardedJob {
     pub job: Arc<StartedJob>,
     pub pid: i32,
-    /// The worker's process.
+    /// The process of that worker.
     pub parent: String,
 }
 
@@ -61,10 +61,10 @@ pub struct StartedJob {
     pub worker: String,
     /// Set once it is launched.
     pid: AtomicI32,
-    /// Whether it runs on another machine. Then all news of it goes through this process' events, in their order: what
-    /// it printed comes before its end, whoever tells of that.
+    /// Whether it runs on another machine. Then all news of it comes as events of this process, in order: its output comes
+    /// before its end, also if its launcher reports the end.
     is_remote: bool,
-    /// How often a task is begun before it counts as the killer of its workers.
+    /// How often a task may be begun before it counts as having killed its workers.
     pub attempts: u32,
     end: Mutex<End>,
 }
@@ -72,7 +72,7 @@ pub struct StartedJob {
 struct End {
     /// Closed at the end: the sentinel is the other end of this pipe.
     sentinel: Option<OwnedFd>,
-    /// References that the parent holds for the child until it has attached.
+    /// The ends that the parent holds for the child until it has attached.
     holds: Vec<(String, u8)>,
     exit: Option<(i32, String)>,
 }
@@ -101,7 +101,7 @@ impl StartedJob {
         }
     }
 
-    /// One that a worker watches.
+    /// A job that a worker watches.
     fn of_worker(id: &str, worker: &str, attempts: u32) -> Self {
         Self {
             id: id.to_owned(),
@@ -130,7 +130,7 @@ impl StartedJob {
         self.end.locked().exit.clone()
     }
 
-    /// The child holds by itself what it was given.
+    /// The child itself holds what it was given: the parent's holds are released.
     fn attached(&self, process: &Process) -> Result<()> {
         let holds = std::mem::take(&mut self.end.locked().holds);
         holds
@@ -141,7 +141,7 @@ impl StartedJob {
     pub fn complete(&self, process: &Process, code: i32, versions: &str) -> Result<()> {
         tracing::info!(job = self.id, code, "ended");
         let cleared = self.clear(process, code);
-        // Also where the store is gone.
+        // This is done even if the store is gone.
         let mut end = self.end.locked();
         if end.exit.is_none() {
             end.exit = Some((code, versions.to_owned()));
@@ -150,7 +150,7 @@ impl StartedJob {
         cleared
     }
 
-    /// Clears away what the store has of it.
+    /// Deletes what the store has of the job.
     fn clear(&self, process: &Process, code: i32) -> Result<()> {
         self.attached(process)?;
         process
@@ -159,7 +159,7 @@ impl StartedJob {
         process
             .script(&scripts::DROP, &keys::process(&self.worker))
             .post()?;
-        // The answers to its commands are forgotten.
+        // The answers to the worker's commands are deleted.
         process.reap_object(
             &keys::process(&process.id),
             &self.worker,
@@ -199,8 +199,8 @@ pub fn of(process: &'static Process) -> &'static Jobs {
     }
 }
 
-/// In a child of the program's own `fork()`: the sentinels of its parent's processes are the parent's to close. Where another thread
-/// was at them they are left.
+/// In a child of the program's own `fork()`: forgets the sentinels, which only the parent may close. Those that another thread
+/// was using are left.
 pub fn after_fork() {
     // SAFETY: as above.
     let Some(jobs) = (unsafe { CURRENT.load(Ordering::Acquire).as_ref() }) else {
@@ -216,7 +216,7 @@ pub fn after_fork() {
 }
 
 impl Jobs {
-    /// Begins to watch, with the first job.
+    /// Starts the threads, with the first job.
     pub fn begin(&'static self) -> Result<()> {
         let mut started = self.started.locked();
         if *started {
@@ -236,18 +236,18 @@ impl Jobs {
         Ok(())
     }
 
-    /// From now on jobs of workers are launched by this.
+    /// From now on `launch` makes what launches the jobs of workers, unless there is one.
     pub fn forward_with(&self, launch: impl FnOnce() -> Forward) {
         self.forward.locked().get_or_insert_with(launch);
     }
 
-    /// A job that is about to be launched.
+    /// Enters a job that is about to be launched.
     pub fn enter(&self, job: &Arc<StartedJob>) {
         let mut table = self.table.locked();
         table.insert(job.id.clone(), job.clone());
     }
 
-    /// Its worker was launched.
+    /// Watches a job whose worker was launched.
     pub fn watch(&self, job: &Arc<StartedJob>, pid: i32, report: OwnedFd) {
         job.pid.store(pid, Ordering::Release);
         self.reports.locked().push((report, job.clone()));
@@ -256,10 +256,10 @@ impl Jobs {
         }
     }
 
-    /// It could not be launched: nothing of it stays.
+    /// Removes a job that could not be launched.
     pub fn give_up(&self, job: &StartedJob) {
         self.remove(&job.id);
-        // The launcher's error is the one to be seen.
+        // The launcher's error is raised instead.
         let _ = job.complete(self.process, exit_codes::UNKNOWN, "");
     }
 
@@ -271,15 +271,15 @@ impl Jobs {
         self.table.locked().get(id).cloned()
     }
 
-    /// Events of the jobs. Ends with the session.
+    /// Takes the events of the jobs, until the session ends.
     fn take_events(&self, events: &Mailbox) {
         loop {
             match events.next(self.process) {
                 Ok(event) => self.take_event(&event),
-                // Refused, and noted as such; what comes after it is news all the same.
+                // The event was refused and acknowledged; the next one still counts.
                 Err(Error::Seal(_)) => {}
                 Err(Error::ObjectGone(_)) => return,
-                // The store does not answer. It may answer again, and what has happened since is told then.
+                // The store does not answer. It may answer again, and then tell what has happened since.
                 Err(_) if self.process.healthy().is_ok() => std::thread::sleep(TICK),
                 Err(_) => return,
             }
@@ -319,7 +319,7 @@ impl Jobs {
         let Some(job) = self.get(job) else {
             return;
         };
-        // A store that fails here is noticed by the program's own next call.
+        // The program's next call notices a store that fails here.
         let _ = match event {
             Event::Attached { .. } => job.attached(self.process),
             Event::Output {
@@ -340,7 +340,7 @@ impl Jobs {
                 }
                 Ok(())
             }
-            // Answered above.
+            // Handled above.
             Event::Launch { .. } => Ok(()),
             Event::Exited { record, .. } => {
                 if job.is_remote {
@@ -378,8 +378,8 @@ impl Jobs {
         }
     }
 
-    /// A launcher's report. For a remote process it becomes an event, in order with the others; a report without a code says
-    /// nothing, since the supervisor has reported the end.
+    /// Handles a launcher's report. For a remote process it becomes an event, in order with the others; a report without a
+    /// code is ignored, since the supervisor has reported the end.
     fn reported(&self, job: &StartedJob, report: &ExitReport) {
         let process = self.process;
         if !job.is_remote {
@@ -397,7 +397,8 @@ impl Jobs {
         }
     }
 
-    /// The launcher says that the process is gone. Its exit record, written before, counts; else how it went.
+    /// Handles the launcher's report that the process is gone. Its exit record counts, if there is one; otherwise the report
+    /// does.
     fn ended(&self, job: &StartedJob, report: &ExitReport) {
         let process = self.process;
         self.remove(&job.id);
@@ -420,10 +421,10 @@ impl Jobs {
     }
 }
 
-/// The kind of an exit record, which its seal vouches for.
+/// The kind of an exit record, which its seal covers.
 const EXIT: &str = "exit";
 
-/// An exit record, sealed.
+/// Seals an exit record.
 pub fn seal_exit(process: &Process, id: &str, record: ExitRecord<'_>) -> Vec<u8> {
     let mut sealed = Vec::new();
     let record = record.encode();
@@ -433,7 +434,7 @@ pub fn seal_exit(process: &Process, id: &str, record: ExitRecord<'_>) -> Vec<u8>
     sealed
 }
 
-/// The exit record of a job, if there is one; one that was not written by its worker is none.
+/// The exit record of a job; empty if there is none, and an error if its seal does not open.
 fn exit_record(process: &Process, id: &str) -> Result<String> {
     let job = keys::job(id);
     let question = process.plain("HGET", process.key(&job));
@@ -444,15 +445,15 @@ fn exit_record(process: &Process, id: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&record).into_owned())
 }
 
-/// Reads a launcher's report from a readable descriptor, whose other end is closed after it.
+/// Reads a launcher's report from a readable descriptor, whose other end is closed after the report.
 fn read_report(fd: OwnedFd) -> ExitReport {
     let mut bytes = Vec::new();
-    // A broken connection says nothing either.
+    // A broken connection counts as an empty report.
     let _ = std::fs::File::from(fd).read_to_end(&mut bytes);
     ExitReport::decode(&bytes)
 }
 
-/// Whether the claimant of an event still has the job. The launcher (`-`) has looked itself.
+/// Whether the claimant of an event still has the job. The launcher (`-`) has checked that itself.
 fn is_claimed_by(process: &Process, job: &StartedJob, claimant: &str) -> bool {
     if claimant == protocol::LAUNCHER {
         return true;
@@ -464,7 +465,7 @@ fn is_claimed_by(process: &Process, job: &StartedJob, claimant: &str) -> bool {
 
 /// Writes the output of a remote process to this one's own stream, as a child of this machine would.
 fn print(error: bool, bytes: &[u8]) {
-    // A closed stream is nothing to a child either.
+    // A closed stream is ignored.
     let _ = if error {
         std::io::stderr().lock().write_all(bytes)
     } else {

@@ -22,7 +22,7 @@ pub fn open(session: Session, needs_persistence: bool) -> Result<()> {
         if process.session.ttl > 0 {
             process.create::<&str>(keys::INDEX, 0, &[])?;
         }
-        // A pipe, too: workers leave in it what the summary of a run wants to know.
+        // The session is a pipe, too: workers send to it what the summary of a run needs.
         mailbox::create(process, keys::SESSION)?;
         mailbox::create(process, &keys::process(&process.id))?;
         process.settle()?;
@@ -34,12 +34,12 @@ pub fn open(session: Session, needs_persistence: bool) -> Result<()> {
     opened
 }
 
-/// Joins a session as the process that its parent named.
+/// Joins a session as the process that its parent has named.
 pub fn join(session: Session, id: String) -> Result<()> {
     heartbeat::beat(process::enter(session, Some(id))?)
 }
 
-/// Joins the session of the program whose own `fork()` has made this process, with its first command.
+/// Joins the program's session in a child of its own `fork()`, with the child's first command.
 fn join_after_fork(process: &'static Process) -> Result<()> {
     mailbox::create(process, &keys::process(&process.id))?;
     heartbeat::beat(process)
@@ -54,7 +54,7 @@ pub fn join_as_supervisor(session: Session, id: String) -> Result<()> {
     heartbeat::beat(process)
 }
 
-/// A supervisor that leaves: its lease ends with it.
+/// Leaves the session, as a supervisor: its lease ends.
 pub fn leave() -> Result<()> {
     let process = process::current()?;
     let object = keys::process(&process.id);
@@ -66,7 +66,7 @@ pub fn leave() -> Result<()> {
     Ok(())
 }
 
-/// Ends the session: with an outside store all its keys go.
+/// Ends the session. In an outside store all of its keys are deleted.
 pub fn close() -> Result<()> {
     let process = process::current()?;
     let result = if process.session.ttl > 0 {
@@ -78,13 +78,13 @@ pub fn close() -> Result<()> {
     result
 }
 
-/// In a child of the program's own `fork()`.
+/// In a child of the program's own `fork()`: gives it a state of its own.
 pub fn after_fork() {
     jobs::after_fork();
     process::after_fork(|| join_after_fork(process::current()?));
 }
 
-/// Every node gets the scripts, and must not throw keys away.
+/// Loads the scripts on every node, and checks that no node evicts keys.
 fn prepare(process: &Process, needs_persistence: bool) -> Result<()> {
     for place in process.shared.cluster.nodes() {
         let end = Instant::now() + CONNECT_TIMEOUT;
@@ -122,15 +122,15 @@ fn prepare_node(process: &Process, place: &NodeAddr, needs_persistence: bool) ->
     Conn::for_commands(&process.shared.cluster.endpoint, place, "serverless_mp").map(drop)
 }
 
-/// By which policy a store throws keys away when its memory is full; None if it does not, or its memory has no limit. One
-/// that does not say is taken at its best.
+/// The policy by which a store evicts keys when its memory is full; None if it does not, if its memory has no limit, or if it
+/// does not tell its policy.
 fn eviction(conn: &mut Conn) -> Result<Option<String>> {
     let policy = info(conn, "memory", "maxmemory_policy:")?;
     let has_limit = info(conn, "memory", "maxmemory:")?.is_none_or(|limit| limit != "0");
     Ok(policy.filter(|policy| has_limit && policy != "noeviction"))
 }
 
-/// A line of a section of INFO, by what it begins with.
+/// The value of a line of a section of INFO, by the beginning of the line.
 fn info(conn: &mut Conn, section: &str, name: &str) -> Result<Option<String>> {
     conn.send(&cmd("INFO").arg(section).get_packed_command())?;
     let reply = conn.read(Until::prompt());
@@ -170,15 +170,15 @@ fn connect(url: &str) -> Result<Conn> {
     }
 }
 
-/// Of which the median is a store's latency.
+/// How many round trips are measured.
 const ROUND_TRIPS: usize = 21;
 
-/// What there is to know of a store before a session.
+/// The facts about a store before a session.
 pub struct Facts {
     pub version: String,
-    /// The policy by which it throws keys away, if it does.
+    /// The policy by which it evicts keys, if it does.
     pub eviction: Option<String>,
-    /// Of a round trip: the median of some.
+    /// The median time of a round trip.
     pub latency: Duration,
 }
 
@@ -205,7 +205,7 @@ pub fn examine(url: &str) -> Result<Facts> {
     })
 }
 
-/// How many connections a store has, and how many it takes; None where it does not say.
+/// How many connections a store has, and how many it takes; None if it does not say.
 pub fn connections(process: &Process) -> Result<Option<(u64, u64)>> {
     let told = process.plain("INFO", "clients".into()).text()?;
     let number = |name: &str| {

@@ -1,7 +1,6 @@
 //! A process' client of the store: its id in the session, and the connections of its threads.
 //!
-//! Nothing of a client crosses a `fork()` of the program: what the child inherited is left as it is, neither closed nor
-//! deleted.
+//! No part of a client survives a `fork()` of the program: the child neither closes nor deletes what it inherited.
 
 #![allow(
     unsafe_code,
@@ -32,11 +31,11 @@ pub struct Session {
     pub id: String,
     pub key: Vec<u8>,
     pub url: String,
-    /// Time to live of every key in ms; 0 in a private store, whose life is the session's.
+    /// The time to live of every key in ms; 0 in a private store, which lives as long as the session.
     pub ttl: u64,
-    /// Whether the store is not to see what shared memory holds.
+    /// Whether the content of shared memory is sealed, so that the store cannot see it.
     pub seal_memory: bool,
-    /// The id of the process that started this one and will clear up after it.
+    /// The id of the process that started this one and clears up after it.
     pub parent: Option<String>,
 }
 
@@ -48,18 +47,18 @@ pub struct Client {
     pub shared: Shared,
     /// How many handles of this process hold an end of an object.
     pub handles: Mutex<HashMap<(String, u8), usize>>,
-    /// Objects that a worker has let go of, where notes of its commands may stand.
+    /// Objects that a worker has released, and that may have notes of its commands.
     pub left: Mutex<HashSet<String>>,
-    /// Objects made so far, whose names have a number.
+    /// The number of objects made so far, which is part of their names.
     pub objects: AtomicU64,
     /// Commands to be sent when the store answers again.
     owed: Mutex<Vec<Request>>,
     threads: AtomicU32,
-    /// Links in use.
+    /// The links in use.
     links: Mutex<Vec<Thread>>,
-    /// Links of threads that have ended, for the next thread.
+    /// The links of threads that have ended, for new threads.
     idle: Mutex<Vec<Thread>>,
-    /// A function to be called before the first command, and whether it is still to be called.
+    /// A function to be called before the first command, and whether that is still to be done.
     begin: OnceLock<fn() -> Result<()>>,
     is_new: AtomicBool,
 }
@@ -74,11 +73,11 @@ static CURRENT: AtomicPtr<Client> = AtomicPtr::new(std::ptr::null_mut());
 
 thread_local! {
     static HERE: RefCell<Option<Here>> = const { RefCell::new(None) };
-    /// Whether this thread is inside a command: a signal's handler may then use the store as well.
+    /// Whether this thread is inside a command: then a signal handler may use the store as well.
     static BUSY: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this is a signal's handler that runs inside a command of its own thread.
+/// Whether this is a signal handler that runs inside a command of its own thread.
 pub fn is_nested() -> bool {
     BUSY.get()
 }
@@ -97,7 +96,7 @@ struct Here {
 }
 
 impl Drop for Here {
-    /// The thread ends: its link waits for the next one.
+    /// The thread ends: its link is kept for another one.
     fn drop(&mut self) {
         if !self.client.is_current() {
             return;
@@ -106,7 +105,7 @@ impl Drop for Here {
             && let Err(e) = link.settle(&self.client.shared)
             && self.client.shared.health.check().is_ok()
         {
-            // It is nobody else's.
+            // No other thread will raise the error.
             eprintln!("serverless_mp: in a thread that has ended: {e}");
         }
         self.client.put_away(&self.thread);
@@ -118,7 +117,8 @@ fn current() -> Option<&'static Client> {
     unsafe { CURRENT.load(Ordering::Acquire).as_ref() }
 }
 
-/// In a child of the program's own `fork()`: the inherited sockets are the parent's, not even their clean end is ours to say.
+/// In a child of the program's own `fork()`: the inherited sockets are the parent's, and the child must not even close them
+/// cleanly.
 pub fn forget_after_fork() {
     tls::forget_after_fork();
     CURRENT.store(std::ptr::null_mut(), Ordering::Release);
@@ -151,7 +151,7 @@ impl Client {
         })
     }
 
-    /// Makes it the one whose threads may send commands. It is never freed: threads and handles refer to it to the end.
+    /// Makes this the client whose threads may send commands. It is never freed: threads and handles refer to it to the end.
     pub fn make_current(&'static self) {
         CURRENT.store(std::ptr::from_ref(self).cast_mut(), Ordering::Release);
     }
@@ -162,18 +162,18 @@ impl Client {
             .store(self.begin.set(begin).is_ok(), Ordering::Release);
     }
 
-    /// Whether what it has taken and not delivered goes back after its end, or concerns nobody any more: not so for a child of the
+    /// Whether items that it has taken and not delivered go back after its end, or no longer matter. False in a child of the
     /// program's own `fork()`.
     pub fn may_read_ahead(&self) -> bool {
         self.session.parent.is_some() || self.begin.get().is_none()
     }
 
-    /// By which name the scripts know this thread.
+    /// The name by which the scripts know this thread.
     pub fn caller(&self) -> Result<String> {
         self.with_link_unordered(|link| Ok(link.caller.clone()))
     }
 
-    /// This process is done with the session.
+    /// Ends this process' use of the session.
     pub fn close(&self) {
         if self.is_current() {
             CURRENT.store(std::ptr::null_mut(), Ordering::Release);
@@ -185,7 +185,7 @@ impl Client {
         std::ptr::eq(CURRENT.load(Ordering::Acquire), self)
     }
 
-    /// An error where the session is over.
+    /// An error if the session is over.
     pub fn healthy(&self) -> Result<()> {
         self.shared.health.check()
     }
@@ -194,12 +194,12 @@ impl Client {
         keys::object(&self.session.id, object)
     }
 
-    /// The node that has an object, by name.
+    /// The node that has an object, as text.
     pub fn node_of(&self, object: &str) -> String {
         self.shared.cluster.route(&self.key(object)).to_string()
     }
 
-    /// Reads the replies of everything that any thread has posted, and raises the error of what this one has.
+    /// Reads the replies to everything that any thread has posted, and raises the error of what this thread has posted.
     pub fn settle(&self) -> Result<()> {
         if self.shared.unread.load(Ordering::Acquire) == 0 {
             // Another thread may have read the replies of this one.
@@ -210,7 +210,7 @@ impl Client {
 
     // ---- what the store is owed ------------------------------------------------------------------------------
 
-    /// Keeps a command for the time when the store answers again.
+    /// Keeps a command until the store answers again.
     pub fn owe(&self, request: Request) {
         self.owed.locked().push(request);
     }
@@ -219,15 +219,15 @@ impl Client {
         std::mem::take(&mut *self.owed.locked())
     }
 
-    /// All threads' connections, those that wait for a thread included.
+    /// The links of all threads, idle ones included.
     fn threads(&self) -> Vec<Thread> {
         let mut threads = self.links.locked().clone();
         threads.extend(self.idle.locked().iter().cloned());
         threads
     }
 
-    /// Sees to posts that nobody looks after: the threads that have sent them do something else, and they may have been refused,
-    /// or lost with a connection. Those that were there at the last look as well are read. Whether some wait for room.
+    /// Looks after posted commands whose threads do something else: they may have been refused, or lost with a connection.
+    /// Reads the replies of a thread that has posted nothing since the last look. Returns whether some commands wait for room.
     pub fn see_to_posts(&self, last: &mut HashMap<String, u64>) -> bool {
         let mut is_full = false;
         let mut seen = HashMap::new();
@@ -236,13 +236,13 @@ impl Client {
             .iter()
             .filter(|thread| thread.posted.is_unread())
         {
-            // Who has the link reads them.
+            // A thread that holds the link reads them.
             let Ok(mut link) = thread.link.try_lock() else {
                 continue;
             };
             let (count, caller) = (thread.posted.count(), link.caller.clone());
             if last.get(&caller) == Some(&count) || thread.posted.is_full() {
-                // An error is raised by whoever uses the link next.
+                // The next user of the link raises an error.
                 let _ = link.settle_for_others(&self.shared);
             }
             drop(link);
@@ -254,7 +254,7 @@ impl Client {
         is_full
     }
 
-    /// Reads the replies of everything that any thread has posted, and waits for room for it.
+    /// Reads the replies to everything that any thread has posted, and waits until the store has room for it.
     pub fn settle_all(&self) -> Result<()> {
         self.with_thread(|_, _| {
             for thread in self.threads() {
@@ -265,7 +265,7 @@ impl Client {
                         return Err(e);
                     }
                     self.healthy()?;
-                    // It is nobody else's.
+                    // No other thread will raise the error.
                     eprintln!("serverless_mp: in another thread: {e}");
                 }
             }
@@ -282,7 +282,8 @@ impl Client {
         })
     }
 
-    /// The same for a question whose answer does not depend on what this process does: other threads go on meanwhile.
+    /// The same for a question whose answer does not depend on what this process does: it does not wait for other threads'
+    /// commands.
     pub fn with_link_unordered<T>(
         &self,
         f: impl FnOnce(&mut ThreadClient) -> Result<T>,
@@ -317,7 +318,8 @@ impl Client {
         let mut link = self.its_link(thread)?;
         let result = f(&mut link);
         if thread.posted.is_awaited() && thread.posted.is_unread() {
-            // A thread that waits for these replies would wait for ever while this one goes on to post. Both meet an error again.
+            // A thread that waits for these replies would wait for ever while this one goes on to post. Both threads meet an
+            // error again.
             let _ = link.settle_for_others(&self.shared);
         }
         drop(link);
@@ -325,7 +327,7 @@ impl Client {
         result
     }
 
-    /// A thread's link, as soon as no other thread reads its replies; while the store is silent that takes long.
+    /// The thread's link, as soon as no other thread reads its replies; that takes long while the store is silent.
     fn its_link<'t>(&self, thread: &'t Thread) -> Result<MutexGuard<'t, ThreadClient>> {
         let mut free = None;
         thread.posted.wait_for(|| {
@@ -344,7 +346,7 @@ impl Client {
         Ok(free.expect("the wait has ended with it"))
     }
 
-    /// There is no order between two connections: what other threads sent without waiting comes first.
+    /// There is no order between two connections: the posted commands of other threads must be answered first.
     fn settle_others(&self, me: &Thread, nested: bool) -> Result<()> {
         if self.shared.unread.load(Ordering::Acquire) <= me.posted.unread() {
             return Ok(());
@@ -368,9 +370,9 @@ impl Client {
                         link.settle_for_others(&self.shared)?;
                         return Ok(true);
                     }
-                    // Ours, outside the signal's handler that we are in: it reads on when the handler returns.
+                    // The link of this thread, outside this signal handler: it reads on when the handler returns.
                     Err(TryLockError::WouldBlock) if nested => return Ok(true),
-                    // Its thread is inside a command, and reads what is unread first of all; if the store answers.
+                    // Its thread is inside a command, and first reads what is unread, if the store answers.
                     Err(TryLockError::WouldBlock) => {}
                     Err(TryLockError::Poisoned(_)) => return Ok(true),
                 }
@@ -416,7 +418,7 @@ impl Client {
         thread
     }
 
-    /// A link that is no longer needed waits for the next thread.
+    /// Keeps a link that is no longer needed for another thread.
     fn put_away(&self, thread: &Thread) {
         self.links
             .locked()

@@ -1,4 +1,4 @@
-//! The store as a whole: which node serves a key, and what was sent to it.
+//! The nodes of the store: which of them serves a key, and what was sent to them.
 
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ use crate::store::request::text;
 #[derive(Default)]
 pub struct Counters {
     pub commands: AtomicU64,
-    /// Times that a thread waited for a reply: the unit of cost when the store is another host.
+    /// How often a thread waited for a reply: the unit of cost if the store is on another host.
     pub round_trips: AtomicU64,
     pub bytes: AtomicU64,
 }
@@ -29,9 +29,9 @@ struct Range {
 pub struct Cluster {
     pub endpoint: Endpoint,
     pub counters: Counters,
-    /// Slot ranges of a cluster in order; empty for a single node.
+    /// The slot ranges of a cluster in order; empty for a single node.
     ranges: RwLock<Vec<Range>>,
-    /// How often they were read: what a process knows of an object may have changed with its place.
+    /// How often the ranges were read: objects may have moved since an earlier reading.
     readings: AtomicU64,
 }
 
@@ -56,7 +56,7 @@ impl Cluster {
             .expect("no panic under this lock")
             .is_empty()
         {
-            // In a child of the program's own `fork()`. Where no node answers, the command's own tries will say so.
+            // In a child of the program's own `fork()`. If no node answers, the attempts to send the command will say so.
             let _ = self.refresh();
         }
         let slot = keys::slot(key);
@@ -72,7 +72,7 @@ impl Cluster {
         self.readings.load(Ordering::Acquire)
     }
 
-    /// One place of each node.
+    /// One address of each node.
     pub fn nodes(&self) -> Vec<NodeAddr> {
         if !self.endpoint.cluster {
             return vec![self.endpoint.first[0].clone()];
@@ -86,7 +86,7 @@ impl Cluster {
         out
     }
 
-    /// Reads the cluster's slots anew, from whichever node answers.
+    /// Reads the cluster's slots again, from any node that answers.
     pub fn refresh(&self) -> Result<()> {
         if !self.endpoint.cluster {
             return Ok(());

@@ -15,14 +15,14 @@ use crate::store::request::{Request, Slot, bytes, text};
 use crate::store::scripts::Script;
 use crate::store::thread_client::Outcome;
 
-/// Whether the program's main thread waits without end.
+/// Whether the program's main thread waits without a time limit.
 static MAIN_THREAD_WAITS: AtomicBool = AtomicBool::new(false);
 
 pub fn main_thread_waits() -> bool {
     MAIN_THREAD_WAITS.load(Ordering::Relaxed)
 }
 
-/// As long as it lives, if this is that thread.
+/// Sets the flag as long as it lives, in the main thread.
 struct MainThreadWaits(bool);
 
 impl MainThreadWaits {
@@ -46,7 +46,7 @@ impl Drop for MainThreadWaits {
 pub struct Cmd<'c> {
     client: &'c Client,
     script: Option<&'static Script>,
-    /// The first chooses the node; the others have its tag.
+    /// The first one chooses the node; the others have the same tag.
     keys: Vec<String>,
     /// The first argument of a plain command is its name.
     args: Vec<Vec<u8>>,
@@ -71,14 +71,14 @@ impl Client {
         }
     }
 
-    /// A plain command on a key. Only such as may be repeated.
+    /// A plain command on a key. It must be one that may be repeated.
     pub fn plain(&self, name: &str, key: String) -> Cmd<'_> {
         Cmd {
             client: self,
             script: None,
             keys: vec![key],
             args: vec![name.into()],
-            // Mostly a wait for an item, which makes room.
+            // Usually a wait for an item, which makes room.
             waits_for_room: true,
             deadline: None,
             undo: None,
@@ -86,29 +86,29 @@ impl Client {
         }
     }
 
-    /// A wait for the head of one list, which goes to the tail side of another of the same tag; for a peek that is the same.
-    /// The server ends it at the time, with nil.
+    /// A wait for the head of one list, which is moved to the head of another list of the same tag; a peek names the same list
+    /// twice. The server ends the wait at the deadline, with nil.
     pub fn take_head(&self, from: String, to: String, deadline: Option<Instant>) -> Cmd<'_> {
         let left = deadline.map(|d| d.saturating_duration_since(Instant::now()).as_secs_f64());
-        // 0 is for ever.
+        // 0 means for ever.
         let timeout = left.map_or(0.0, |left| left.max(0.001));
         let command = self.plain("BLMOVE", from).key(to);
         command.arg("LEFT").arg("LEFT").arg(format!("{timeout:.3}"))
     }
 
-    /// Runs scripts that may be repeated, in one round trip for each node.
+    /// Runs commands that may be repeated, in one round trip for each node.
     pub fn call_all(&self, commands: Vec<Cmd<'_>>) -> Result<Vec<Value>> {
         let requests: Vec<Request> = commands.into_iter().map(Cmd::into_request).collect();
         self.with_link(|link| link.call_all(&self.shared, &requests))
     }
 
-    /// The same of questions that no other thread's commands need come before.
+    /// The same for questions that need not wait for other threads' commands.
     pub fn peek_all(&self, commands: Vec<Cmd<'_>>) -> Result<Vec<Value>> {
         let requests: Vec<Request> = commands.into_iter().map(Cmd::into_request).collect();
         self.with_link_unordered(|link| link.call_all(&self.shared, &requests))
     }
 
-    /// The reply of a posted command, waited for; None where it was never sent.
+    /// Waits for the reply of a posted command; None if the command was never sent.
     pub fn reply_in(&self, slot: &Slot) -> Result<Option<Value>> {
         if slot.get().is_none() {
             self.settle()?;
@@ -116,7 +116,7 @@ impl Client {
         Ok(slot.get().cloned())
     }
 
-    /// Runs what could not be run before, if the store answers.
+    /// Runs the commands that could not run before, if the store answers.
     pub fn send_owed(&self) {
         if self.shared.health.is_out() {
             return;
@@ -129,7 +129,7 @@ impl Client {
     fn send_when_possible(&self, request: Request) {
         let is_done = !self.shared.health.is_out()
             && match self.with_link(|link| link.call(&self.shared, request.clone())) {
-                // An object that is gone needs nothing.
+                // Nothing needs to be done for an object that is gone.
                 Ok(_) | Err(Error::ObjectGone(_)) => true,
                 Err(_) => false,
             };
@@ -140,37 +140,37 @@ impl Client {
 }
 
 impl Cmd<'_> {
-    /// One key more.
+    /// Adds a key.
     pub fn key(mut self, key: String) -> Self {
         self.keys.push(key);
         self
     }
 
-    /// One argument more, or each of a list.
+    /// Adds an argument, or each of a list.
     pub fn arg(mut self, arg: impl ToRedisArgs) -> Self {
         arg.write_redis_args(&mut self.args);
         self
     }
 
-    /// The same of bytes that are not needed otherwise.
+    /// The same for bytes, which it takes over.
     pub fn bytes(mut self, arg: Vec<u8>) -> Self {
         self.args.push(arg);
         self
     }
 
-    /// For a message: where the store's memory is full it waits until others were taken.
+    /// For a message: if the store's memory is full, it waits until other messages were taken.
     pub const fn waits_for_room(mut self) -> Self {
         self.waits_for_room = true;
         self
     }
 
-    /// For a part of a wait: until when it is tried again. Then the answer is nil.
+    /// For a part of a wait: it is tried again until the deadline; then the answer is nil.
     pub const fn by(mut self, deadline: Option<Instant>) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// For a command that begins a wait, or takes something: what it did is taken back if its answer is given up.
+    /// For a command that begins a wait, or takes something: it is undone if its answer is given up.
     pub const fn or_undo(mut self, late: &'static str) -> Self {
         self.undo = Some(late);
         self
@@ -193,17 +193,17 @@ impl Cmd<'_> {
         client.with_link(|link| link.call(&client.shared, request))
     }
 
-    /// The same, the reply as text.
+    /// The same, with the reply as text.
     pub fn text(self) -> Result<String> {
         self.call().map(|reply| text(&reply))
     }
 
-    /// The same, the reply as bytes.
+    /// The same, with the reply as bytes.
     pub fn bytes_of_reply(self) -> Result<Vec<u8>> {
         self.call().map(bytes)
     }
 
-    /// The same for a question that no other thread's commands need come before.
+    /// The same for a question that need not wait for other threads' commands.
     pub fn peek(self) -> Result<Value> {
         let client = self.client;
         let request = self.into_request();
@@ -217,13 +217,13 @@ impl Cmd<'_> {
         client.with_link(|link| link.post(&client.shared, request))
     }
 
-    /// The same; the reply is left there when it is read.
+    /// The same; the reply is stored in the slot when it is read.
     pub fn post_for(mut self, slot: &Slot) -> Result<()> {
         self.slot = Some(slot.clone());
         self.post()
     }
 
-    /// Waits without end for the reply of a blocking command.
+    /// Waits without a time limit for the reply of a blocking command.
     pub fn block(self, until: Until<'_>) -> Result<Outcome> {
         let client = self.client;
         let request = self.into_request();
@@ -241,7 +241,7 @@ impl Cmd<'_> {
         outcome
     }
 
-    /// Sends it now, or when the store answers again. Nobody waits for its reply.
+    /// Sends the command now, or when the store answers again. Nobody waits for its reply.
     pub fn when_possible(self) {
         let client = self.client;
         client.send_when_possible(self.into_request());

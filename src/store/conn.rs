@@ -1,9 +1,9 @@
 //! One connection to one node of the store: packed commands out, replies in.
 //!
-//! A wait is a command like any other here, only that its reply may take for ever. So the stream is ours: it is
-//! non-blocking, and where a reply is not there yet we `poll(2)` it together with a wake descriptor, and look at
-//! the program's signals. redis-rs' own connection would discard a reply that comes after a read time-out, and
-//! that reply is an item which the server has already taken from the queue.
+//! A wait is a command like any other here, except that its reply may take for ever. So the stream is non-blocking: while a
+//! reply is missing, the thread waits with `poll(2)` for the stream and a wake descriptor, and checks the program's signals.
+//! The connection of redis-rs would discard a reply that comes after a read time-out, and that reply is an item which the
+//! server has already taken from the queue.
 
 use std::io::{self, Read, Write};
 use std::os::fd::BorrowedFd;
@@ -21,24 +21,24 @@ use crate::store::replies::Replies;
 use crate::store::request::{Names, Refusal, checked, refusal, text};
 use crate::store::scripts::{Library, OF_A_CLUSTER, OF_A_NODE};
 
-/// How often a waiting thread looks at signals that another thread received, and at the session's health.
+/// How often a waiting thread checks signals that another thread received, and the session's health.
 pub const TICK: Duration = Duration::from_millis(100);
 
-/// What to do where not the store answers.
+/// What to do if something else than the store answers.
 const OWN_ADDRESS: &str = "where a proxy (Envoy, Twemproxy) stands before the store, which passes on no FCALL and no BLMOVE, give the \
      store's own address";
 
-/// How long a reply is looked for before the thread sleeps: about as long as waking it up again would take. Only where the last one
-/// was as quick: where the store is further away, or processors are few, others need the time.
+/// How long the thread looks for a reply before it sleeps: about as long as waking it up would take. Only if the last reply
+/// came within `QUICK`: with a store further away, or few processors, others need the time.
 const SPIN: Duration = Duration::from_micros(50);
 const QUICK: Duration = Duration::from_micros(200);
 
 pub struct Conn {
     stream: Stream,
     replies: Replies,
-    /// Whether the last reply came at once: of those that do, and of waits without end.
+    /// Whether the last reply came at once: for prompt commands, and for waits without a deadline.
     was_quick: [bool; 2],
-    /// The server's id of this connection: `CLIENT UNBLOCK` and `CLIENT KILL` want it.
+    /// The server's id of this connection, for `CLIENT UNBLOCK` and `CLIENT KILL`.
     pub id: i64,
 }
 
@@ -47,14 +47,14 @@ pub struct Conn {
 pub struct Until<'a> {
     pub deadline: Option<Instant>,
     pub wake_fd: Option<BorrowedFd<'a>>,
-    /// A look at the world every [`TICK`]: `Err` ends the wait.
+    /// Called every [`TICK`]: `Err` ends the wait.
     pub on_tick: Option<&'a dyn Fn() -> Result<()>>,
     /// Leaves signals for later.
     pub defer_signals: bool,
 }
 
 impl Until<'_> {
-    /// For a reply that comes at once and must not be missed, whatever signal arrives.
+    /// For a reply that comes at once and must not be missed, even if a signal arrives.
     pub fn prompt() -> Self {
         Self {
             deadline: Some(Instant::now() + CONNECT_TIMEOUT),
@@ -64,14 +64,14 @@ impl Until<'_> {
     }
 }
 
-/// Why a wait ended without its reply.
+/// The reason why a wait ended without its reply.
 pub enum Ended {
     Deadline,
     Woken,
     Failed(Error),
 }
 
-/// A reader that waits as [`Until`] says, and remembers why it stopped: the parser only passes on an I/O error.
+/// A reader that waits as [`Until`] says, and remembers why it stopped: the parser passes on only an I/O error.
 struct InterruptibleReader<'a> {
     stream: &'a mut Stream,
     until: Until<'a>,
@@ -104,7 +104,7 @@ impl Read for InterruptibleReader<'_> {
     }
 }
 
-/// Waits until `fd` is ready, or until one of the ends that `until` names.
+/// Waits until `fd` is ready, or until a condition of `until` ends the wait.
 pub fn ready(
     fd: BorrowedFd<'_>,
     events: PollFlags,
@@ -149,8 +149,8 @@ impl Conn {
         Self::greeted(endpoint, place, &[]).map(|(conn, _)| conn)
     }
 
-    /// The same, under a name that operators and [`Conn::kill`] see; and the names of the scripts, which the node gets if it does
-    /// not have them.
+    /// The same, under a name that operators and [`Conn::kill`] see. Also returns the names of the scripts, which are loaded
+    /// if the node does not have them.
     pub fn for_commands(
         endpoint: &Endpoint,
         place: &NodeAddr,
@@ -199,7 +199,7 @@ impl Conn {
         }
     }
 
-    /// Loads the library; the number that it was given, or what the store says.
+    /// Loads the library. Returns the number that it was given, or the store's error.
     fn load(&mut self, library: &Library) -> Result<Value> {
         let number = random::id()?;
         let load = cmd("FUNCTION")
@@ -212,7 +212,7 @@ impl Conn {
         })
     }
 
-    /// A command beside all others, and its reply.
+    /// Sends a command outside of all pipelines, and reads its reply.
     pub fn ask(&mut self, command: &Cmd) -> Result<Value> {
         self.send(&command.get_packed_command())?;
         self.read(Until::prompt()).map_err(|ended| match ended {
@@ -221,8 +221,8 @@ impl Conn {
         })
     }
 
-    /// Ends a connection of ours that broke, where the server still believes in it. Its id may be another client's by now: a
-    /// server that was started again counts from the beginning.
+    /// Ends a broken connection of this client that the server still believes in. Its id may be another client's by now: a
+    /// server that was restarted counts from the beginning.
     pub fn kill(&mut self, id: i64, name: &str) -> Result<()> {
         let who = self.ask(cmd("CLIENT").arg("LIST").arg("ID").arg(id))?;
         let is_ours = |who: &Value| {
@@ -230,7 +230,7 @@ impl Conn {
                 .split_ascii_whitespace()
                 .any(|field| field.strip_prefix("name=") == Some(name))
         };
-        // Where nobody may ask, a wait that takes an item for nobody would be worse.
+        // If the user may not ask for the name, it is killed: a wait that takes an item for nobody would be worse.
         if matches!(who, Value::ServerError(_)) || is_ours(&who) {
             self.ask(cmd("CLIENT").arg("KILL").arg("ID").arg(id))?;
         }
@@ -325,11 +325,11 @@ impl Conn {
         }
     }
 
-    /// Writes all of it. A server takes what it is sent, so only its death or a full network makes this wait.
+    /// Writes all of it. A server reads what it is sent, so only its death or a full network makes this wait.
     pub fn send(&mut self, packed: &[u8]) -> io::Result<()> {
         let mut rest = packed;
         loop {
-            // TLS takes a whole record before it can write it: then what is left to write is in its buffer.
+            // TLS takes a whole record before it writes it: the rest is then in its buffer.
             let result = if rest.is_empty() {
                 self.stream.flush()
             } else {
@@ -340,7 +340,7 @@ impl Conn {
                 Ok(()) => {}
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    // Signals are looked at when the command is on its way as a whole.
+                    // Signals are checked when the whole command is on its way.
                     let mut fds = [PollFd::new(self.stream.fd(), PollFlags::POLLOUT)];
                     if poll(&mut fds, 60_000u16) == Ok(0) {
                         return Err(io::ErrorKind::TimedOut.into());
@@ -351,7 +351,7 @@ impl Conn {
         }
     }
 
-    /// The next reply. After an end that is not a failure of the stream the same reply can be read later.
+    /// Reads the next reply. After an end that is not a failure of the stream, the same reply can be read later.
     pub fn read(&mut self, until: Until<'_>) -> std::result::Result<Value, Ended> {
         let mut reader = InterruptibleReader {
             stream: &mut self.stream,
@@ -375,7 +375,7 @@ fn reply_text(value: &Value) -> String {
     }
 }
 
-/// Whether a refusal is that of a proxy, which knows but a part of the commands.
+/// Whether a refusal is that of a proxy, which knows only a part of the commands.
 fn is_of_a_proxy(refusal: &str) -> bool {
     let refusal = refusal.to_ascii_lowercase();
     ["unsupported command", "unknown command", "invalid request"]
@@ -383,7 +383,7 @@ fn is_of_a_proxy(refusal: &str) -> bool {
         .any(|words| refusal.contains(words))
 }
 
-/// Whether something came that is no reply of a store.
+/// Whether the received bytes are no reply of a store.
 fn is_no_reply(e: &io::Error) -> bool {
     e.get_ref()
         .and_then(|e| e.downcast_ref::<io::Error>())

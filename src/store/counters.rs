@@ -1,4 +1,4 @@
-//! Counts of what a process asks of the store, for the program's operations.
+//! Counts of what the program's operations ask of the store.
 
 use std::cell::Cell;
 
@@ -6,7 +6,7 @@ thread_local! {
     static IS_LEFT_OUT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What this thread asks is no operation of the program.
+/// Excludes this thread from the counts: it serves no operation of the program.
 pub fn leave_out_this_thread() {
     IS_LEFT_OUT.set(true);
 }

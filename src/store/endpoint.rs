@@ -21,8 +21,8 @@ pub const VARIABLE: &str = "SERVERLESS_MP_REDIS_URL";
 const FORMS: &str = "redis://[user:password@]host:port/db, rediss://… (TLS; ?ssl_ca_certs=FILE&server_name=NAME), \
                      redis+unix:///path?pass=…, redis+cluster://host:port[,host:port] or rediss+cluster://…";
 
-/// Of `rediss://`: a file of certificates of authorities, for those who write an address; the certificates themselves, for
-/// an address that travels; and the name that the store's own certificate is for.
+/// Parameters of `rediss://`: a file with certificates of authorities, for a written address; the certificates themselves, for
+/// an address that travels; and the name in the store's own certificate.
 const CA_FILE: &str = "ssl_ca_certs";
 const CA: &str = "ca";
 const SERVER_NAME: &str = "server_name";
@@ -80,7 +80,7 @@ impl Endpoint {
         ) {
             return Err(wrong(&format!("scheme {scheme:?}")));
         }
-        // The TLS is ours: to the parser it is a plain address.
+        // The client itself does TLS: for the parser it is a plain address.
         let (scheme, is_secure) = match scheme {
             "rediss" | "valkeys" => ("redis", true),
             plain => (plain, false),
@@ -108,7 +108,7 @@ impl Endpoint {
         };
         let mut endpoint: Option<Self> = None;
         for name in names {
-            // Never the parser's own text: it may quote the password.
+            // The parser's own text is left out: it may quote the password.
             let info = format!("{scheme}://{at}{name}{tail}")
                 .as_str()
                 .into_connection_info()
@@ -140,7 +140,7 @@ impl Endpoint {
         endpoint.ok_or_else(|| wrong("no host"))
     }
 
-    /// The place of another node of the same cluster.
+    /// The address of another node of the same cluster.
     pub fn node(&self, host: &str, port: u16) -> NodeAddr {
         let tls = match &self.first[0] {
             NodeAddr::Tcp { tls, .. } => tls.clone(),
@@ -154,9 +154,9 @@ impl Endpoint {
     }
 }
 
-/// What follows the question mark. An error says what is wrong, in words.
+/// Parses the query of an address. An error says in words what is wrong.
 fn trust(query: &str) -> std::result::Result<Trust, String> {
-    // Never a piece of a password in a message.
+    // A message must not show a part of a password.
     if query.contains('@') {
         return Err("a question mark in a password is written %3F".into());
     }
@@ -182,7 +182,7 @@ fn trust(query: &str) -> std::result::Result<Trust, String> {
     Ok(trust)
 }
 
-/// An address that means the same on another machine: with the certificates in the place of the file that has them.
+/// An address that means the same on another machine: it has the certificates instead of the name of their file.
 pub fn portable(url: &str) -> Result<String> {
     let endpoint = Endpoint::parse(url)?;
     let NodeAddr::Tcp {
@@ -233,7 +233,7 @@ impl Stream {
                 }
                 let tcp = found.ok_or(last)?;
                 tcp.set_nodelay(true)?;
-                // A silent peer (an address translator that forgot us) is found within a minute.
+                // A silent peer, such as an address translator that forgot the connection, is found within a minute.
                 setsockopt(&tcp, sockopt::KeepAlive, &true)?;
                 #[cfg(target_os = "linux")]
                 {
@@ -255,7 +255,7 @@ impl Stream {
         Ok(stream)
     }
 
-    /// Whether nothing that was written waits in a buffer of ours.
+    /// Whether nothing that was written is still in a buffer of the stream.
     pub fn is_flushed(&self) -> bool {
         match self {
             Self::Unix(_) | Self::Tcp(_) => true,
@@ -293,7 +293,7 @@ fn secure(
     Ok(stream)
 }
 
-/// A handshake that something else than TLS has answered, or nothing: a plain store waits for the end of a line.
+/// Explains a handshake that something else than TLS has answered, or nothing: a plain store waits for the end of a line.
 fn about_tls(e: io::Error) -> io::Error {
     let inner = e.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
     let is_other = matches!(inner, Some(rustls::Error::InvalidMessage(_)))

@@ -1,7 +1,7 @@
-//! Whether a session can go on: until it is closed, or lost, or its store has not answered for as long as its lease.
+//! Whether a session can go on: until it is closed or lost, or until its store has not answered for as long as its lease.
 //!
-//! An outage is the process', whichever thread meets it: it begins with the first failure, ends with the first reply, is
-//! told after some seconds, and when it has lasted as long as the lease the session is lost for all threads.
+//! An outage is that of the process, no matter which thread notices it. It begins with the first failure, ends with the first
+//! reply, and is reported after some seconds. When it has lasted as long as the lease, the session is lost for all threads.
 
 use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
@@ -14,10 +14,10 @@ use crate::error::{Error, Result};
 use crate::locked::Locked;
 use crate::store::endpoint::{Endpoint, NodeAddr, VARIABLE};
 
-/// From when on an outage is told.
+/// After how long an outage is reported.
 const TOLD_AFTER: Duration = Duration::from_secs(5);
 
-/// Refusals of writes alone.
+/// The errors that refuse only writes.
 const NO_WRITES: [&str; 3] = ["READONLY", "MISCONF", "NOREPLICAS"];
 
 /// How long a private store, which has no leases, may be silent.
@@ -25,16 +25,16 @@ const PRIVATE_STORE_SILENCE_LIMIT: Duration = Duration::from_secs(30);
 
 pub struct Health {
     session: String,
-    /// Where the store is, for people.
+    /// The address of the store, for messages.
     place: String,
-    /// The socket of a private store, which is never started again.
+    /// The socket of a private store, which is never restarted.
     socket: Option<PathBuf>,
-    /// How long a store that does not answer is waited for.
+    /// How long to wait for a store that does not answer.
     limit: Duration,
-    /// Whether this process tells of outages: one for the program, since its workers wait as it does.
+    /// Whether this process reports outages: only the program does, since its workers wait as it does.
     is_teller: bool,
     closed: AtomicBool,
-    /// Set once the session was found gone, with the words for the error.
+    /// Set once the session was found gone, with the text of the error.
     lost: Mutex<Option<String>>,
     is_out: AtomicBool,
     outage: Mutex<Option<Outage>>,
@@ -42,16 +42,16 @@ pub struct Health {
     recovered: Condvar,
 }
 
-/// The time since the store has answered, while it does not.
+/// The state of an outage.
 struct Outage {
     begin: Instant,
     is_told: bool,
-    /// Whether it answers, but takes no writes.
+    /// Whether the store answers, but takes no writes.
     takes_no_writes: bool,
 }
 
 impl Health {
-    /// `ttl`: of the session's keys in ms; 0 in a private store.
+    /// `ttl` is that of the session's keys in ms; 0 in a private store.
     pub fn new(session: &str, endpoint: &Endpoint, ttl: u64, is_teller: bool) -> Self {
         let place = &endpoint.first[0];
         let socket = match place {
@@ -76,7 +76,7 @@ impl Health {
         }
     }
 
-    /// An error where the session is over.
+    /// An error if the session is over.
     pub fn check(&self) -> Result<()> {
         if self.closed.load(Ordering::Acquire) {
             return Err(Error::State("the session has ended".into()));
@@ -87,7 +87,7 @@ impl Health {
             .map_or(Ok(()), |why| Err(Error::SessionLost(why.clone())))
     }
 
-    /// This process is done with the session.
+    /// Ends this process' use of the session.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
     }
@@ -97,7 +97,7 @@ impl Health {
         self.lost
             .locked()
             .get_or_insert_with(|| format!("session {}: {why}", self.session));
-        // The heartbeat ends a worker.
+        // The heartbeat, once woken, ends a worker.
         self.wake();
     }
 
@@ -106,7 +106,7 @@ impl Health {
         self.is_out.load(Ordering::Acquire)
     }
 
-    /// The store has answered. One that took no writes has only recovered when it has taken one.
+    /// Notes that the store has answered. A store that took no writes has recovered only when it has taken one.
     pub fn answered(&self, is_write: bool) {
         if !self.is_out.load(Ordering::Acquire) {
             return;
@@ -119,21 +119,21 @@ impl Health {
         }
     }
 
-    /// Wakes who sleeps.
+    /// Wakes sleeping threads.
     pub fn wake(&self) {
         self.recovered.notify_all();
     }
 
-    /// Sleeps for a time, or until somebody wakes it: then true.
+    /// Sleeps for a time, or until it is woken; then it returns true.
     pub fn sleep(&self, time: Duration) -> bool {
         let outage = self.outage.locked();
-        // A wake without a cause does no harm.
+        // A spurious wake-up does no harm.
         let slept = self.recovered.wait_timeout(outage, time);
         slept.is_ok_and(|(_, timeout)| !timeout.timed_out())
     }
 
-    /// The store has not answered, or only that it cannot do its work. An error once it has been so for as long as the
-    /// session's lease.
+    /// Notes that the store has not answered, or has only answered that it cannot do its work. An error once that has lasted
+    /// as long as the session's lease.
     pub fn silent(&self, why: &Error) -> Result<()> {
         self.check()?;
         let mut outage = self.outage.locked();
@@ -171,7 +171,7 @@ impl Health {
     }
 }
 
-/// Whether nobody listens at the socket of a private store, which is never started again. One that is only busy takes connections.
+/// Whether nobody listens at the socket of a private store, which is never restarted. A busy store still takes connections.
 fn is_gone(socket: &Path) -> bool {
     let refused =
         |e: std::io::Error| matches!(e.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound);

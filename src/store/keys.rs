@@ -1,7 +1,7 @@
-//! Every key of the store, and every field of its hashes, on one page. The scripts write the constants by the same names.
+//! Every key of the store, and every field of its hashes, on one page. The scripts use the constants by the same names.
 //!
 //! An object is a metadata hash and keys that begin with its name, all under one hash tag: `smp:{SESSION.TAG}ID`. The tag is
-//! the object's own, or that of another object which it shares scripts with. So the keys of an object are in one slot of a
+//! the object's own, or that of another object with which it shares scripts. So the keys of an object are in one slot of a
 //! cluster.
 //!
 //! Some objects have fixed names: the session itself (its named shared memory, the last process id of a remote worker), the
@@ -21,7 +21,7 @@ pub fn job(id: &str) -> String {
 }
 
 names! {
-    // ---- what follows an object's name in its other keys ----
+    // ---- suffixes of an object's other keys ----
 
     /// List: the items for one end of a pipe; the end follows.
     ITEMS = ":q";
@@ -29,7 +29,7 @@ names! {
     IN_FLIGHT = ":I:";
     /// List: the waiters, the longest first.
     WAITERS = ":w";
-    /// List: those who wait in a line for items of one end, the longest first; the end follows.
+    /// List: the waiters for items of one end, the longest first; the end follows.
     TAKERS = ":t";
     /// List: the parties of a barrier that wait while its action runs.
     ACTING = ":a";
@@ -43,9 +43,9 @@ names! {
     GRANULE = ":G:";
     /// Set: the objects that a process holds, or that an index names.
     HELD = ":held";
-    /// Never there: by it a script learns whether a slot of a cluster is on its way to another node.
+    /// Never there: it shows a script whether a slot of a cluster is migrating to another node.
     PROBE = ":probe";
-    /// String: there while a supervisor of remote workers lives.
+    /// String: exists while a supervisor of remote workers lives.
     LEASE = ":lease";
 
     // ---- fields of an object's hash ----
@@ -58,9 +58,9 @@ names! {
     HOLDER = "h";
     /// The seq of a caller's last command, and its answer; the caller follows.
     ANSWER = "c";
-    /// How often the versions that the object keeps have changed; not there where it has none.
+    /// How often the versions that the object keeps have changed; absent if it keeps none.
     CHANGES = "f";
-    /// The keys of the regions whose content goes with a lock, with spaces between.
+    /// The keys of the regions whose content goes with a lock, each followed by a space.
     GUARDED = "r";
     /// The process that has seen all versions that a lock keeps, and how often they had changed.
     SEEN_BY = "l";
@@ -68,11 +68,11 @@ names! {
     CALLERS = "p:";
     /// The value of a semaphore.
     VALUE = "value";
-    /// Set once somebody has waited.
+    /// Set once there was a waiter.
     HAS_WAITED = "w";
-    /// How many items for an end stand in the hash; the end follows.
+    /// How many items for an end are in the hash; the end follows.
     SPILLED = "s";
-    /// One of them; the end, a colon and its number follow.
+    /// One of these items; the end, a colon and its number follow.
     SPILL = "S";
     /// The count of a latch.
     COUNT = "count";
@@ -82,7 +82,7 @@ names! {
     BROKEN = "broken";
     /// How many bytes a pipe may hold for each end.
     BOUND = "bound";
-    /// How many bytes it holds for one; the end follows.
+    /// How many bytes the pipe holds for one end; the end follows.
     FILL = "b";
     /// The end from which a thread takes; the caller follows.
     TAKES = "I:";
@@ -96,15 +96,16 @@ names! {
     VERSION = "version";
     /// The version of a granule; its index follows.
     GRANULE_VERSION = "G:";
-    /// How many bytes a blob has.
+    /// The size of a blob in bytes.
     SIZE = "size";
-    /// In how many pieces.
+    /// The number of pieces of a blob.
     PIECES = "pieces";
-    /// In the hash of a pipe or a job: how many pieces a blob has that one of its items names; the key of the blob follows.
+    /// In the hash of a pipe or a job: the number of pieces of a blob that one of its items names; the key of the blob
+    /// follows.
     BLOB = "B:";
     /// A job's record.
     RECORD = "record";
-    /// The claimant of a job: the attempt and the supervisor.
+    /// The claimant of a job: a local worker's process, `ATTEMPT:SUPERVISOR` of a remote one, or `cancelled:`.
     CLAIM = "claim";
     /// A job's exit record.
     EXIT = "exit";
@@ -156,12 +157,12 @@ pub fn lease(process: &str) -> String {
     format!("{process}{LEASE}")
 }
 
-/// What objects have in common that share a slot.
+/// The tag of an object; objects with the same tag share a slot.
 pub fn tag(id: &str) -> &str {
     id.split_once('/').map_or(id, |(tag, _)| tag)
 }
 
-/// The slot of a key in a cluster: of its hash tag, which all our keys have.
+/// The slot of a key in a cluster: that of its hash tag, which every key here has.
 pub fn slot(key: &str) -> u16 {
     let tag = key
         .split_once('{')
@@ -197,7 +198,7 @@ mod tests {
 
     #[test]
     fn slots_are_those_of_redis() {
-        // As CLUSTER KEYSLOT says.
+        // These are the replies of CLUSTER KEYSLOT.
         assert_eq!(slot("foo"), 12182);
         assert_eq!(slot("{foo}bar"), 12182);
         assert_eq!(slot("123456789"), 12739);

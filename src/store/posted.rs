@@ -1,7 +1,7 @@
-//! How far one thread's posted commands have come, as its other threads see it.
+//! The progress of one thread's posted commands, as other threads see it.
 //!
-//! There is no order between two connections: before a thread sends anything, all that other threads have sent without
-//! waiting must have been answered. Each thread's commands have a count, so that one that goes on to post holds nobody up.
+//! There is no order between two connections: before a thread sends anything, all commands that other threads have posted must
+//! have been answered. Each thread's commands are counted, so that a thread that goes on to post does not delay the others.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -13,13 +13,13 @@ use crate::store::conn::TICK;
 #[derive(Default)]
 pub struct Posted {
     sent: AtomicU64,
-    /// Those whose replies were read.
+    /// How many commands' replies were read.
     read: AtomicU64,
-    /// Whether the store has no memory for them: others do not wait for what they must make room for.
+    /// Whether the store has no memory for the commands: other threads do not wait for them, since they may have to make room.
     is_full: AtomicBool,
-    /// Threads that wait for replies to be read.
+    /// How many threads wait for replies to be read.
     waiting: AtomicUsize,
-    /// How often those that wait were told that something has changed.
+    /// How often the waiting threads were told that something has changed.
     told: Mutex<u64>,
     changed: Condvar,
 }
@@ -33,12 +33,12 @@ impl Posted {
         self.read.fetch_add(n as u64, Ordering::AcqRel);
     }
 
-    /// How many were posted by now.
+    /// How many commands were posted so far.
     pub fn count(&self) -> u64 {
         self.sent.load(Ordering::Acquire)
     }
 
-    /// How many have no reply yet.
+    /// How many commands have no reply yet.
     pub fn unread(&self) -> usize {
         let read = self.read.load(Ordering::Acquire);
         usize::try_from(self.count().saturating_sub(read)).unwrap_or(usize::MAX)
@@ -67,7 +67,7 @@ impl Posted {
         self.waiting.load(Ordering::SeqCst) > 0
     }
 
-    /// Wakes the sleepers: replies were read, or the connection is free.
+    /// Wakes the sleeping threads: replies were read, or the connection is free.
     pub fn tell(&self) {
         if self.is_awaited() {
             *self.told() += 1;
@@ -75,12 +75,12 @@ impl Posted {
         }
     }
 
-    /// Sleeps until so many were read, or until `look`, which is asked whenever something has changed, says so.
+    /// Sleeps until `count` replies were read, or until `look` returns true, which is called after each change.
     pub fn wait(&self, count: u64, mut look: impl FnMut() -> Result<bool>) -> Result<()> {
         self.wait_for(|| Ok(self.is_read_up_to(count) || self.is_full() || look()?))
     }
 
-    /// Sleeps until `look`, which is asked first and whenever something has changed, says so.
+    /// Sleeps until `look` returns true, which is called first and after each change.
     pub fn wait_for(&self, mut look: impl FnMut() -> Result<bool>) -> Result<()> {
         if look()? {
             return Ok(());

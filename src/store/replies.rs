@@ -1,6 +1,7 @@
-//! The reading of replies: RESP2, as far as servers send it to us.
+//! Reads replies: RESP2, as far as servers send it to this client.
 //!
-//! A large bulk string goes straight from the stream into a kept buffer; anything else through one that is read in larger pieces.
+//! A large bulk string goes straight from the stream into a kept buffer; everything else goes through a buffer that is filled
+//! in larger pieces.
 
 use std::io::{self, Read};
 
@@ -8,38 +9,38 @@ use redis::{Value, parse_redis_value};
 
 use crate::kept;
 
-/// What is read at once, at least.
+/// How many bytes are read at once, at least.
 const PIECE: usize = 16 << 10;
-/// A bulk string that is longer, and has not come yet, gets a buffer of its own.
+/// A bulk string of at least this size that has not come yet gets a buffer of its own.
 const LARGE: usize = 32 << 10;
-/// The longest that a server sends.
+/// The longest bulk string that a server sends.
 const LONGEST: usize = 1 << 30;
-/// A buffer that is larger is not kept.
+/// A larger buffer is not kept.
 const KEPT: usize = 1 << 20;
-/// Nesting of arrays; more is no reply to us.
+/// How deep arrays may be nested.
 const DEPTH: usize = 8;
 
 #[derive(Default)]
 pub struct Replies {
     buffer: Vec<u8>,
-    /// Up to where it was filled, and up to where it was parsed.
+    /// How far the buffer was filled, and how far it was parsed.
     filled: usize,
     parsed: usize,
-    /// A large bulk string that is on its way, and its length with the line's end behind it.
+    /// A large bulk string that is arriving, and its length with the end of its line.
     bulk: Option<(Vec<u8>, usize)>,
 }
 
-/// How far a reply goes.
+/// The extent of a reply.
 enum Extent {
     Whole(usize),
     /// The rest is still to come.
     Part,
-    /// A bulk string of so many bytes, which begins there.
+    /// A bulk string: its beginning and its length.
     Bulk(usize, usize),
 }
 
 impl Replies {
-    /// The next reply. After an error of the stream that is not its end the same can be read later.
+    /// Reads the next reply. After an error of the stream other than its end, the same reply can be read later.
     pub fn next(&mut self, stream: &mut impl Read) -> io::Result<Value> {
         loop {
             if let Some((bytes, length)) = &mut self.bulk {
@@ -101,13 +102,13 @@ impl Replies {
     }
 }
 
-/// The first line of a reply, and where it ends.
+/// The first line of a reply, and the position after it.
 fn line(bytes: &[u8]) -> Option<(&[u8], usize)> {
     let end = bytes.windows(2).position(|two| two == b"\r\n")?;
     Some((&bytes[..end], end + 2))
 }
 
-/// The number behind a line's first letter; None where it is negative: a length of nothing.
+/// The number behind a line's first letter; None if it is negative: the length of nil.
 fn length(line: &[u8]) -> io::Result<Option<usize>> {
     let number = number(line)?;
     match usize::try_from(number) {
@@ -124,7 +125,7 @@ fn number(line: &[u8]) -> io::Result<i64> {
         .ok_or_else(|| malformed(line))
 }
 
-/// Looks at no byte of a bulk string.
+/// Finds the extent of a reply, without looking at the bytes of bulk strings.
 fn extent(bytes: &[u8], depth: usize) -> io::Result<Extent> {
     let Some((line, behind)) = line(bytes) else {
         return Ok(Extent::Part);
@@ -159,7 +160,7 @@ fn extent(bytes: &[u8], depth: usize) -> io::Result<Extent> {
     }
 }
 
-/// The reply, of which all is there, and its length.
+/// Builds a reply that is complete. Returns it and its length.
 fn built(bytes: &[u8]) -> io::Result<(Value, usize)> {
     let (line, behind) = line(bytes).ok_or_else(|| malformed(bytes))?;
     Ok(match line.first() {
@@ -191,7 +192,7 @@ fn built(bytes: &[u8]) -> io::Result<(Value, usize)> {
     })
 }
 
-/// A status or an error, as the library reads it.
+/// A status or an error, as the redis library parses it.
 fn simple(line: &[u8]) -> io::Result<Value> {
     parse_redis_value(line).map_err(|_| malformed(line))
 }
@@ -209,7 +210,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Gives a few bytes at a time, and says now and then that there are none.
+    /// Gives a few bytes at a time, and now and then says that there are none.
     struct Slow<'a> {
         rest: &'a [u8],
         pieces: std::vec::IntoIter<usize>,

@@ -1,4 +1,4 @@
-//! Requests as they are sent to the store, and the reading of replies.
+//! Requests as they are sent to the store, and the meaning of replies.
 
 use std::io::Write;
 use std::ops::Deref;
@@ -12,7 +12,7 @@ use crate::kept::{self, Bytes};
 use crate::protocol::{GAP, LOST};
 use crate::store::scripts::{CREATE, DETACH, DROP, Kind, Library, REAP, Script};
 
-/// How long what others do not wait for waits for room.
+/// How long a command waits for room that does not wait for it without limit.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The plain commands that change nothing.
@@ -22,36 +22,36 @@ const READS: [&str; 7] = [
 
 #[derive(Clone)]
 pub struct Request {
-    /// A script, or a plain command whose repetition changes nothing.
+    /// A script, or a plain command that may be repeated.
     pub script: Option<&'static Script>,
-    /// The first is the key that chooses the node.
+    /// The first key chooses the node.
     pub keys: Vec<String>,
-    /// For a plain command: its name first; then what follows its keys.
+    /// The arguments; for a plain command its name, then what follows its keys.
     pub args: Args,
-    /// Its place among all commands of the process, for a numbered script: by it the script knows a repetition.
+    /// Its sequence number in the process, for a numbered script, which knows a repetition by it.
     pub seq: u64,
-    /// The seq of the command before it of the same caller on the same object; 0 where none is known.
+    /// The seq of the same caller's command before it on the same object; 0 if none is known.
     pub previous: u64,
-    /// Whether it waits for room where the store's memory is full, however long that takes.
+    /// Whether it waits for room if the store's memory is full, without limit.
     pub waits_for_room: bool,
-    /// Until when it is sent again, for a part of a wait; then the answer is nil.
+    /// For a part of a wait: it is sent again until this time; then the answer is nil.
     pub deadline: Option<Instant>,
-    /// For a command whose effect must not stay where its answer is given up: what becomes of a token, as `UNDO` has it.
+    /// For a command whose effect must not stay if its answer is given up: what happens to a token, as `UNDO` takes it.
     pub undo: Option<&'static str>,
-    /// Where the reply of a post is left for who posted it.
+    /// The slot for the reply of a post.
     pub slot: Option<Slot>,
     pub made: Instant,
 }
 
-/// The place of a reply that comes later; nil if the command fails.
+/// The slot for a reply that comes later; nil if the command fails.
 pub type Slot = Arc<OnceLock<Value>>;
 
-/// Whether a command was answered, or is kept until it is, which leaves its reply here. Not so where an error came before.
+/// Whether a command was answered, or is kept until it is and then leaves its reply in the slot. False if it failed before.
 pub fn is_on_its_way(slot: &Slot) -> bool {
     slot.get().is_some() || Arc::strong_count(slot) > 1
 }
 
-/// Arguments, whose large ones are kept for others to use.
+/// Arguments; the buffers of large ones are kept for reuse.
 #[derive(Clone)]
 pub struct Args(Vec<Vec<u8>>);
 
@@ -69,7 +69,7 @@ impl Drop for Args {
     }
 }
 
-/// By which names a node knows the scripts.
+/// The names by which a node knows the scripts.
 pub struct Names {
     pub library: &'static Library,
     pub number: String,
@@ -91,7 +91,7 @@ impl Request {
         }
     }
 
-    /// Whether it is sent again where the store's memory is full.
+    /// Whether it is sent again if the store's memory is full.
     pub fn still_waits_for_room(&self) -> bool {
         self.waits_for_room || self.made.elapsed() < PATIENCE
     }
@@ -113,7 +113,7 @@ impl Request {
         self.script.is_some_and(|own| std::ptr::eq(own, script))
     }
 
-    /// Whether the object's commands before it are those of another object of the same name.
+    /// Whether commands before it belong to another object of the same name.
     pub fn is_beginning_or_end(&self) -> bool {
         self.is(&CREATE) || self.is(&DROP)
     }
@@ -123,7 +123,7 @@ impl Request {
         (self.is(&DROP) || self.is(&DETACH) || self.is(&REAP)) && self.keys[0] == object
     }
 
-    /// As a node takes it: an array of bulk strings.
+    /// Packs the request for a node: an array of bulk strings.
     pub fn pack(&self, names: &Names, caller: &str) -> Bytes {
         let mut words: Vec<&[u8]> = Vec::with_capacity(6 + self.keys.len() + self.args.len());
         let keys = self.keys.iter().map(String::as_bytes);
@@ -160,10 +160,10 @@ impl Request {
         Bytes::from(out)
     }
 
-    /// Its reply has come.
+    /// Stores the reply in the slot, if there is one.
     pub fn answered(&self, reply: Value) {
         if let Some(slot) = &self.slot {
-            // A repetition is answered as the first time.
+            // A repetition has the same reply as the first time.
             let _ = slot.set(reply);
         }
     }
@@ -173,22 +173,22 @@ impl Request {
     }
 }
 
-/// Why a command did not run that may run later.
+/// The reason why a command did not run. It may run later.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub enum Refusal {
-    /// The node has no such functions, or others by now.
+    /// The node does not have these functions, or has others by now.
     Unknown,
-    /// The key is another node's, or on its way there.
+    /// The key is on another node, or on its way there.
     Elsewhere,
-    /// The store cannot do its work for now: it is loading its data, follows another, or has lost a part.
+    /// The store cannot do its work now: it is loading its data, is a replica, or has lost a part.
     Unable,
-    /// A message does not fit into the store's memory: it will when others were taken.
+    /// A message does not fit into the store's memory; it will when other messages were taken.
     Full,
-    /// A command that was answered before this one is not there any more.
+    /// A command that was answered before this one is missing.
     Gap,
 }
 
-/// The refusal that a reply is. Everything that a store may answer before it runs a command is on this list.
+/// The refusal that a reply is, if any. The list covers everything that a store may answer before it runs a command.
 pub fn refusal(value: &Value) -> Option<Refusal> {
     let Value::ServerError(e) = value else {
         return None;
@@ -215,7 +215,7 @@ pub fn refusal(value: &Value) -> Option<Refusal> {
     }
 }
 
-/// An error reply as our error.
+/// Turns an error reply into an error.
 pub fn checked(value: Value) -> Result<Value> {
     match value {
         Value::ServerError(e) => Err(failed(&e)),

@@ -1,4 +1,4 @@
-//! The pauses between the tries of one command that a store does not run for now.
+//! The pauses between attempts to run a command that a store does not run now.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use crate::store::conn::TICK;
 use crate::store::health::Health;
 use crate::store::request::Refusal;
 
-/// From when on refusals are told.
+/// After how long refusals are reported.
 const TOLD_AFTER: Duration = Duration::from_secs(5);
 
 pub struct Backoff<'a> {
@@ -27,7 +27,7 @@ impl<'a> Backoff<'a> {
         }
     }
 
-    /// The store has not answered, or cannot do its work: waits a little before the next try, or gives up.
+    /// The store has not answered, or cannot do its work: pauses before the next attempt, or gives up.
     pub fn after(&mut self, e: Error) -> Result<()> {
         if !matches!(e, Error::Io(_) | Error::Unreachable(_) | Error::Store(_)) {
             return Err(e);
@@ -37,7 +37,7 @@ impl<'a> Backoff<'a> {
         self.sleep()
     }
 
-    /// The store has refused a command, which has changed nothing.
+    /// The store has refused a command without changing anything: pauses before the next attempt, or gives up.
     pub fn refused(&mut self, refusal: Refusal, e: Error) -> Result<()> {
         match refusal {
             Refusal::Unknown | Refusal::Elsewhere | Refusal::Full => {}

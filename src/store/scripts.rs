@@ -1,8 +1,9 @@
-//! The scripts: text kept in `.lua` files, which a store gets as one library of functions.
+//! The scripts: `.lua` files, which a store gets as one library of functions.
 //!
-//! A library's name has the hash of its text, so that sessions of different releases share a store. It is there as a whole or not
-//! at all. Its functions' names have a number more, drawn by the process that loads it: where a store has lost the library and
-//! got it again, whoever still calls by the old names is refused, and sends again in order what did not run.
+//! A library's name contains the hash of its text, so that sessions of different releases can share a store. A store has it as
+//! a whole or not at all. The names of its functions also contain a number, drawn by the process that loads the library. If a
+//! store has lost the library and got it again, a client that still calls by the old names is refused, and sends again in
+//! order what did not run.
 
 use std::sync::LazyLock;
 
@@ -14,27 +15,27 @@ use crate::store::keys;
 
 const PRELUDE: &str = include_str!("../lua/prelude.lua");
 
-/// In the place of the number until the library is loaded.
+/// Stands for the number until the library is loaded.
 const NUMBER: &str = "@NUMBER@";
 
 /// How a store treats a script.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// It changes nothing.
+    /// The script changes nothing.
     Reads,
-    /// Run again, it changes nothing more.
+    /// A repetition changes nothing more.
     Repeatable,
-    /// It has a seq, by which it knows a repetition, and always notes its answer.
+    /// The script has a seq, by which it knows a repetition, and always notes its answer.
     Numbered,
 }
 
 pub struct Script {
-    /// The part of the function's name that is its own.
+    /// The script's own part of the function's name.
     pub name: &'static str,
     pub kind: Kind,
-    /// Whether a store whose memory is full refuses it. What makes room, and what others wait for, it never does.
+    /// Whether a store whose memory is full refuses it. Scripts that make room, or that others wait for, are never refused.
     pub needs_memory: bool,
-    /// Whether it looks after itself while its slot is on the way to another node of a cluster; others are refused then.
+    /// Whether it handles a migration of its slot to another node of a cluster; other scripts are refused meanwhile.
     goes_on: bool,
     text: &'static str,
 }
@@ -51,7 +52,7 @@ impl Script {
 
 /// The library, for a single node or for the nodes of a cluster.
 pub struct Library {
-    /// Also the name of the function that tells the number.
+    /// The library's name, also that of the function that replies the number.
     pub name: String,
     text: String,
 }
@@ -78,12 +79,12 @@ impl Library {
         }
     }
 
-    /// Its text, with a number drawn for it.
+    /// The text of the library with this number.
     pub fn text(&self, number: &str) -> String {
         self.text.replace(NUMBER, number)
     }
 
-    /// The function of a script.
+    /// The name of a script's function.
     pub fn function(&self, number: &str, script: &Script) -> String {
         format!("{}_{number}_{}", self.name, script.name)
     }
@@ -109,12 +110,12 @@ fn names() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
     keys::NAMES.iter().chain(protocol::NAMES)
 }
 
-/// Without comments, and with names as texts.
+/// Removes comment lines, and replaces names by their texts.
 fn spell_out(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for line in text
         .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with("--"))
+        .filter(|line| !line.is_empty() && !line.trim_start().starts_with("--"))
     {
         let mut rest = line;
         while let Some(start) = rest.find(|c: char| c.is_ascii_uppercase()) {
@@ -145,7 +146,7 @@ macro_rules! scripts {
             goes_on: has(&[$(stringify!($property)),*], "goes_on"),
             text: include_str!(concat!("../lua/", $folder, "/", $name, ".lua")),
         };)*
-        /// All of them.
+        /// All scripts.
         pub static ALL: &[&Script] = &[$(&$id),*];
     };
 }
@@ -155,7 +156,7 @@ const fn has(properties: &[&str], wanted: &str) -> bool {
     let mut at = 0;
     while at < properties.len() {
         let (one, other) = (properties[at].as_bytes(), wanted.as_bytes());
-        // Their first letters differ.
+        // The first letters of the properties differ.
         if one[0] == other[0] {
             return true;
         }

@@ -1,8 +1,8 @@
 //! Payloads leave this process sealed: AES-256-GCM under a key that the store never sees.
 //!
-//! Each process seals with a key of its own, derived from the session's key and the process' id, and counts
-//! its nonces; so no nonce comes twice. The associated data name session, object and kind: a payload that was
-//! moved elsewhere does not open.
+//! Each process seals with a key of its own, derived from the session's key and the process' id, and counts its nonces; so no
+//! nonce is used twice. The associated data are the session, the object and the kind: a payload that was moved elsewhere does
+//! not open.
 //!
 //! Layout: sender's process id (16 hex digits), counter (8 bytes), ciphertext with tag.
 
@@ -17,11 +17,11 @@ use crate::error::{Error, Result};
 use crate::kept;
 use crate::locked::Locked;
 
-/// Sender and counter: no two payloads have the same.
+/// The size of the sender and the counter, which no two payloads share.
 pub const HEAD: usize = 16 + 8;
-/// At the end of what is sealed.
+/// The size of the tag at the end.
 const TAG: usize = 16;
-/// Keys of other processes that are kept.
+/// How many keys of other processes are kept.
 const MOST_KEYS: usize = 1024;
 
 pub struct Seal {
@@ -63,14 +63,14 @@ impl Seal {
         out.extend_from_slice(tag.as_ref());
     }
 
-    /// The payload, if it was sealed in this session for this object and kind.
+    /// Opens a payload, if it was sealed in this session for this object and kind.
     pub fn open(&self, object: &str, kind: &str, sealed: &[u8]) -> Result<Vec<u8>> {
         let mut plain = kept::filled(sealed.len().saturating_sub(HEAD + TAG));
         self.open_into(object, kind, sealed, &mut plain)?;
         Ok(plain)
     }
 
-    /// The same into a buffer of just its size.
+    /// The same into a buffer of exactly its size.
     pub fn open_into(
         &self,
         object: &str,
@@ -100,7 +100,7 @@ impl Seal {
             return key.clone();
         }
         let key = Arc::new(derive(&self.secret, sender));
-        // Most are of processes that have ended.
+        // Most of the keys belong to processes that have ended.
         if others.len() >= MOST_KEYS {
             others.clear();
         }

@@ -8,7 +8,7 @@ use crate::store::health::Health;
 pub struct Shared {
     pub cluster: Cluster,
     pub health: Health,
-    /// Commands posted by any thread whose reply is unread.
+    /// How many posted commands of all threads have an unread reply.
     pub unread: AtomicUsize,
     seqs: AtomicU64,
 }
@@ -23,7 +23,7 @@ impl Shared {
         }
     }
 
-    /// The seq of the next command: by it the scripts know a repetition.
+    /// The seq of the next command, by which the scripts know a repetition.
     pub fn next_seq(&self) -> u64 {
         self.seqs.fetch_add(1, Ordering::Relaxed)
     }

@@ -1,8 +1,7 @@
-//! Threads of ours beside the program's: none of them is ever handed a signal of the program.
+//! Threads beside the program's, none of which ever handles a signal of the program.
 //!
-//! A signal that is sent to the process goes to any thread that does not block it. The program may have blocked it in
-//! its own threads, to take it with `sigwait`; a thread of ours that let it through would die of it, and the program
-//! with it.
+//! A signal that is sent to the process goes to any thread that does not block it. The program may have blocked it in its own
+//! threads, to take it with `sigwait`; in a thread that did not block it, the signal would kill the program.
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
@@ -18,7 +17,7 @@ const FAULTS: [Signal; 6] = [
     Signal::SIGABRT,
 ];
 
-/// Starts a thread of this name, with a stack of so many bytes.
+/// Starts a thread of this name, with a stack of this many bytes.
 pub fn spawn(name: &str, stack: usize, body: impl FnOnce() + Send + 'static) -> Result<()> {
     let builder = std::thread::Builder::new()
         .name(name.into())
@@ -27,9 +26,9 @@ pub fn spawn(name: &str, stack: usize, body: impl FnOnce() + Send + 'static) -> 
     Ok(())
 }
 
-/// Blocks them in the calling thread: for a runtime's threads, which may be started from any other.
+/// Blocks signals in the calling thread: for the threads of a runtime, which any other thread may start.
 pub fn block_signals() {
-    // It is refused for no valid mask.
+    // A valid mask is never refused.
     let _ = all_but_faults().thread_set_mask();
 }
 
@@ -41,12 +40,12 @@ fn all_but_faults() -> SigSet {
     mask
 }
 
-/// Runs what starts threads: they inherit that signals are blocked.
+/// Runs something that starts threads, which inherit the blocked signals.
 pub fn with_signals_blocked<T>(start: impl FnOnce() -> T) -> T {
     let before = all_but_faults().thread_swap_mask(SigmaskHow::SIG_SETMASK);
     let result = start();
     if let Ok(before) = before {
-        // It was in force a moment ago.
+        // The mask was in force a moment ago.
         let _ = before.thread_set_mask();
     }
     result

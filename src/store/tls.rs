@@ -1,4 +1,4 @@
-//! TLS with the system's root certificates (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others), or an authority of one's own.
+//! TLS with the system's root certificates (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others), or with given authorities.
 
 #![allow(
     unsafe_code,
@@ -14,21 +14,21 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
-/// Whom a connection trusts, beside what is usual: the certificates of authorities in the place of the system's, and a
-/// name in the place of the host's.
+/// The trust of a connection, if it is not the usual one: certificates of authorities instead of the system's, and a name
+/// instead of the host's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trust {
     pub authorities: Vec<CertificateDer<'static>>,
     pub name: Option<String>,
 }
 
-/// Which roots, by the two variables or by themselves.
+/// The source of the roots: the two variables and the given certificates.
 type Roots = ([Option<OsString>; 2], Vec<CertificateDer<'static>>);
 
 static SHARED: AtomicPtr<(Roots, Arc<ClientConfig>)> = AtomicPtr::new(std::ptr::null_mut());
 
-/// One for all connections of a process, and of those that the zygote forks: the roots are read once, and a connection
-/// resumes the session of an earlier one.
+/// The configuration for all connections of a process, and of those that the zygote forks: the roots are read once, and a
+/// connection resumes the session of an earlier one.
 pub fn shared_config(authorities: &[CertificateDer<'static>]) -> io::Result<Arc<ClientConfig>> {
     let variables = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(std::env::var_os);
     let roots = (variables, authorities.to_vec());
@@ -44,7 +44,8 @@ pub fn shared_config(authorities: &[CertificateDer<'static>]) -> io::Result<Arc<
     Ok(config)
 }
 
-/// In a child of the program's own `fork()`: another thread may have held a lock of the one that was inherited.
+/// In a child of the program's own `fork()`: forgets the inherited configuration, since another thread may have held a lock of
+/// it.
 pub fn forget_after_fork() {
     SHARED.store(std::ptr::null_mut(), Ordering::Release);
 }
@@ -60,7 +61,7 @@ pub fn certificates_of(path: &str) -> io::Result<Vec<CertificateDer<'static>>> {
     Ok(found)
 }
 
-/// With these authorities, or the system's if there are none.
+/// A configuration with these authorities, or with the system's if there are none.
 pub fn new_config(authorities: &[CertificateDer<'static>]) -> io::Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     let found = if authorities.is_empty() {

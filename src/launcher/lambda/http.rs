@@ -1,5 +1,5 @@
-//! The HTTP client below the SDK: its own has no way to keep a silent connection alive. As AWS' other tools it goes through
-//! `HTTPS_PROXY` (not to those in `NO_PROXY`), and trusts the certificates of `AWS_CA_BUNDLE`.
+//! The HTTP client below the SDK, whose own client cannot keep a silent connection alive. Like AWS' other tools it uses
+//! `HTTPS_PROXY` (except for hosts in `NO_PROXY`), and trusts the certificates of `AWS_CA_BUNDLE`.
 //!
 //! An invocation is silent for up to 15 minutes, and address translators forget a connection after some 350 s.
 
@@ -35,7 +35,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 const PROBE: Duration = Duration::from_secs(15);
 const PROBES: u32 = 4;
 
-/// Connections, through the proxy that is named for a place.
+/// Makes connections, through the proxy that is set for an address.
 #[derive(Clone)]
 struct Connect {
     tcp: HttpConnector,
@@ -53,7 +53,7 @@ impl Service<Uri> for Connect {
 
     fn call(&mut self, place: Uri) -> Self::Future {
         let mut tcp = self.tcp.clone();
-        // Not those without TLS: these are services of the machine itself.
+        // Addresses without TLS are services of the machine itself, and need no proxy.
         let is_secure = place.scheme() == Some(&Scheme::HTTPS);
         let proxy = is_secure.then(|| self.proxies.intercept(&place)).flatten();
         Box::pin(async move {
@@ -113,7 +113,7 @@ impl Connector for KeptAlive {
                 .try_into_http1x()
                 .map_err(|e| ConnectorError::user(e.into()))?;
             let response = client.request(request).await.map_err(|e| {
-                // Nothing was sent, or perhaps something: the caller must know which.
+                // The caller must know whether something may have been sent.
                 if e.is_connect() {
                     ConnectorError::other(e.into(), Some(ErrorKind::TransientError))
                 } else {

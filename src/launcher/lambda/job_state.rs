@@ -1,4 +1,4 @@
-//! The state of a job by its record in the store, for an invocation that says nothing.
+//! The state of a job by its record in the store, for an invocation that has no answer.
 
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ use crate::store::keys;
 use crate::store::request::text;
 
 pub enum JobState {
-    /// It has ended, or it is no longer of interest.
+    /// The job has ended, or is no longer of interest.
     Over,
-    /// No worker has begun it.
+    /// No worker has claimed it.
     Unclaimed,
-    /// A worker of this attempt has; alive while its supervisor's lease lasts.
+    /// A worker of this attempt has claimed it; alive while its supervisor's lease lasts.
     Claimed { by: String, alive: bool },
 }
 
@@ -25,7 +25,7 @@ pub async fn of(process: &'static Process, job: &Arc<StartedJob>) -> JobState {
     let asked = tokio::task::spawn_blocking(move || ask(process, &job)).await;
     match asked {
         Ok(Ok(job_state)) => job_state,
-        // The store does not answer: that its session is lost is the heartbeat's to say.
+        // The store does not answer: the heartbeat notices if the session is lost.
         _ => JobState::Claimed {
             by: String::new(),
             alive: process.is_current(),

@@ -1,11 +1,11 @@
 //! Workers as invocations of an AWS Lambda function.
 //!
-//! One synchronous Invoke for a process, or for a few that start together; many hundreds at a time, over one pool of
-//! connections. The event names the session, its store and key, and the jobs; code and arguments are in the store.
+//! There is one synchronous Invoke for a process, or for a few that start together; many hundreds run at a time, over one pool
+//! of connections. The event names the session, its store and key, and the jobs; code and arguments are in the store.
 //!
-//! A process ends by its exit record, by the error of the very request that claimed it, or by the end of its
-//! supervisor's lease. A connection that breaks says nothing. A job that nobody has claimed is invoked again; a
-//! second worker finds it taken. So the SDK's own retries and time-outs, which know nothing of this, are off.
+//! A process counts as ended when its exit record is written, when the very request that claimed it fails, or when its
+//! supervisor's lease ends. A broken connection says nothing. A job that nobody has claimed is invoked again; a second worker
+//! finds it taken. So the SDK's own retries and time-outs, which know nothing of this, are off.
 
 mod http;
 mod job_state;
@@ -45,10 +45,10 @@ use response::{End, Response};
 
 /// How long an invocation waits for one more process to share it.
 const BATCH_WINDOW: Duration = Duration::from_millis(50);
-/// The first pause between tries. Each next pause is twice as long, at most `LONGEST_PAUSE`; a random share of it is taken.
+/// The first pause between attempts. Each next pause is twice as long, at most `LONGEST_PAUSE`; a random share of it is taken.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// Between two looks at a lease.
+/// The time between two looks at a lease.
 const LEASE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// The largest payload of a synchronous Invoke: 6 MB (Lambda quotas).
 const MOST_PAYLOAD: usize = 6 * 1024 * 1024;
@@ -57,27 +57,27 @@ pub struct Invoker {
     function: String,
     pub endpoint: Option<String>,
     client: Client,
-    /// Never dropped: after a `fork()` of the program its threads are not there to be ended.
+    /// Never dropped: after a `fork()` of the program the child does not have its threads.
     runtime: &'static Runtime,
-    /// Processes that share an invocation.
+    /// How many processes share an invocation.
     packing: usize,
     queue: Queue,
-    /// The store's address for functions, if theirs is another one.
+    /// The store's address for functions, if it is another one.
     url: Option<String>,
     batch: Mutex<Batch>,
     pub invocations: AtomicU64,
     pub milliseconds: AtomicU64,
 }
 
-/// Those that wait for the next invocation.
+/// The processes that wait for the next invocation.
 #[derive(Default)]
 struct Batch {
     pending: Vec<Pending>,
-    /// How many have ever come.
+    /// How many processes have come so far.
     count: u64,
 }
 
-/// A process that waits for its invocation, and who is told if it cannot be begun.
+/// A process that waits for its invocation, and the watcher to be told of its end.
 struct Pending {
     job: Arc<StartedJob>,
     pid: i32,
@@ -87,12 +87,12 @@ struct Pending {
 enum Watcher {
     /// This process, by the descriptor for the exit report.
     Own(OwnedFd),
-    /// The worker that has started it.
+    /// The worker that started it.
     Worker(String),
 }
 
 impl Pending {
-    /// Who has started it.
+    /// The process that started it.
     fn parent<'a>(&'a self, process: &'a Process) -> &'a str {
         match &self.watcher {
             Watcher::Own(_) => &process.id,
@@ -100,7 +100,7 @@ impl Pending {
         }
     }
 
-    /// Whether one that a worker watches has ended: only the store knows it here.
+    /// Whether a process that a worker watches has ended: here only the store knows.
     async fn is_over_elsewhere(&self, process: &'static Process) -> bool {
         matches!(self.watcher, Watcher::Worker(_))
             && matches!(job_state::of(process, &self.job).await, JobState::Over)
@@ -108,7 +108,7 @@ impl Pending {
 
     async fn say(&self, process: &'static Process, end: &End) {
         match &self.watcher {
-            // It may be gone with its session.
+            // The reader may be gone with its session.
             Watcher::Own(report) => {
                 let _ = write(report, &ExitReport::encode(end.code, &end.message));
             }
@@ -128,8 +128,8 @@ impl Pending {
 }
 
 impl Invoker {
-    /// Reads AWS' own configuration: environment, profiles, the roles of containers and instances. `credentials`: a command
-    /// that prints them, as AWS' `credential_process`, where this way has none.
+    /// Reads AWS' own configuration: environment, profiles, the roles of containers and instances. `credentials` is a command
+    /// that prints credentials, as AWS' `credential_process`; it takes the place of the configured ones.
     pub fn new(
         function: String,
         packing: usize,
@@ -200,7 +200,7 @@ impl Invoker {
         .to_string())
     }
 
-    /// Launches a process; returns at once.
+    /// Launches a process, without waiting.
     pub fn launch(
         self: &Arc<Self>,
         process: &'static Process,
@@ -224,7 +224,7 @@ impl Invoker {
         Ok(Launched { pid, report: read })
     }
 
-    /// Launches the jobs of workers; each in an invocation of its own, whose event names its parent.
+    /// Launches the jobs of workers, each in an invocation of its own, whose event names the worker as the parent.
     fn forwarder(self: &Arc<Self>, process: &'static Process) -> Box<dyn Fn(ForwardedJob) + Send> {
         let invoker = self.clone();
         Box::new(move |forwarded| {
@@ -235,7 +235,7 @@ impl Invoker {
         })
     }
 
-    /// Invokes an incomplete batch if nobody else has come in time.
+    /// Invokes an incomplete batch if no other process has come in time.
     async fn wait_for_batch(self: Arc<Self>, process: &'static Process, count: u64) {
         tokio::time::sleep(BATCH_WINDOW).await;
         let pending = {
@@ -248,12 +248,12 @@ impl Invoker {
         self.run(process, pending).await;
     }
 
-    /// Invokes until every process has been begun by some worker, or cannot be.
+    /// Invokes until each process has been begun by some worker, or cannot be.
     async fn run(self: Arc<Self>, process: &'static Process, mut pending: Vec<Pending>) {
         let mut place = None;
         let mut pause = FIRST_PAUSE;
         loop {
-            // Not those that were ended before they began.
+            // Processes that were ended before they began are dropped.
             pending.retain(|one| !one.job.has_ended());
             for one in std::mem::take(&mut pending) {
                 if !one.is_over_elsewhere(process).await {
@@ -329,11 +329,11 @@ impl Invoker {
         answer
     }
 
-    /// All that a function is told.
+    /// The event: all that a function is told.
     fn event(&self, process: &Process, pending: &[Pending], attempt: &str) -> Vec<u8> {
         let s = &process.session;
         let url = self.url.as_ref().unwrap_or(&s.url);
-        // Those of one invocation have one parent.
+        // The processes of one invocation have one parent.
         let parent = pending
             .first()
             .map_or(&*process.id, |one| one.parent(process));
@@ -348,12 +348,12 @@ impl Invoker {
         .into_bytes()
     }
 
-    /// Invocations that have not been answered.
+    /// How many invocations are unanswered.
     pub fn open(&self) -> usize {
         self.queue.open()
     }
 
-    /// Says why processes wait, and what would help.
+    /// Tells the user why processes wait, and what would help.
     async fn tell(&self, running: usize, waiting: usize, why: &str) {
         let settings = self.client.get_account_settings().send().await;
         let quota = settings
@@ -370,7 +370,7 @@ impl Invoker {
         );
     }
 
-    /// Applies an answer to each process. Returns those that nobody has claimed, unless the answer ends them.
+    /// Applies a response to each process. Returns the processes that nobody has claimed, unless the response ends them.
     async fn apply_end(
         self: &Arc<Self>,
         process: &'static Process,
@@ -395,7 +395,8 @@ impl Invoker {
         unclaimed
     }
 
-    /// The supervisor has reported the ends of these before it answered; one that it never began has ended as well.
+    /// The supervisor has reported the ends of these processes before it answered; a process that it never began has ended as
+    /// well.
     async fn check_begun(&self, process: &'static Process, pending: Vec<Pending>) {
         for one in pending {
             if matches!(job_state::of(process, &one.job).await, JobState::Unclaimed) {
@@ -405,7 +406,7 @@ impl Invoker {
         }
     }
 
-    /// Without a connection: until the exit record is there, or the lease has ended.
+    /// Without a connection: waits until the exit record is written, or the lease has ended.
     async fn follow(self: Arc<Self>, process: &'static Process, one: Pending) {
         while process.is_current() {
             match job_state::of(process, &one.job).await {
@@ -420,7 +421,7 @@ impl Invoker {
     }
 }
 
-/// At least what the service asks for; a random part keeps those that were refused together apart.
+/// At least the pause that the service asks for; a random part separates processes that were refused together.
 fn jittered(pause: Duration, after: Option<Duration>) -> Duration {
     let share =
         f64::from(u16::from_ne_bytes(random::bytes().unwrap_or_default())) / f64::from(u16::MAX);

@@ -1,4 +1,4 @@
-//! What Lambda's responses mean for a process: how it ended, or whether to try again. The words say what to do.
+//! The meaning of Lambda's responses for a process: how it ended, or whether to try again. The messages say what to do.
 
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ pub struct End {
 }
 
 pub enum Response {
-    /// The supervisor's report: which jobs others had taken. The rest have ended, and said so in the store.
+    /// The supervisor's report: the jobs that others had taken. The rest have ended, as the store says.
     Report(Vec<String>),
-    /// The invocation ended badly, and its processes with it.
+    /// The invocation failed, and its processes with it.
     Ended(End),
-    /// It may have run or not.
+    /// The function may have run or not.
     Doubtful(String),
-    /// It did not run; when to try again, if the service said so.
+    /// The function did not run; the time after which to try again, if the service gave one.
     NotNow(Option<Duration>, String),
     /// There was no connection.
     Unreachable(String),
@@ -91,7 +91,7 @@ pub fn too_large(size: usize, most: usize) -> End {
     )
 }
 
-/// The milliseconds that Lambda bills for an invocation, by the tail of its log in base64: initialisation is in them.
+/// The milliseconds that Lambda bills for an invocation, initialisation included, by the tail of its log in base64.
 pub fn billed(log: &str) -> Option<u64> {
     let log = base64::decode(log).ok()?;
     let text = String::from_utf8_lossy(&log);
@@ -103,7 +103,7 @@ pub fn billed(log: &str) -> Option<u64> {
     rest.split_once(' ')?.0.parse().ok()
 }
 
-/// Reads a 200: the supervisor's report, or how the function failed.
+/// Reads a response with status 200: the supervisor's report, or how the function failed.
 pub fn read(function: &str, error: Option<&str>, payload: &[u8]) -> Response {
     let body: Value = serde_json::from_slice(payload).unwrap_or_default();
     if error.is_some() {
@@ -127,7 +127,7 @@ pub fn read(function: &str, error: Option<&str>, payload: &[u8]) -> Response {
     Response::Report(taken.collect())
 }
 
-/// `FunctionError`: by the type where AWS gives one, else by the words.
+/// The end for a `FunctionError`: by its type if AWS gives one, else by its message.
 fn failed(function: &str, body: &Value, payload: &[u8]) -> End {
     let kind = body["errorType"].as_str().unwrap_or_default();
     let words = body["errorMessage"]
@@ -176,7 +176,7 @@ fn failed(function: &str, body: &Value, payload: &[u8]) -> End {
     )
 }
 
-/// Reads anything but a 200.
+/// Reads any other response.
 pub fn refused<E>(function: &str, error: &SdkError<E, HttpResponse>) -> Response
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -204,15 +204,15 @@ where
         .map(Duration::from_secs);
     let why = format!("{status} {}", said(error));
     match status {
-        // Too many; or the function is being updated, or wakes.
+        // Too many requests; or the function is being updated, or is waking up.
         408 | 409 | 429 => Response::NotNow(after, why),
-        // The function may have been begun all the same; or its answer broke off.
+        // The function may have begun nevertheless; or its response broke off.
         0..400 | 500.. => Response::Doubtful(why),
         _ => Response::Ended(explain(function, error)),
     }
 }
 
-/// An error that trying again would not mend.
+/// The end for an error that another attempt would not fix.
 pub fn explain<E>(function: &str, error: &SdkError<E, HttpResponse>) -> End
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -263,7 +263,7 @@ where
     }
 }
 
-/// The service's message, or the error that came before it.
+/// The service's message; without one, the error with its causes.
 fn said<E>(error: &SdkError<E, HttpResponse>) -> String
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -274,7 +274,7 @@ where
     }
 }
 
-/// An error with its causes, which the SDK's own words leave out.
+/// An error with its causes, which the SDK's own message leaves out.
 fn words(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

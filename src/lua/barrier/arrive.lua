@@ -1,5 +1,5 @@
--- One party arrives. ARGV[4] parties, ARGV[5] '1' if the last one has an action to run, ARGV[6] versions.
--- Replies 'broken', 'wait INDEX WAITER', 'act INDEX' or 'ok INDEX VERSIONS'. The tokens of waiters are 'ok VERSIONS' or 'broken'.
+-- One party arrives. ARGV[4] the parties, ARGV[5] '1' if the last one has an action to run, ARGV[6] the versions. Replies
+-- 'broken', 'wait INDEX WAITER', 'act INDEX' or 'ok INDEX VERSIONS'. The tokens of waiters are 'ok VERSIONS' or 'broken'.
 local fields, answered = open(BROKEN, ARRIVED)
 if answered then return answered end
 if fields[3] == '1' then return answer(IS_BROKEN) end
@@ -11,7 +11,7 @@ if index + 1 < tonumber(ARGV[4]) then
 end
 call('HSET', OBJECT, ARRIVED, 0)
 if ARGV[5] == '1' then
-  -- The parties of this round stand aside, so that a fast one can arrive for the next.
+  -- The parties of this round move to a list of their own, so that a fast one can arrive for the next round.
   if call('EXISTS', OBJECT .. WAITERS) == 1 then call('RENAME', OBJECT .. WAITERS, OBJECT .. ACTING) end
   return answer(ACT .. ' ' .. index)
 end

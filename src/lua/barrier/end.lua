@@ -1,4 +1,4 @@
--- ARGV[4] 'go': the action has run; 'break': abort, time-out or failed action; 'reset'. ARGV[5] versions.
+-- Ends a round. ARGV[4] 'go': the action has run; 'break': abort, time-out or failed action; 'reset'. ARGV[5] the versions.
 local _, answered = open()
 if answered then return answered end
 leave_versions(ARGV[5])

@@ -1,4 +1,4 @@
--- A party's time is over: if nothing woke it before, it breaks the barrier. ARGV[4] the waiter.
+-- A party's time-out: breaks the barrier, unless the party was woken before. ARGV[4] the waiter.
 local _, answered = open()
 if answered then return answered end
 local token = revoke(ARGV[4])

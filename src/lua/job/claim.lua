@@ -1,4 +1,4 @@
--- A worker takes a job, once. ARGV[4] process. Replies the job's record, or 'taken'.
+-- A claimant takes a job, once. ARGV[4] the claimant. Replies the job's record, or 'taken'.
 local fields, refused = look(CLAIM, RECORD)
 if refused then return refused end
 if fields[2] and fields[2] ~= ARGV[4] then return TAKEN end

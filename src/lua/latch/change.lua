@@ -1,5 +1,5 @@
--- A count whose waiters pass at zero: an event (0 set, 1 clear), or the unfinished tasks of a queue.
--- ARGV[4] '=' or '+', ARGV[5] amount, ARGV[6] versions. Replies 'ok', or 'under' where the count would be negative.
+-- Changes a count whose waiters pass at zero: an event (0 set, 1 clear), or the unfinished tasks of a queue. ARGV[4] '=' or
+-- '+', ARGV[5] the amount, ARGV[6] the versions. Replies 'ok', or 'under' if the count would be negative.
 local fields, answered = open(COUNT, HAS_WAITED)
 if answered then return answered end
 if is_moving and (fields[4] or ARGV[6] ~= '' and not is_here(VERSIONS)) then return on_its_way() end

@@ -1,4 +1,4 @@
--- Replies 'ok VERSIONS' where the count is zero, else 'no'.
+-- Replies 'ok VERSIONS' if the count is zero, else 'no'.
 local fields, refused = look(COUNT, CHANGES)
 if refused then return refused end
 if fields[3] and not is_here(VERSIONS) then return on_its_way() end

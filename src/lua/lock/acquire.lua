@@ -1,4 +1,4 @@
--- One unit. ARGV[4] '1' to wait for it, ARGV[5] how often the versions had changed that the caller knows.
+-- Takes one unit. ARGV[4] '1' to wait for it, ARGV[5] how often the versions had changed when the caller last saw them.
 -- Replies as `grant` does, 'no', or 'wait WAITER': a token will come.
 local fields, answered = open(VALUE, CHANGES, SEEN_BY)
 if fields[4] and not is_here(VERSIONS) then return on_its_way() end

@@ -1,6 +1,7 @@
--- One unit back. ARGV[4] the maximum, ARGV[5] the versions, ARGV[6] how often those of the lock had changed that the caller knows.
--- KEYS[2] and so on: regions that were written, none greater than a granule; for each its name, the number of spans, and for each
--- span its offset and its bytes. Replies 'ok', or 'over', with the new versions of these regions ('0' of one that is gone).
+-- Gives one unit back. ARGV[4] the maximum, ARGV[5] the versions, ARGV[6] how often the lock's versions had changed when the
+-- caller last saw them. KEYS[2] and on: the regions that were written, none greater than a granule; for each its name, the
+-- number of spans, and for each span its offset and its bytes. Replies 'ok' or 'over', and the new versions of these regions
+-- ('0' if a region is gone).
 local fields, answered = open(VALUE, HAS_WAITED, CHANGES, SEEN_BY)
 if answered then return answered end
 if is_moving and (fields[4] or #KEYS > 1 or ARGV[5] ~= '' and not is_here(VERSIONS)) then return on_its_way() end
@@ -20,7 +21,7 @@ for i = 2, #KEYS do
   at = last + 1
 end
 for i = 2, #KEYS do
-  -- Others are told what it holds, with the lock.
+  -- The lock's grants carry the content of these regions.
   local guarded = call('HGET', OBJECT, GUARDED) or ''
   if not string.find(guarded, KEYS[i] .. ' ', 1, true) then
     local kept = {}
@@ -36,7 +37,7 @@ if after and (ARGV[6] == before or fields[6] == process .. ' ' .. before) then
   call('HSET', OBJECT, SEEN_BY, process .. ' ' .. after)
 end
 if value >= tonumber(ARGV[4]) then
-  -- What was written stays.
+  -- The regions stay written.
   written[1] = OVER
   return answer(table.concat(written, ' '))
 end

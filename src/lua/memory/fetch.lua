@@ -1,4 +1,4 @@
--- Granules of a region newer than a version. ARGV[4] that version, ARGV[5] number of granules,
+-- Fetches the granules of a region that are newer than a version. ARGV[4] that version, ARGV[5] the number of granules,
 -- ARGV[6] the granule to begin with, ARGV[7] how many to send at most.
 -- Replies {version, next granule or -1, granule, bytes, granule, bytes, ...}.
 local fields, refused = look(VERSION)

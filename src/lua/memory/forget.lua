@@ -1,5 +1,5 @@
--- An epoch takes the place of versions that the object keeps. ARGV[4] the epoch, then pairs of a region and the version up to which
--- it stands for it.
+-- Replaces versions that the object keeps by an epoch. ARGV[4] the epoch, then pairs of a region and the version up to which
+-- the epoch replaces it.
 local _, refused = look()
 if refused then return is_absent(refused) and OK or refused end
 local key = OBJECT .. VERSIONS

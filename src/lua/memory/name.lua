@@ -1,5 +1,5 @@
--- A name of shared memory, noted in the session's object. ARGV[4] the name, ARGV[5] what it is to stand for; '' takes it away.
--- A name that stands for something already keeps it. Replies what it stood for, or ''.
+-- Binds or unbinds a name of shared memory in the session's object. ARGV[4] the name, ARGV[5] what it stands for; '' unbinds
+-- it. A name that is bound already keeps its meaning. Replies what the name stood for, or ''.
 local field = NAME .. ARGV[4]
 local fields, answered = open(field)
 if answered then return answered end

@@ -1,6 +1,6 @@
--- Spans of a region. ARGV[4] granule size, then pairs of place and bytes, none across granules. A place is an offset; or an offset
--- and a version, 'offset=version', where the bytes may not come over those of a newer granule.
--- Replies the region's new version; 'newer' where a granule is, and then nothing is written.
+-- Publishes spans of a region. ARGV[4] the granule size, then pairs of place and bytes, none across granules. A place is an
+-- offset; or an offset and a version, 'offset=version': the bytes must not overwrite a granule that is newer than that
+-- version. Replies the region's new version; or 'newer' if a granule is newer, and then nothing is written.
 local fields, answered = open(VERSION)
 if answered then return answered end
 local version = tonumber(fields[3]) + 1

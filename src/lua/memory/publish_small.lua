@@ -1,5 +1,5 @@
--- What was written to regions none greater than a granule, all at once. KEYS: the regions; for each its name, the number of spans, and for
--- each span its offset and its bytes. Replies their new versions ('0' of one that is gone).
+-- Publishes several regions in one step, none greater than a granule. KEYS: the regions; for each its name, the number of
+-- spans, and for each span its offset and its bytes. Replies their new versions ('0' if a region is gone).
 local _, answered = open()
 if answered then return answered end
 if is_moving then return on_its_way() end

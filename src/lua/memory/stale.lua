@@ -1,5 +1,5 @@
--- Which granules of a region are newer than a version. ARGV[4] that version, ARGV[5] number of granules, ARGV[6] the granule to
--- begin with.
+-- Replies the granules of a region that are newer than a version. ARGV[4] that version, ARGV[5] the number of granules,
+-- ARGV[6] the granule to begin with.
 local _, refused = look()
 if refused then return refused end
 local out = {}

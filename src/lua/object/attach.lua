@@ -1,4 +1,4 @@
--- One holder more of one end. ARGV[4] holder, ARGV[5] end.
+-- Adds a holder to one end. ARGV[4] the holder, ARGV[5] the end.
 local _, refused = look()
 if refused then return refused end
 if call('HSETNX', OBJECT, HOLDER .. ARGV[5] .. ':' .. ARGV[4], 1) == 1 then call('HINCRBY', OBJECT, HOLDERS .. ARGV[5], 1) end

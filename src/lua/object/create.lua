@@ -1,4 +1,5 @@
--- A new object. ARGV[4] time to live in ms (0: none), ARGV[5] holder, ARGV[6] number of ends, then fields and values.
+-- Creates an object. ARGV[4] time to live in ms (0: none), ARGV[5] the holder, ARGV[6] the number of ends, then fields and
+-- values.
 if call('EXISTS', OBJECT) == 1 then return OK end
 ttl = ARGV[4]
 call('HSET', OBJECT, TTL, ttl, unpack(ARGV, 7))

@@ -1,4 +1,4 @@
--- Notes an object in an index: of a session, or of what a process holds. ARGV[4] the object.
+-- Adds an object (ARGV[4]) to an index: that of the session, or that of what a process holds.
 local _, refused = look()
 if refused then return refused end
 call('SADD', OBJECT .. HELD, ARGV[4])

@@ -1,5 +1,5 @@
--- Gives back all that an ended process held of one object. ARGV[4] process, ARGV[5] its exit code, ARGV[6] how often a task may be begun.
--- Items that it had taken and not acknowledged go back to the head; a task begun too often goes to the other
+-- Releases all that an ended process held of one object. ARGV[4] the process, ARGV[5] its exit code, ARGV[6] how often a task
+-- may be begun. Items that it had taken and not acknowledged go back to the head; a task begun too often goes to the other
 -- end, marked 'D' with the exit code. A unit that was granted and not acknowledged is granted to the next waiter.
 local _, refused = look()
 if refused then return is_absent(refused) and OK or refused end
@@ -9,7 +9,7 @@ local function is_mine(caller) return after(ARGV[4] .. '.', caller) end
 local function give_back(caller)
   local list = OBJECT .. IN_FLIGHT .. caller
   local from, bound, has_waited = unpack(call('HMGET', OBJECT, TAKES .. caller, BOUND, HAS_WAITED))
-  -- A task that was counted as taken counts again; what was not is still counted.
+  -- A task that was counted as taken counts against the bound again; any other item still does.
   local counted = call('HDEL', OBJECT, WORKS .. caller) == 0
   for _, item in ipairs(call('LRANGE', list, 0, -1)) do
     local kind, begun, size = string.match(item, ITEM_HEAD)
@@ -41,7 +41,7 @@ for _, line in ipairs({WAITERS, TAKERS .. 0, TAKERS .. 1}) do
 end
 for _, waiter in ipairs(call('HKEYS', OBJECT .. GRANTED)) do
   if is_mine(waiter) then
-    -- One that has no token any more has arrived.
+    -- A waiter without a token has acknowledged it.
     if revoke(waiter) and call('HEXISTS', OBJECT, VALUE) == 1 then release(2147483647) end
   end
 end

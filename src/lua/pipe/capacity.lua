@@ -1,4 +1,4 @@
--- Whether a pipe has capacity left for one end (ARGV[4]). Replies 'ok', also where nobody will take it, or 'wait WAITER'.
+-- Whether a pipe has capacity left for one end (ARGV[4]). Replies 'ok', also if nobody holds that end, or 'wait WAITER'.
 local to = ARGV[4]
 local fields, answered = open(HOLDERS .. to, FILL .. to, BOUND)
 if answered then return answered end

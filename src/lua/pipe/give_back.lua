@@ -1,5 +1,5 @@
--- What a thread has read ahead goes back. ARGV[4] the end, ARGV[5] the thread, ARGV[6] how many it has not delivered at most: those that
--- it took last. The others were acknowledged.
+-- Puts back the items that a thread has read ahead. ARGV[4] the end, ARGV[5] the thread, ARGV[6] at most how many: the last
+-- ones that it took. The others were acknowledged.
 local fields, answered = open(HAS_WAITED, AHEAD .. ARGV[4])
 if answered then return answered end
 if fields[4] == ARGV[5] then

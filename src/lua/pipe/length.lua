@@ -1,15 +1,15 @@
--- How many items one end (ARGV[4]) has to take, the end of file not counted, and whether that stands behind them.
+-- Replies how many items one end (ARGV[4]) has to take, without the end of file, and 1 if the end of file follows them.
 local fields, refused = look(SPILLED .. ARGV[4], AHEAD .. ARGV[4])
 if refused then return refused end
 local key, spilled = OBJECT .. ITEMS .. ARGV[4], tonumber(fields[2] or '0')
--- What was read ahead is still to be taken, too.
+-- Items that were read ahead are still to be taken.
 local ahead = 0
 if fields[3] then
   if not is_here(IN_FLIGHT .. fields[3]) then return on_its_way() end
   ahead = call('LLEN', OBJECT .. IN_FLIGHT .. fields[3]) - 1
 end
 if not is_here(ITEMS .. ARGV[4]) then
-  -- At least those.
+  -- The list is not here: the reply is the least that there is.
   if spilled + ahead == 0 then return on_its_way() end
   return {spilled + ahead, 0}
 end

@@ -1,17 +1,17 @@
--- Items for one end of a pipe. ARGV[4] that end, ARGV[5] '1' if the sender's task is acknowledged by this, ARGV[6] '1' if the
--- sender waits for capacity, ARGV[7] the size of the items in bytes, then the items.
--- KEYS[2] and on: the blobs that the items name, which were sent before, and go with the pipe.
--- Replies 'ok', 'broken' where nobody holds that end, or 'wait WAITER' where the pipe is full.
+-- Sends items to one end of a pipe. ARGV[4] that end, ARGV[5] '1' if this acknowledges the sender's task, ARGV[6] '1' if the
+-- sender waits for capacity, ARGV[7] the size of the items in bytes, then the items. KEYS[2] and on: the blobs that the items
+-- name; they were sent before, and live as long as the pipe. Replies 'ok', 'broken' if nobody holds that end, or 'wait WAITER'
+-- if the pipe is full.
 local to = ARGV[4]
 local fields, answered = open(HOLDERS .. to, FILL .. to, BOUND, SPILLED .. to)
 if answered then return answered end
 local pieces = {}
 for i = 2, #KEYS do
   pieces[i] = pieces_of(KEYS[i])
-  -- Refused before it: then this is sent again behind it, and nobody reads this answer.
+  -- The blob was refused before: the sender sends it again, then this command, and ignores this answer.
   if not pieces[i] then return is_moving and on_its_way() or redis.error_reply(LOST .. ' ' .. KEYS[i]) end
 end
--- From now on they live as long as the pipe, also while it is full.
+-- From now on the blobs live as long as the pipe, even while it is full.
 for i = 2, #KEYS do call('HSET', OBJECT, BLOB .. KEYS[i], pieces[i]) end
 if tonumber(fields[3]) <= 0 then return answer(IS_BROKEN) end
 if ARGV[5] == '1' and not is_here(IN_FLIGHT .. CALLER) then return on_its_way() end

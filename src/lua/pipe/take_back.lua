@@ -1,5 +1,5 @@
--- An item that was taken goes back. ARGV[4] end, ARGV[5] 'LEFT' to the head, 'RIGHT' to the tail, ARGV[6] the waiter that it was
--- handed to, or ''.
+-- Puts back an item that was taken. ARGV[4] the end, ARGV[5] 'LEFT' for the head, 'RIGHT' for the tail, ARGV[6] the waiter
+-- that the item was handed to, or ''.
 local _, answered = open()
 if answered then return answered end
 if ARGV[6] ~= '' then revoke(ARGV[6]) end

@@ -1,7 +1,6 @@
--- The items that this thread took first from the pipe have arrived. ARGV[4] their end, ARGV[5] their size, ARGV[6] the waiter that
--- one was handed to, or ''; ARGV[7] how many they are.
--- Replies how many more are there.
--- Numbered like any script: repeated after the next take it must do nothing.
+-- Acknowledges the oldest items that this thread has taken. ARGV[4] their end, ARGV[5] their size, ARGV[6] the waiter that one
+-- was handed to, or ''; ARGV[7] the number of items. Replies how many more items there are. The script is numbered: a
+-- repetition after the next take must do nothing.
 local fields, answered = open(BOUND, HAS_WAITED, AHEAD .. ARGV[4])
 if answered then return answered end
 if is_moving and (fields[4] or ARGV[6] ~= '' or not is_here(IN_FLIGHT .. CALLER)) then return on_its_way() end

@@ -1,6 +1,6 @@
--- Up to ARGV[5] items of one end (ARGV[4]), without waiting, for its only reader; one to read ahead (ARGV[6] is '1') gets one item
--- where others have taken from that end.
--- Those that were taken before, and whose reply was lost, come again first: the list has the last one at its head.
+-- Takes up to ARGV[5] items of one end (ARGV[4]) for its only reader, without waiting. A reader that reads ahead (ARGV[6] is
+-- '1') gets one item if others have taken from that end. Items that were taken before, and whose reply was lost, come first:
+-- the last one taken is at the head of the list.
 local fields, refused = look(SPILLED .. ARGV[4], OPENED .. ARGV[4])
 if refused then return refused end
 if not (is_here(ITEMS .. ARGV[4]) and is_here(IN_FLIGHT .. CALLER)) then return on_its_way() end

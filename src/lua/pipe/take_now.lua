@@ -1,4 +1,5 @@
--- The next item of one end, without waiting. ARGV[4] end. An item taken before whose reply was lost comes again.
+-- Takes the next item of one end (ARGV[4]), without waiting. An item that was taken before and whose reply was lost is
+-- returned again.
 local fields, refused = look(SPILLED .. ARGV[4])
 if refused then return refused end
 if not (is_here(ITEMS .. ARGV[4]) and is_here(IN_FLIGHT .. CALLER)) then return on_its_way() end

@@ -1,6 +1,6 @@
--- A thread will take from one end: its in-flight list. ARGV[4] end, ARGV[5] how many wait at the list of items; others stand in a line.
--- The anchor keeps the list, and with it its time to live, when it holds nothing.
--- Replies 'list', 'line', or 'wait WAITER' while another thread has read ahead from that end.
+-- A thread begins to take from one end; makes its in-flight list. ARGV[4] the end, ARGV[5] how many threads may wait at the
+-- list of items; the others queue as takers. The anchor keeps the list, and with it its time to live, while the list holds no
+-- item. Replies 'list', 'line', or 'wait WAITER' while another thread has read ahead from that end.
 local fields, answered = open(AHEAD .. ARGV[4])
 if answered then return answered end
 local key = OBJECT .. IN_FLIGHT .. CALLER

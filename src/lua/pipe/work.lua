@@ -1,6 +1,6 @@
--- The result of the task that this thread took last, which acknowledges it, and the next task in one step. ARGV[4] the end that the
--- result is for; ARGV[5] '1' to stand in the line where there is no task, ARGV[6] the size of the result in bytes, ARGV[7] the result.
--- Replies the task, 'wait WAITER' or 'none'.
+-- Sends the result of the task that this thread took last, which acknowledges the task, and takes the next task, in one step.
+-- ARGV[4] the end that the result is for; ARGV[5] '1' to queue as a taker if there is no task, ARGV[6] the size of the result
+-- in bytes, ARGV[7] the result. Replies the task, 'wait WAITER' or 'none'.
 local to, from = ARGV[4], 1 - ARGV[4]
 local in_flight, tasks = OBJECT .. IN_FLIGHT .. CALLER, OBJECT .. ITEMS .. from
 local fields, answered = open(HOLDERS .. to, BOUND, HAS_WAITED, SPILLED .. to, SPILLED .. from)

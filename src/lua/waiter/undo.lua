@@ -1,5 +1,5 @@
--- Takes back what a command of the caller did, if it has run: its answer was given up. ARGV[4] its seq, ARGV[5] what becomes of a
--- token, as for cancel.
+-- Undoes a command of the caller, if it has run: the caller no longer waits for its answer. ARGV[4] the command's seq, ARGV[5]
+-- what happens to a token, as in cancel.
 local fields, refused = look(ANSWER .. CALLER)
 if refused then return is_absent(refused) and OK or refused end
 local seq, text = string.match(fields[2] or '', '^(%d+) (.*)$')

@@ -1,7 +1,7 @@
-//! An item that has come: decoded, acknowledged, and its versions applied.
+//! The arrival of an item: it is decoded and acknowledged, and its versions are applied.
 //!
-//! It is acknowledged before its value reaches the program: a connection that breaks in between loses nothing, and the items of a
-//! process that dies in between go back to the head. A task is acknowledged by the message that is its result.
+//! An item is acknowledged before its value reaches the program. A connection that breaks before the acknowledgement loses
+//! nothing, and the items of a process that dies before it go back to the head. A task is acknowledged by its result.
 
 use std::cell::RefCell;
 use std::sync::atomic::Ordering;
@@ -15,27 +15,27 @@ use crate::protocol::{self, Item};
 use crate::store::request::{Slot, text};
 use crate::store::scripts;
 
-/// How an item has come.
+/// How an item came.
 #[derive(Default)]
 pub(super) struct How {
-    /// Those that come together are acknowledged together.
+    /// The items that came together with it, to be acknowledged together.
     pub(super) together: Option<RefCell<Together>>,
-    /// The waiter that it was handed to in the line; empty where it was not.
+    /// The waiter that the item was handed to in the queue of takers; else empty.
     pub(super) waiter: String,
-    /// Whether it counts as taken already: a task that came with the last result.
+    /// Whether the item counts as taken already: a task that came with the last result.
     pub(super) is_counted: bool,
-    /// Whether it was acknowledged: it was read ahead.
+    /// Whether the item was acknowledged: it was read ahead.
     pub(super) is_acknowledged: bool,
-    /// Whether its acknowledgement is to tell how many more are there.
+    /// Whether the reply to its acknowledgement is to tell how many more items there are.
     pub(super) tells_rest: bool,
 }
 
-/// What is to be acknowledged.
+/// The items to be acknowledged.
 #[derive(Default)]
 pub(super) struct Together {
     pub(super) count: usize,
     pub(super) size: usize,
-    /// They are needed no more then.
+    /// Their blobs, which are then deleted.
     pub(super) blobs: Vec<String>,
 }
 
@@ -85,7 +85,7 @@ impl PipeEnd {
             process.memory.acquire(process, &message.versions)?;
             Ok(message)
         });
-        // A signal's handler came in between: it stays in flight, and is looked for by the next take.
+        // A signal handler has raised: the item stays in flight, and the next take looks for it.
         let message = match message {
             Err(e) if e.is_raised() => return Err(e),
             message => message,
@@ -102,7 +102,7 @@ impl PipeEnd {
             self.taken(process, payload.size, blob, how)?;
         }
         let message = message?;
-        // A task may come again: it was given back.
+        // A task may come again, after it was given back.
         if !payload.is_task && !self.delivered.note(payload.sealed) {
             return Err(Error::Seal(format!(
                 "payload refused: it was delivered before, by object {}",
@@ -112,7 +112,7 @@ impl PipeEnd {
         Ok(Taken::Message(message))
     }
 
-    /// An item of this end has arrived.
+    /// Acknowledges an item of this end, or adds it to those that are acknowledged together.
     fn taken(&self, process: &Process, size: usize, blob: Option<String>, how: &How) -> Result<()> {
         let blobs = blob.into_iter().collect();
         if how.is_acknowledged {
@@ -159,7 +159,7 @@ impl PipeEnd {
         self.drop_blobs(process, arrived.blobs)
     }
 
-    /// Where it is to come how many more are there. What has come since the take before is heard.
+    /// The slot for the number of items that are left. Takes note of the number that came since the take before.
     fn rest_slot(&self, process: &Process) -> Slot {
         let slot = Slot::default();
         let before = self.rest.locked().replace(slot.clone());

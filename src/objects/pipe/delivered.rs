@@ -1,4 +1,4 @@
-//! What an end has delivered: whoever has the store could put an item in once more.
+//! The items that an end has delivered: a store could insert an item a second time.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Mutex;
@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use crate::locked::Locked;
 use crate::store::seal::HEAD;
 
-/// Older ones are forgotten.
+/// How many items are remembered.
 const MOST: usize = 4096;
 
 type Mark = [u8; HEAD];

@@ -1,4 +1,4 @@
-//! One end of a pipe, as a process uses it: what it takes, and what it sends to the other end.
+//! One end of a pipe, as a process uses it: takes items, and sends items to the other end.
 
 mod arrive;
 mod delivered;
@@ -26,20 +26,20 @@ use crate::store::thread_client::Outcome;
 pub struct PipeEnd {
     pub id: String,
     pub end: u8,
-    /// The end of file was seen: there is nothing to wait for any more.
+    /// Whether the end of file was seen: then there is nothing to wait for.
     eof: AtomicBool,
     /// The blob of the task in work.
     blob: Mutex<Option<String>>,
     delivered: Delivered,
-    /// The reading of the cluster's slots with which it was looked at last: with its place its items may have gone elsewhere.
+    /// How often the cluster's slots had been read at the last look at the store: since then the items may have moved.
     looked_with: AtomicU64,
-    /// The thread whose last result takes the next task, and where that comes.
+    /// The thread whose last result takes the next task, and the slot for that task.
     next_task: Mutex<Option<(String, Slot)>>,
-    /// Where it comes how many more there were after a take.
+    /// The slot for the number of items that were left after a take.
     rest: Mutex<Option<Slot>>,
     /// Bytes posted since the pipe was asked whether it is full.
     bytes_since_check: AtomicUsize,
-    /// What this process has read ahead. A child of its own `fork()` has nothing of it.
+    /// The process that made this end, and what it has read ahead. A child of its own `fork()` uses none of it.
     origin: &'static Process,
     ahead: Arc<ReadAhead>,
 }
@@ -47,7 +47,7 @@ pub struct PipeEnd {
 /// The result of a take.
 pub enum Taken {
     Message(Message),
-    /// A task that killed its workers: the exit code of the last, and the task.
+    /// A task that killed its workers: the exit code of the last one, and the task.
     Died(i32, Message),
     Nothing,
 }
@@ -56,18 +56,18 @@ pub enum Taken {
 #[derive(Clone, Copy)]
 pub enum Wait {
     No,
-    /// Without a time: for ever.
+    /// Until a deadline, or without one for ever.
     Until(Option<Instant>),
 }
 
-/// What is taken.
+/// The kind of a take.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Take {
     /// A message, which is acknowledged before it is delivered.
     Item,
-    /// The same; several may be taken for this and the next takes.
+    /// The same; several messages may be taken for this take and the next ones.
     Items,
-    /// A task, which the message acknowledges that is its result.
+    /// A task, which is acknowledged by its result.
     Task,
 }
 
@@ -75,18 +75,18 @@ pub enum Take {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
     Message,
-    /// Its result acknowledges it.
+    /// A task, which is acknowledged by its result.
     Task,
-    /// The result of the task that this thread has taken last.
+    /// The result of the task that this thread took last.
     Result,
 }
 
-/// Which way an item goes: part of what its seal vouches for.
+/// The direction of an item, which its seal covers.
 pub const fn kind(end: u8) -> &'static str {
     if end == 0 { "to 0" } else { "to 1" }
 }
 
-/// Makes a pipe that holds about so many bytes for each end. This process holds both.
+/// Makes a pipe that holds about `bound` bytes for each end. This process holds both ends.
 pub fn create(process: &Process, bound: usize) -> Result<String> {
     let id = process.new_object(None);
     process.create(&id, 2, &[(keys::BOUND, bound)])?;
@@ -121,12 +121,12 @@ impl PipeEnd {
         self.looked_with.swap(readings, Ordering::AcqRel) != readings
     }
 
-    /// How many items wait, and whether the end of file stands behind them.
+    /// How many items wait, and whether the end of file follows them.
     pub fn length(&self, process: &Process) -> Result<(i64, bool)> {
         length::ask(process, &self.id, self.end)
     }
 
-    /// Whether there is something that needs no look at the store: items that were read ahead, or the end of file.
+    /// Whether there is something to take without asking the store: items that were read ahead, or the end of file.
     pub fn has_something(&self, process: &Process) -> bool {
         self.is_at_end() || self.ahead(process).is_some_and(|ahead| ahead.has_items())
     }
@@ -141,7 +141,7 @@ impl PipeEnd {
         std::ptr::eq(self.origin, process).then_some(&self.ahead)
     }
 
-    /// Waits until there is something to take, the end of file included; false when the time is over.
+    /// Waits until there is something to take, the end of file included; false if the time is over.
     pub fn wait(&self, process: &Process, until: Until<'_>) -> Result<bool> {
         if self.has_something(process) {
             return Ok(true);
@@ -158,7 +158,7 @@ impl PipeEnd {
                 }
                 Outcome::Reply(_) => return Ok(true),
                 Outcome::Again if wait::is_over(until.deadline) => return Ok(false),
-                // The store may have no memory for a wait.
+                // The store may have no memory for a blocked client.
                 Outcome::Again => {
                     let question = length::question(process, &self.id, self.end);
                     let (n, eof) = length::read(&question.by(until.deadline).call()?);

@@ -1,7 +1,7 @@
 //! The sending side of an end.
 //!
-//! A pipe has a bound. A sender that waits for the store's answer waits for capacity as well; one that posts asks for it now
-//! and then.
+//! A pipe has a bound. A sender that waits for the store's answer also waits for capacity; a sender that posts asks for
+//! capacity now and then.
 
 use std::sync::atomic::Ordering;
 
@@ -21,7 +21,7 @@ use crate::store::request::{Slot, is_on_its_way};
 use crate::store::scripts;
 use crate::store::thread_client::Place;
 
-/// A sender that posts asks for capacity after so many bytes: by so much it may exceed a pipe's bound.
+/// A sender that posts asks for capacity after this many bytes, by which it may exceed a pipe's bound.
 const CHECK_EVERY: usize = 1 << 20;
 
 impl PipeEnd {
@@ -37,7 +37,7 @@ impl PipeEnd {
         sent
     }
 
-    /// Sends an item; again whenever there may be capacity for it.
+    /// Sends an item, and repeats it whenever there may be capacity.
     fn deliver(&self, process: &Process, packed: &Packed, size: usize) -> Result<()> {
         loop {
             let mut script = self.script(process, Sent::Message, true, size);
@@ -85,7 +85,7 @@ impl PipeEnd {
         if blobs.is_empty() {
             return script.post();
         }
-        // A blob that nobody will take must be deleted: the reply is waited for.
+        // A blob that nobody will take must be deleted: the sender waits for the reply.
         let is_sent = script
             .text()
             .and_then(|reply| match Reply::decode(&reply)? {
@@ -98,8 +98,8 @@ impl PipeEnd {
         is_sent.map(drop)
     }
 
-    /// Sends the result of the task that this thread has taken last, and takes the next task in the same step, for `take`.
-    /// Nothing is waited for.
+    /// Sends the result of the task that this thread took last, and takes the next task in the same step, for `take`. It does
+    /// not wait.
     pub fn post_result_and_go_on(&self, process: &Process, payload: &[u8]) -> Result<()> {
         let (caller, consumed) =
             process.with_link(|link| Ok((link.caller.clone(), link.consumed(&self.id))))?;
@@ -109,7 +109,7 @@ impl PipeEnd {
         let versions = process.memory.publish(process)?;
         let packed = self.pack(process, Sent::Result, &versions, payload)?;
         self.drop_task_blob(process)?;
-        // Of one whose result is on its way this is another result: a signal's handler has raised when it was sent.
+        // The task's result is on its way already: a signal handler raised when it was sent. This second result is dropped.
         if matches!(&*self.next_task.locked(), Some((who, slot)) if *who == caller && is_on_its_way(slot))
         {
             return Ok(());
@@ -126,13 +126,13 @@ impl PipeEnd {
             .post_for(&slot)
     }
 
-    /// The blob of the task in work is needed no more.
+    /// Deletes the blob of the task in work.
     fn drop_task_blob(&self, process: &Process) -> Result<()> {
         let blob = self.blob.locked().take();
         self.drop_blobs(process, blob)
     }
 
-    /// Nobody takes them any more.
+    /// Deletes blobs that nobody will take.
     pub(super) fn drop_blobs(
         &self,
         process: &Process,
@@ -142,7 +142,7 @@ impl PipeEnd {
         blobs.try_for_each(|blob| blob::drop(process, &blob, Some(&self.id)))
     }
 
-    /// For a sender that posts: waits now and then, until the pipe is not full.
+    /// For a sender that posts: now and then waits until the pipe is not full.
     pub fn wait_for_capacity(&self, process: &Process) -> Result<()> {
         if self.bytes_since_check.load(Ordering::Acquire) < CHECK_EVERY {
             return Ok(());
@@ -165,7 +165,7 @@ impl PipeEnd {
         payload::pack_with(process, &self.id, to, is_task, versions, payload)
     }
 
-    /// The script that sends, without the items.
+    /// The sending script, without the items.
     fn script<'p>(
         &self,
         process: &'p Process,
@@ -182,7 +182,7 @@ impl PipeEnd {
             .arg(size)
     }
 
-    /// Waits as this waiter, and again while others were faster. A question costs less than the messages.
+    /// Waits as this waiter, and again if others were faster. Asking costs less than sending the messages.
     fn wait_until_not_full(&self, process: &Process, waiter: &str) -> Result<()> {
         let mut waiter = waiter.to_owned();
         loop {
@@ -203,7 +203,7 @@ impl PipeEnd {
         }
     }
 
-    /// None where there is capacity; else the waiter that waits for it from now on.
+    /// None if there is capacity; else the waiter that now waits for it.
     fn check_capacity(&self, process: &Process) -> Result<Option<String>> {
         let script = process.script(&scripts::CAPACITY, &self.id);
         let reply = script

@@ -1,7 +1,7 @@
 //! The taking side of an end.
 //!
-//! An item is taken by a BLMOVE into this thread's in-flight list; where many threads take from one end, by standing in a line in
-//! which it is handed over, since a store looks through all that wait at a list for each item.
+//! An item is taken by a BLMOVE into this thread's in-flight list. If many threads take from one end, some of them queue as
+//! takers instead, and items are handed to them: for each item, a store looks through all clients that wait at a list.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -23,15 +23,15 @@ use crate::store::keys;
 use crate::store::scripts;
 use crate::store::thread_client::{Consumed, Outcome, Place};
 
-/// So many threads wait at an end's list of items; the others stand in the line.
+/// How many threads may wait at an end's list of items; the others queue as takers.
 const MOST_AT_LIST: usize = 16;
 
-/// How long one who does not wait leaves another the time to give back what it has read ahead.
+/// How long a take without waiting gives another thread to put back what it has read ahead.
 const HANDOVER: Duration = Duration::from_secs(1);
 
 impl PipeEnd {
-    /// Takes the next item. `seen` is called with each look that the store has answered. After an error the next take
-    /// first looks for what this one may have taken.
+    /// Takes the next item. `seen` is called after each look that the store has answered. After an error the next take first
+    /// looks for an item that this one may have taken.
     pub fn take(
         &self,
         process: &'static Process,
@@ -51,7 +51,7 @@ impl PipeEnd {
         result
     }
 
-    /// The next item that was read ahead, or is now.
+    /// The next item that was read ahead; if there is none, items are read ahead now, if that may be done.
     fn take_ahead(
         &self,
         process: &'static Process,
@@ -90,7 +90,7 @@ impl PipeEnd {
                 ahead.saw(false);
                 Ok(None)
             }
-            // It may have been one of a list that is not known to be empty, or others take from this end.
+            // If others take from this end there may be more items: the reply to the acknowledgement tells.
             [item] => {
                 let how = How {
                     tells_rest: true,
@@ -148,7 +148,7 @@ impl PipeEnd {
             return Ok(Taken::Nothing);
         };
         if place == Place::Line {
-            // It may be this one that still stands there.
+            // The waiter to be cancelled may be this thread's own, still in the queue.
             process.send_owed();
         }
         let (block, deadline) = match wait {
@@ -171,7 +171,7 @@ impl PipeEnd {
                 how.waiter = waiter.unwrap_or_default();
                 value
             } else if look {
-                // It also returns an item that was taken on a connection which then broke.
+                // This also returns an item that was taken on a connection which then broke.
                 let script = process.script(&scripts::TAKE_NOW, &self.id);
                 script.arg(self.end).by(deadline).call()?
             } else if place == Place::Line {
@@ -189,7 +189,7 @@ impl PipeEnd {
                     }
                     Outcome::Reply(value) => value,
                     Outcome::Again if wait::is_over(deadline) => {
-                        // It may have taken one all the same.
+                        // It may have taken an item all the same.
                         self.be_unsure(process);
                         return Ok(Taken::Nothing);
                     }
@@ -207,7 +207,7 @@ impl PipeEnd {
             match value {
                 Value::BulkString(item) => {
                     if look && is_unsure {
-                        // There may be more of them.
+                        // There may be more such items.
                         self.be_unsure(process);
                     }
                     return self.received(process, &Bytes::from(item), &how, what);
@@ -221,7 +221,8 @@ impl PipeEnd {
         }
     }
 
-    /// The next item for one who stands in the line, and the waiter that it was handed to. Nil where it is to be looked for.
+    /// Takes the next item as a queued taker. Returns it and the waiter that it was handed to; Nil if the item must be looked
+    /// for.
     fn take_in_line(
         &self,
         process: &Process,
@@ -233,7 +234,8 @@ impl PipeEnd {
         self.await_token(process, reply, deadline)
     }
 
-    /// What came of the last result's taking of the next task; None where there was none, and nobody stands in the line.
+    /// The reply to the take that the last result included; None if there was none, or it neither took a task nor queued this
+    /// thread.
     fn taken_with_result(&self, process: &Process, caller: &str) -> Result<Option<Value>> {
         let slot = match &*self.next_task.locked() {
             Some((who, slot)) if who == caller => slot.clone(),
@@ -245,7 +247,7 @@ impl PipeEnd {
             .filter(|reply| !matches!(reply, Value::BulkString(text) if text == NONE.as_bytes())))
     }
 
-    /// The item that a script has replied, or the one that is handed over to the waiter which it has replied.
+    /// The item in a script's reply, or the item that is handed to the waiter in that reply.
     fn await_token(
         &self,
         process: &Process,
@@ -265,7 +267,7 @@ impl PipeEnd {
         if let Ok(Outcome::Reply(item @ Value::BulkString(_))) = ended {
             return Ok((item, Some(waiter.to_owned())));
         }
-        // What is handed over too late goes back to the head.
+        // An item that is handed over too late goes back to the head.
         wait::cancel_wait(process, &self.id, waiter, &wait::FOR_ITEM);
         match ended {
             Err(e) | Ok(Outcome::Stopped(e, _)) => Err(e),
@@ -273,8 +275,8 @@ impl PipeEnd {
         }
     }
 
-    /// Takes up to so many items that are there, for an end with one reader whose in-flight list is known. Each has a
-    /// result of its own: where one is refused the others are good.
+    /// Takes up to `most` items that are there, for an end with one reader whose in-flight list is known. Each item has a
+    /// result of its own: if one is refused, the others are still good.
     pub fn take_many(&self, process: &Process, most: usize) -> Result<Vec<Result<Taken>>> {
         let found = self.ask_for_many(process, most, false)?;
         let how = How {
@@ -303,7 +305,7 @@ impl PipeEnd {
         Ok(items.collect())
     }
 
-    /// Makes this thread's in-flight list ready for what it will take. None when the time is over first.
+    /// Prepares this thread's in-flight list for a take. None if the time is over first.
     fn consumed(&self, process: &Process, wait: Wait) -> Result<Option<Consumed>> {
         let known = process.with_link_unordered(|link| Ok(link.consumed(&self.id)))?;
         let consumed = match known {
@@ -314,7 +316,7 @@ impl PipeEnd {
                 None => return Ok(None),
             },
         };
-        // It is looked at now.
+        // This take looks at the list.
         process.with_link_unordered(|link| {
             let is_unsure = false;
             link.set_consumed(
@@ -329,7 +331,7 @@ impl PipeEnd {
         Ok(Some(consumed))
     }
 
-    /// Begins to take, when nobody else has read ahead. None when the time is over first.
+    /// Begins to take, once no other thread has read ahead. None if the time is over first.
     fn open(&self, process: &Process, wait: Wait) -> Result<Option<Consumed>> {
         let until = wait::by(match wait {
             Wait::No => Some(Instant::now() + HANDOVER),
@@ -346,7 +348,7 @@ impl PipeEnd {
                     Waited::Stopped(e) => return Err(e),
                 }
             }
-            // Nobody would take one out of a line who is not cleared up after.
+            // A thread of a process that nobody clears up after does not queue: its entry might stay for ever.
             let stands_in_line = reply == LINE && process.session.parent.is_some();
             return Ok(Some(Consumed {
                 place: if stands_in_line {
@@ -359,7 +361,7 @@ impl PipeEnd {
         }
     }
 
-    /// This thread's in-flight list is to be looked at before the next take.
+    /// Has this thread's in-flight list looked at before the next take.
     fn be_unsure(&self, process: &Process) {
         let _ = process.with_link_unordered(|link| {
             if let Some(known) = link.consumed(&self.id) {
@@ -370,7 +372,7 @@ impl PipeEnd {
         });
     }
 
-    /// This thread takes no more.
+    /// Forgets this thread's in-flight list: the thread takes no more.
     pub fn forget_in_flight(&self, process: &Process) {
         let _ = process.with_link_unordered(|link| {
             link.forget_consumed(&self.id);

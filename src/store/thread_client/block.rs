@@ -1,4 +1,4 @@
-//! A blocking command: a wait without end, which signals, a descriptor or a time may end.
+//! A blocking command: a wait without a time limit, which signals, a descriptor or a deadline may end.
 
 use redis::{Value, cmd};
 
@@ -13,14 +13,14 @@ use crate::store::shared::Shared;
 /// How a wait ended.
 pub enum Outcome {
     Reply(Value),
-    /// The connection was renewed: what the lost one may have taken must be looked for first.
+    /// The connection was renewed: the caller must first look for what the lost one may have taken.
     Again,
-    /// Something else than a reply ended the wait; a reply that came all the same is here.
+    /// Something other than the reply ended the wait; the value is the reply, if it came nevertheless.
     Stopped(Error, Value),
 }
 
 impl ThreadClient {
-    /// A blocking command. Only its reply, or what `until` names, ends it.
+    /// Sends a blocking command. Only its reply, or what `until` names, ends the wait.
     pub fn block(
         &mut self,
         shared: &Shared,
@@ -43,7 +43,7 @@ impl ThreadClient {
             return Ok(Outcome::Again);
         }
         match self.read_unread(shared, &name) {
-            // Nobody else would tell while this thread waits.
+            // While this thread waits, nobody else would tell the others.
             Ok(()) => self.posted.tell(),
             Err(failure) => {
                 self.drop_conn(&name);
@@ -82,7 +82,7 @@ impl ThreadClient {
             Ended::Failed(e) => e,
             Ended::Woken | Ended::Deadline => Error::State("woken".into()),
         };
-        // The server is told to end the wait, and its reply says whether an item came before it did.
+        // The server is told to end the wait; its reply says whether an item came before.
         let id = conn.id;
         let ask = cmd("CLIENT").arg("UNBLOCK").arg(id).get_packed_command();
         let told = Conn::open(&shared.cluster.endpoint, &place).is_ok_and(|mut other| {

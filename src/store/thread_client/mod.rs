@@ -1,11 +1,12 @@
-//! One thread's way to the store: a connection to each node it talks to.
+//! One thread's way to the store: a connection to each node that it uses.
 //!
-//! Three ways to send a command. `call` waits for the reply. `post` does not: the command is kept until its reply
-//! was read. `block` is a wait without end.
+//! There are three ways to send a command. `call` waits for the reply. `post` does not: the command is kept until its reply
+//! was read. `block` waits without a time limit.
 //!
-//! Where a connection breaks, or a store refuses a command that it may run later, everything from that command on is sent again,
-//! in order and under the same seqs. A numbered script knows a repetition by its seq and answers it as before; and by the seq of
-//! its predecessor it knows that this one is missing, and refuses. So nothing runs twice, and nothing before its time.
+//! If a connection breaks, or a store refuses a command that it may run later, everything from that command on is sent again,
+//! in order and with the same seqs. A numbered script knows a repetition by its seq and answers it as before. By the seq of a
+//! command's predecessor it knows that the predecessor is missing, and refuses. So no command runs twice, and none runs before
+//! its predecessor.
 
 mod block;
 #[cfg(test)]
@@ -33,7 +34,7 @@ pub use block::Outcome;
 use numbers::Numbers;
 use pipeline::{Failure, NodePipeline};
 
-/// Commands that may be on their way unread before we wait for them: bounds what a reconnect repeats.
+/// How many commands and bytes may be unread before the thread waits for replies: it bounds what a reconnect repeats.
 const UNREAD: usize = 256;
 const UNREAD_BYTES: usize = 4 << 20;
 
@@ -42,25 +43,25 @@ const UNREAD_BYTES: usize = 4 << 20;
 pub enum Place {
     /// At the list of items.
     List,
-    /// In the line, for a token of its own.
+    /// In the queue of takers, for a token of its own.
     Line,
 }
 
-/// What a thread has of a pipe from which it takes.
+/// The state of a thread in a pipe from which it takes.
 #[derive(Clone, Copy)]
 pub struct Consumed {
     pub place: Place,
-    /// Whether its in-flight list may hold something that it does not know of.
+    /// Whether its in-flight list may hold an item that the thread does not know of.
     pub is_unsure: bool,
 }
 
 pub struct ThreadClient {
-    /// `process.thread`: whose commands the scripts tell apart.
+    /// `process.thread`, by which the scripts tell callers apart.
     pub caller: String,
     pipelines: HashMap<String, NodePipeline>,
-    /// How far its commands have come: other threads look at it.
+    /// The progress of its commands, for other threads.
     pub posted: Arc<Posted>,
-    /// The pipes that have an in-flight list of this link.
+    /// The pipes in which this link has an in-flight list.
     consumed: HashMap<String, Consumed>,
     /// The first error of a posted command that was not raised yet.
     deferred: Option<Error>,
@@ -79,7 +80,7 @@ impl ThreadClient {
         }
     }
 
-    /// What this link has of a pipe, if it has an in-flight list there.
+    /// The state of this link in a pipe, if it has an in-flight list there.
     pub fn consumed(&self, object: &str) -> Option<Consumed> {
         self.consumed.get(object).copied()
     }
@@ -92,15 +93,15 @@ impl ThreadClient {
         self.consumed.remove(object);
     }
 
-    /// The error of a command that was posted before: raised before anything else is done, so that the effect of
-    /// what is asked now cannot be lost with it.
+    /// Raises the error of a command that was posted before. It is raised before anything else is done, so that the effect of
+    /// the next command cannot be lost with it.
     pub fn raise_deferred(&mut self) -> Result<()> {
         self.deferred.take().map_or(Ok(()), Err)
     }
 
     /// Sends a command and waits for its reply.
     pub fn call(&mut self, shared: &Shared, mut request: Request) -> Result<Value> {
-        // What was posted to other nodes has its errors as well.
+        // Commands that were posted to other nodes may have failed, too.
         self.settled_place(shared, &request.keys[0])?;
         self.raise_deferred()?;
         self.numbers.give(&mut request, || shared.next_seq());
@@ -108,7 +109,7 @@ impl ThreadClient {
         if !matches!(result, Ok(Some(_))) {
             self.has_failed(&request.keys[0]);
             if let Some(late) = request.undo {
-                // Behind it on the same connection, or on the one that takes its place.
+                // Sent after the command on the same connection, or on its replacement.
                 let args = vec![request.seq.to_string().into(), late.into()];
                 self.keep(shared, Request::new(Some(&UNDO), request.keys, args));
             }
@@ -116,7 +117,7 @@ impl ThreadClient {
         result.map(|value| value.unwrap_or(Value::Nil))
     }
 
-    /// Keeps a command that is to be sent with the next, or by the heartbeat.
+    /// Keeps a command, to be sent with the next one or by the heartbeat.
     fn keep(&mut self, shared: &Shared, request: Request) {
         let place = shared.cluster.route(&request.keys[0]).to_string();
         self.drop_conn(&place);
@@ -127,7 +128,7 @@ impl ThreadClient {
         shared.unread.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Whether the last command on an object has run is not known.
+    /// Notes that it is unknown whether the last command on an object has run.
     fn has_failed(&mut self, object: &str) {
         let unread = self
             .pipelines
@@ -138,7 +139,7 @@ impl ThreadClient {
         self.numbers.failed(object, last);
     }
 
-    /// Sends it until it has run; None when its time is over first.
+    /// Sends a command until it has run; None if its time is over first.
     fn repeat(&mut self, shared: &Shared, request: &Request) -> Result<Option<Value>> {
         let mut backoff = Backoff::new(&shared.health);
         loop {
@@ -146,7 +147,7 @@ impl ThreadClient {
             match self.attempt(shared, request, &place) {
                 Ok(value) => return Ok(Some(value)),
                 Err(Failure::Fatal(e)) if e.is_raised() => return Err(e),
-                // One error is raised: that of what was posted just before is mostly the cause.
+                // One error is raised: that of a command that was posted just before is usually the cause.
                 Err(Failure::Fatal(e)) => return Err(self.deferred.take().unwrap_or(e)),
                 Err(_) if request.deadline.is_some_and(|d| d <= Instant::now()) => return Ok(None),
                 Err(failure) => self.pause(shared, failure, &mut backoff)?,
@@ -154,7 +155,7 @@ impl ThreadClient {
         }
     }
 
-    /// Before the next try: a node that refuses may no longer be the right one.
+    /// Pauses before the next attempt. A node that refuses may no longer be the right one.
     fn pause(&self, shared: &Shared, failure: Failure, backoff: &mut Backoff<'_>) -> Result<()> {
         let is_refused = matches!(failure, Failure::Refused(..));
         failure.pause(backoff)?;
@@ -164,7 +165,7 @@ impl ThreadClient {
         Ok(())
     }
 
-    /// Sends commands that may be repeated and waits for their replies: at once those that stand together and go to one node.
+    /// Sends commands that may be repeated and waits for their replies; adjacent commands for one node are sent together.
     pub fn call_all(&mut self, shared: &Shared, requests: &[Request]) -> Result<Vec<Value>> {
         self.raise_deferred()?;
         let mut all = Vec::with_capacity(requests.len());
@@ -238,7 +239,7 @@ impl ThreadClient {
             }
             // Connecting sends what is unread.
             None => match self.connect(shared, &place) {
-                // The exception of a signal's handler must not be lost; the command is kept, and sent with the next.
+                // The exception of a signal handler must not be lost; the command is kept, and sent with the next one.
                 Err(e) if e.is_raised() => return Err(e),
                 connected => connected.is_ok(),
             },
@@ -260,8 +261,8 @@ impl ThreadClient {
         self.raise_deferred()
     }
 
-    /// The same for another thread, whom the errors of this one do not concern. It does not wait for room, which it may have to
-    /// make.
+    /// The same for another thread, which the errors of this one do not concern. It does not wait for room, which the other
+    /// thread may have to make.
     pub fn settle_for_others(&mut self, shared: &Shared) -> Result<()> {
         self.read_all(shared, false)
     }
@@ -302,8 +303,8 @@ impl ThreadClient {
         Ok(())
     }
 
-    /// The node for a command on a key. There is no order between the nodes of a cluster: what was posted to others comes before
-    /// what is sent to this one. It must go there, also where another thread has learnt of another place meanwhile.
+    /// The node for a command on a key. There is no order between the nodes of a cluster: commands that were posted to other
+    /// nodes must be answered first. The command goes to this node even if another thread learns of another one meanwhile.
     fn settled_place(&mut self, shared: &Shared, key: &str) -> Result<NodeAddr> {
         let place = shared.cluster.route(key);
         let is_elsewhere = shared.cluster.endpoint.cluster && self.posted.is_unread() && {
@@ -348,13 +349,13 @@ impl ThreadClient {
             result,
             Err(Failure::Refused(Refusal::Unknown | Refusal::Unable, _))
         ) {
-            // Another connection may find another node behind the same name; it asks for the scripts' names again.
+            // Another connection may reach another node under the same name; it asks for the scripts' names again.
             self.drop_conn(&name);
         }
         result
     }
 
-    /// Posted commands whose node no longer serves their slot.
+    /// Sends posted commands again whose node no longer serves their slot.
     fn resend(&mut self, shared: &Shared, name: &str) -> Result<()> {
         self.drop_conn(name);
         let pipeline = self.pipelines.entry(name.to_owned()).or_default();

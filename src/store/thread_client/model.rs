@@ -1,8 +1,9 @@
-//! A model of the protocol: clients that post commands, a server that may lose its functions or start again, and connections that
-//! break with what they carry. Whatever the order of events, each command runs once, and in its client's order.
+//! A model of the protocol: clients that post commands, a server that may lose its functions and get them again, and
+//! connections that break and lose what they carry. In every order of events, each command must run once, and in its client's
+//! order.
 //!
-//! The numbers and the meaning of refusals are the product's own; the client's queue and the server are written once more, as small
-//! as they can be. Each rule can be left out, and the model must then find what it is good for.
+//! The numbers and the meaning of refusals are those of the product; the client's queue and the server are written again, as
+//! small as possible. Each rule can be left out; the model must then find a failure.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -13,7 +14,7 @@ use super::numbers::Numbers;
 use crate::store::request::{Refusal, Request, refusal};
 use crate::store::scripts::SEND;
 
-/// What can be left out.
+/// The rules that can be left out.
 #[allow(
     clippy::struct_excessive_bools,
     reason = "each rule is in force or not"
@@ -22,11 +23,11 @@ use crate::store::scripts::SEND;
 struct Rules {
     /// A command keeps its number when it is sent again.
     numbers_stay: bool,
-    /// It is refused when its predecessor is missing.
+    /// A command is refused if its predecessor is missing.
     predecessors: bool,
     /// Functions that were loaded again have other names.
     names_change: bool,
-    /// A refusal stops the reading, and all behind it are sent again.
+    /// A refusal stops the reading, and all commands from it on are sent again.
     in_order: bool,
 }
 
@@ -44,7 +45,7 @@ struct Server {
     loads: u64,
     /// By object and caller: the last seq that was noted.
     noted: HashMap<(String, usize), u64>,
-    /// What has run: caller, and which of its commands.
+    /// The commands that have run: the caller, and the index of the command.
     ran: Vec<(usize, usize)>,
 }
 
@@ -57,7 +58,7 @@ impl Server {
         self.library.expect("just loaded")
     }
 
-    /// As `open` in the prelude of the scripts, and what follows it.
+    /// As `open` in the prelude of the scripts, and the script after it.
     fn run(
         &mut self,
         rules: Rules,
@@ -96,12 +97,12 @@ fn reply(line: &str) -> Value {
 struct Client {
     numbers: Numbers,
     next: u64,
-    /// Posted, reply not read; with the index of each.
+    /// The posted commands whose replies are unread, each with its index.
     unread: VecDeque<(usize, Request)>,
     posted: usize,
-    /// By which names the connection calls; none: it is broken.
+    /// The names by which the connection calls; None if it is broken.
     names: Option<u64>,
-    /// On the way: commands, and replies.
+    /// The commands and the replies on their way.
     sent: VecDeque<(usize, Request)>,
     replies: VecDeque<Value>,
     is_lost: bool,
@@ -161,7 +162,7 @@ impl Client {
             Some(Refusal::Gap) if rules.in_order => self.is_lost = true,
             Some(_) if rules.in_order => self.cut(),
             Some(_) => {
-                // Only this one is sent again, behind the others.
+                // Only this command is sent again, after the others.
                 let (index, mut request) = self.unread.pop_front().expect("it has a reply");
                 if !rules.numbers_stay {
                     self.number(&mut request);
@@ -190,9 +191,9 @@ enum Step {
     Read(usize),
     Cut(usize),
     Connect(usize),
-    /// The functions are gone.
+    /// The functions are lost.
     Flush,
-    /// A process that is none of these loads them.
+    /// Another process loads the functions.
     LoadByAnother,
 }
 
@@ -212,7 +213,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..120)
 }
 
-/// Plays the steps, then lets everything come to rest; what went wrong.
+/// Plays the steps, then lets everything finish. Returns what went wrong.
 fn play(rules: Rules, steps: &[Step]) -> Result<(), String> {
     let mut server = Server::default();
     let mut clients: Vec<Client> = (0..CLIENTS).map(|_| Client::new()).collect();
@@ -274,7 +275,7 @@ proptest! {
     }
 }
 
-/// Whether the model finds what a rule is good for.
+/// Whether the model finds a failure under these rules.
 fn is_missed(rules: Rules) -> bool {
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
         cases: 20_000,

@@ -1,10 +1,10 @@
-//! The numbers of a thread's commands: the place of each, and its predecessor on the same object.
+//! The numbers of a thread's commands: the seq of each, and that of its predecessor on the same object.
 
 use std::collections::HashMap;
 
 use crate::store::request::Request;
 
-/// Objects whose last command is known.
+/// For how many objects the last command is known.
 const MOST: usize = 1 << 16;
 
 #[derive(Default)]
@@ -14,7 +14,7 @@ pub struct Numbers {
 }
 
 impl Numbers {
-    /// Gives a command its place behind the one before it; `next` is the next seq of the process.
+    /// Gives a command its seq and its predecessor; `next` draws the next seq of the process.
     pub fn give(&mut self, request: &mut Request, next: impl FnOnce() -> u64) {
         if request.is_numbered() {
             request.seq = next();
@@ -25,8 +25,8 @@ impl Numbers {
         }
     }
 
-    /// The last command on an object failed, and whether it has run is not known: the next one follows the last that is still
-    /// to be answered, if there is one, or any.
+    /// The last command on an object failed, and it is unknown whether it has run: the next command follows the last one that
+    /// is unanswered; if there is none, it follows any.
     pub fn failed(&mut self, object: &str, unread: Option<u64>) {
         match unread {
             Some(seq) => drop(self.last.insert(object.to_owned(), seq)),
@@ -38,8 +38,8 @@ impl Numbers {
         self.last.remove(object);
     }
 
-    /// To be called when nothing is to be answered: bounds what is kept. A command without a predecessor is only known as a
-    /// repetition.
+    /// Bounds what is kept; to be called when no command is unanswered. A command without a predecessor can only be recognised
+    /// as a repetition.
     pub fn tidy(&mut self) {
         if self.last.len() >= MOST {
             self.last.clear();

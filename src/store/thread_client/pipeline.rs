@@ -15,20 +15,20 @@ use crate::store::request::{Names, Refusal, Request, checked, refusal};
 use crate::store::retry::Backoff;
 use crate::store::shared::Shared;
 
-/// How long a reply may take before signals are looked at, and before the store counts as silent.
+/// How long a reply may take before signals are checked, and before the store counts as silent.
 const PROMPT_REPLY: Duration = Duration::from_millis(900);
 
-/// Why a command has no reply that counts.
+/// The reason why a command has no valid reply.
 pub enum Failure {
-    /// The stream, before the reply: to be sent again.
+    /// The stream failed before the reply: the command is sent again.
     Stream(Error),
-    /// The command did not run, and what was sent behind it may have: to be sent again, in order.
+    /// The command did not run, but later ones may have: they are sent again, in order.
     Refused(Refusal, Error),
     Fatal(Error),
 }
 
 impl Failure {
-    /// A node may have no memory for the functions.
+    /// The failure to connect. A node may have no memory for the functions.
     pub const fn of_connecting(e: Error) -> Self {
         match e {
             Error::Memory(_) => Self::Refused(Refusal::Full, e),
@@ -36,7 +36,7 @@ impl Failure {
         }
     }
 
-    /// Waits a little before the next try, or gives up.
+    /// Pauses before the next attempt, or gives up.
     pub fn pause(self, backoff: &mut Backoff<'_>) -> Result<()> {
         match self {
             Self::Stream(e) => backoff.after(e),
@@ -51,13 +51,13 @@ pub struct NodePipeline {
     pub conn: Option<(Conn, Names)>,
     /// The server's id of a connection that broke.
     lost: Option<i64>,
-    /// Sent, reply not read.
+    /// The commands that were sent and whose replies are unread.
     pub unread: VecDeque<Request>,
     pub bytes: usize,
 }
 
 impl ThreadClient {
-    /// A connection to the node; a new one is sent everything that was unread on the old one.
+    /// Connects to the node; a new connection is sent everything that was unread on the old one.
     pub(super) fn connect(&mut self, shared: &Shared, place: &NodeAddr) -> Result<()> {
         let name = place.to_string();
         let pipeline = self.pipelines.entry(name).or_default();
@@ -70,7 +70,7 @@ impl ThreadClient {
             // A wait that the server still believes in would take an item for nobody.
             conn.kill(old, &client)?;
             pipeline.lost = None;
-            // The heartbeat looks whether the store still has the session.
+            // The heartbeat checks whether the store still has the session.
             shared.health.wake();
         }
         for request in &pipeline.unread {
@@ -88,8 +88,8 @@ impl ThreadClient {
         name: &str,
     ) -> std::result::Result<Value, Failure> {
         let conn = self.conn(name);
-        // A reply that is on its way is waited for: without it nobody would know whether the lock was taken. Only
-        // where the store is silent does a signal's handler come first.
+        // A prompt reply is waited for even if a signal arrives: without it nobody would know whether the lock was taken. Only
+        // if the store is silent, a signal handler runs first.
         let short = Until {
             deadline: Some(Instant::now() + PROMPT_REPLY),
             defer_signals: true,
@@ -112,7 +112,7 @@ impl ThreadClient {
         })
     }
 
-    /// Reads what stands before the reply that the caller wants. At the first refusal the rest stays unread.
+    /// Reads the replies before the one that the caller wants. After a refusal the rest stays unread.
     pub(super) fn read_unread(
         &mut self,
         shared: &Shared,
@@ -137,7 +137,7 @@ impl ThreadClient {
                 .expect("it has unread commands");
             let request = pipeline.unread.pop_front().expect("not empty");
             shared.health.answered(request.is_write());
-            // Whoever sees it read finds its reply.
+            // Stored first: a thread that sees the command as read finds its reply.
             let failed = match failed {
                 Ok(reply) => {
                     request.answered(reply);
@@ -153,7 +153,7 @@ impl ThreadClient {
             self.posted.were_read(1);
             shared.unread.fetch_sub(1, Ordering::AcqRel);
             if let Some(e) = failed {
-                // Sent again after it had run, and the object had gone by what came after it.
+                // The command was sent again after it had run, and a later command had deleted the object.
                 let has_gone = matches!(e, Error::ObjectGone(_))
                     && pipeline
                         .unread
@@ -177,7 +177,7 @@ impl ThreadClient {
             .expect("connected before")
     }
 
-    /// A request as the node of a pipeline, which is known to have a connection, takes it.
+    /// Packs a request for the node of a pipeline that is known to have a connection.
     pub(super) fn pack(&self, name: &str, request: &Request) -> Bytes {
         let (_, names) = self.pipelines[name]
             .conn
@@ -197,7 +197,8 @@ impl ThreadClient {
     }
 }
 
-/// A reply, if the command has run. Where the store's memory is full, what still waits for room did not run; anything else has failed.
+/// The reply, if the command has run. If the store's memory is full, a command that still waits for room did not run; any
+/// other failed.
 pub(super) fn refused(value: Value, waits_for_room: bool) -> std::result::Result<Value, Failure> {
     let refusal = refusal(&value).filter(|refusal| *refusal != Refusal::Full || waits_for_room);
     checked(value).map_err(|e| match refusal {
