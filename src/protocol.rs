@@ -460,12 +460,12 @@ impl<'a> Reply<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Grant<'a> {
     pub versions: &'a str,
-    pub regions: Vec<Content<'a>>,
+    pub regions: Vec<GrantedRegion<'a>>,
 }
 
 /// The content of a region, which came with a grant.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Content<'a> {
+pub struct GrantedRegion<'a> {
     pub key: &'a str,
     pub version: u64,
     pub bytes: &'a [u8],
@@ -494,7 +494,7 @@ impl<'a> Grant<'a> {
             let size = size.parse().map_err(|_| refused())?;
             let (bytes, behind) = behind.split_at_checked(size).ok_or_else(refused)?;
             let version = version.parse().map_err(|_| refused())?;
-            regions.push(Content {
+            regions.push(GrantedRegion {
                 key,
                 version,
                 bytes,
@@ -595,7 +595,7 @@ mod tests {
     #[test]
     fn a_grant_brings_what_regions_hold() {
         let grant = Grant::decode(b"ok a-1:3 changes:2\nkey 3 4\n\xff\nb\0other 12 0\n");
-        let content = |key, version, bytes| Content {
+        let content = |key, version, bytes| GrantedRegion {
             key,
             version,
             bytes,

@@ -16,7 +16,7 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A refusal comes sooner; an older invocation runs.
 const REFUSED_WITHIN: Duration = Duration::from_secs(1);
 /// After how long the user is told of a wait.
-const TOLD_AFTER: Duration = Duration::from_secs(10);
+const REPORT_AFTER: Duration = Duration::from_secs(10);
 
 pub struct Queue {
     /// How long a process waits while no invocation runs.
@@ -25,13 +25,13 @@ pub struct Queue {
     stall_timeout: Duration,
     state: Mutex<State>,
     waiting: AtomicUsize,
-    is_told: AtomicBool,
-    room: Notify,
+    is_reported: AtomicBool,
+    freed: Notify,
 }
 
 /// The outcome of an invocation, for those that wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum InvocationOutcome {
     /// The function answered.
     Answered,
     /// The invocation was refused.
@@ -76,16 +76,18 @@ impl State {
     }
 
     /// Ends an invocation. Returns whether there is room for another one.
-    fn leave(&mut self, ticket: u64, outcome: Outcome, now: Instant) -> bool {
+    fn leave(&mut self, ticket: u64, outcome: InvocationOutcome, now: Instant) -> bool {
         let has_run = match outcome {
-            Outcome::Answered => true,
-            Outcome::Broken => self.running(now).any(|(running, _)| running == ticket),
-            Outcome::Refused | Outcome::Unreachable => false,
+            InvocationOutcome::Answered => true,
+            InvocationOutcome::Broken => self.running(now).any(|(running, _)| running == ticket),
+            InvocationOutcome::Refused | InvocationOutcome::Unreachable => false,
         };
         self.open.retain(|(one, _)| *one != ticket);
         self.runs_from = match outcome {
-            Outcome::Unreachable => CONNECT_TIMEOUT + REFUSED_WITHIN,
-            Outcome::Answered | Outcome::Refused | Outcome::Broken => REFUSED_WITHIN,
+            InvocationOutcome::Unreachable => CONNECT_TIMEOUT + REFUSED_WITHIN,
+            InvocationOutcome::Answered
+            | InvocationOutcome::Refused
+            | InvocationOutcome::Broken => REFUSED_WITHIN,
         };
         if has_run {
             self.ended = now;
@@ -126,8 +128,8 @@ impl Queue {
             stall_timeout,
             state: Mutex::new(State::new(Instant::now())),
             waiting: AtomicUsize::new(0),
-            is_told: AtomicBool::new(false),
-            room: Notify::new(),
+            is_reported: AtomicBool::new(false),
+            freed: Notify::new(),
         }
     }
 
@@ -137,10 +139,10 @@ impl Queue {
     }
 
     /// Notes that an invocation is over.
-    pub fn leave(&self, ticket: u64, outcome: Outcome) {
-        let is_room = self.state.locked().leave(ticket, outcome, Instant::now());
-        if is_room {
-            self.room.notify_one();
+    pub fn leave(&self, ticket: u64, outcome: InvocationOutcome) {
+        let is_freed = self.state.locked().leave(ticket, outcome, Instant::now());
+        if is_freed {
+            self.freed.notify_one();
         }
     }
 
@@ -150,9 +152,9 @@ impl Queue {
     }
 
     /// A place in the queue.
-    pub fn join(&self) -> Place<'_> {
+    pub fn join(&self) -> Turn<'_> {
         self.waiting.fetch_add(1, Ordering::AcqRel);
-        Place {
+        Turn {
             queue: self,
             since: Instant::now(),
         }
@@ -160,12 +162,12 @@ impl Queue {
 }
 
 /// The place of processes that share an invocation, from their first refusal on.
-pub struct Place<'q> {
+pub struct Turn<'q> {
     queue: &'q Queue,
     since: Instant,
 }
 
-impl Place<'_> {
+impl Turn<'_> {
     /// Called after another refusal: whether to go on.
     pub fn check(&self) -> Result<(), GivenUp> {
         let Queue {
@@ -183,8 +185,8 @@ impl Place<'_> {
     /// How many invocations run and how many wait, once, when it is time to tell the user.
     pub fn news(&self) -> Option<(usize, usize)> {
         let queue = self.queue;
-        let is_time = self.since.elapsed() > TOLD_AFTER;
-        let is_first = is_time && !queue.is_told.swap(true, Ordering::AcqRel);
+        let is_time = self.since.elapsed() > REPORT_AFTER;
+        let is_first = is_time && !queue.is_reported.swap(true, Ordering::AcqRel);
         is_first.then(|| {
             let running = queue.state.locked().running(Instant::now()).count();
             (running, queue.waiting.load(Ordering::Acquire))
@@ -193,12 +195,12 @@ impl Place<'_> {
 
     /// Waits before the next attempt: until the time is over, or an invocation was answered. Returns whether one was.
     pub async fn pause(&self, time: Duration) -> bool {
-        let room = self.queue.room.notified();
-        tokio::time::timeout(time, room).await.is_ok()
+        let freed = self.queue.freed.notified();
+        tokio::time::timeout(time, freed).await.is_ok()
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.queue.waiting.fetch_sub(1, Ordering::AcqRel);
     }
@@ -224,11 +226,11 @@ mod tests {
         let (mut state, at) = state();
         let first = state.enter(at(0.0));
         assert_eq!(state.check(at(0.1), START, STALL, at(9.0)), Ok(()));
-        assert!(state.leave(first, Outcome::Answered, at(9.0)));
+        assert!(state.leave(first, InvocationOutcome::Answered, at(9.0)));
         // Another one has begun and may yet be refused: none certainly runs, but the start time-out is not over.
         let second = state.enter(at(9.1));
         assert_eq!(state.check(at(0.1), START, STALL, at(9.9)), Ok(()));
-        assert!(!state.leave(second, Outcome::Refused, at(9.9)));
+        assert!(!state.leave(second, InvocationOutcome::Refused, at(9.9)));
         let given_up = Err(GivenUp::NoneRuns(START));
         assert_eq!(state.check(at(0.1), START, STALL, at(11.1)), given_up);
         assert_eq!(state.check(at(10.0), START, STALL, at(11.1)), Ok(()));
@@ -238,8 +240,8 @@ mod tests {
     fn a_refusal_has_not_run_however_long_it_took() {
         let (mut state, at) = state();
         let (first, second) = (state.enter(at(0.0)), state.enter(at(0.0)));
-        assert!(!state.leave(first, Outcome::Refused, at(5.0)));
-        assert!(state.leave(second, Outcome::Broken, at(5.0)));
+        assert!(!state.leave(first, InvocationOutcome::Refused, at(5.0)));
+        assert!(state.leave(second, InvocationOutcome::Broken, at(5.0)));
         assert_eq!(state.check(at(0.0), START, STALL, at(6.0)), Ok(()));
         let given_up = Err(GivenUp::NoneRuns(START));
         assert_eq!(state.check(at(0.0), START, STALL, at(7.1)), given_up);
@@ -249,7 +251,7 @@ mod tests {
     fn those_that_wait_for_a_connection_do_not_run() {
         let (mut state, at) = state();
         let (first, _second) = (state.enter(at(0.0)), state.enter(at(5.0)));
-        assert!(!state.leave(first, Outcome::Unreachable, at(10.0)));
+        assert!(!state.leave(first, InvocationOutcome::Unreachable, at(10.0)));
         let given_up = Err(GivenUp::NoneRuns(START));
         assert_eq!(state.check(at(0.0), START, STALL, at(10.1)), given_up);
         assert_eq!(state.check(at(0.0), START, STALL, at(16.1)), Ok(()));

@@ -28,7 +28,7 @@ impl Condition {
         let reply = script.arg(lock.maxvalue).arg(versions).text();
         let waiter = match reply.as_deref().map(Reply::decode) {
             Ok(Ok(Reply::Wait(waiter))) => {
-                process.memory.told(lock_id, until);
+                process.memory.sent_to(lock_id, until);
                 waiter
             }
             // The caller still holds the lock.

@@ -184,7 +184,7 @@ impl Job {
             match launcher.launch(process, &state, event, &descriptors) {
                 Ok(Launched { pid, report }) => table.watch(&state, pid, report),
                 Err(e) => {
-                    table.give_up(&state);
+                    table.abandon(&state);
                     return Err(e);
                 }
             }

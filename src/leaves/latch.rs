@@ -31,7 +31,7 @@ impl CountDownLatch {
         if let Some(Reply::Under) = reply.as_deref().map(Reply::decode).transpose()? {
             return Err(Error::Value("the count would be less than zero".into()));
         }
-        process.memory.told(id, until);
+        process.memory.sent_to(id, until);
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 
 use super::native_calls::{Bare, QuickLock};
 use super::semlock::{RECURSIVE_MUTEX, SEM_VALUE_MAX, thread_ident};
-use crate::objects::futex::{Futex, SIZE, Wait};
+use crate::objects::futex::{Futex, SIZE, WaitResult};
 
 const SEMAPHORE: i32 = 1;
 
@@ -101,9 +101,9 @@ impl NativeSemLock {
         let deadline = timeout.map(deadline).transpose()?.flatten();
         loop {
             match py.detach(|| self.futex.take(deadline))? {
-                Wait::Taken => return Ok(true),
-                Wait::TimedOut | Wait::Gone => return Ok(false),
-                Wait::Interrupted => py.check_signals()?,
+                WaitResult::Taken => return Ok(true),
+                WaitResult::TimedOut | WaitResult::Gone => return Ok(false),
+                WaitResult::Interrupted => py.check_signals()?,
             }
         }
     }

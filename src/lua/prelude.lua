@@ -29,7 +29,7 @@ local function is_here(suffix)
 end
 
 -- Reads fields of the object, which are at [2] and on. If the second value is set, it is the answer.
-local function look(...)
+local function read(...)
   local fields = call('HMGET', OBJECT, TTL, ...)
   if not fields[1] then return fields, redis.error_reply(LOST .. ' ' .. OBJECT) end
   ttl = fields[1]
@@ -58,7 +58,7 @@ end
 -- The same for a numbered command; the fields are at [3] and on. The second value is also set if this command ran before,
 -- since its reply was lost: it is then the answer of that time; and if a command of the caller before this one is missing.
 local function open(...)
-  local fields, refused = look(ANSWER .. CALLER, ...)
+  local fields, refused = read(ANSWER .. CALLER, ...)
   if refused then return fields, refused end
   local last, text = 0, nil
   if fields[2] then
@@ -176,7 +176,7 @@ local function revoke(waiter)
   return token
 end
 
--- Items for an end that arrived during a migration without its list are in the object's hash. They are moved to the list
+-- Items for an end that arrive during a migration without its list are in the object's hash. They are moved to the list
 -- before anything else is done with it.
 local function unspill(to, spilled)
   for i = 1, tonumber(spilled or '0') do
@@ -215,7 +215,7 @@ end
 
 -- Acknowledges this many of the oldest items of the caller. Another item may have come after them already: a wait runs even if
 -- the command before it was refused and is sent again.
-local function arrived(count)
+local function acknowledge(count)
   local list = OBJECT .. IN_FLIGHT .. CALLER
   if call('LLEN', list) <= count + 1 then
     call('LTRIM', list, -1, -1)
@@ -255,7 +255,7 @@ local function release(maximum, at)
 end
 
 -- Removes a waiter from its list. Returns the token that has come before; nil if none has.
-local function give_up(waiter, late)
+local function cancel_wait(waiter, late)
   local caller = caller_of(waiter)
   local from = late == LATE_ITEM and call('HGET', OBJECT, TAKES .. caller)
   if call('LREM', OBJECT .. (from and TAKERS .. from or WAITERS), 0, waiter) > 0 then return end
@@ -311,7 +311,7 @@ end
 
 -- Removes a holder from some ends, in one step. When an end of a pipe loses its last holder, its peer gets the end of file;
 -- when the object loses its last holder, it is deleted.
-local function leave(holder, ends)
+local function release_refs(holder, ends)
   local left = {}
   for _, e in ipairs(ends) do
     if call('HDEL', OBJECT, HOLDER .. e .. ':' .. holder) == 1 and call('HINCRBY', OBJECT, HOLDERS .. e, -1) <= 0 then

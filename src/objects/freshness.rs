@@ -22,7 +22,7 @@ pub const LONGEST: Duration = Duration::from_millis(320);
 const SHARE: u32 = 50;
 
 /// How long a process that ends or forks waits for the end of a tick.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TICK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The stack of the thread, in bytes.
 const STACK: usize = 512 << 10;
@@ -80,7 +80,9 @@ impl Freshness {
     /// Waits for the end of a tick; not for ever, in case the store does not answer.
     fn wait_for_end(&self, state: MutexGuard<'_, State>) {
         let is_busy = |state: &mut State| state.is_busy;
-        let wait = self.changed.wait_timeout_while(state, PATIENCE, is_busy);
+        let wait = self
+            .changed
+            .wait_timeout_while(state, TICK_TIMEOUT, is_busy);
         drop(wait.expect("no panic under this lock"));
     }
 

@@ -43,7 +43,7 @@ unsafe impl Sync for Futex {}
 
 /// How a wait ended.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Wait {
+pub enum WaitResult {
     Taken,
     TimedOut,
     /// A signal arrived.
@@ -125,19 +125,19 @@ impl Futex {
     }
 
     /// Takes a unit as soon as there is one. Without a deadline it waits for ever.
-    pub fn take(&self, deadline: Option<Instant>) -> io::Result<Wait> {
+    pub fn take(&self, deadline: Option<Instant>) -> io::Result<WaitResult> {
         let words = self.words();
         words.waiters.fetch_add(1, SeqCst);
         let result = loop {
             if self.try_take() {
-                break Ok(Wait::Taken);
+                break Ok(WaitResult::Taken);
             }
             if self.is_gone() {
-                break Ok(Wait::Gone);
+                break Ok(WaitResult::Gone);
             }
             let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
-                break Ok(Wait::TimedOut);
+                break Ok(WaitResult::TimedOut);
             }
             let left = left.map(|left| libc::timespec {
                 tv_sec: left.as_secs().try_into().unwrap_or(libc::time_t::MAX),
@@ -146,7 +146,7 @@ impl Futex {
             match wait(&words.value, left.as_ref()) {
                 // Woken, or the value was not 0, or the time may be over.
                 Ok(()) | Err(Errno::EAGAIN | Errno::ETIMEDOUT) => {}
-                Err(Errno::EINTR) => break Ok(Wait::Interrupted),
+                Err(Errno::EINTR) => break Ok(WaitResult::Interrupted),
                 Err(e) => break Err(e.into()),
             }
         };
@@ -231,7 +231,7 @@ mod tests {
             }
             assert_eq!(semaphore.leave(), 0);
             semaphore.wake_all();
-            assert_eq!(waits.join().unwrap(), Wait::Gone);
+            assert_eq!(waits.join().unwrap(), WaitResult::Gone);
         });
         assert!(semaphore.is_gone() && !semaphore.try_take() && !semaphore.give(7));
         semaphore.set(1);
@@ -242,7 +242,10 @@ mod tests {
     fn a_wait_ends_at_its_deadline() {
         let semaphore = Futex::anonymous().unwrap();
         let deadline = Instant::now() + Duration::from_millis(20);
-        assert_eq!(semaphore.take(Some(deadline)).unwrap(), Wait::TimedOut);
+        assert_eq!(
+            semaphore.take(Some(deadline)).unwrap(),
+            WaitResult::TimedOut
+        );
         assert!(Instant::now() >= deadline);
     }
 
@@ -254,7 +257,7 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..5000 {
-                        while lock.take(None).unwrap() != Wait::Taken {}
+                        while lock.take(None).unwrap() != WaitResult::Taken {}
                         total.store(total.load(SeqCst) + 1, SeqCst);
                         assert!(lock.give(1));
                     }

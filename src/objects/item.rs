@@ -9,7 +9,7 @@ use crate::store::seal::Seal;
 const OVERHEAD: usize = 256;
 
 /// Where the payload is.
-pub enum Content<'a> {
+pub enum Payload<'a> {
     Inline(&'a [u8]),
     /// The payload is in a blob of this name and size.
     Blob(&'a str, usize),
@@ -33,14 +33,14 @@ pub fn encode(
     kind: &str,
     is_task: bool,
     versions: &str,
-    content: &Content<'_>,
+    content: &Payload<'_>,
 ) -> Result<Vec<u8>> {
     let length = u32::try_from(versions.len())
         .map_err(|_| Error::State("too many shared regions".into()))?;
     let plain_head = [&length.to_be_bytes(), versions.as_bytes()].concat();
     let (is_blob, content, size) = match content {
-        Content::Inline(payload) => (false, *payload, payload.len()),
-        Content::Blob(name, size) => (true, name.as_bytes(), *size),
+        Payload::Inline(payload) => (false, *payload, payload.len()),
+        Payload::Blob(name, size) => (true, name.as_bytes(), *size),
     };
     let mut bytes = kept::take(content.len() + plain_head.len() + 128);
     let size = self::size(size);
@@ -80,8 +80,8 @@ mod tests {
         fn an_item_comes_back(is_task: bool, versions in "[a-z:0-9 ]*", payload: Vec<u8>, blob in prop::option::of("[a-f0-9-]{1,30}")) {
             let seal = Seal::new("s", b"key", "0123456789abcdef");
             let content = match &blob {
-                Some(name) => Content::Blob(name, payload.len()),
-                None => Content::Inline(&payload),
+                Some(name) => Payload::Blob(name, payload.len()),
+                None => Payload::Inline(&payload),
             };
             let bytes = encode(&seal, "o", "to 0", is_task, &versions, &content).unwrap();
             let Entry::Item(found) = Entry::decode(&bytes).unwrap() else { panic!("another kind of item") };

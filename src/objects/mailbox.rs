@@ -27,7 +27,7 @@ pub fn send(process: &Process, to: &str, event: &[u8], wait: bool) -> Result<()>
     // An event is no result, does not wait for capacity, and does not count against it.
     let send = process.script(&scripts::SEND, &object);
     let send = blob.into_iter().fold(send, Cmd::key);
-    let send = send.waits_for_room().arg(0);
+    let send = send.waits_for_memory().arg(0);
     send.arg(false)
         .arg(false)
         .arg(0)

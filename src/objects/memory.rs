@@ -34,7 +34,7 @@ use crate::store::scripts;
 /// A list of versions is long if it has more than this many entries, plus two for each region of this process.
 const LONG: usize = 64;
 /// If it is long again after fewer releases than this, others have more regions, and it may become twice as long.
-const SOON: usize = 16;
+const FEW_RELEASES: usize = 16;
 
 /// How many regions go with a release.
 const MOST_WRITTEN: usize = 8;
@@ -152,14 +152,14 @@ impl Memory {
     }
 
     /// Publishes this process' writes. Returns the versions to leave with an object that keeps a list, and the time to pass to
-    /// `told` once they are on their way there.
+    /// `sent_to` once they are on their way there.
     pub fn publish_for(&self, client: &Client, object: &str) -> Result<(String, u64)> {
         self.publish_writes(client)?;
         let (versions, until, _) = self.news(object);
         Ok((versions, until))
     }
 
-    /// What an object must be told, the time to pass to `told` afterwards, and how often its list had changed when it was last
+    /// What an object must be told, the time to pass to `sent_to` afterwards, and how often its list had changed when it was last
     /// seen.
     fn news(&self, object: &str) -> (String, u64, u64) {
         let versions = self.versions.locked();
@@ -211,7 +211,7 @@ impl Memory {
         // there.
         let is_sent = result.is_ok() || is_on_its_way(&slot);
         if is_sent {
-            self.told(object, until);
+            self.sent_to(object, until);
             if !written.is_empty() {
                 // Other threads that look at the regions find the release here.
                 let regions = written.iter().map(|one| one.name().to_owned()).collect();
@@ -323,8 +323,8 @@ impl Memory {
         self.acquire_from(client, object, grant.versions)
     }
 
-    pub fn told(&self, object: &str, until: u64) {
-        self.versions.locked().told(object, until);
+    pub fn sent_to(&self, object: &str, until: u64) {
+        self.versions.locked().sent_to(object, until);
     }
 
     fn publish_writes(&self, client: &Client) -> Result<()> {
@@ -446,8 +446,10 @@ impl Memory {
         versions.forget(until);
         let releases = self.releases.load(Ordering::Acquire);
         let since = releases - self.releases_then.swap(releases, Ordering::AcqRel);
-        self.allowance
-            .store(if since < SOON { 2 * length } else { 0 }, Ordering::Release);
+        self.allowance.store(
+            if since < FEW_RELEASES { 2 * length } else { 0 },
+            Ordering::Release,
+        );
         Ok(Some(epoch))
     }
 

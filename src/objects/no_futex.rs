@@ -7,7 +7,7 @@ use std::time::Instant;
 pub struct Futex(AtomicU32);
 
 #[allow(dead_code, reason = "the others come where there are futexes")]
-pub enum Wait {
+pub enum WaitResult {
     Taken,
     TimedOut,
     Interrupted,
@@ -42,8 +42,8 @@ impl Futex {
         false
     }
 
-    pub const fn take(&self, _deadline: Option<Instant>) -> io::Result<Wait> {
-        Ok(Wait::Gone)
+    pub const fn take(&self, _deadline: Option<Instant>) -> io::Result<WaitResult> {
+        Ok(WaitResult::Gone)
     }
 
     pub const fn give(&self, _most: u32) -> bool {

@@ -48,9 +48,9 @@ unsafe impl Sync for Pages {}
 impl Pages {
     /// Maps zeros; None if the kernel does not tell which pages are written.
     pub fn new(length: usize) -> Option<nix::Result<Self>> {
-        static IS_TOLD: OnceLock<bool> = OnceLock::new();
+        static IS_REPORTED: OnceLock<bool> = OnceLock::new();
         let length = NonZeroUsize::new(length.checked_next_multiple_of(PAGE)?)?;
-        IS_TOLD
+        IS_REPORTED
             .get_or_init(|| Self::are_told().unwrap_or(false))
             .then(|| Self::map(length))
     }

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::kept::Bytes;
 use crate::objects::blob;
-use crate::objects::item::{self, Content};
+use crate::objects::item::{self, Payload};
 use crate::objects::process::Process;
 use crate::protocol::Item;
 
@@ -56,8 +56,8 @@ pub fn pack_with(
     } else {
         Some(blob::post_beside(process, object, payload)?)
     };
-    let content = blob.as_deref().map_or(Content::Inline(payload), |name| {
-        Content::Blob(name, payload.len())
+    let content = blob.as_deref().map_or(Payload::Inline(payload), |name| {
+        Payload::Blob(name, payload.len())
     });
     Ok(Packed {
         item: item::encode(&process.seal, object, kind, task, versions, &content)?,

@@ -22,7 +22,7 @@ use crate::store::threads;
 const MOST: usize = 64;
 /// Items that are not asked for go back after this time; or after this multiple of the time that taking them took, if that is
 /// longer.
-const UNASKED: Duration = Duration::from_millis(20);
+const UNUSED_LIMIT: Duration = Duration::from_millis(20);
 const ROUND_TRIPS: u32 = 4;
 /// After items went back, this many are taken one by one before a thread reads ahead again.
 const PAUSE: usize = 16;
@@ -66,13 +66,13 @@ struct Items {
 #[derive(Default)]
 pub struct ReadsAhead {
     all: Mutex<HashMap<(String, u8), Weak<ReadAhead>>>,
-    watched: Mutex<Watched>,
+    watched: Mutex<ReadyEnds>,
     changed: Condvar,
 }
 
 /// The ends that have something, also if nobody has a handle any more.
 #[derive(Default)]
-struct Watched {
+struct ReadyEnds {
     all: Vec<Arc<ReadAhead>>,
     has_thread: bool,
     is_closed: bool,
@@ -156,7 +156,7 @@ impl ReadAhead {
             caller: caller.to_owned(),
             left: items,
             asked: Instant::now(),
-            patience: UNASKED.max(took * ROUND_TRIPS),
+            patience: UNUSED_LIMIT.max(took * ROUND_TRIPS),
         });
     }
 
@@ -280,7 +280,7 @@ impl ReadsAhead {
                 }
                 watched.all.clone()
             };
-            std::thread::sleep(UNASKED / 2);
+            std::thread::sleep(UNUSED_LIMIT / 2);
             for one in all {
                 // The next take will see the error.
                 let _ = one.give_back(client, true);

@@ -38,7 +38,7 @@ impl Client {
         let mut create = self.script(&scripts::CREATE, object);
         if ends == 0 {
             // A part of a message, a job, or a process: it waits for room as a message does.
-            create = create.waits_for_room();
+            create = create.waits_for_memory();
         }
         let create = create.arg(self.session.ttl).arg(&self.id).arg(ends);
         let with_fields = fields.iter().fold(create, |create, (field, value)| {

@@ -67,7 +67,7 @@ pub struct Newer<'r> {
 pub struct Written<'r> {
     region: &'r SharedRegion,
     twin: MutexGuard<'r, Twin>,
-    spans: Vec<Span>,
+    spans: Vec<PublishedSpan>,
 }
 
 /// The content of the region in the store, as this process last saw it.
@@ -83,7 +83,7 @@ struct Twin {
 type Granules = Vec<(usize, Vec<u8>)>;
 
 /// A span of bytes to be published.
-struct Span {
+struct PublishedSpan {
     start: usize,
     bytes: Vec<u8>,
     /// Set if the span has bytes of others: the newest version of the granule that the span may overwrite.
@@ -155,9 +155,9 @@ impl SharedRegion {
         else {
             return Changes::Much;
         };
-        let spans: Vec<Span> = runs
+        let spans: Vec<PublishedSpan> = runs
             .into_iter()
-            .map(|(start, bytes)| Span {
+            .map(|(start, bytes)| PublishedSpan {
                 start,
                 bytes,
                 newest: None,
@@ -302,7 +302,7 @@ impl SharedRegion {
         granules: &[usize],
         refusals: usize,
         same: &mut Vec<usize>,
-    ) -> (Vec<Span>, usize) {
+    ) -> (Vec<PublishedSpan>, usize) {
         let is_sealed = self.client.session.seal_memory;
         let most = if is_sealed && refusals > 0 { 1 } else { BATCH };
         let mut spans = Vec::new();
@@ -316,7 +316,7 @@ impl SharedRegion {
                 continue;
             }
             let newest = Some(twin.version.max(twin.granules[start / GRANULE]));
-            let whole = |start: usize, end: usize| Span {
+            let whole = |start: usize, end: usize| PublishedSpan {
                 start,
                 bytes: self.buffer.copy(start, end),
                 newest,
@@ -326,7 +326,7 @@ impl SharedRegion {
             } else {
                 let few = if refusals < TRIES { RUNS } else { usize::MAX };
                 if let Some(runs) = self.buffer.differences(start, known, few) {
-                    spans.extend(runs.into_iter().map(|(start, bytes)| Span {
+                    spans.extend(runs.into_iter().map(|(start, bytes)| PublishedSpan {
                         start,
                         bytes,
                         newest: None,
@@ -345,7 +345,7 @@ impl SharedRegion {
     }
 
     /// Publishes spans. Returns the new version; None if a granule is newer than it may be.
-    fn send(&self, client: &Client, spans: &[Span]) -> Result<Option<u64>> {
+    fn send(&self, client: &Client, spans: &[PublishedSpan]) -> Result<Option<u64>> {
         let mut publish = client.script(&scripts::PUBLISH, &self.id).arg(GRANULE);
         for span in spans {
             let place = span.newest.map_or_else(
@@ -553,7 +553,7 @@ impl Written<'_> {
 
 impl Twin {
     /// Takes spans that the store has, or will have before anything else is done with the region.
-    fn take(&mut self, spans: &[Span]) {
+    fn take(&mut self, spans: &[PublishedSpan]) {
         for span in spans {
             self.bytes.put(span.start, &span.bytes);
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::error::Result;
-use crate::objects::futex::{Futex, Wait};
+use crate::objects::futex::{Futex, WaitResult};
 use crate::objects::handle::Handle;
 use crate::objects::shareable::Shareable;
 use crate::objects::unshared::Unshared;
@@ -83,10 +83,10 @@ impl Units {
                 return Ok(Done::No);
             }
             match self.here.take(deadline)? {
-                Wait::Taken => return Ok(Done::Yes),
-                Wait::TimedOut => return Ok(Done::No),
-                Wait::Gone => return Ok(Done::InStore),
-                Wait::Interrupted => signals::check()?,
+                WaitResult::Taken => return Ok(Done::Yes),
+                WaitResult::TimedOut => return Ok(Done::No),
+                WaitResult::Gone => return Ok(Done::InStore),
+                WaitResult::Interrupted => signals::check()?,
             }
         }
     }

@@ -18,12 +18,12 @@ pub struct Versions {
     epoch_learnt: u64,
     /// The time, which counts what is learnt.
     clock: u64,
-    objects: HashMap<String, Told>,
+    objects: HashMap<String, Exchanged>,
 }
 
 /// The state of an object that keeps a list: what it was told, and what it has told.
 #[derive(Clone, Copy, Default)]
-struct Told {
+struct Exchanged {
     /// The time up to which it was told everything.
     until: u64,
     /// How often its list had changed when this process last saw it.
@@ -91,10 +91,10 @@ impl Versions {
     pub fn saw_with(&mut self, object: &str, region: &str, version: u64) {
         let before = self.clock;
         self.saw(region, version);
-        if let Some(told) = self.objects.get_mut(object)
-            && told.until == before
+        if let Some(sent_to) = self.objects.get_mut(object)
+            && sent_to.until == before
         {
-            told.until = self.clock;
+            sent_to.until = self.clock;
         }
     }
 
@@ -127,29 +127,31 @@ impl Versions {
         entries.join(" ")
     }
 
-    /// What an object that keeps a list must be told, and the time to pass to `told` once it was told.
+    /// What an object that keeps a list must be told, and the time to pass to `sent_to` once it was told.
     pub fn news_for(&self, object: &str) -> (String, u64) {
-        let before = self.objects.get(object).map_or(0, |told| told.until);
+        let before = self.objects.get(object).map_or(0, |sent_to| sent_to.until);
         (self.since(before), self.clock)
     }
 
     /// Notes that an object was told all that was learnt until a time.
-    pub fn told(&mut self, object: &str, until: u64) {
+    pub fn sent_to(&mut self, object: &str, until: u64) {
         if until > 0 {
-            let told = self.objects.entry(object.to_owned()).or_default();
-            told.until = told.until.max(until);
+            let sent_to = self.objects.entry(object.to_owned()).or_default();
+            sent_to.until = sent_to.until.max(until);
         }
     }
 
     /// How often the object's list had changed when this process last saw it.
     pub fn changes(&self, object: &str) -> u64 {
-        self.objects.get(object).map_or(0, |told| told.changes)
+        self.objects
+            .get(object)
+            .map_or(0, |sent_to| sent_to.changes)
     }
 
     pub fn heard_from(&mut self, object: &str, changes: u64) {
         if changes > 0 {
-            let told = self.objects.entry(object.to_owned()).or_default();
-            told.changes = told.changes.max(changes);
+            let sent_to = self.objects.entry(object.to_owned()).or_default();
+            sent_to.changes = sent_to.changes.max(changes);
         }
     }
 
@@ -171,11 +173,11 @@ mod tests {
         let (news, time) = versions.news_for("lock");
         assert_eq!(news, "a-1:3");
         versions.saw("b-1", 1);
-        versions.told("lock", time);
+        versions.sent_to("lock", time);
         versions.saw("a-1", 2);
         let (news, time) = versions.news_for("lock");
         assert_eq!(news, "b-1:1");
-        versions.told("lock", time);
+        versions.sent_to("lock", time);
         assert_eq!(versions.news_for("lock").0, "");
         assert_eq!(versions.news_for("other").0.split(' ').count(), 2);
     }

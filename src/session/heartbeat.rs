@@ -26,10 +26,10 @@ const PRIVATE_STORE_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 const STACK: usize = 256 << 10;
 
 /// How often posted commands with unread replies are looked at. This costs no round trip.
-const LOOK: Duration = Duration::from_millis(500);
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// After how long it is reported that messages wait for room.
-const TOLD_AFTER: Duration = Duration::from_secs(5);
+const REPORT_AFTER: Duration = Duration::from_secs(5);
 
 /// The length of a supervisor's lease.
 const SUPERVISOR_LEASE: Duration = Duration::from_secs(10);
@@ -41,7 +41,7 @@ pub fn hold_lease(process: &'static Process) -> Result<()> {
         let mut has_parent = true;
         while process.is_current() {
             std::thread::sleep(SUPERVISOR_LEASE / 3);
-            // A failure is retried at the next beat; the heartbeat notices a lost session.
+            // A failure is retried at the next tick; the heartbeat notices a lost session.
             let _ = sign_of_life(process);
             if has_parent && matches!(parent_has_ended(process), Ok(true)) {
                 has_parent =
@@ -73,7 +73,7 @@ fn sign_of_life(process: &Process) -> Result<()> {
 }
 
 /// Renews the session's lease, in the process that owns it, and notices if the session is gone.
-pub fn beat(process: &'static Process) -> Result<()> {
+pub fn tick(process: &'static Process) -> Result<()> {
     let pause = if process.session.ttl > 0 {
         Duration::from_millis(process.session.ttl / 3)
     } else {
@@ -85,11 +85,11 @@ pub fn beat(process: &'static Process) -> Result<()> {
         let mut renewed = Instant::now();
         loop {
             // Looks sooner after an outage, and after a broken connection: another store may have taken the old one's place.
-            let was_woken =
-                process
-                    .shared
-                    .health
-                    .sleep(if full_since.is_some() { TICK } else { LOOK });
+            let was_woken = process.shared.health.sleep(if full_since.is_some() {
+                TICK
+            } else {
+                CHECK_INTERVAL
+            });
             if !process.is_current() {
                 return;
             }
@@ -97,7 +97,7 @@ pub fn beat(process: &'static Process) -> Result<()> {
                 .see_to_posts(&mut posts)
                 .then(|| full_since.unwrap_or_else(Instant::now));
             if let Some(since) = full_since {
-                tell_full(since);
+                report_full_store(since);
             }
             if !was_woken && looked.elapsed() < pause {
                 continue;
@@ -111,7 +111,7 @@ pub fn beat(process: &'static Process) -> Result<()> {
                     let is_owner = process.session.parent.is_none() && process.session.ttl > 0;
                     if is_owner && renewed.elapsed().as_millis() >= u128::from(process.session.ttl / 6) {
                         renewed = Instant::now();
-                        // A failure is retried at the next beat, well within the lease.
+                        // A failure is retried at the next tick, well within the lease.
                         let _ = renew(process);
                     }
                     continue;
@@ -141,9 +141,9 @@ pub fn beat(process: &'static Process) -> Result<()> {
 }
 
 /// Reports once that messages wait for room, when they have waited for a while.
-fn tell_full(since: Instant) {
-    static IS_TOLD: AtomicBool = AtomicBool::new(false);
-    if since.elapsed() > TOLD_AFTER && !IS_TOLD.swap(true, Ordering::AcqRel) {
+fn report_full_store(since: Instant) {
+    static IS_REPORTED: AtomicBool = AtomicBool::new(false);
+    if since.elapsed() > REPORT_AFTER && !IS_REPORTED.swap(true, Ordering::AcqRel) {
         let line = format!(
             "serverless_mp: the store's memory is full: messages of process {} wait until others were taken; raise its maxmemory\n",
             std::process::id()

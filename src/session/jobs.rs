@@ -66,10 +66,10 @@ pub struct StartedJob {
     is_remote: bool,
     /// How often a task may be begun before it counts as having killed its workers.
     pub attempts: u32,
-    end: Mutex<End>,
+    end: Mutex<Ending>,
 }
 
-struct End {
+struct Ending {
     /// Closed at the end: the sentinel is the other end of this pipe.
     sentinel: Option<OwnedFd>,
     /// The ends that the parent holds for the child until it has attached.
@@ -86,7 +86,7 @@ impl StartedJob {
         sentinel: OwnedFd,
         holds: Vec<(String, u8)>,
     ) -> Self {
-        let end = Mutex::new(End {
+        let end = Mutex::new(Ending {
             sentinel: Some(sentinel),
             holds,
             exit: None,
@@ -109,7 +109,7 @@ impl StartedJob {
             pid: AtomicI32::new(0),
             is_remote: true,
             attempts,
-            end: Mutex::new(End {
+            end: Mutex::new(Ending {
                 sentinel: None,
                 holds: Vec::new(),
                 exit: None,
@@ -257,7 +257,7 @@ impl Jobs {
     }
 
     /// Removes a job that could not be launched.
-    pub fn give_up(&self, job: &StartedJob) {
+    pub fn abandon(&self, job: &StartedJob) {
         self.remove(&job.id);
         // The launcher's error is raised instead.
         let _ = job.complete(self.process, exit_codes::UNKNOWN, "");

@@ -26,7 +26,7 @@ pub fn open(session: Session, needs_persistence: bool) -> Result<()> {
         mailbox::create(process, keys::SESSION)?;
         mailbox::create(process, &keys::process(&process.id))?;
         process.settle()?;
-        heartbeat::beat(process)
+        heartbeat::tick(process)
     });
     if opened.is_err() {
         process::leave();
@@ -36,13 +36,13 @@ pub fn open(session: Session, needs_persistence: bool) -> Result<()> {
 
 /// Joins a session as the process that its parent has named.
 pub fn join(session: Session, id: String) -> Result<()> {
-    heartbeat::beat(process::enter(session, Some(id))?)
+    heartbeat::tick(process::enter(session, Some(id))?)
 }
 
 /// Joins the program's session in a child of its own `fork()`, with the child's first command.
 fn join_after_fork(process: &'static Process) -> Result<()> {
     mailbox::create(process, &keys::process(&process.id))?;
-    heartbeat::beat(process)
+    heartbeat::tick(process)
 }
 
 /// Joins a session as a supervisor of remote workers, whose own lease tells their parent that they live.
@@ -51,7 +51,7 @@ pub fn join_as_supervisor(session: Session, id: String) -> Result<()> {
     mailbox::create(process, &keys::process(&process.id))?;
     process.settle()?;
     heartbeat::hold_lease(process)?;
-    heartbeat::beat(process)
+    heartbeat::tick(process)
 }
 
 /// Leaves the session, as a supervisor: its lease ends.

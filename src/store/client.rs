@@ -54,9 +54,9 @@ pub struct Client {
     /// Commands to be sent when the store answers again.
     owed: Mutex<Vec<Request>>,
     threads: AtomicU32,
-    /// The links in use.
-    links: Mutex<Vec<Thread>>,
-    /// The links of threads that have ended, for new threads.
+    /// The clients in use.
+    thread_clients: Mutex<Vec<Thread>>,
+    /// The clients of threads that have ended, for new threads.
     idle: Mutex<Vec<Thread>>,
     /// A function to be called before the first command, and whether that is still to be done.
     begin: OnceLock<fn() -> Result<()>>,
@@ -65,7 +65,7 @@ pub struct Client {
 
 #[derive(Clone)]
 struct Thread {
-    link: Arc<Mutex<ThreadClient>>,
+    thread_client: Arc<Mutex<ThreadClient>>,
     posted: Arc<Posted>,
 }
 
@@ -96,13 +96,13 @@ struct Here {
 }
 
 impl Drop for Here {
-    /// The thread ends: its link is kept for another one.
+    /// The thread ends: its client is kept for another one.
     fn drop(&mut self) {
         if !self.client.is_current() {
             return;
         }
-        if let Ok(mut link) = self.thread.link.try_lock()
-            && let Err(e) = link.settle(&self.client.shared)
+        if let Ok(mut thread_client) = self.thread.thread_client.try_lock()
+            && let Err(e) = thread_client.settle(&self.client.shared)
             && self.client.shared.health.check().is_ok()
         {
             // No other thread will raise the error.
@@ -144,7 +144,7 @@ impl Client {
             objects: AtomicU64::new(1),
             owed: Mutex::default(),
             threads: AtomicU32::new(1),
-            links: Mutex::default(),
+            thread_clients: Mutex::default(),
             idle: Mutex::default(),
             begin: OnceLock::new(),
             is_new: AtomicBool::new(false),
@@ -170,7 +170,7 @@ impl Client {
 
     /// The name by which the scripts know this thread.
     pub fn caller(&self) -> Result<String> {
-        self.with_link_unordered(|link| Ok(link.caller.clone()))
+        self.with_thread_client_unordered(|thread_client| Ok(thread_client.caller.clone()))
     }
 
     /// Ends this process' use of the session.
@@ -203,9 +203,9 @@ impl Client {
     pub fn settle(&self) -> Result<()> {
         if self.shared.unread.load(Ordering::Acquire) == 0 {
             // Another thread may have read the replies of this one.
-            return self.with_link_unordered(ThreadClient::raise_deferred);
+            return self.with_thread_client_unordered(ThreadClient::raise_deferred);
         }
-        self.with_link(|link| link.settle(&self.shared))
+        self.with_thread_client(|thread_client| thread_client.settle(&self.shared))
     }
 
     // ---- what the store is owed ------------------------------------------------------------------------------
@@ -219,9 +219,9 @@ impl Client {
         std::mem::take(&mut *self.owed.locked())
     }
 
-    /// The links of all threads, idle ones included.
+    /// The clients of all threads, idle ones included.
     fn threads(&self) -> Vec<Thread> {
-        let mut threads = self.links.locked().clone();
+        let mut threads = self.thread_clients.locked().clone();
         threads.extend(self.idle.locked().iter().cloned());
         threads
     }
@@ -236,17 +236,17 @@ impl Client {
             .iter()
             .filter(|thread| thread.posted.is_unread())
         {
-            // A thread that holds the link reads them.
-            let Ok(mut link) = thread.link.try_lock() else {
+            // A thread that holds the client reads them.
+            let Ok(mut thread_client) = thread.thread_client.try_lock() else {
                 continue;
             };
-            let (count, caller) = (thread.posted.count(), link.caller.clone());
+            let (count, caller) = (thread.posted.count(), thread_client.caller.clone());
             if last.get(&caller) == Some(&count) || thread.posted.is_full() {
-                // The next user of the link raises an error.
-                let _ = link.settle_for_others(&self.shared);
+                // The next user of the client raises an error.
+                let _ = thread_client.settle_for_others(&self.shared);
             }
-            drop(link);
-            thread.posted.tell();
+            drop(thread_client);
+            thread.posted.notify();
             is_full |= thread.posted.is_full();
             seen.insert(caller, count);
         }
@@ -259,7 +259,8 @@ impl Client {
         self.with_thread(|_, _| {
             for thread in self.threads() {
                 if thread.posted.is_unread()
-                    && let Err(e) = self.with_its_link(&thread, |link| link.settle(&self.shared))
+                    && let Err(e) = self
+                        .with_client_of(&thread, |thread_client| thread_client.settle(&self.shared))
                 {
                     if e.is_raised() {
                         return Err(e);
@@ -275,20 +276,23 @@ impl Client {
 
     // ---- threads ---------------------------------------------------------------------------------------------
 
-    pub fn with_link<T>(&self, f: impl FnOnce(&mut ThreadClient) -> Result<T>) -> Result<T> {
+    pub fn with_thread_client<T>(
+        &self,
+        f: impl FnOnce(&mut ThreadClient) -> Result<T>,
+    ) -> Result<T> {
         self.with_thread(|thread, nested| {
             self.settle_others(thread, nested)?;
-            self.with_its_link(thread, f)
+            self.with_client_of(thread, f)
         })
     }
 
     /// The same for a question whose answer does not depend on what this process does: it does not wait for other threads'
     /// commands.
-    pub fn with_link_unordered<T>(
+    pub fn with_thread_client_unordered<T>(
         &self,
         f: impl FnOnce(&mut ThreadClient) -> Result<T>,
     ) -> Result<T> {
-        self.with_thread(|thread, _| self.with_its_link(thread, f))
+        self.with_thread(|thread, _| self.with_client_of(thread, f))
     }
 
     fn with_thread<T>(&self, f: impl FnOnce(&Thread, bool) -> Result<T>) -> Result<T> {
@@ -310,29 +314,29 @@ impl Client {
         result
     }
 
-    fn with_its_link<T>(
+    fn with_client_of<T>(
         &self,
         thread: &Thread,
         f: impl FnOnce(&mut ThreadClient) -> Result<T>,
     ) -> Result<T> {
-        let mut link = self.its_link(thread)?;
-        let result = f(&mut link);
+        let mut thread_client = self.client_of(thread)?;
+        let result = f(&mut thread_client);
         if thread.posted.is_awaited() && thread.posted.is_unread() {
             // A thread that waits for these replies would wait for ever while this one goes on to post. Both threads meet an
             // error again.
-            let _ = link.settle_for_others(&self.shared);
+            let _ = thread_client.settle_for_others(&self.shared);
         }
-        drop(link);
-        thread.posted.tell();
+        drop(thread_client);
+        thread.posted.notify();
         result
     }
 
-    /// The thread's link, as soon as no other thread reads its replies; that takes long while the store is silent.
-    fn its_link<'t>(&self, thread: &'t Thread) -> Result<MutexGuard<'t, ThreadClient>> {
+    /// The thread's client, as soon as no other thread reads its replies; that takes long while the store is silent.
+    fn client_of<'t>(&self, thread: &'t Thread) -> Result<MutexGuard<'t, ThreadClient>> {
         let mut free = None;
         thread.posted.wait_for(|| {
-            match thread.link.try_lock() {
-                Ok(link) => free = Some(link),
+            match thread.thread_client.try_lock() {
+                Ok(thread_client) => free = Some(thread_client),
                 Err(TryLockError::Poisoned(_)) => {
                     return Err(Error::State("a thread failed inside the store".into()));
                 }
@@ -352,25 +356,27 @@ impl Client {
             return Ok(());
         }
         let others: Vec<(Thread, u64)> = {
-            let links = self.links.locked();
+            let thread_clients = self.thread_clients.locked();
             let idle = self.idle.locked();
-            links
+            thread_clients
                 .iter()
                 .chain(idle.iter())
                 .filter(|t| {
-                    t.posted.is_unread() && !t.posted.is_full() && !Arc::ptr_eq(&t.link, &me.link)
+                    t.posted.is_unread()
+                        && !t.posted.is_full()
+                        && !Arc::ptr_eq(&t.thread_client, &me.thread_client)
                 })
                 .map(|t| (t.clone(), t.posted.count()))
                 .collect()
         };
         for (other, count) in others {
             other.posted.wait(count, || {
-                match other.link.try_lock() {
-                    Ok(mut link) => {
-                        link.settle_for_others(&self.shared)?;
+                match other.thread_client.try_lock() {
+                    Ok(mut thread_client) => {
+                        thread_client.settle_for_others(&self.shared)?;
                         return Ok(true);
                     }
-                    // The link of this thread, outside this signal handler: it reads on when the handler returns.
+                    // The client of this thread, outside this signal handler: it reads on when the handler returns.
                     Err(TryLockError::WouldBlock) if nested => return Ok(true),
                     // Its thread is inside a command, and first reads what is unread, if the store answers.
                     Err(TryLockError::WouldBlock) => {}
@@ -380,7 +386,7 @@ impl Client {
                 crate::signals::check()?;
                 Ok(false)
             })?;
-            other.posted.tell();
+            other.posted.notify();
         }
         Ok(())
     }
@@ -408,21 +414,21 @@ impl Client {
         let idle = self.idle.locked().pop();
         let thread = idle.unwrap_or_else(|| {
             let n = self.threads.fetch_add(1, Ordering::Relaxed);
-            let link = ThreadClient::new(format!("{}.{n}", self.id));
+            let thread_client = ThreadClient::new(format!("{}.{n}", self.id));
             Thread {
-                posted: link.posted.clone(),
-                link: Arc::new(Mutex::new(link)),
+                posted: thread_client.posted.clone(),
+                thread_client: Arc::new(Mutex::new(thread_client)),
             }
         });
-        self.links.locked().push(thread.clone());
+        self.thread_clients.locked().push(thread.clone());
         thread
     }
 
-    /// Keeps a link that is no longer needed for another thread.
+    /// Keeps a client that is no longer needed for another thread.
     fn put_away(&self, thread: &Thread) {
-        self.links
+        self.thread_clients
             .locked()
-            .retain(|t| !Arc::ptr_eq(&t.link, &thread.link));
+            .retain(|t| !Arc::ptr_eq(&t.thread_client, &thread.thread_client));
         self.idle.locked().push(thread.clone());
     }
 }

@@ -50,7 +50,7 @@ pub struct Cmd<'c> {
     keys: Vec<String>,
     /// The first argument of a plain command is its name.
     args: Vec<Vec<u8>>,
-    waits_for_room: bool,
+    waits_for_memory: bool,
     deadline: Option<Instant>,
     undo: Option<&'static str>,
     slot: Option<Slot>,
@@ -64,7 +64,7 @@ impl Client {
             script: Some(script),
             keys: vec![self.key(object)],
             args: Vec::new(),
-            waits_for_room: false,
+            waits_for_memory: false,
             deadline: None,
             undo: None,
             slot: None,
@@ -79,7 +79,7 @@ impl Client {
             keys: vec![key],
             args: vec![name.into()],
             // Usually a wait for an item, which makes room.
-            waits_for_room: true,
+            waits_for_memory: true,
             deadline: None,
             undo: None,
             slot: None,
@@ -99,13 +99,15 @@ impl Client {
     /// Runs commands that may be repeated, in one round trip for each node.
     pub fn call_all(&self, commands: Vec<Cmd<'_>>) -> Result<Vec<Value>> {
         let requests: Vec<Request> = commands.into_iter().map(Cmd::into_request).collect();
-        self.with_link(|link| link.call_all(&self.shared, &requests))
+        self.with_thread_client(|thread_client| thread_client.call_all(&self.shared, &requests))
     }
 
     /// The same for questions that need not wait for other threads' commands.
     pub fn peek_all(&self, commands: Vec<Cmd<'_>>) -> Result<Vec<Value>> {
         let requests: Vec<Request> = commands.into_iter().map(Cmd::into_request).collect();
-        self.with_link_unordered(|link| link.call_all(&self.shared, &requests))
+        self.with_thread_client_unordered(|thread_client| {
+            thread_client.call_all(&self.shared, &requests)
+        })
     }
 
     /// Waits for the reply of a posted command; None if the command was never sent.
@@ -128,7 +130,9 @@ impl Client {
 
     fn send_when_possible(&self, request: Request) {
         let is_done = !self.shared.health.is_out()
-            && match self.with_link(|link| link.call(&self.shared, request.clone())) {
+            && match self.with_thread_client(|thread_client| {
+                thread_client.call(&self.shared, request.clone())
+            }) {
                 // Nothing needs to be done for an object that is gone.
                 Ok(_) | Err(Error::ObjectGone(_)) => true,
                 Err(_) => false,
@@ -159,8 +163,8 @@ impl Cmd<'_> {
     }
 
     /// For a message: if the store's memory is full, it waits until other messages were taken.
-    pub const fn waits_for_room(mut self) -> Self {
-        self.waits_for_room = true;
+    pub const fn waits_for_memory(mut self) -> Self {
+        self.waits_for_memory = true;
         self
     }
 
@@ -178,7 +182,7 @@ impl Cmd<'_> {
 
     fn into_request(self) -> Request {
         Request {
-            waits_for_room: self.waits_for_room,
+            waits_for_memory: self.waits_for_memory,
             deadline: self.deadline,
             undo: self.undo,
             slot: self.slot,
@@ -190,7 +194,7 @@ impl Cmd<'_> {
     pub fn call(self) -> Result<Value> {
         let client = self.client;
         let request = self.into_request();
-        client.with_link(|link| link.call(&client.shared, request))
+        client.with_thread_client(|thread_client| thread_client.call(&client.shared, request))
     }
 
     /// The same, with the reply as text.
@@ -207,14 +211,16 @@ impl Cmd<'_> {
     pub fn peek(self) -> Result<Value> {
         let client = self.client;
         let request = self.into_request();
-        client.with_link_unordered(|link| link.call(&client.shared, request))
+        client.with_thread_client_unordered(|thread_client| {
+            thread_client.call(&client.shared, request)
+        })
     }
 
     /// Returns without the reply, which is read before anything that could be observed elsewhere.
     pub fn post(self) -> Result<()> {
         let client = self.client;
         let request = self.into_request();
-        client.with_link(|link| link.post(&client.shared, request))
+        client.with_thread_client(|thread_client| thread_client.post(&client.shared, request))
     }
 
     /// The same; the reply is stored in the slot when it is read.
@@ -234,7 +240,9 @@ impl Cmd<'_> {
         };
         let began = Instant::now();
         let _waits = MainThreadWaits::begin();
-        let outcome = client.with_link(|link| link.block(&client.shared, &request, until));
+        let outcome = client.with_thread_client(|thread_client| {
+            thread_client.block(&client.shared, &request, until)
+        });
         if began.elapsed() > logging::LONG_WAIT {
             tracing::info!(key = request.keys[0], waited = ?began.elapsed(), "a long wait has ended");
         }

@@ -15,7 +15,7 @@ use crate::locked::Locked;
 use crate::store::endpoint::{Endpoint, NodeAddr, VARIABLE};
 
 /// After how long an outage is reported.
-const TOLD_AFTER: Duration = Duration::from_secs(5);
+const REPORT_AFTER: Duration = Duration::from_secs(5);
 
 /// The errors that refuse only writes.
 const NO_WRITES: [&str; 3] = ["READONLY", "MISCONF", "NOREPLICAS"];
@@ -32,7 +32,7 @@ pub struct Health {
     /// How long to wait for a store that does not answer.
     limit: Duration,
     /// Whether this process reports outages: only the program does, since its workers wait as it does.
-    is_teller: bool,
+    reports_outages: bool,
     closed: AtomicBool,
     /// Set once the session was found gone, with the text of the error.
     lost: Mutex<Option<String>>,
@@ -45,14 +45,14 @@ pub struct Health {
 /// The state of an outage.
 struct Outage {
     begin: Instant,
-    is_told: bool,
+    is_reported: bool,
     /// Whether the store answers, but takes no writes.
     takes_no_writes: bool,
 }
 
 impl Health {
     /// `ttl` is that of the session's keys in ms; 0 in a private store.
-    pub fn new(session: &str, endpoint: &Endpoint, ttl: u64, is_teller: bool) -> Self {
+    pub fn new(session: &str, endpoint: &Endpoint, ttl: u64, reports_outages: bool) -> Self {
         let place = &endpoint.first[0];
         let socket = match place {
             NodeAddr::Unix(path) if ttl == 0 => Some(path.clone()),
@@ -67,7 +67,7 @@ impl Health {
             } else {
                 PRIVATE_STORE_SILENCE_LIMIT
             },
-            is_teller,
+            reports_outages,
             closed: AtomicBool::new(false),
             lost: Mutex::default(),
             is_out: AtomicBool::new(false),
@@ -140,7 +140,7 @@ impl Health {
         self.is_out.store(true, Ordering::Release);
         let outage = outage.get_or_insert_with(|| Outage {
             begin: Instant::now(),
-            is_told: false,
+            is_reported: false,
             takes_no_writes: false,
         });
         outage.takes_no_writes |=
@@ -154,8 +154,8 @@ impl Health {
             });
             return self.check();
         }
-        if lasts >= TOLD_AFTER && !outage.is_told && self.is_teller {
-            outage.is_told = true;
+        if lasts >= REPORT_AFTER && !outage.is_reported && self.reports_outages {
+            outage.is_reported = true;
             let what = match why {
                 Error::Store(text) => format!("cannot do its work ({text}) since"),
                 _ => "has not answered for".to_owned(),

@@ -20,7 +20,7 @@ pub struct Posted {
     /// How many threads wait for replies to be read.
     waiting: AtomicUsize,
     /// How often the waiting threads were told that something has changed.
-    told: Mutex<u64>,
+    changes: Mutex<u64>,
     changed: Condvar,
 }
 
@@ -58,7 +58,7 @@ impl Posted {
 
     pub fn set_full(&self, is_full: bool) {
         if self.is_full.swap(is_full, Ordering::AcqRel) != is_full {
-            self.tell();
+            self.notify();
         }
     }
 
@@ -68,9 +68,9 @@ impl Posted {
     }
 
     /// Wakes the sleeping threads: replies were read, or the connection is free.
-    pub fn tell(&self) {
+    pub fn notify(&self) {
         if self.is_awaited() {
-            *self.told() += 1;
+            *self.changes() += 1;
             self.changed.notify_all();
         }
     }
@@ -93,21 +93,21 @@ impl Posted {
 
     fn sleep(&self, look: &mut impl FnMut() -> Result<bool>) -> Result<()> {
         loop {
-            let before = *self.told();
+            let before = *self.changes();
             if look()? {
                 return Ok(());
             }
-            let told = self.told();
+            let changes = self.changes();
             // A change since the look is seen here.
             let sleep = self
                 .changed
-                .wait_timeout_while(told, TICK, |now| *now == before);
+                .wait_timeout_while(changes, TICK, |now| *now == before);
             drop(sleep.expect("no panic under this lock"));
         }
     }
 
-    fn told(&self) -> MutexGuard<'_, u64> {
-        self.told.locked()
+    fn changes(&self) -> MutexGuard<'_, u64> {
+        self.changes.locked()
     }
 }
 
@@ -136,7 +136,7 @@ mod tests {
             std::thread::yield_now();
         }
         posted.were_read(1);
-        posted.tell();
+        posted.notify();
         waiter.join().unwrap().unwrap();
     }
 

@@ -13,7 +13,7 @@ use crate::protocol::{GAP, LOST};
 use crate::store::scripts::{CREATE, DETACH, DROP, Kind, Library, REAP, Script};
 
 /// How long a command waits for room that does not wait for it without limit.
-const PATIENCE: Duration = Duration::from_secs(5);
+const MEMORY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The plain commands that change nothing.
 const READS: [&str; 7] = [
@@ -33,7 +33,7 @@ pub struct Request {
     /// The seq of the same caller's command before it on the same object; 0 if none is known.
     pub previous: u64,
     /// Whether it waits for room if the store's memory is full, without limit.
-    pub waits_for_room: bool,
+    pub waits_for_memory: bool,
     /// For a part of a wait: it is sent again until this time; then the answer is nil.
     pub deadline: Option<Instant>,
     /// For a command whose effect must not stay if its answer is given up: what happens to a token, as `UNDO` takes it.
@@ -83,7 +83,7 @@ impl Request {
             args: Args(args),
             seq: 0,
             previous: 0,
-            waits_for_room: false,
+            waits_for_memory: false,
             deadline: None,
             undo: None,
             slot: None,
@@ -92,8 +92,8 @@ impl Request {
     }
 
     /// Whether it is sent again if the store's memory is full.
-    pub fn still_waits_for_room(&self) -> bool {
-        self.waits_for_room || self.made.elapsed() < PATIENCE
+    pub fn still_waits_for_memory(&self) -> bool {
+        self.waits_for_memory || self.made.elapsed() < MEMORY_TIMEOUT
     }
 
     /// Whether a store that takes no writes would have refused it.

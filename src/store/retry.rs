@@ -8,13 +8,13 @@ use crate::store::health::Health;
 use crate::store::request::Refusal;
 
 /// After how long refusals are reported.
-const TOLD_AFTER: Duration = Duration::from_secs(5);
+const REPORT_AFTER: Duration = Duration::from_secs(5);
 
 pub struct Backoff<'a> {
     health: &'a Health,
     pause: Duration,
     begin: Instant,
-    is_told: bool,
+    is_reported: bool,
 }
 
 impl<'a> Backoff<'a> {
@@ -23,7 +23,7 @@ impl<'a> Backoff<'a> {
             health,
             pause: Duration::from_millis(1),
             begin: Instant::now(),
-            is_told: false,
+            is_reported: false,
         }
     }
 
@@ -51,8 +51,8 @@ impl<'a> Backoff<'a> {
         self.health.answered(false);
         self.health.check()?;
         tracing::info!(error = %e, pause = ?self.pause, "the store refuses a command; it is tried again");
-        if !self.is_told && self.begin.elapsed() > TOLD_AFTER {
-            self.is_told = true;
+        if !self.is_reported && self.begin.elapsed() > REPORT_AFTER {
+            self.is_reported = true;
             eprintln!(
                 "serverless_mp: {e}; process {} tries it again",
                 std::process::id()

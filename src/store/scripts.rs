@@ -16,7 +16,7 @@ use crate::store::keys;
 const PRELUDE: &str = include_str!("../lua/prelude.lua");
 
 /// Stands for the number until the library is loaded.
-const NUMBER: &str = "@NUMBER@";
+const LOAD_ID: &str = "@LOAD_ID@";
 
 /// How a store treats a script.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -71,17 +71,17 @@ impl Library {
         let name = format!("smp_{}", &hex::encode(hash.as_ref())[..12]);
         let text = format!(
             "#!lua name={name}\n{text}redis.register_function{{function_name='{name}', \
-             callback=function() return '{NUMBER}' end, flags={{'no-writes'}}}}\n"
+             callback=function() return '{LOAD_ID}' end, flags={{'no-writes'}}}}\n"
         );
         Self {
-            text: text.replace("@NAME@", &format!("{name}_{NUMBER}")),
+            text: text.replace("@NAME@", &format!("{name}_{LOAD_ID}")),
             name,
         }
     }
 
     /// The text of the library with this number.
     pub fn text(&self, number: &str) -> String {
-        self.text.replace(NUMBER, number)
+        self.text.replace(LOAD_ID, number)
     }
 
     /// The name of a script's function.

@@ -41,7 +41,7 @@ use crate::random;
 use crate::session::jobs::{self, ForwardedJob, StartedJob};
 use crate::store::threads;
 use job_state::JobState;
-use response::{End, Response};
+use response::{Response, WorkerEnd};
 
 /// How long an invocation waits for one more process to share it.
 const BATCH_WINDOW: Duration = Duration::from_millis(50);
@@ -106,7 +106,7 @@ impl Pending {
             && matches!(job_state::of(process, &self.job).await, JobState::Over)
     }
 
-    async fn say(&self, process: &'static Process, end: &End) {
+    async fn say(&self, process: &'static Process, end: &WorkerEnd) {
         match &self.watcher {
             // The reader may be gone with its session.
             Watcher::Own(report) => {
@@ -285,14 +285,14 @@ impl Invoker {
             };
             let place = place.get_or_insert_with(|| self.queue.join());
             if let Err(given_up) = place.check() {
-                let end = response::gave_up(&self.function, &given_up, &why);
+                let end = response::abandoned(&self.function, &given_up, &why);
                 self.apply_end(process, pending, &attempt, Some(&end)).await;
                 return;
             }
-            let is_room = place.pause(jittered(pause, after)).await;
-            pause = if is_room { FIRST_PAUSE } else { pause * 2 }.min(LONGEST_PAUSE);
+            let is_freed = place.pause(jittered(pause, after)).await;
+            pause = if is_freed { FIRST_PAUSE } else { pause * 2 }.min(LONGEST_PAUSE);
             if let Some((running, waiting)) = place.news() {
-                self.tell(running, waiting, &why).await;
+                self.report_wait(running, waiting, &why).await;
             }
         }
     }
@@ -354,7 +354,7 @@ impl Invoker {
     }
 
     /// Tells the user why processes wait, and what would help.
-    async fn tell(&self, running: usize, waiting: usize, why: &str) {
+    async fn report_wait(&self, running: usize, waiting: usize, why: &str) {
         let settings = self.client.get_account_settings().send().await;
         let quota = settings
             .ok()
@@ -376,7 +376,7 @@ impl Invoker {
         process: &'static Process,
         pending: Vec<Pending>,
         attempt: &str,
-        end: Option<&End>,
+        end: Option<&WorkerEnd>,
     ) -> Vec<Pending> {
         let mut unclaimed = Vec::new();
         for one in pending {

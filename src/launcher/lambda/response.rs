@@ -9,9 +9,9 @@ use aws_smithy_types::retry::ErrorKind;
 use serde_json::Value;
 
 use crate::exit_codes;
-use crate::launcher::invocation_queue::{GivenUp, Outcome};
+use crate::launcher::invocation_queue::{GivenUp, InvocationOutcome};
 
-pub struct End {
+pub struct WorkerEnd {
     pub code: i32,
     pub message: String,
 }
@@ -20,7 +20,7 @@ pub enum Response {
     /// The supervisor's report: the jobs that others had taken. The rest have ended, as the store says.
     Report(Vec<String>),
     /// The invocation failed, and its processes with it.
-    Ended(End),
+    Ended(WorkerEnd),
     /// The function may have run or not.
     Doubtful(String),
     /// The function did not run; the time after which to try again, if the service gave one.
@@ -30,24 +30,24 @@ pub enum Response {
 }
 
 impl Response {
-    pub fn outcome(&self) -> Outcome {
+    pub fn outcome(&self) -> InvocationOutcome {
         match self {
-            Self::Report(_) | Self::Ended(_) => Outcome::Answered,
-            Self::NotNow(..) => Outcome::Refused,
-            Self::Doubtful(_) => Outcome::Broken,
-            Self::Unreachable(_) => Outcome::Unreachable,
+            Self::Report(_) | Self::Ended(_) => InvocationOutcome::Answered,
+            Self::NotNow(..) => InvocationOutcome::Refused,
+            Self::Doubtful(_) => InvocationOutcome::Broken,
+            Self::Unreachable(_) => InvocationOutcome::Unreachable,
         }
     }
 }
 
-fn end(code: i32, message: impl Into<String>) -> End {
-    End {
+fn end(code: i32, message: impl Into<String>) -> WorkerEnd {
+    WorkerEnd {
         code,
         message: message.into(),
     }
 }
 
-pub fn vanished(function: &str) -> End {
+pub fn vanished(function: &str) -> WorkerEnd {
     end(
         exit_codes::UNKNOWN,
         format!(
@@ -56,7 +56,7 @@ pub fn vanished(function: &str) -> End {
     )
 }
 
-pub fn not_begun(function: &str) -> End {
+pub fn not_begun(function: &str) -> WorkerEnd {
     end(
         exit_codes::UNKNOWN,
         format!(
@@ -65,7 +65,7 @@ pub fn not_begun(function: &str) -> End {
     )
 }
 
-pub fn gave_up(function: &str, given_up: &GivenUp, why: &str) -> End {
+pub fn abandoned(function: &str, given_up: &GivenUp, why: &str) -> WorkerEnd {
     let message = match given_up {
         GivenUp::NoneRuns(time) => format!(
             "function {function} could not be invoked for {} s: {why}; raise the concurrency of the function or the \
@@ -82,7 +82,7 @@ pub fn gave_up(function: &str, given_up: &GivenUp, why: &str) -> End {
     end(exit_codes::UNAVAILABLE, message)
 }
 
-pub fn too_large(size: usize, most: usize) -> End {
+pub fn too_large(size: usize, most: usize) -> WorkerEnd {
     end(
         exit_codes::MISCONFIGURED,
         format!(
@@ -128,7 +128,7 @@ pub fn read(function: &str, error: Option<&str>, payload: &[u8]) -> Response {
 }
 
 /// The end for a `FunctionError`: by its type if AWS gives one, else by its message.
-fn failed(function: &str, body: &Value, payload: &[u8]) -> End {
+fn failed(function: &str, body: &Value, payload: &[u8]) -> WorkerEnd {
     let kind = body["errorType"].as_str().unwrap_or_default();
     let words = body["errorMessage"]
         .as_str()
@@ -213,7 +213,7 @@ where
 }
 
 /// The end for an error that another attempt would not fix.
-pub fn explain<E>(function: &str, error: &SdkError<E, HttpResponse>) -> End
+pub fn explain<E>(function: &str, error: &SdkError<E, HttpResponse>) -> WorkerEnd
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {

@@ -1,7 +1,7 @@
 -- Fetches the granules of a region that are newer than a version. ARGV[4] that version, ARGV[5] the number of granules,
 -- ARGV[6] the granule to begin with, ARGV[7] how many to send at most.
 -- Replies {version, next granule or -1, granule, bytes, granule, bytes, ...}.
-local fields, refused = look(VERSION)
+local fields, refused = read(VERSION)
 if refused then return refused end
 local out, sent = {tonumber(fields[2]), -1}, 0
 local first = tonumber(ARGV[6])

@@ -1,6 +1,6 @@
 -- Replaces versions that the object keeps by an epoch. ARGV[4] the epoch, then pairs of a region and the version up to which
 -- the epoch replaces it.
-local _, refused = look()
+local _, refused = read()
 if refused then return is_absent(refused) and OK or refused end
 local key = OBJECT .. VERSIONS
 leave_versions(EPOCH .. ':' .. ARGV[4])

@@ -1,6 +1,6 @@
 -- Replies the granules of a region that are newer than a version. ARGV[4] that version, ARGV[5] the number of granules,
 -- ARGV[6] the granule to begin with.
-local _, refused = look()
+local _, refused = read()
 if refused then return refused end
 local out = {}
 for first = ARGV[6], ARGV[5] - 1, 1000 do

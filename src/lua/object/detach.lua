@@ -1,5 +1,5 @@
 -- Removes a holder. ARGV[4] the holder, then the ends. An absent object counts as left.
-local _, refused = look()
+local _, refused = read()
 if refused then return is_absent(refused) and OK or refused end
-leave(ARGV[4], {unpack(ARGV, 5)})
+release_refs(ARGV[4], {unpack(ARGV, 5)})
 return OK

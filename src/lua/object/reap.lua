@@ -1,7 +1,7 @@
 -- Releases all that an ended process held of one object. ARGV[4] the process, ARGV[5] its exit code, ARGV[6] how often a task
 -- may be begun. Items that it had taken and not acknowledged go back to the head; a task begun too often goes to the other
 -- end, marked 'D' with the exit code. A unit that was granted and not acknowledged is granted to the next waiter.
-local _, refused = look()
+local _, refused = read()
 if refused then return is_absent(refused) and OK or refused end
 
 local function is_mine(caller) return after(ARGV[4] .. '.', caller) end
@@ -53,5 +53,5 @@ end
 call('HDEL', OBJECT, CALLERS .. ARGV[4])
 hand_out(0)
 hand_out(1)
-leave(ARGV[4], {0, 1})
+release_refs(ARGV[4], {0, 1})
 return OK

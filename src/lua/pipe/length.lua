@@ -1,5 +1,5 @@
 -- Replies how many items one end (ARGV[4]) has to take, without the end of file, and 1 if the end of file follows them.
-local fields, refused = look(SPILLED .. ARGV[4], AHEAD .. ARGV[4])
+local fields, refused = read(SPILLED .. ARGV[4], AHEAD .. ARGV[4])
 if refused then return refused end
 local key, spilled = OBJECT .. ITEMS .. ARGV[4], tonumber(fields[2] or '0')
 -- Items that were read ahead are still to be taken.

@@ -34,7 +34,7 @@ else
 end
 if fields[5] then call('HINCRBY', OBJECT, FILL .. to, ARGV[7]) end
 if ARGV[5] == '1' then
-  arrived(1)
+  acknowledge(1)
   call('HDEL', OBJECT, WORKS .. CALLER)
 end
 return answer(OK)

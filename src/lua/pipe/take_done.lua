@@ -4,7 +4,7 @@
 local fields, answered = open(BOUND, HAS_WAITED, AHEAD .. ARGV[4])
 if answered then return answered end
 if is_moving and (fields[4] or ARGV[6] ~= '' or not is_here(IN_FLIGHT .. CALLER)) then return on_its_way() end
-arrived(tonumber(ARGV[7]))
+acknowledge(tonumber(ARGV[7]))
 if fields[5] == CALLER and call('LLEN', OBJECT .. IN_FLIGHT .. CALLER) == 1 then end_reading_ahead(ARGV[4], fields[4]) end
 if ARGV[6] ~= '' then revoke(ARGV[6]) end
 taken(ARGV[4], ARGV[5], fields[3], fields[4])

@@ -1,7 +1,7 @@
 -- Takes up to ARGV[5] items of one end (ARGV[4]) for its only reader, without waiting. A reader that reads ahead (ARGV[6] is
 -- '1') gets one item if others have taken from that end. Items that were taken before, and whose reply was lost, come first:
 -- the last one taken is at the head of the list.
-local fields, refused = look(SPILLED .. ARGV[4], OPENED .. ARGV[4])
+local fields, refused = read(SPILLED .. ARGV[4], OPENED .. ARGV[4])
 if refused then return refused end
 if not (is_here(ITEMS .. ARGV[4]) and is_here(IN_FLIGHT .. CALLER)) then return on_its_way() end
 if not is_moving then unspill(ARGV[4], fields[2]) end

@@ -12,7 +12,7 @@ call('RPUSH', OBJECT .. ITEMS .. to, ARGV[7])
 renew_ttl(OBJECT .. ITEMS .. to)
 hand_out(to)
 if fields[4] then call('HINCRBY', OBJECT, FILL .. to, ARGV[6]) end
-arrived(1)
+acknowledge(1)
 call('HDEL', OBJECT, WORKS .. CALLER)
 local item = call('LMOVE', tasks, in_flight, 'LEFT', 'LEFT')
 if item then

@@ -3,4 +3,4 @@
 -- Replies 'gone', or the token.
 local _, answered = open()
 if answered then return answered end
-return answer(give_up(ARGV[4], ARGV[5]) or GONE)
+return answer(cancel_wait(ARGV[4], ARGV[5]) or GONE)

@@ -101,8 +101,12 @@ impl PipeEnd {
     /// Sends the result of the task that this thread took last, and takes the next task in the same step, for `take`. It does
     /// not wait.
     pub fn post_result_and_go_on(&self, process: &Process, payload: &[u8]) -> Result<()> {
-        let (caller, consumed) =
-            process.with_link(|link| Ok((link.caller.clone(), link.consumed(&self.id))))?;
+        let (caller, consumed) = process.with_thread_client(|thread_client| {
+            Ok((
+                thread_client.caller.clone(),
+                thread_client.consumed(&self.id),
+            ))
+        })?;
         let (Some(consumed), true) = (consumed, payload::is_inline(payload)) else {
             return self.post(process, Sent::Result, &[payload]);
         };
@@ -118,7 +122,7 @@ impl PipeEnd {
         *self.next_task.locked() = Some((caller, slot.clone()));
         process
             .script(&scripts::WORK, &self.id)
-            .waits_for_room()
+            .waits_for_memory()
             .arg(1 - self.end)
             .arg(consumed.place == Place::Line)
             .arg(item::size(payload.len()))
@@ -175,7 +179,7 @@ impl PipeEnd {
     ) -> Cmd<'p> {
         process
             .script(&scripts::SEND, &self.id)
-            .waits_for_room()
+            .waits_for_memory()
             .arg(1 - self.end)
             .arg(sent == Sent::Result)
             .arg(waits_for_capacity)

@@ -307,7 +307,8 @@ impl PipeEnd {
 
     /// Prepares this thread's in-flight list for a take. None if the time is over first.
     fn consumed(&self, process: &Process, wait: Wait) -> Result<Option<Consumed>> {
-        let known = process.with_link_unordered(|link| Ok(link.consumed(&self.id)))?;
+        let known = process
+            .with_thread_client_unordered(|thread_client| Ok(thread_client.consumed(&self.id)))?;
         let consumed = match known {
             Some(known) if !known.is_unsure => return Ok(Some(known)),
             Some(unsure) => unsure,
@@ -317,9 +318,9 @@ impl PipeEnd {
             },
         };
         // This take looks at the list.
-        process.with_link_unordered(|link| {
+        process.with_thread_client_unordered(|thread_client| {
             let is_unsure = false;
-            link.set_consumed(
+            thread_client.set_consumed(
                 &self.id,
                 Consumed {
                     is_unsure,
@@ -363,10 +364,10 @@ impl PipeEnd {
 
     /// Has this thread's in-flight list looked at before the next take.
     fn be_unsure(&self, process: &Process) {
-        let _ = process.with_link_unordered(|link| {
-            if let Some(known) = link.consumed(&self.id) {
+        let _ = process.with_thread_client_unordered(|thread_client| {
+            if let Some(known) = thread_client.consumed(&self.id) {
                 let is_unsure = true;
-                link.set_consumed(&self.id, Consumed { is_unsure, ..known });
+                thread_client.set_consumed(&self.id, Consumed { is_unsure, ..known });
             }
             Ok(())
         });
@@ -374,8 +375,8 @@ impl PipeEnd {
 
     /// Forgets this thread's in-flight list: the thread takes no more.
     pub fn forget_in_flight(&self, process: &Process) {
-        let _ = process.with_link_unordered(|link| {
-            link.forget_consumed(&self.id);
+        let _ = process.with_thread_client_unordered(|thread_client| {
+            thread_client.forget_consumed(&self.id);
             Ok(())
         });
     }

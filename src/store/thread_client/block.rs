@@ -44,7 +44,7 @@ impl ThreadClient {
         }
         match self.read_unread(shared, &name) {
             // While this thread waits, nobody else would tell the others.
-            Ok(()) => self.posted.tell(),
+            Ok(()) => self.posted.notify(),
             Err(failure) => {
                 self.drop_conn(&name);
                 return self
@@ -54,7 +54,7 @@ impl ThreadClient {
         }
         let conn = self.conn(&name);
         let ended = match conn.read(until) {
-            Ok(value) => match pipeline::refused(value, request.still_waits_for_room()) {
+            Ok(value) => match pipeline::refused(value, request.still_waits_for_memory()) {
                 Ok(value) => {
                     shared.health.answered(request.is_write());
                     return Ok(Outcome::Reply(value));

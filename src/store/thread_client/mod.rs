@@ -11,8 +11,8 @@
 mod block;
 #[cfg(test)]
 mod model;
-mod numbers;
 mod pipeline;
+mod sequence;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,8 +31,8 @@ use crate::store::scripts::UNDO;
 use crate::store::shared::Shared;
 
 pub use block::Outcome;
-use numbers::Numbers;
 use pipeline::{Failure, NodePipeline};
+use sequence::Sequence;
 
 /// How many commands and bytes may be unread before the thread waits for replies: it bounds what a reconnect repeats.
 const UNREAD: usize = 256;
@@ -61,11 +61,11 @@ pub struct ThreadClient {
     pipelines: HashMap<String, NodePipeline>,
     /// The progress of its commands, for other threads.
     pub posted: Arc<Posted>,
-    /// The pipes in which this link has an in-flight list.
+    /// The pipes in which this client has an in-flight list.
     consumed: HashMap<String, Consumed>,
     /// The first error of a posted command that was not raised yet.
     deferred: Option<Error>,
-    numbers: Numbers,
+    sequence: Sequence,
 }
 
 impl ThreadClient {
@@ -76,11 +76,11 @@ impl ThreadClient {
             posted: Arc::default(),
             consumed: HashMap::new(),
             deferred: None,
-            numbers: Numbers::default(),
+            sequence: Sequence::default(),
         }
     }
 
-    /// The state of this link in a pipe, if it has an in-flight list there.
+    /// The state of this client in a pipe, if it has an in-flight list there.
     pub fn consumed(&self, object: &str) -> Option<Consumed> {
         self.consumed.get(object).copied()
     }
@@ -104,7 +104,7 @@ impl ThreadClient {
         // Commands that were posted to other nodes may have failed, too.
         self.settled_place(shared, &request.keys[0])?;
         self.raise_deferred()?;
-        self.numbers.give(&mut request, || shared.next_seq());
+        self.sequence.give(&mut request, || shared.next_seq());
         let result = self.repeat(shared, &request);
         if !matches!(result, Ok(Some(_))) {
             self.has_failed(&request.keys[0]);
@@ -136,7 +136,7 @@ impl ThreadClient {
             .flat_map(|pipeline| &pipeline.unread);
         let of_object = unread.filter(|one| one.is_numbered() && one.keys[0] == object);
         let last = of_object.map(|one| one.seq).max();
-        self.numbers.failed(object, last);
+        self.sequence.failed(object, last);
     }
 
     /// Sends a command until it has run; None if its time is over first.
@@ -221,7 +221,7 @@ impl ThreadClient {
     /// Sends a command and returns; its reply is read before anything that could be observed elsewhere.
     pub fn post(&mut self, shared: &Shared, mut request: Request) -> Result<()> {
         let place = self.settled_place(shared, &request.keys[0])?;
-        self.numbers.give(&mut request, || shared.next_seq());
+        self.sequence.give(&mut request, || shared.next_seq());
         let pipeline = self.pipelines.entry(place.to_string()).or_default();
         let packed = pipeline
             .conn
@@ -267,7 +267,7 @@ impl ThreadClient {
         self.read_all(shared, false)
     }
 
-    fn read_all(&mut self, shared: &Shared, waits_for_room: bool) -> Result<()> {
+    fn read_all(&mut self, shared: &Shared, waits_for_memory: bool) -> Result<()> {
         let names: Vec<String> = self
             .pipelines
             .iter()
@@ -293,13 +293,13 @@ impl ThreadClient {
                     return Err(e);
                 }
                 self.drop_conn(&name);
-                if !waits_for_room && matches!(failure, Failure::Refused(Refusal::Full, _)) {
+                if !waits_for_memory && matches!(failure, Failure::Refused(Refusal::Full, _)) {
                     return Ok(());
                 }
                 self.pause(shared, failure, &mut backoff)?;
             }
         }
-        self.numbers.tidy();
+        self.sequence.tidy();
         Ok(())
     }
 
@@ -341,7 +341,7 @@ impl ThreadClient {
             self.drop_conn(&name);
             return result;
         };
-        let result = pipeline::refused(value, request.still_waits_for_room());
+        let result = pipeline::refused(value, request.still_waits_for_memory());
         if result.is_ok() {
             shared.health.answered(request.is_write());
         }

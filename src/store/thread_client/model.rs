@@ -2,7 +2,7 @@
 //! connections that break and lose what they carry. In every order of events, each command must run once, and in its client's
 //! order.
 //!
-//! The numbers and the meaning of refusals are those of the product; the client's queue and the server are written again, as
+//! The sequence numbers and the meaning of refusals are those of the product; the client's queue and the server are written again, as
 //! small as possible. Each rule can be left out; the model must then find a failure.
 
 use std::collections::{HashMap, VecDeque};
@@ -10,7 +10,7 @@ use std::collections::{HashMap, VecDeque};
 use proptest::prelude::*;
 use redis::{Value, parse_redis_value};
 
-use super::numbers::Numbers;
+use super::sequence::Sequence;
 use crate::store::request::{Refusal, Request, refusal};
 use crate::store::scripts::SEND;
 
@@ -95,7 +95,7 @@ fn reply(line: &str) -> Value {
 
 /// A client and its connection.
 struct Client {
-    numbers: Numbers,
+    sequence: Sequence,
     next: u64,
     /// The posted commands whose replies are unread, each with its index.
     unread: VecDeque<(usize, Request)>,
@@ -111,7 +111,7 @@ struct Client {
 impl Client {
     fn new() -> Self {
         Self {
-            numbers: Numbers::default(),
+            sequence: Sequence::default(),
             next: 1,
             unread: VecDeque::new(),
             posted: 0,
@@ -134,7 +134,7 @@ impl Client {
 
     fn number(&mut self, request: &mut Request) {
         let next = &mut self.next;
-        self.numbers.give(request, || {
+        self.sequence.give(request, || {
             *next += 1;
             *next
         });

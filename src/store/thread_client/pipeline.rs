@@ -119,7 +119,7 @@ impl ThreadClient {
         name: &str,
     ) -> std::result::Result<(), Failure> {
         while let Some(request) = self.pipelines[name].unread.front() {
-            let waits = request.still_waits_for_room();
+            let waits = request.still_waits_for_memory();
             let value = self.read(shared, name)?;
             let failed = refused(value, waits);
             if let Err(refused @ Failure::Refused(..)) = failed {
@@ -199,8 +199,8 @@ impl ThreadClient {
 
 /// The reply, if the command has run. If the store's memory is full, a command that still waits for room did not run; any
 /// other failed.
-pub(super) fn refused(value: Value, waits_for_room: bool) -> std::result::Result<Value, Failure> {
-    let refusal = refusal(&value).filter(|refusal| *refusal != Refusal::Full || waits_for_room);
+pub(super) fn refused(value: Value, waits_for_memory: bool) -> std::result::Result<Value, Failure> {
+    let refusal = refusal(&value).filter(|refusal| *refusal != Refusal::Full || waits_for_memory);
     checked(value).map_err(|e| match refusal {
         Some(refusal) => Failure::Refused(refusal, e),
         None => Failure::Fatal(e),

@@ -1,4 +1,4 @@
-//! The numbers of a thread's commands: the seq of each, and that of its predecessor on the same object.
+//! The sequence numbers of a thread's commands: the seq of each, and that of its predecessor on the same object.
 
 use std::collections::HashMap;
 
@@ -8,12 +8,12 @@ use crate::store::request::Request;
 const MOST: usize = 1 << 16;
 
 #[derive(Default)]
-pub struct Numbers {
+pub struct Sequence {
     /// For each object, the seq of the last numbered command on it.
     last: HashMap<String, u64>,
 }
 
-impl Numbers {
+impl Sequence {
     /// Gives a command its seq and its predecessor; `next` draws the next seq of the process.
     pub fn give(&mut self, request: &mut Request, next: impl FnOnce() -> u64) {
         if request.is_numbered() {
