@@ -1,0 +1,170 @@
+//! One region in this process: its buffer, and the twin that says what the store has of it.
+
+pub mod fetch;
+pub mod publish;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::error::{Error, Result};
+use crate::locked::Locked;
+use crate::objects::buffer::Buffer;
+use crate::objects::twin::{Content, GRANULE};
+use crate::objects::versions::Versions;
+use crate::store::client::{self, Client};
+use crate::store::command::Cmd;
+use crate::store::keys;
+
+/// The size of the largest region whose content goes with a release or a grant.
+const LITTLE: usize = 16 << 10;
+
+pub struct SharedRegion {
+    client: &'static Client,
+    pub id: String,
+    pub buffer: Arc<Buffer>,
+    /// Whether other processes find the region by a name, without other synchronisation.
+    has_name: AtomicBool,
+    state: Mutex<Twin>,
+    /// The versions that this process knows, and the number of its regions.
+    versions: &'static Mutex<Versions>,
+    count: &'static AtomicUsize,
+    /// How often this process has published any region.
+    sent: &'static AtomicU64,
+}
+
+/// The content of the region in the store, as this process last saw it.
+struct Twin {
+    bytes: Content,
+    /// The version of the whole region.
+    version: u64,
+    /// A later version, for each granule that only this process has written since.
+    granules: Vec<u64>,
+}
+
+impl SharedRegion {
+    pub fn new(
+        client: &'static Client,
+        id: &str,
+        buffer: Arc<Buffer>,
+        versions: &'static Mutex<Versions>,
+        count: &'static AtomicUsize,
+        sent: &'static AtomicU64,
+    ) -> Result<Self> {
+        let size = buffer.len();
+        let region = Self {
+            client,
+            id: id.to_owned(),
+            state: Mutex::new(Twin {
+                bytes: Content::new(buffer.clone())?,
+                version: 0,
+                granules: vec![0; size.div_ceil(GRANULE)],
+            }),
+            buffer,
+            has_name: AtomicBool::new(false),
+            versions,
+            count,
+            sent,
+        };
+        count.fetch_add(1, Ordering::AcqRel);
+        Ok(region)
+    }
+
+    /// None in a signal handler, if the region is being published or refreshed, maybe by the same thread.
+    fn twin(&self) -> Option<MutexGuard<'_, Twin>> {
+        if client::is_nested() {
+            return self.state.try_lock().ok();
+        }
+        Some(self.state.locked())
+    }
+
+    /// Ignores that the region is gone, if another thread has dropped its handle meanwhile.
+    fn unless_left(&self, client: &Client, result: Result<()>) -> Result<()> {
+        let is_held = || {
+            let handles = client.handles.locked();
+            handles.contains_key(&(self.id.clone(), 0))
+        };
+        match result {
+            Err(Error::ObjectGone(_)) if !is_held() => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Notes the version of what was sent with a release.
+    pub fn published(&self, version: u64) {
+        if let Some(mut twin) = self.twin() {
+            twin.published(version);
+        }
+    }
+
+    /// Whether the region can be published in one step with others.
+    pub fn is_small(&self) -> bool {
+        let session = &self.client.session;
+        let is_cluster = self.client.shared.cluster.endpoint.cluster;
+        self.buffer.len() <= LITTLE && !session.seal_memory && !is_cluster
+    }
+
+    /// Whether the region has unpublished writes. False while another thread uses it.
+    pub fn differs(&self) -> bool {
+        let Ok(mut twin) = self.state.try_lock() else {
+            return false;
+        };
+        let granules = twin.bytes.may_differ();
+        granules.into_iter().any(|granule| {
+            let start = granule * GRANULE;
+            let end = (start + GRANULE).min(self.buffer.len());
+            !self.buffer.equals(start, twin.bytes.get(start..end))
+        })
+    }
+
+    /// Publishes and fetches, for a process that attaches or leaves by name, without other synchronisation.
+    pub fn sync(&self, client: &Client) -> Result<()> {
+        self.has_name.store(true, Ordering::Release);
+        let Some(mut twin) = self.twin() else {
+            return Ok(());
+        };
+        self.publish_from(client, &mut twin)?;
+        client.settle()?;
+        self.refresh(client, &mut twin)
+    }
+
+    /// In a child of the program's own `fork()`: gives it memory of its own, apart from the parent's, if the region has a
+    /// name.
+    pub fn part_from_parent(&self) {
+        if self.has_name.load(Ordering::Acquire)
+            && let Some(pages) = self.buffer.pages()
+            && let Err(e) = pages.part_from_parent()
+        {
+            tracing::error!(error = %e, region = self.id, "its memory stays the parent's");
+        }
+    }
+}
+
+impl Twin {
+    /// Notes the version of what this process has sent.
+    fn published(&mut self, version: u64) {
+        // Nobody else wrote in between: the twin equals the store.
+        if version == self.version + 1 {
+            self.version = version;
+        }
+    }
+}
+
+/// The commands that ask for the version of each region.
+pub fn questions<'c>(client: &'c Client, regions: &[Arc<SharedRegion>]) -> Vec<Cmd<'c>> {
+    let question = |region: &Arc<SharedRegion>| {
+        let question = client.plain("HGET", client.key(&region.id));
+        question.arg(keys::VERSION)
+    };
+    regions.iter().map(question).collect()
+}
+
+/// The kind of a granule, which its seal covers.
+fn kind(granule: usize) -> String {
+    format!("granule {granule}")
+}
+
+impl Drop for SharedRegion {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::AcqRel);
+    }
+}
