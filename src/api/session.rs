@@ -11,7 +11,6 @@ use crate::objects::process;
 use crate::random;
 use crate::session::open;
 use crate::store::client::Session;
-use crate::store::endpoint;
 use crate::store::tls;
 
 #[pyfunction]
@@ -49,15 +48,10 @@ pub fn open_session(
     seal_memory: bool,
     needs_persistence: bool,
 ) -> PyResult<()> {
-    let session = Session {
-        id: random::id()?,
-        key: random::bytes::<32>()?.to_vec(),
-        url: endpoint::portable(&url)?,
-        ttl,
-        seal_memory,
-        parent: None,
-    };
-    Ok(py.detach(|| open::open(session, needs_persistence))?)
+    Ok(py.detach(|| {
+        let session = open::new_session(&url, ttl, seal_memory)?;
+        open::open(session, needs_persistence)
+    })?)
 }
 
 /// Joins a session as a worker, or as a supervisor of remote workers.

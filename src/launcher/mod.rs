@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::objects::mailbox;
 use crate::objects::process::Process;
 use crate::protocol::Event;
-use crate::session::jobs::StartedJob;
+use crate::session::started_job::StartedJob;
 
 /// A launched worker: its process id, and the descriptor on which the launcher reports its end.
 pub struct Launched {

@@ -23,7 +23,8 @@ use crate::objects::payload;
 use crate::objects::process::{self, Process};
 use crate::objects::wait;
 use crate::protocol::{CANCELLED, Claim, Command, Event, ExitRecord, Item, TAKEN};
-use crate::session::jobs;
+use crate::session::started_job::StartedJob;
+use crate::session::{exit_record, jobs};
 use crate::store::conn::{Ended, Until, ready};
 use crate::store::keys;
 use crate::store::scripts;
@@ -57,7 +58,7 @@ impl Program {
 #[pyclass(frozen, module = "serverless_mp._core")]
 pub struct Job {
     process: &'static Process,
-    state: Arc<jobs::StartedJob>,
+    state: Arc<StartedJob>,
     sentinel: OwnedFd,
     launcher: &'static str,
     /// Whether the versions of its exit were applied here.
@@ -171,7 +172,7 @@ impl Job {
                 .map(|fd| unsafe { BorrowedFd::borrow_raw(*fd) })
                 .collect();
             let (sentinel, write) = pipe2(OFlag::O_CLOEXEC)?;
-            let state = Arc::new(jobs::StartedJob::new(
+            let state = Arc::new(StartedJob::new(
                 job,
                 worker,
                 attempts,
@@ -293,7 +294,7 @@ impl Job {
                 versions: &versions,
             };
             let script = process.script(&scripts::FINISH, &keys::job(id));
-            let sealed = jobs::seal_exit(process, id, record);
+            let sealed = exit_record::seal(process, id, record);
             script.arg(sealed).post()?;
             let event = Event::Exited { job: id, record };
             mailbox::send(process, parent, &event.encode(), true)

@@ -10,9 +10,8 @@ use redis::Value;
 
 use crate::error::Result;
 use crate::exit_codes;
-use crate::objects::mailbox;
 use crate::objects::process::Process;
-use crate::protocol::{Command, GONE};
+use crate::protocol::GONE;
 use crate::store::conn::TICK;
 use crate::store::keys;
 use crate::store::request::text;
@@ -31,113 +30,114 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// After how long it is reported that messages wait for room.
 const REPORT_AFTER: Duration = Duration::from_secs(5);
 
-/// The length of a supervisor's lease.
-const SUPERVISOR_LEASE: Duration = Duration::from_secs(10);
-
-/// Keeps a supervisor's own lease, which tells the parent of its workers that they live.
-pub fn hold_lease(process: &'static Process) -> Result<()> {
-    sign_of_life(process)?;
-    threads::spawn("serverless_mp-lease", STACK, move || {
-        let mut has_parent = true;
-        while process.is_current() {
-            std::thread::sleep(SUPERVISOR_LEASE / 3);
-            // A failure is retried at the next tick; the heartbeat notices a lost session.
-            let _ = sign_of_life(process);
-            if has_parent && matches!(parent_has_ended(process), Ok(true)) {
-                has_parent =
-                    mailbox::send(process, &process.id, &Command::ParentEnded.encode(), true)
-                        .is_err();
-            }
-        }
-    })
-}
-
-/// Whether the parent of a supervisor has ended. Its workers go on, but must learn it.
-fn parent_has_ended(process: &Process) -> Result<bool> {
-    let Some(parent) = &process.session.parent else {
-        return Ok(false);
+/// Starts the thread that renews the session's lease, in the process that owns it, and notices if the session is gone.
+pub fn begin(process: &'static Process) -> Result<()> {
+    let mut heartbeat = Heartbeat {
+        process,
+        posts: HashMap::new(),
+        full_since: None,
+        checked: Instant::now(),
+        renewed: Instant::now(),
     };
-    let question = process.plain("EXISTS", process.key(&keys::process(parent)));
-    Ok(question.peek()? == Value::Int(0))
+    threads::spawn(
+        "serverless_mp-heartbeat",
+        STACK,
+        move || {
+            while heartbeat.tick() {}
+        },
+    )
 }
 
-fn sign_of_life(process: &Process) -> Result<()> {
-    let key = keys::lease(&process.key(&keys::process(&process.id)));
-    let lease = u64::try_from(SUPERVISOR_LEASE.as_millis()).unwrap_or(u64::MAX);
-    // A store without memory takes this, but not a new key.
-    if process.plain("PEXPIRE", key.clone()).arg(lease).peek()? == Value::Int(1) {
-        return Ok(());
+struct Heartbeat {
+    process: &'static Process,
+    /// The progress of posted commands at the last tick.
+    posts: HashMap<String, u64>,
+    /// Since when messages wait for room in the store.
+    full_since: Option<Instant>,
+    /// When the store was asked for the session last.
+    checked: Instant,
+    renewed: Instant,
+}
+
+impl Heartbeat {
+    /// Sleeps, then looks at what is due. Returns false when the session is over.
+    fn tick(&mut self) -> bool {
+        let pause = if self.full_since.is_some() {
+            TICK
+        } else {
+            CHECK_INTERVAL
+        };
+        // The sleep ends sooner after an outage, and after a broken connection: another store may have taken the old one's
+        // place.
+        let was_woken = self.process.shared.health.sleep(pause);
+        if !self.process.is_current() {
+            return false;
+        }
+        self.look_after_posts();
+        if !was_woken && self.checked.elapsed() < self.check_interval() {
+            return true;
+        }
+        self.checked = Instant::now();
+        self.check_session()
     }
-    let set = process.plain("SET", key).arg(1).arg("PX").arg(lease);
-    set.peek().map(drop)
-}
 
-/// Renews the session's lease, in the process that owns it, and notices if the session is gone.
-pub fn tick(process: &'static Process) -> Result<()> {
-    let pause = if process.session.ttl > 0 {
-        Duration::from_millis(process.session.ttl / 3)
-    } else {
-        PRIVATE_STORE_CHECK_INTERVAL
-    };
-    threads::spawn("serverless_mp-heartbeat", STACK, move || {
-        let mut full_since = None;
-        let (mut posts, mut looked) = (HashMap::new(), Instant::now());
-        let mut renewed = Instant::now();
-        loop {
-            // Looks sooner after an outage, and after a broken connection: another store may have taken the old one's place.
-            let was_woken = process.shared.health.sleep(if full_since.is_some() {
-                TICK
-            } else {
-                CHECK_INTERVAL
-            });
-            if !process.is_current() {
-                return;
-            }
-            full_since = process
-                .see_to_posts(&mut posts)
-                .then(|| full_since.unwrap_or_else(Instant::now));
-            if let Some(since) = full_since {
-                report_full_store(since);
-            }
-            if !was_woken && looked.elapsed() < pause {
-                continue;
-            }
-            looked = Instant::now();
-            // Waits until the store answers; meanwhile the lease runs on, and is then renewed at once.
-            let question = process.plain("EXISTS", process.key(keys::SESSION));
-            match question.peek() {
-                Ok(Value::Int(1)) => {
-                    process.send_owed();
-                    let is_owner = process.session.parent.is_none() && process.session.ttl > 0;
-                    if is_owner && renewed.elapsed().as_millis() >= u128::from(process.session.ttl / 6) {
-                        renewed = Instant::now();
-                        // A failure is retried at the next tick, well within the lease.
-                        let _ = renew(process);
-                    }
-                    continue;
-                }
-                Ok(_) => process.shared.health.set_lost(
-                    "the store no longer has it (its owner has ended, or the store was started without its data)",
-                ),
-                Err(_) => {}
-            }
-            let Err(lost) = process.healthy() else {
-                continue;
-            };
-            if process.session.parent.is_some() {
-                // In one write: other workers write the same at the same time.
-                let line = format!(
-                    "serverless_mp: worker {} stops: {lost}\n",
-                    std::process::id()
-                );
-                eprint!("{line}");
-                // At once: nothing that the worker could still send would arrive.
-                // SAFETY: no destructors are wanted.
-                unsafe { nix::libc::_exit(exit_codes::SESSION_LOST) }
-            }
-            return;
+    /// How often the store is asked whether it still has the session.
+    fn check_interval(&self) -> Duration {
+        match self.process.session.ttl {
+            0 => PRIVATE_STORE_CHECK_INTERVAL,
+            ttl => Duration::from_millis(ttl / 3),
         }
-    })
+    }
+
+    fn look_after_posts(&mut self) {
+        let is_full = self.process.see_to_posts(&mut self.posts);
+        self.full_since = is_full.then(|| self.full_since.unwrap_or_else(Instant::now));
+        if let Some(since) = self.full_since {
+            report_full_store(since);
+        }
+    }
+
+    /// Asks for the session, and waits until the store answers. Meanwhile the lease runs on; it is then renewed at once.
+    fn check_session(&mut self) -> bool {
+        let process = self.process;
+        let question = process.plain("EXISTS", process.key(keys::SESSION));
+        match question.peek() {
+            Ok(Value::Int(1)) => {
+                process.send_owed();
+                self.renew_if_due();
+                return true;
+            }
+            Ok(_) => process.shared.health.set_lost(
+                "the store no longer has it (its owner has ended, or the store was started without its data)",
+            ),
+            Err(_) => {}
+        }
+        let Err(lost) = process.healthy() else {
+            return true;
+        };
+        if process.session.parent.is_some() {
+            // In one write: other workers write the same at the same time.
+            let line = format!(
+                "serverless_mp: worker {} stops: {lost}\n",
+                std::process::id()
+            );
+            eprint!("{line}");
+            // At once: nothing that the worker could still send would arrive.
+            // SAFETY: no destructors are wanted.
+            unsafe { nix::libc::_exit(exit_codes::SESSION_LOST) }
+        }
+        false
+    }
+
+    fn renew_if_due(&mut self) {
+        let session = &self.process.session;
+        let is_owner = session.parent.is_none() && session.ttl > 0;
+        if is_owner && self.renewed.elapsed().as_millis() >= u128::from(session.ttl / 6) {
+            self.renewed = Instant::now();
+            // A failure is retried at the next tick, well within the lease.
+            let _ = renew(self.process);
+        }
+    }
 }
 
 /// Reports once that messages wait for room, when they have waited for a while.

@@ -10,13 +10,12 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{pipe2, read, write};
-use redis::Value;
 
 use crate::error::{Error, Result};
 use crate::exit_codes;
@@ -24,9 +23,10 @@ use crate::locked::Locked;
 use crate::objects::mailbox::{self, Mailbox};
 use crate::objects::process::Process;
 use crate::protocol::{self, Event, ExitRecord, ExitReport};
+use crate::session::exit_record;
+use crate::session::started_job::StartedJob;
 use crate::store::conn::TICK;
 use crate::store::keys;
-use crate::store::scripts;
 use crate::store::threads;
 
 /// The stack of a thread, in bytes.
@@ -53,123 +53,6 @@ pub struct ForwardedJob {
     pub pid: i32,
     /// The process of that worker.
     pub parent: String,
-}
-
-pub struct StartedJob {
-    pub id: String,
-    /// The id of its worker's process.
-    pub worker: String,
-    /// Set once it is launched.
-    pid: AtomicI32,
-    /// Whether it runs on another machine. Then all news of it comes as events of this process, in order: its output comes
-    /// before its end, also if its launcher reports the end.
-    is_remote: bool,
-    /// How often a task may be begun before it counts as having killed its workers.
-    pub attempts: u32,
-    end: Mutex<Ending>,
-}
-
-struct Ending {
-    /// Closed at the end: the sentinel is the other end of this pipe.
-    sentinel: Option<OwnedFd>,
-    /// The ends that the parent holds for the child until it has attached.
-    holds: Vec<(String, u8)>,
-    exit: Option<(i32, String)>,
-}
-
-impl StartedJob {
-    pub fn new(
-        id: String,
-        worker: String,
-        attempts: u32,
-        is_remote: bool,
-        sentinel: OwnedFd,
-        holds: Vec<(String, u8)>,
-    ) -> Self {
-        let end = Mutex::new(Ending {
-            sentinel: Some(sentinel),
-            holds,
-            exit: None,
-        });
-        Self {
-            id,
-            worker,
-            pid: AtomicI32::new(0),
-            is_remote,
-            attempts,
-            end,
-        }
-    }
-
-    /// A job that a worker watches.
-    fn of_worker(id: &str, worker: &str, attempts: u32) -> Self {
-        Self {
-            id: id.to_owned(),
-            worker: worker.to_owned(),
-            pid: AtomicI32::new(0),
-            is_remote: true,
-            attempts,
-            end: Mutex::new(Ending {
-                sentinel: None,
-                holds: Vec::new(),
-                exit: None,
-            }),
-        }
-    }
-
-    pub fn pid(&self) -> i32 {
-        self.pid.load(Ordering::Acquire)
-    }
-
-    pub fn has_ended(&self) -> bool {
-        self.end.locked().exit.is_some()
-    }
-
-    /// The exit code and the versions that came with it.
-    pub fn exit(&self) -> Option<(i32, String)> {
-        self.end.locked().exit.clone()
-    }
-
-    /// The child itself holds what it was given: the parent's holds are released.
-    fn attached(&self, process: &Process) -> Result<()> {
-        let holds = std::mem::take(&mut self.end.locked().holds);
-        holds
-            .iter()
-            .try_for_each(|(object, end)| process.release_ref(object, *end))
-    }
-
-    pub fn complete(&self, process: &Process, code: i32, versions: &str) -> Result<()> {
-        tracing::info!(job = self.id, code, "ended");
-        let cleared = self.clear(process, code);
-        // This is done even if the store is gone.
-        let mut end = self.end.locked();
-        if end.exit.is_none() {
-            end.exit = Some((code, versions.to_owned()));
-        }
-        end.sentinel = None;
-        cleared
-    }
-
-    /// Deletes what the store has of the job.
-    fn clear(&self, process: &Process, code: i32) -> Result<()> {
-        self.attached(process)?;
-        process
-            .script(&scripts::DROP, &keys::job(&self.id))
-            .post()?;
-        process
-            .script(&scripts::DROP, &keys::process(&self.worker))
-            .post()?;
-        // The answers to the worker's commands are deleted.
-        process.reap_object(
-            &keys::process(&process.id),
-            &self.worker,
-            code,
-            self.attempts,
-        )?;
-        process.settle()?;
-        process.readiness_fds.catch_up(process);
-        Ok(())
-    }
 }
 
 static CURRENT: AtomicPtr<Jobs> = AtomicPtr::new(std::ptr::null_mut());
@@ -208,9 +91,7 @@ pub fn after_fork() {
     };
     if let Ok(table) = jobs.table.try_lock() {
         for job in table.values() {
-            if let Ok(mut end) = job.end.try_lock() {
-                end.sentinel = None;
-            }
+            job.forget_sentinel();
         }
     }
 }
@@ -249,7 +130,7 @@ impl Jobs {
 
     /// Watches a job whose worker was launched.
     pub fn watch(&self, job: &Arc<StartedJob>, pid: i32, report: OwnedFd) {
-        job.pid.store(pid, Ordering::Release);
+        job.launched(pid);
         self.reports.locked().push((report, job.clone()));
         if let Some(wake_pipe) = &*self.wake_pipe.locked() {
             let _ = write(wake_pipe, b"x");
@@ -291,64 +172,57 @@ impl Jobs {
             Ok(event) => event,
             Err(e) => return eprintln!("serverless_mp: {e}"),
         };
-        if let Event::Launch {
-            job,
-            worker,
-            pid,
-            attempts,
-            parent,
-        } = event
-        {
-            let job = StartedJob::of_worker(job, worker, attempts);
-            if let Some(forward) = &*self.forward.locked() {
-                forward(ForwardedJob {
-                    job: Arc::new(job),
-                    pid,
-                    parent: parent.to_owned(),
-                });
-            }
-            return;
-        }
-        let (Event::Attached { job }
-        | Event::Exited { job, .. }
-        | Event::Output { job, .. }
-        | Event::Died { job, .. }) = &event
-        else {
-            return;
-        };
-        let Some(job) = self.get(job) else {
-            return;
-        };
         // The program's next call notices a store that fails here.
         let _ = match event {
-            Event::Attached { .. } => job.attached(self.process),
-            Event::Output {
-                is_error, bytes, ..
+            Event::Launch {
+                job,
+                worker,
+                pid,
+                attempts,
+                parent,
             } => {
-                print(is_error, bytes);
-                Ok(())
-            }
-            Event::Died {
-                code,
-                claimant,
-                message,
-                ..
-            } => {
-                if is_claimed_by(self.process, &job, claimant) {
-                    let code = Some(code);
-                    self.ended(&job, &ExitReport { code, message });
+                if let Some(forward) = &*self.forward.locked() {
+                    forward(ForwardedJob {
+                        job: Arc::new(StartedJob::of_worker(job, worker, attempts)),
+                        pid,
+                        parent: parent.to_owned(),
+                    });
                 }
                 Ok(())
             }
-            // Handled above.
-            Event::Launch { .. } => Ok(()),
-            Event::Exited { record, .. } => {
+            Event::Attached { job } => self.with(job, |job| job.attached(self.process)),
+            Event::Output {
+                job,
+                is_error,
+                bytes,
+            } => self.with(job, |_| {
+                print(is_error, bytes);
+                Ok(())
+            }),
+            Event::Died {
+                job,
+                code,
+                claimant,
+                message,
+            } => self.with(job, |job| {
+                if is_claimed_by(self.process, job, claimant) {
+                    let code = Some(code);
+                    self.ended(job, &ExitReport { code, message });
+                }
+                Ok(())
+            }),
+            Event::Exited { job, record } => self.with(job, |job| {
                 if job.is_remote {
                     self.remove(&job.id);
                 }
                 job.complete(self.process, record.code, record.versions)
-            }
+            }),
         };
+    }
+
+    /// Does something with a job; nothing if it has ended.
+    fn with(&self, id: &str, work: impl FnOnce(&StartedJob) -> Result<()>) -> Result<()> {
+        self.get(id).map_or(Ok(()), |job| work(&job))
     }
 
     fn take_reports(&self, wake: &OwnedFd) {
@@ -405,7 +279,7 @@ impl Jobs {
         if job.has_ended() {
             return;
         }
-        let record = exit_record(process, &job.id).unwrap_or_default();
+        let record = exit_record::read(process, &job.id).unwrap_or_default();
         if let Ok(record) = ExitRecord::decode(&record) {
             let _ = job.complete(process, record.code, record.versions);
         } else {
@@ -419,30 +293,6 @@ impl Jobs {
             let _ = job.complete(process, code, "");
         }
     }
-}
-
-/// The kind of an exit record, which its seal covers.
-const EXIT: &str = "exit";
-
-/// Seals an exit record.
-pub fn seal_exit(process: &Process, id: &str, record: ExitRecord<'_>) -> Vec<u8> {
-    let mut sealed = Vec::new();
-    let record = record.encode();
-    process
-        .seal
-        .close(&keys::job(id), EXIT, &[record.as_bytes()], &mut sealed);
-    sealed
-}
-
-/// The exit record of a job; empty if there is none, and an error if its seal does not open.
-fn exit_record(process: &Process, id: &str) -> Result<String> {
-    let job = keys::job(id);
-    let question = process.plain("HGET", process.key(&job));
-    let Value::BulkString(sealed) = question.arg(keys::EXIT).call()? else {
-        return Ok(String::new());
-    };
-    let record = process.seal.open(&job, EXIT, &sealed)?;
-    Ok(String::from_utf8_lossy(&record).into_owned())
 }
 
 /// Reads a launcher's report from a readable descriptor, whose other end is closed after the report.

@@ -7,13 +7,26 @@ use redis::cmd;
 use crate::error::{Error, Result};
 use crate::objects::mailbox;
 use crate::objects::process::{self, Process};
-use crate::session::{heartbeat, jobs};
+use crate::random;
+use crate::session::{heartbeat, jobs, supervisor_lease};
 use crate::store::client::Session;
 use crate::store::conn::{Conn, Ended, TICK, Until};
-use crate::store::endpoint::{CONNECT_TIMEOUT, Endpoint, NodeAddr, VARIABLE};
+use crate::store::endpoint::{self, CONNECT_TIMEOUT, Endpoint, NodeAddr, VARIABLE};
 use crate::store::keys;
 use crate::store::request::text;
 use crate::store::scripts;
+
+/// A new session, with an id and a key of its own. `ttl`: the lease of its keys in ms, 0 for none.
+pub fn new_session(url: &str, ttl: u64, seal_memory: bool) -> Result<Session> {
+    Ok(Session {
+        id: random::id()?,
+        key: random::bytes::<32>()?.to_vec(),
+        url: endpoint::portable(url)?,
+        ttl,
+        seal_memory,
+        parent: None,
+    })
+}
 
 /// Opens a session: its first keys, its scripts on every node, its heartbeat.
 pub fn open(session: Session, needs_persistence: bool) -> Result<()> {
@@ -26,7 +39,7 @@ pub fn open(session: Session, needs_persistence: bool) -> Result<()> {
         mailbox::create(process, keys::SESSION)?;
         mailbox::create(process, &keys::process(&process.id))?;
         process.settle()?;
-        heartbeat::tick(process)
+        heartbeat::begin(process)
     });
     if opened.is_err() {
         process::leave();
@@ -36,13 +49,13 @@ pub fn open(session: Session, needs_persistence: bool) -> Result<()> {
 
 /// Joins a session as the process that its parent has named.
 pub fn join(session: Session, id: String) -> Result<()> {
-    heartbeat::tick(process::enter(session, Some(id))?)
+    heartbeat::begin(process::enter(session, Some(id))?)
 }
 
 /// Joins the program's session in a child of its own `fork()`, with the child's first command.
 fn join_after_fork(process: &'static Process) -> Result<()> {
     mailbox::create(process, &keys::process(&process.id))?;
-    heartbeat::tick(process)
+    heartbeat::begin(process)
 }
 
 /// Joins a session as a supervisor of remote workers, whose own lease tells their parent that they live.
@@ -50,8 +63,8 @@ pub fn join_as_supervisor(session: Session, id: String) -> Result<()> {
     let process = process::enter(session, Some(id))?;
     mailbox::create(process, &keys::process(&process.id))?;
     process.settle()?;
-    heartbeat::hold_lease(process)?;
-    heartbeat::tick(process)
+    supervisor_lease::hold(process)?;
+    heartbeat::begin(process)
 }
 
 /// Leaves the session, as a supervisor: its lease ends.

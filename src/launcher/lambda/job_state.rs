@@ -7,7 +7,7 @@ use redis::Value;
 use crate::error::Result;
 use crate::objects::process::Process;
 use crate::protocol::Claim;
-use crate::session::jobs::StartedJob;
+use crate::session::started_job::StartedJob;
 use crate::store::keys;
 use crate::store::request::text;
 

@@ -1,0 +1,140 @@
+//! One process that this one has started: what the parent holds for it, and its end.
+
+use std::os::fd::OwnedFd;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use crate::error::Result;
+use crate::locked::Locked;
+use crate::objects::process::Process;
+use crate::store::keys;
+use crate::store::scripts;
+
+pub struct StartedJob {
+    pub id: String,
+    /// The id of its worker's process.
+    pub worker: String,
+    /// Set once it is launched.
+    pid: AtomicI32,
+    /// Whether it runs on another machine. Then all news of it comes as events of this process, in order: its output comes
+    /// before its end, also if its launcher reports the end.
+    pub is_remote: bool,
+    /// How often a task may be begun before it counts as having killed its workers.
+    pub attempts: u32,
+    end: Mutex<Ending>,
+}
+
+struct Ending {
+    /// Closed at the end: the sentinel is the other end of this pipe.
+    sentinel: Option<OwnedFd>,
+    /// The ends that the parent holds for the child until it has attached.
+    holds: Vec<(String, u8)>,
+    exit: Option<(i32, String)>,
+}
+
+impl StartedJob {
+    pub fn new(
+        id: String,
+        worker: String,
+        attempts: u32,
+        is_remote: bool,
+        sentinel: OwnedFd,
+        holds: Vec<(String, u8)>,
+    ) -> Self {
+        let end = Mutex::new(Ending {
+            sentinel: Some(sentinel),
+            holds,
+            exit: None,
+        });
+        Self {
+            id,
+            worker,
+            pid: AtomicI32::new(0),
+            is_remote,
+            attempts,
+            end,
+        }
+    }
+
+    /// A job that a worker watches.
+    pub fn of_worker(id: &str, worker: &str, attempts: u32) -> Self {
+        Self {
+            id: id.to_owned(),
+            worker: worker.to_owned(),
+            pid: AtomicI32::new(0),
+            is_remote: true,
+            attempts,
+            end: Mutex::new(Ending {
+                sentinel: None,
+                holds: Vec::new(),
+                exit: None,
+            }),
+        }
+    }
+
+    /// Notes the process id of its worker.
+    pub fn launched(&self, pid: i32) {
+        self.pid.store(pid, Ordering::Release);
+    }
+
+    /// In a child of the program's own `fork()`: the sentinel is the parent's. A job that another thread was using keeps it.
+    pub fn forget_sentinel(&self) {
+        if let Ok(mut end) = self.end.try_lock() {
+            end.sentinel = None;
+        }
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.pid.load(Ordering::Acquire)
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.end.locked().exit.is_some()
+    }
+
+    /// The exit code and the versions that came with it.
+    pub fn exit(&self) -> Option<(i32, String)> {
+        self.end.locked().exit.clone()
+    }
+
+    /// The child itself holds what it was given: the parent's holds are released.
+    pub fn attached(&self, process: &Process) -> Result<()> {
+        let holds = std::mem::take(&mut self.end.locked().holds);
+        holds
+            .iter()
+            .try_for_each(|(object, end)| process.release_ref(object, *end))
+    }
+
+    pub fn complete(&self, process: &Process, code: i32, versions: &str) -> Result<()> {
+        tracing::info!(job = self.id, code, "ended");
+        let cleared = self.clear(process, code);
+        // This is done even if the store is gone.
+        let mut end = self.end.locked();
+        if end.exit.is_none() {
+            end.exit = Some((code, versions.to_owned()));
+        }
+        end.sentinel = None;
+        cleared
+    }
+
+    /// Deletes what the store has of the job.
+    fn clear(&self, process: &Process, code: i32) -> Result<()> {
+        self.attached(process)?;
+        process
+            .script(&scripts::DROP, &keys::job(&self.id))
+            .post()?;
+        process
+            .script(&scripts::DROP, &keys::process(&self.worker))
+            .post()?;
+        // The answers to the worker's commands are deleted.
+        process.reap_object(
+            &keys::process(&process.id),
+            &self.worker,
+            code,
+            self.attempts,
+        )?;
+        process.settle()?;
+        process.readiness_fds.catch_up(process);
+        Ok(())
+    }
+}
