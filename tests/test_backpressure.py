@@ -165,7 +165,7 @@ def store_of(smp):
     from urllib.parse import unquote
 
     smp.Lock()
-    path, password = _core.session_info()[2].removeprefix("redis+unix://").split("?pass=")
+    path, password = _core.session_info()["url"].removeprefix("redis+unix://").split("?pass=")
     return stores.Connection(unquote(path), unquote(password))
 
 

@@ -207,7 +207,7 @@ def test_our_count_is_the_server_s(smp, store):
     queue.put(0)
     queue.get()
     _core.settle()
-    url = _core.session_info()[2]
+    url = _core.session_info()["url"]
     path, password = url.removeprefix("redis+unix://").split("?pass=")
     server = stores.Connection(unquote(path), unquote(password))
 

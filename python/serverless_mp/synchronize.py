@@ -194,12 +194,14 @@ class Barrier(threading.Barrier):
     @property
     def n_waiting(self) -> int:
         """The number of waiting parties."""
-        return self._barrier.state()[0]
+        waiting, _ = self._barrier.state()
+        return waiting
 
     @property
     def broken(self) -> bool:
         """Whether the barrier is broken."""
-        return self._barrier.state()[1]
+        _, is_broken = self._barrier.state()
+        return is_broken
 
 
 public_names.complete(__name__)

@@ -94,22 +94,29 @@ pub fn leave_session(py: Python<'_>) -> PyResult<()> {
     Ok(py.detach(open::leave)?)
 }
 
-/// The arguments with which a worker joins: session, key, url, ttl, whether memory is sealed, and this process' id as its
-/// parent.
+/// What a worker needs to join; `process` is this process' id, its parent. Python gets a dictionary.
+#[derive(IntoPyObject)]
+pub struct SessionInfo<'py> {
+    session: &'static str,
+    key: Bound<'py, PyBytes>,
+    url: &'static str,
+    ttl: u64,
+    seal_memory: bool,
+    process: &'static str,
+}
+
 #[pyfunction]
-pub fn session_info(
-    py: Python<'_>,
-) -> PyResult<(String, Bound<'_, PyBytes>, String, u64, bool, String)> {
+pub fn session_info(py: Python<'_>) -> PyResult<SessionInfo<'_>> {
     let process = process::current()?;
-    let s = &process.session;
-    Ok((
-        s.id.clone(),
-        PyBytes::new(py, &s.key),
-        s.url.clone(),
-        s.ttl,
-        s.seal_memory,
-        process.id.clone(),
-    ))
+    let session = &process.session;
+    Ok(SessionInfo {
+        session: &session.id,
+        key: PyBytes::new(py, &session.key),
+        url: &session.url,
+        ttl: session.ttl,
+        seal_memory: session.seal_memory,
+        process: &process.id,
+    })
 }
 
 #[pyfunction]

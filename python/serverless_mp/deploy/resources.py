@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .content import Content
     from .settings import Settings
 
-_PATIENCE, _PAUSE = 60.0, 2.0
+_TIMEOUT, _PAUSE = 60.0, 2.0
 _DESCRIPTION = "Workers of serverless_mp programs"
 _TRUST = {
     "Version": "2012-10-17",
@@ -57,7 +57,7 @@ _NOT_YET = (
 
 def patiently(call: Callable[..., Any], **arguments: Any) -> Any:
     """Repeats a call for up to a minute while AWS is not ready for it."""
-    last = time.monotonic() + _PATIENCE
+    last = time.monotonic() + _TIMEOUT
     while True:
         try:
             return call(**arguments)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 _FILES = Path(__file__).with_name("files")
-# How pip reports a package without a wheel: for any version, or for the version that is installed here.
+# How pip reports a package without a wheel: for any version, or for the version that is installed here. pip writes its report
+# (`--report`) only after a success, so its message is the only source of the name.
 _MISSING = re.compile(
     r"(?:No matching distribution found for |The user requested \(constraint\) )([A-Za-z0-9._-]+?)(?:[<>=!~\s]|$)", re.MULTILINE
 )

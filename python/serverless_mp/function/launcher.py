@@ -44,8 +44,8 @@ def invoker() -> Any:
         if not hasattr(_core, "Lambda"):
             message = "this build of serverless_mp has no launcher for AWS: build it with the feature `aws`"
             raise RuntimeError(message)
-        patience = config.start_timeout(), config.stall_timeout()
-        found = _core.Lambda(config.function(), config.packing(), *patience, config.function_redis_url(), credentials.command())
+        timeouts = config.start_timeout(), config.stall_timeout()
+        found = _core.Lambda(config.function(), config.packing(), *timeouts, config.function_redis_url(), credentials.command())
         _check_store(found.endpoint)
         description = json.loads(found.describe())
         _check_function(description)
@@ -97,9 +97,10 @@ def report() -> None:
         return
     _, found, description = _invoker
     last = time.monotonic() + _LAST_ANSWERS
-    while (figures := found.usage())[2] and time.monotonic() < last:
+    invocations, milliseconds, open_ones = found.usage()
+    while open_ones and time.monotonic() < last:
         time.sleep(0.01)
-    invocations, milliseconds, open_ones = figures
+        invocations, milliseconds, open_ones = found.usage()
     gigabyte_seconds = milliseconds / 1000 * description["memory"] / 1024
     price = gigabyte_seconds * _PRICES.get(description["architecture"], max(_PRICES.values())) + invocations * _REQUEST_PRICE
     unfinished = f" ({open_ones} still running)" if open_ones else ""

@@ -6,7 +6,7 @@ from typing import Any
 
 from serverless_mp import config
 from serverless_mp.local import popen
-from serverless_mp.program import environment as surroundings
+from serverless_mp.program import environment as program_environment
 
 from . import launcher, pids
 
@@ -36,7 +36,7 @@ class Popen(popen.Popen):
         return config.large_argument()
 
     def _preparation(self, process_obj: Any, environment: dict[str, str]) -> dict[str, Any]:
-        return super()._preparation(process_obj, environment) | {"remote": surroundings.describe(environment)}
+        return super()._preparation(process_obj, environment) | {"remote": program_environment.describe(environment)}
 
     def _ended(self, code: int) -> None:
         super()._ended(code)

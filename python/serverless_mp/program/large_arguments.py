@@ -35,7 +35,7 @@ WORTH_A_FILE = 1 << 20
 NODE = 850 << 20
 # The seconds without a byte from the bucket after which reading fails, and the seconds for which an address is valid, if the
 # credentials that signed it last as long.
-_PATIENCE = 60
+_DOWNLOAD_TIMEOUT = 60
 _GOOD_FOR = 12 * 3600
 
 _lock = threading.Lock()
@@ -74,7 +74,7 @@ class Piece(NamedTuple):
 
         assert self.address is not None  # noqa: S101 - one of the two is set
         try:
-            with urllib.request.urlopen(self.address, timeout=_PATIENCE) as answer, memoryview(content) as view:  # noqa: S310 - the program's own
+            with urllib.request.urlopen(self.address, timeout=_DOWNLOAD_TIMEOUT) as answer, memoryview(content) as view:  # noqa: S310 - the program's own
                 at = 0
                 while read := answer.readinto(view[at:]):
                     at += read

@@ -64,7 +64,7 @@ class Info(NamedTuple):
 
 def info() -> Info:
     """The open session. Raises RuntimeError if none is open."""
-    return Info(*_core.session_info())
+    return Info(**_core.session_info())
 
 
 def try_store() -> None:

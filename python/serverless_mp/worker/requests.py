@@ -12,7 +12,7 @@ from typing import Any
 from serverless_mp.local.launcher import INT, receive
 
 # The seconds that requests wait for a zygote that is still importing.
-PATIENCE = 3
+PRELOAD_TIMEOUT = 3
 
 
 class Request:
@@ -44,7 +44,7 @@ class Preloaded:
         # The environment during its imports. Its workers have the same.
         self.environment = environment
         self.socket, self.pid = handoff, pid
-        self.last = time.monotonic() + PATIENCE
+        self.last = time.monotonic() + PRELOAD_TIMEOUT
         self.is_ready = self.is_gone = self.is_reaped = False
         # Requests that arrived while it was importing.
         self.waiting: list[Request] = []

@@ -11,14 +11,12 @@ import contextlib
 import gc
 import importlib
 import os
-import resource
 import selectors
 import shutil
 import signal
 import socket
 import struct
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -27,7 +25,7 @@ from serverless_mp.local import launcher
 from serverless_mp.local.launcher import INT
 from serverless_mp.store import limits
 
-from . import main_code, preloaded
+from . import launch_state, main_code, preloaded
 from .requests import Preloaded, Request, receive_request
 
 if TYPE_CHECKING:
@@ -43,7 +41,7 @@ _OF_FORKS = (
     "cloudpickle",
 )
 # The interval, in seconds, at which it is checked whether callers still wait for a preloaded zygote.
-_LOOK = 0.1
+_CHECK_INTERVAL = 0.1
 # The maximum number of preloaded zygotes, and of environments remembered after one use.
 _MOST = 3
 
@@ -111,7 +109,7 @@ class Zygote:
                 selector.register(fd, selectors.EVENT_READ)
             self.selector = selector
             while True:
-                ready = {key.fd for key, _ in selector.select(self.patience())}
+                ready = {key.fd for key, _ in selector.select(self.select_timeout())}
                 if not ready:
                     self.load_one()
                     self.start_late()
@@ -133,11 +131,11 @@ class Zygote:
                 os.kill(pid, signal.SIGKILL)
             connection.close()
 
-    def patience(self) -> float | None:
+    def select_timeout(self) -> float | None:
         """The time to wait for the next event, in seconds; None means no limit."""
         if self.modules:
             return 0
-        return _LOOK if any(one.waiting for one in self.preloaded) else None
+        return _CHECK_INTERVAL if any(one.waiting for one in self.preloaded) else None
 
     def start_late(self) -> None:
         """Starts here what has waited too long for a preloaded zygote. Drops requests that nobody waits for any more."""
@@ -297,7 +295,7 @@ class Zygote:
             main_code.compile_for_others(wanted["main"])
 
     def become_worker(self, request: dict[str, Any], fds: list[int], connection: socket.socket) -> NoReturn:
-        """In the child: takes over the settings of its caller, then runs the job."""
+        """In the child: takes over the state of its caller, then runs the job."""
         code = 1
         with _never_returns():
             from . import job  # noqa: PLC0415 - loaded already
@@ -316,7 +314,7 @@ class Zygote:
                 one.close()
             for fd in (self.alive, self.wake_pipe, self.wake_writer):
                 os.close(fd)
-            _take_surroundings(request, fds, self.environment)
+            launch_state.take(request, fds, self.environment)
             launcher.use(self.path)
             streams = len(request["streams"])
             if request.get("supervisor"):
@@ -373,54 +371,3 @@ def _children() -> list[int]:
                 if int(text.rpartition(")")[2].split()[1]) == os.getpid():
                     found.append(int(entry))
     return found
-
-
-def _take_surroundings(request: dict[str, Any], fds: list[int], environment: dict[str, str]) -> None:
-    if not request["group"]:
-        with contextlib.suppress(OSError):
-            os.setpgid(0, 0)
-    _take_streams(request, fds)
-    # Only differences are set: each change is a system call.
-    wanted = request["environment"]
-    for name in environment.keys() - wanted.keys():
-        os.environ.pop(name, None)
-    for name, value in wanted.items() - environment.items():
-        os.environ[name] = value
-    if wanted.get("TZ") != environment.get("TZ"):
-        time.tzset()
-    os.umask(request["umask"])
-    with contextlib.suppress(OSError):
-        os.chdir(request["directory"])
-    _take_limits(request)
-    signal.pthread_sigmask(signal.SIG_SETMASK, request["mask"])
-
-
-def _take_streams(request: dict[str, Any], fds: list[int]) -> None:
-    streams = request["streams"]
-    for stream, fd in zip(streams, fds, strict=False):
-        os.dup2(fd, stream)
-        os.close(fd)
-    if 0 not in streams:
-        os.close(0)
-        sys.stdin = None  # type: ignore[assignment]
-    for descriptor, name in ((1, "stdout"), (2, "stderr")):
-        if descriptor not in streams:
-            os.close(descriptor)
-            setattr(sys, name, None)
-        elif (stream := getattr(sys, name)) is not None:
-            is_prompt = descriptor == 2 or os.isatty(descriptor) or request.get("line_buffered")  # noqa: PLR2004 - standard error
-            if stream.line_buffering != bool(is_prompt):
-                stream.reconfigure(line_buffering=bool(is_prompt))
-
-
-def _take_limits(request: dict[str, Any]) -> None:
-    """Applies the limits as far as this user may: a parent cannot pass on what it no longer has."""
-    for kind, limit in request["limits"].items():
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(kind, limit)
-    if request["affinity"] is not None:
-        with contextlib.suppress(OSError):
-            os.sched_setaffinity(0, request["affinity"])
-    if request["nice"] is not None:
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, 0, request["nice"])

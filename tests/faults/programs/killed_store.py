@@ -18,7 +18,7 @@ def wait(what, queue, lock):
 
 def server():
     """Returns the id of the process that listens on the store's socket."""
-    socket = _core.session_info()[2].removeprefix("redis+unix://").split("?")[0]
+    socket = _core.session_info()["url"].removeprefix("redis+unix://").split("?")[0]
     for process in psutil.process_iter():
         try:
             if "server" in process.name() and any(one.laddr == socket for one in process.net_connections("unix")):

@@ -15,7 +15,7 @@ def get(queue):
 if __name__ == "__main__":
     queue = multiprocessing.SimpleQueue()
     queue.put({"password": "of a queue"})
-    session = _core.session_info()[0]
+    session = _core.session_info()["session"]
     print("key", f"smp:{{{session}.{queue._reader._handle.id}}}:q{queue._reader._handle.end}", flush=True)
     for _ in range(3):
         input()
