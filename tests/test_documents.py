@@ -1,5 +1,6 @@
 """The documents: links are valid, commands exist, examples print what they say."""
 
+import multiprocessing
 import os
 import re
 import subprocess
@@ -40,6 +41,15 @@ def test_the_commands_that_a_store_must_allow():
     used |= {" ".join(pair) for pair in re.findall(r'cmd\("([A-Z]+)"\)\s*\.arg\("([A-Z]+)"\)', source)}
     listed = re.findall(r"`([A-Z ]+)`", (ROOT / "docs/design/operating.md").read_text())
     assert used - set(listed) == set()
+
+
+def test_the_architecture_names_every_file():
+    texts = [(ROOT / page).read_text() for page in ("ARCHITECTURE.md", "python/serverless_mp/fork/README.md")]
+    words = {word for text in texts for code in re.findall(r"`([^`]+)`", text) for word in re.findall(r"\w+", code)}
+    stdlib = {name for path in Path(multiprocessing.__file__).parent.rglob("*.py") for name in (path.stem, path.parent.name)}
+    sources = [*(ROOT / "src").rglob("*.rs"), *(ROOT / "python").rglob("[a-z]*.py")]
+    files = {path.stem if path.stem != "mod" else path.parent.name for path in sources} - {"lib", "mod"}
+    assert files - words - stdlib == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -10,7 +10,7 @@ to that object; otherwise it creates an object. An object exists as long as any 
 """
 
 from collections.abc import Callable
-from typing import Final, Self, TypedDict, final
+from typing import Any, Final, Self, final
 
 from _typeshed import ReadableBuffer, WriteableBuffer
 
@@ -453,16 +453,8 @@ def read_command(command: bytes) -> tuple[str, int] | None:
     Raises RuntimeError for anything else.
     """
 
-class _SessionInfo(TypedDict):
-    session: str
-    key: bytes
-    url: str
-    ttl: int
-    seal_memory: bool
-    process: str
-
-def session_info() -> _SessionInfo:
-    """Name, key, URL and ttl (in ms) of the session, whether shared memory is sealed, and the id of this process."""
+def session_info() -> dict[str, Any]:
+    """The fields of `store.session.Info`."""
 
 def close_session() -> None:
     """Ends the session. Its keys are deleted from an outside store."""
