@@ -1,6 +1,6 @@
 //! Locks that are held briefly, by code that does not panic.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{LockResult, Mutex, MutexGuard};
 
 pub trait Locked<T> {
     /// Locks. A poisoned lock is a bug of this crate, and panics.
@@ -9,6 +9,17 @@ pub trait Locked<T> {
 
 impl<T> Locked<T> for Mutex<T> {
     fn locked(&self) -> MutexGuard<'_, T> {
-        self.lock().expect("no panic under this lock")
+        self.lock().sound()
+    }
+}
+
+pub trait Sound<T> {
+    /// What a lock, or a wait with one, returned. A poisoned lock is a bug of this crate, and panics.
+    fn sound(self) -> T;
+}
+
+impl<T> Sound<T> for LockResult<T> {
+    fn sound(self) -> T {
+        self.expect("no panic under this lock")
     }
 }

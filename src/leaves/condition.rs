@@ -53,6 +53,10 @@ impl Condition {
         let mut raised = None;
         while let Err(e) = lock.take_from_store(true, Until::default()) {
             if !e.is_raised() {
+                if process.healthy().is_err() {
+                    // Nobody has the lock any more. Its release then raises nothing that would hide this error.
+                    lock.take_up(count);
+                }
                 return Err(e);
             }
             raised = Some(e);

@@ -9,7 +9,7 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
-use crate::locked::Locked;
+use crate::locked::{Locked, Sound};
 use crate::store::client::Client;
 use crate::store::counters;
 use crate::store::threads;
@@ -83,7 +83,7 @@ impl Freshness {
         let wait = self
             .changed
             .wait_timeout_while(state, TICK_TIMEOUT, is_busy);
-        drop(wait.expect("no panic under this lock"));
+        drop(wait.sound());
     }
 
     pub fn resume(&self) {
@@ -98,7 +98,7 @@ impl Freshness {
             let state = self.state.locked();
             let going = |state: &mut State| !state.is_closed;
             let wait = self.changed.wait_timeout_while(state, pause, going);
-            let (mut state, _) = wait.expect("no panic under this lock");
+            let (mut state, _) = wait.sound();
             if state.is_closed || !client.is_current() {
                 return;
             }

@@ -14,6 +14,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::ptr::NonNull;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -202,7 +203,8 @@ impl Pages {
                     let before = self.file.as_ptr().add(new);
                     if libc::memcmp(old.cast(), before.cast(), PAGE) != 0 {
                         for i in (0..PAGE).filter(|i| *old.add(*i) != *before.add(*i)) {
-                            self.view.as_ptr().add(new + i).write_volatile(*old.add(i));
+                            let byte = AtomicU8::from_ptr(self.view.as_ptr().add(new + i));
+                            byte.store(*old.add(i), Ordering::Relaxed);
                         }
                     }
                 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::locked::Locked;
+use crate::locked::{Locked, Sound};
 use crate::protocol::Entry;
 use crate::signals;
 use crate::store::client::{self, Client};
@@ -207,10 +207,7 @@ impl ReadAhead {
         let mut state = self.state.locked();
         // A signal handler would wait for its own thread.
         while state.is_returning && !client::is_nested() {
-            let (woken, sleep) = self
-                .changed
-                .wait_timeout(state, TICK)
-                .expect("no panic under this lock");
+            let (woken, sleep) = self.changed.wait_timeout(state, TICK).sound();
             state = woken;
             if sleep.timed_out() {
                 drop(state);
@@ -274,7 +271,7 @@ impl ReadsAhead {
                 let wait = self.changed.wait_while(watched, |watched| {
                     watched.all.is_empty() && !watched.is_closed
                 });
-                let watched = wait.expect("no panic under this lock");
+                let watched = wait.sound();
                 if watched.is_closed {
                     return;
                 }

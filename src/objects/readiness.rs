@@ -11,7 +11,7 @@ use nix::unistd::{pipe2, read, write};
 use redis::Value;
 
 use crate::error::Result;
-use crate::locked::Locked;
+use crate::locked::{Locked, Sound};
 use crate::objects::length;
 use crate::store::client::Client;
 use crate::store::conn::Until;
@@ -201,7 +201,7 @@ impl Watched {
             let epoch = {
                 let mut state = self.state.locked();
                 while !state.armed && !state.closed {
-                    state = self.changed.wait(state).expect("no panic under this lock");
+                    state = self.changed.wait(state).sound();
                 }
                 if state.closed {
                     return;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use redis::{Value, cmd};
 
 use crate::error::{Error, Result};
+use crate::locked::Sound;
 use crate::store::conn::{Conn, Until};
 use crate::store::counters;
 use crate::store::endpoint::{Endpoint, NodeAddr};
@@ -50,17 +51,12 @@ impl Cluster {
         if !self.endpoint.cluster {
             return self.endpoint.first[0].clone();
         }
-        if self
-            .ranges
-            .read()
-            .expect("no panic under this lock")
-            .is_empty()
-        {
+        if self.ranges.read().sound().is_empty() {
             // In a child of the program's own `fork()`. If no node answers, the attempts to send the command will say so.
             let _ = self.refresh();
         }
         let slot = keys::slot(key);
-        let ranges = self.ranges.read().expect("no panic under this lock");
+        let ranges = self.ranges.read().sound();
         let i = ranges.partition_point(|r| r.last < slot);
         ranges
             .get(i)
@@ -78,7 +74,7 @@ impl Cluster {
             return vec![self.endpoint.first[0].clone()];
         }
         let mut out: Vec<NodeAddr> = Vec::new();
-        for range in self.ranges.read().expect("no panic under this lock").iter() {
+        for range in self.ranges.read().sound().iter() {
             if !out.iter().any(|p| p.to_string() == range.place.to_string()) {
                 out.push(range.place.clone());
             }
@@ -95,7 +91,7 @@ impl Cluster {
         for place in self.nodes().iter().chain(&self.endpoint.first) {
             match self.slots(place) {
                 Ok(ranges) => {
-                    *self.ranges.write().expect("no panic under this lock") = ranges;
+                    *self.ranges.write().sound() = ranges;
                     self.readings.fetch_add(1, Ordering::AcqRel);
                     return Ok(());
                 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
 
 use crate::error::Result;
-use crate::locked::Locked;
+use crate::locked::{Locked, Sound};
 use crate::store::conn::TICK;
 
 #[derive(Default)]
@@ -102,7 +102,7 @@ impl Posted {
             let sleep = self
                 .changed
                 .wait_timeout_while(changes, TICK, |now| *now == before);
-            drop(sleep.expect("no panic under this lock"));
+            drop(sleep.sound());
         }
     }
 

@@ -79,7 +79,7 @@ def test_a_store_without_its_data_is_a_lost_session(tmp_path):
     assert out == "lock lost\nqueue lost\nevent lost\ncodes 75 75\n", err
 
 
-@pytest.mark.parametrize("what", ["queue", "lock", "nothing"])
+@pytest.mark.parametrize("what", ["queue", "lock", "nothing", "condition"])
 def test_a_private_store_that_was_killed(what):
     """The session ends within seconds of its private store, which is never restarted."""
     program = subprocess.Popen(

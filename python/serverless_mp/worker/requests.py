@@ -14,6 +14,9 @@ from serverless_mp.local.launcher import INT, receive
 # The seconds that requests wait for a zygote that is still importing.
 PRELOAD_TIMEOUT = 3
 
+# No program that a worker executes gets the descriptors, as after a fork in CPython.
+_CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+
 
 class Request:
     """A request for one worker."""
@@ -77,5 +80,5 @@ class Preloaded:
 
 def receive_request(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """A request, and the descriptors that came with it."""
-    head, fds, _, _ = socket.recv_fds(connection, INT.size, 1024)
+    head, fds, _, _ = socket.recv_fds(connection, INT.size, 1024, _CLOSE_ON_EXEC)
     return loads(receive(connection, INT.unpack(head)[0])), fds  # noqa: S301 - from our own user's program

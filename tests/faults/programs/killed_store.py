@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 
 import psutil
@@ -12,7 +13,10 @@ from shared import shared
 from serverless_mp import _core
 
 
-def wait(what, queue, lock):
+def wait(what, queue, lock, condition):
+    if what == "condition":
+        with condition:
+            condition.wait()
     {"queue": queue.get, "lock": lock.acquire, "nothing": lambda: time.sleep(100)}[what]()
 
 
@@ -30,16 +34,16 @@ def server():
 
 if __name__ == "__main__":
     context = multiprocessing.get_context("spawn")
-    queue, lock = context.SimpleQueue(), shared(context.Lock())
-    lock.acquire()
-    processes = [context.Process(target=wait, args=(sys.argv[1], queue, lock)) for _ in range(2)]
+    objects = context.SimpleQueue(), shared(context.Lock()), context.Condition()
+    objects[1].acquire()
+    processes = [context.Process(target=wait, args=(sys.argv[1], *objects)) for _ in range(2)]
     for process in processes:
         process.start()
-    time.sleep(1)  # both processes wait
+    # Both processes and this one wait by then.
+    threading.Timer(1, os.kill, (server(), signal.SIGKILL)).start()
     begun = time.monotonic()
-    os.kill(server(), signal.SIGKILL)
     try:
-        wait("lock" if sys.argv[1] == "nothing" else sys.argv[1], queue, lock)
+        wait("lock" if sys.argv[1] == "nothing" else sys.argv[1], *objects)
     except ConnectionError:
         print("lost", flush=True)
     for process in processes:
