@@ -50,15 +50,15 @@ class _Version(argparse.Action):
 
 def _add_run(commands: Any) -> None:
     run = commands.add_parser("run", help="run a Python program with serverless_mp in place of multiprocessing", usage=_USAGE)
-    run.add_argument("--on", choices=config.LAUNCHERS, help="where its processes run (default: this machine)")
-    run.add_argument("--function", help="the Lambda function that they run in (default: serverless-mp)")
-    run.add_argument("--workers", metavar="N", help="the number of workers that cpu_count() returns (default: the processors)")
+    run.add_argument("--on", choices=config.LAUNCHERS, help=_help(config.launcher))
+    run.add_argument("--function", metavar="NAME", help=_help(config.function))
+    run.add_argument("--workers", metavar="N", help=_help(config.workers))
     run.add_argument(
         "--as", dest="names", metavar="NAME", action="append", default=[],
         help="serve this name as well, of a package that is a drop-in for multiprocessing (multiprocess, fiber, "
         "lithops.multiprocessing)",
     )  # fmt: skip
-    run.add_argument("--summary", metavar="FILE", help="write to FILE, as JSON, which processes ran, where and how")
+    run.add_argument("--summary", metavar="FILE", help=_help(config.summary))
     run.add_argument(
         "--dry-run", action="store_true", help="run nothing: list the program's files that would be sent to a function"
     )
@@ -67,6 +67,12 @@ def _add_run(commands: Any) -> None:
     form.add_argument("-c", dest="form", action="store_const", const="code", help="the program is this text, as for python -c")
     run.add_argument("program", help="the script, a directory or archive with a __main__.py, or - for standard input")
     run.add_argument("arguments", nargs=argparse.REMAINDER, help="the program's own arguments")
+
+
+def _help(setting: config.Setting[Any]) -> str:
+    """The help of an option that sets a setting: the beginning of the setting's text."""
+    text = setting.text.partition(" (`run ")[0]
+    return f"{text[0].lower()}{text[1:]} (default: {setting.shown}; {setting.name} in the environment)"
 
 
 def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
