@@ -10,7 +10,7 @@ FEATURES ?= aws
 INTERPRETERS ?= $(PYTHON)
 # Options for pytest, for example make test TESTS='-k queue'
 TESTS ?=
-# All tests run two at a time; chosen ones in one process, as pytest's own options expect.
+# `make test` and `make check` run two tests at a time. Chosen tests run in one process, as pytest's own options expect.
 PARALLEL = $(if $(TESTS),,-n 2)
 FAST = tests/test_process.py tests/test_queues.py tests/test_synchronize.py tests/test_pool.py
 

@@ -108,7 +108,7 @@ def echo(connection):
 
 def of_store():
     """Returns the number of keys in the store, and its bytes in use."""
-    url = _core.session_info()[2]
+    url = _core.session_info()["url"]
     import redis
 
     if url.startswith("redis+unix://"):

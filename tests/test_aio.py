@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 import os
+import signal
+import weakref
 
 import pytest
 
@@ -161,3 +164,48 @@ def test_after_a_fork_of_the_program(smp):
     lock.release()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert asyncio.run(asyncio.wait_for(aio.acquire(lock), 30))
+
+
+def test_a_wait_ends_while_a_child_of_os_fork_lives(smp):
+    """The child has copies of the descriptors by which the loop is told."""
+
+    async def main():
+        lock = smp.Lock()
+        lock.acquire()
+        waiting = asyncio.create_task(aio.acquire(lock))
+        await asyncio.sleep(0)  # it waits
+        pid = os.fork()
+        if pid == 0:
+            signal.pause()
+            os._exit(1)
+        try:
+            lock.release()
+            assert await asyncio.wait_for(waiting, 30)
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+    asyncio.run(main())
+
+
+def test_loops_are_not_kept(smp):
+    lock, queue, loops = smp.Lock(), smp.SimpleQueue(), weakref.WeakSet()
+
+    async def main():
+        loops.add(asyncio.get_running_loop())
+        async with aio.locked(lock):
+            tasks = [
+                asyncio.create_task(wait) for wait in (aio.acquire(lock), aio.acquire(lock), aio.get(queue), aio.get(queue))
+            ]
+            await asyncio.sleep(0)
+        await asyncio.wait_for(tasks[0], 30)
+        lock.release()
+        await asyncio.wait_for(tasks[1], 30)
+        lock.release()
+        for task in tasks[2:]:
+            task.cancel()
+
+    for _ in range(3):
+        asyncio.run(main())
+    gc.collect()
+    assert len(loops) == 0

@@ -35,6 +35,30 @@ def test_exit_codes(mp, target, args, code):
     assert not process.is_alive()
 
 
+def inheritable():
+    return {fd for fd in map(int, os.listdir("/proc/self/fd")) if fd > 2 and is_inheritable(fd)}
+
+
+def is_inheritable(fd):
+    try:
+        return os.get_inheritable(fd)
+    except OSError:  # the descriptor of the listing itself
+        return False
+
+
+def send_inheritable(connection):
+    connection.send(inheritable())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a list of descriptors")
+def test_a_program_that_a_worker_executes_gets_no_descriptors(smp):
+    reader, writer = smp.Pipe(duplex=False)
+    process = smp.Process(target=send_inheritable, args=(writer,))
+    process.start()
+    assert reader.recv() == set()
+    process.join()
+
+
 @pytest.mark.parametrize(("end", "number"), [("terminate", signal.SIGTERM), ("kill", signal.SIGKILL)])
 def test_ended_by_a_signal(mp, end, number):
     process = mp.Process(target=time.sleep, args=(1000,))

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import weakref
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
@@ -42,10 +41,25 @@ async def get(queue: Any) -> Any:
             await _readable(queue._reader._handle.fileno(look=False))
 
 
-def _turn(obj: Any) -> asyncio.Lock:
-    """A lock of this loop for a queue or a lock: one task asks the store while the others wait for their turn."""
-    turns = vars(obj).setdefault("_turns", weakref.WeakKeyDictionary())
-    return turns.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+@contextlib.asynccontextmanager
+async def _turn(obj: Any) -> AsyncIterator[None]:
+    """The turn of a task with a queue or a lock: one task of a loop asks the store while the others wait, in their order."""
+    loop, turns = asyncio.get_running_loop(), _turns(obj)
+    # The lock refers to its loop: it is kept only as long as tasks use it.
+    turn, users = turns.get(loop) or (asyncio.Lock(), 0)
+    turns[loop] = turn, users + 1
+    try:
+        async with turn:
+            yield
+    finally:
+        turn, users = turns.pop(loop)
+        if users > 1:
+            turns[loop] = turn, users - 1
+
+
+def _turns(obj: Any) -> dict[asyncio.AbstractEventLoop, tuple[asyncio.Lock, int]]:
+    """The locks by which the loops give turns, and the number of tasks that use each of them."""
+    return vars(obj).setdefault("_turns", {})
 
 
 async def join(process: Any) -> None:
@@ -75,8 +89,9 @@ async def _readable(fd: int) -> None:
 
 
 async def acquire(lock: Any) -> bool:
-    """Acquires a Lock, Semaphore or BoundedSemaphore, in turn with all other waiters. Release it with its own `release()`.
+    """Acquires a Lock, Semaphore or BoundedSemaphore. Release it with its own `release()`.
 
+    The tasks of a loop get it in the order in which they asked; one of them waits in turn with the waiters of other processes.
     Raises TypeError for an RLock, which belongs to a thread: all tasks of a loop share one.
     """
     if isinstance(lock, synchronize.RLock):
@@ -84,7 +99,8 @@ async def acquire(lock: Any) -> bool:
         raise TypeError(message)
     if not isinstance(lock, synchronize.SemLock):
         raise _not_ours(lock, "lock")
-    if not lock._semlock.acquire(False):
+    # A newcomer does not overtake the tasks that wait for their turn.
+    if asyncio.get_running_loop() in _turns(lock) or not lock._semlock.acquire(False):
         async with _turn(lock):
             wait = _core.Acquiring(lock._semlock)
             try:

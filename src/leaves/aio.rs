@@ -18,7 +18,7 @@ use crate::store::threads;
 #[pyclass(frozen, module = "serverless_mp._core")]
 pub struct Acquiring {
     shared: Arc<Shared>,
-    /// The thread closes the other end when it has ended.
+    /// The thread writes a byte at its end.
     done: OwnedFd,
     /// A byte in it ends the thread's wait.
     cancelled: OwnedFd,
@@ -68,12 +68,13 @@ impl Acquiring {
         let shared = Arc::new(Shared { lock, state });
         let theirs = shared.clone();
         threads::spawn("serverless_mp-acquire", 512 << 10, move || {
-            let _ended = ended;
             theirs.acquire(Until {
                 wake_fd: Some(stop.as_fd()),
                 defer_signals: true,
                 ..Until::default()
             });
+            // The end of the file would not tell: a child of the program's own `fork()` may have the descriptor as well.
+            let _ = write(&ended, b"x");
         })?;
         Ok(Self {
             shared,
@@ -87,11 +88,14 @@ impl Acquiring {
         if self.owner != std::process::id() {
             return;
         }
-        let state = mem::replace(&mut *self.shared.state.locked(), State::Over);
-        if let State::Waiting = state {
+        let mut state = self.shared.state.locked();
+        let was = mem::replace(&mut *state, State::Over);
+        if let State::Waiting = was {
+            // Under the lock, without which the thread does not end and close its descriptor.
             let _ = write(&self.cancelled, b"x");
         }
-        if let State::Taken = state {
+        drop(state);
+        if let State::Taken = was {
             // A session that has ended has no locks.
             let _ = signals::without_gil(|| self.shared.lock.get().give_back());
         }

@@ -54,7 +54,7 @@ impl Condition {
         while let Err(e) = lock.take_from_store(true, Until::default()) {
             if !e.is_raised() {
                 if process.healthy().is_err() {
-                    // Nobody has the lock any more. Its release then raises nothing that would hide this error.
+                    // Nobody has the lock any more. Its release then raises the same error, and not one of the lock's own.
                     lock.take_up(count);
                 }
                 return Err(e);

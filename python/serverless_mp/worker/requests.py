@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import time
+from array import array
 from pickle import dumps, loads
 from typing import Any
 
@@ -16,6 +17,7 @@ PRELOAD_TIMEOUT = 3
 
 # No program that a worker executes gets the descriptors, as after a fork in CPython.
 _CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+_MOST_FDS = 1024
 
 
 class Request:
@@ -80,5 +82,10 @@ class Preloaded:
 
 def receive_request(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """A request, and the descriptors that came with it."""
-    head, fds, _, _ = socket.recv_fds(connection, INT.size, 1024, _CLOSE_ON_EXEC)
-    return loads(receive(connection, INT.unpack(head)[0])), fds  # noqa: S301 - from our own user's program
+    fds = array("i")
+    # `socket.recv_fds` ignores its flags.
+    head, ancillary, _, _ = connection.recvmsg(INT.size, socket.CMSG_LEN(_MOST_FDS * fds.itemsize), _CLOSE_ON_EXEC)
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    return loads(receive(connection, INT.unpack(head)[0])), list(fds)  # noqa: S301 - from our own user's program
