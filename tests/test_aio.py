@@ -183,7 +183,7 @@ def test_a_wait_ends_while_a_child_of_os_fork_lives(smp):
             assert await asyncio.wait_for(waiting, 30)
         finally:
             os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+            await asyncio.to_thread(os.waitpid, pid, 0)
 
     asyncio.run(main())
 
@@ -194,9 +194,8 @@ def test_loops_are_not_kept(smp):
     async def main():
         loops.add(asyncio.get_running_loop())
         async with aio.locked(lock):
-            tasks = [
-                asyncio.create_task(wait) for wait in (aio.acquire(lock), aio.acquire(lock), aio.get(queue), aio.get(queue))
-            ]
+            waits = aio.acquire(lock), aio.acquire(lock), aio.get(queue), aio.get(queue)
+            tasks = [asyncio.create_task(wait) for wait in waits]
             await asyncio.sleep(0)
         await asyncio.wait_for(tasks[0], 30)
         lock.release()
