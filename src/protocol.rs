@@ -379,6 +379,47 @@ impl<'a> ExitRecord<'a> {
     }
 }
 
+// ---- regions ---------------------------------------------------------------------------------------------------
+
+/// The file with the content of a region at a version: `MACHINE PID FD DEVICE INODE VERSION`.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+pub struct Base<'a> {
+    /// The machine on which the process is.
+    pub machine: &'a str,
+    pub pid: u32,
+    /// The file in that process.
+    pub fd: i32,
+    pub device: u64,
+    pub inode: u64,
+    pub version: u64,
+}
+
+impl<'a> Base<'a> {
+    pub fn encode(&self) -> String {
+        format!(
+            "{} {} {} {} {} {}",
+            self.machine, self.pid, self.fd, self.device, self.inode, self.version
+        )
+    }
+
+    pub fn decode(base: &'a str) -> Result<Self> {
+        Self::read(base).ok_or_else(|| malformed("base", base.as_bytes()))
+    }
+
+    fn read(base: &'a str) -> Option<Self> {
+        let mut words = base.split(' ');
+        let found = Self {
+            machine: words.next()?,
+            pid: words.next()?.parse().ok()?,
+            fd: words.next()?.parse().ok()?,
+            device: words.next()?.parse().ok()?,
+            inode: words.next()?.parse().ok()?,
+            version: words.next()?.parse().ok()?,
+        };
+        words.next().is_none().then_some(found)
+    }
+}
+
 // ---- commands to a supervisor ------------------------------------------------------------------------------------
 
 /// A command for the supervisor of remote workers.
@@ -631,6 +672,16 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_base_comes_back(machine in "[!-~]{1,40}", pid: u32, fd: i32, numbers: [u64; 3]) {
+            let [device, inode, version] = numbers;
+            let base = Base { machine: &machine, pid, fd, device, inode, version };
+            let text = base.encode();
+            prop_assert_eq!(Base::decode(&text).unwrap(), base);
+            let longer = text + " 1";
+            prop_assert!(Base::decode(&longer).is_err());
+        }
+
+        #[test]
         fn no_grant_panics(bytes: Vec<u8>) {
             let _ = Grant::decode(&bytes);
             let _ = Grant::decode(&[b"ok \nk 1 9\n", bytes.as_slice()].concat());
@@ -758,7 +809,7 @@ mod tests {
         fn nothing_panics(bytes: Vec<u8>) {
             let _ = (Entry::decode(&bytes), Event::decode(&bytes), Command::decode(&bytes), ExitReport::decode(&bytes));
             let text = String::from_utf8_lossy(&bytes);
-            let _ = (Reply::decode(&text), Arrival::decode(&text), ExitRecord::decode(&text));
+            let _ = (Reply::decode(&text), Arrival::decode(&text), ExitRecord::decode(&text), Base::decode(&text));
         }
     }
 }

@@ -56,6 +56,31 @@ pub const fn is_main_thread() -> bool {
     true
 }
 
+/// Whether no other thread runs the program's code: neither Python code, nor what Python code has called.
+#[cfg(not(test))]
+pub fn is_alone() -> bool {
+    is_main_thread() && !has_other_threads()
+}
+
+#[cfg(test)]
+pub use with_tests::{is_alone, set_alone};
+
+/// Each test says for itself whether it is alone.
+#[cfg(test)]
+mod with_tests {
+    use std::cell::Cell;
+
+    thread_local!(static IS_ALONE: Cell<bool> = const { Cell::new(false) });
+
+    pub fn is_alone() -> bool {
+        IS_ALONE.get()
+    }
+
+    pub fn set_alone(is_alone: bool) {
+        IS_ALONE.set(is_alone);
+    }
+}
+
 /// Without an interpreter there are no handlers.
 #[cfg(not(feature = "python"))]
 #[allow(clippy::unnecessary_wraps, reason = "as with an interpreter")]

@@ -166,6 +166,9 @@ impl Job {
                 process.acquire_ref(object, *end)?;
             }
             write_record(process, &job, &worker, record)?;
+            if !launcher.is_remote() {
+                process.memory.offer_bases(process);
+            }
             // SAFETY: the caller keeps them open during the call.
             let descriptors: Vec<BorrowedFd<'_>> = descriptors
                 .iter()

@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "the memory is shared with the program")]
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::fs::File;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::error::{Error, Result};
@@ -47,6 +48,16 @@ impl Buffer {
             start,
             length,
             pages: None,
+        })
+    }
+
+    /// Makes a buffer with the content of a base; None if the kernel does not tell which pages are written, or has no room.
+    pub fn on(base: &File, length: usize) -> Option<Self> {
+        let pages = Pages::on(base, length)?.ok()?;
+        Some(Self {
+            start: pages.view(),
+            length,
+            pages: Some(pages),
         })
     }
 

@@ -5,11 +5,14 @@ pub mod buffer;
 pub mod freshness;
 #[cfg_attr(not(target_os = "linux"), path = "no_futex.rs")]
 pub mod futex;
+pub mod granule;
 pub mod handle;
 pub mod item;
 pub mod length;
 pub mod mailbox;
 pub mod memory;
+#[cfg(target_os = "linux")]
+mod overlay;
 #[cfg_attr(not(target_os = "linux"), path = "no_pages.rs")]
 pub mod pages;
 pub mod payload;

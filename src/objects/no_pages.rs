@@ -13,6 +13,22 @@ impl Pages {
         None
     }
 
+    pub const fn on(_base: &std::fs::File, _length: usize) -> Option<Result<Self>> {
+        None
+    }
+
+    pub const fn make_own(&self, _granule: usize) -> Result<()> {
+        match *self {}
+    }
+
+    pub const fn is_shown(&self, _granule: usize) -> bool {
+        match *self {}
+    }
+
+    pub const fn show(&self, _granule: usize) {
+        match *self {}
+    }
+
     pub const fn view(&self) -> *mut u8 {
         match *self {}
     }

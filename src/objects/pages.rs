@@ -3,6 +3,7 @@
 //! The program has a private view of a file in memory. The first write to a page, even by the kernel in a system call, gives
 //! the process a copy of it: the page no longer belongs to the file, as `/proc/self/pagemap` shows. The file keeps the old
 //! content. So writes are found without comparing everything, only written pages take memory twice, and no signal is needed.
+//! The file is this process' own, or a base that the processes of the machine share (`overlay`).
 
 #![allow(unsafe_code, reason = "mappings")]
 
@@ -11,16 +12,20 @@ use std::fs::File;
 use std::io;
 use std::num::NonZeroUsize;
 use std::ops::Range;
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::ptr::NonNull;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use nix::libc;
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 use nix::sys::resource::{UsageWho, getrusage};
-use nix::unistd::{Pid, ftruncate, getpid};
+use nix::unistd::{Pid, getpid};
+
+use crate::locked::Locked;
+use crate::objects::granule::bytes_of;
+use crate::objects::overlay::{Overlay, new_file};
 
 pub const PAGE: usize = 4096;
 
@@ -39,6 +44,8 @@ pub struct Pages {
     view: NonNull<u8>,
     file: NonNull<u8>,
     length: NonZeroUsize,
+    /// The changes, if the file is a base.
+    overlay: Mutex<Option<Overlay>>,
 }
 
 // SAFETY: the memory is shared by design; all access is through raw pointers.
@@ -49,27 +56,47 @@ unsafe impl Sync for Pages {}
 impl Pages {
     /// Maps zeros; None if the kernel does not tell which pages are written.
     pub fn new(length: usize) -> Option<nix::Result<Self>> {
-        static IS_REPORTED: OnceLock<bool> = OnceLock::new();
+        let length = Self::whole_pages(length)?;
+        Some(Self::map(length))
+    }
+
+    /// Maps a base of whole pages; None as above.
+    pub fn on(base: &impl AsFd, length: usize) -> Option<nix::Result<Self>> {
+        let length = Self::whole_pages(length)?;
+        let overlay = Some(Overlay::default());
+        Some(Self::map_file(base, length, ProtFlags::PROT_READ, overlay))
+    }
+
+    /// The length in whole pages; None if the kernel does not tell which are written.
+    fn whole_pages(length: usize) -> Option<NonZeroUsize> {
+        static ARE_TOLD: OnceLock<bool> = OnceLock::new();
+        let are_told = ARE_TOLD.get_or_init(|| Self::are_told().unwrap_or(false));
         let length = NonZeroUsize::new(length.checked_next_multiple_of(PAGE)?)?;
-        IS_REPORTED
-            .get_or_init(|| Self::are_told().unwrap_or(false))
-            .then(|| Self::map(length))
+        are_told.then_some(length)
     }
 
     fn map(length: NonZeroUsize) -> nix::Result<Self> {
-        let file = memfd_create(c"serverless_mp", MFdFlags::MFD_CLOEXEC)?;
-        let size = libc::off_t::try_from(length.get()).map_err(|_| nix::Error::ENOMEM)?;
-        ftruncate(&file, size)?;
-        let part = |flags| {
+        Self::map_file(&new_file(length.get())?, length, READ_WRITE, None)
+    }
+
+    /// Maps a file twice; `protection`: of the mapping that this process does not show the program.
+    fn map_file(
+        file: &impl AsFd,
+        length: NonZeroUsize,
+        protection: ProtFlags,
+        overlay: Option<Overlay>,
+    ) -> nix::Result<Self> {
+        let part = |protection, flags| {
             // SAFETY: a new mapping at a place of the kernel's choice.
-            unsafe { mmap(None, length, READ_WRITE, flags, &file, 0) }
+            unsafe { mmap(None, length, protection, flags, file, 0) }
         };
-        let below = part(MapFlags::MAP_SHARED)?;
-        match part(MapFlags::MAP_PRIVATE) {
+        let below = part(protection, MapFlags::MAP_SHARED)?;
+        match part(READ_WRITE, MapFlags::MAP_PRIVATE) {
             Ok(view) => Ok(Self {
                 view: view.cast(),
                 file: below.cast(),
                 length,
+                overlay: Mutex::new(overlay),
             }),
             Err(e) => {
                 // SAFETY: mapped just now, and unknown to anybody.
@@ -123,6 +150,7 @@ impl Pages {
             nix::Error::result(moved as isize)?;
         }
         std::mem::forget(new);
+        *self.overlay.locked() = None;
         for (page, content) in own {
             // SAFETY: within the view.
             unsafe {
@@ -132,6 +160,53 @@ impl Pages {
             };
         }
         Ok(())
+    }
+
+    /// Prepares a granule of the file for a change. Its content stays.
+    pub fn make_own(&self, granule: usize) -> nix::Result<()> {
+        match &mut *self.overlay.locked() {
+            Some(overlay) => overlay.copy(granule, self.file, self.length.get()),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the view of a granule shows what the file has, but for this process' own pages.
+    pub fn is_shown(&self, granule: usize) -> bool {
+        let overlay = self.overlay.locked();
+        overlay.as_ref().is_none_or(|one| one.is_shown(granule))
+    }
+
+    /// Makes the view of a granule show what the file has, but for the bytes that differ from it. Only if no other thread can
+    /// write to it: its last write would be lost.
+    pub fn show(&self, granule: usize) {
+        let mut overlay = self.overlay.locked();
+        let Some(overlay) = overlay.as_mut().filter(|one| !one.is_shown(granule)) else {
+            return;
+        };
+        let bytes = bytes_of(granule, self.length.get());
+        let Some(own) = self.written_in(bytes.start / PAGE..bytes.end.div_ceil(PAGE)) else {
+            return;
+        };
+        let mut kept = Vec::new();
+        for at in own
+            .into_iter()
+            .flat_map(|run| run.start * PAGE..run.end * PAGE)
+        {
+            // SAFETY: within both mappings.
+            let (seen, below) =
+                unsafe { (*self.view.add(at).as_ptr(), *self.file.add(at).as_ptr()) };
+            if seen != below {
+                kept.push((at, seen));
+            }
+        }
+        // SAFETY: no other thread writes, as the caller has made sure.
+        if unsafe { overlay.show(granule, self.view, self.length.get()) } {
+            for (at, byte) in kept {
+                // SAFETY: within the view.
+                unsafe { AtomicU8::from_ptr(self.view.as_ptr().add(at)) }
+                    .store(byte, Ordering::Relaxed);
+            }
+        }
     }
 
     pub const fn view(&self) -> *mut u8 {

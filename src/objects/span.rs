@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::objects::buffer::Buffer;
 use crate::objects::handle::Handle;
 use crate::objects::shareable::Shareable;
-use crate::objects::shared_region::SharedRegion;
+use crate::objects::shared_region::{Origin, SharedRegion};
 use crate::objects::unshared::Unshared;
 use crate::store::keys;
 
@@ -52,7 +52,9 @@ impl Span {
             let (process, id) = (self.object.process, &self.object.id);
             let handle = Handle::create(process, id.clone(), &[(keys::VERSION, 0)])?;
             // Its content counts as written by this process over the zeros of the store.
-            let shared = process.memory.enter(process, id, self.buffer.clone())?;
+            let shared = process
+                .memory
+                .enter(process, id, self.buffer.clone(), Origin::Made)?;
             let _ = self.shared.set(shared);
             process.memory.keep_fresh(process)?;
             Ok(handle)

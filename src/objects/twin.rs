@@ -8,11 +8,9 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::objects::buffer::Buffer;
+use crate::objects::granule::{GRANULE, granules_of};
 use crate::objects::pages::{self, PAGE};
 use crate::signals;
-
-/// The unit of versions and fetches.
-pub const GRANULE: usize = 64 << 10;
 
 pub struct Content {
     buffer: Arc<Buffer>,
@@ -21,6 +19,9 @@ pub struct Content {
     /// The granules in which this process has pages of its own, and the number of faults up to which that is known.
     own: BTreeSet<usize>,
     faults: Option<i64>,
+    /// The granules that have had a content other than zeros; those of them that have changed since `forget_changes`.
+    filled: BTreeSet<usize>,
+    changed: BTreeSet<usize>,
 }
 
 impl Content {
@@ -32,10 +33,12 @@ impl Content {
             buffer.len()
         };
         Ok(Self {
-            buffer,
             copy: zeros(size)?,
             own: BTreeSet::new(),
             faults: None,
+            filled: BTreeSet::new(),
+            changed: BTreeSet::new(),
+            buffer,
         })
     }
 
@@ -52,6 +55,34 @@ impl Content {
     pub fn put(&mut self, start: usize, bytes: &[u8]) {
         self.get_mut(start..start + bytes.len())
             .copy_from_slice(bytes);
+    }
+
+    /// Prepares bytes for `put` and `refresh`: a base is not changed.
+    pub fn make_own(&mut self, range: &Range<usize>) -> Result<()> {
+        for granule in granules_of(range) {
+            self.filled.insert(granule);
+            self.changed.insert(granule);
+            if let Some(pages) = self.buffer.pages() {
+                pages.make_own(granule).map_err(|e| {
+                    Error::Memory(format!("no memory for changes of a region: {e}"))
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The granules that may have a content other than zeros.
+    pub fn filled(&self) -> impl Iterator<Item = usize> {
+        self.filled.iter().copied()
+    }
+
+    /// How many granules have changed.
+    pub fn changed(&self) -> usize {
+        self.changed.len()
+    }
+
+    pub fn forget_changes(&mut self) {
+        self.changed.clear();
     }
 
     fn get_mut(&mut self, range: Range<usize>) -> &mut [u8] {
@@ -89,8 +120,11 @@ impl Content {
         let Some(pages) = self.buffer.pages() else {
             return;
         };
-        if granules.is_empty() || !signals::is_main_thread() || signals::has_other_threads() {
+        if granules.is_empty() || !signals::is_alone() {
             return;
+        }
+        for granule in granules {
+            pages.show(*granule);
         }
         for run in granules.chunk_by(|one, next| one + 1 == *next) {
             let first = run[0] * GRANULE / PAGE;
@@ -116,15 +150,22 @@ impl Content {
 
     /// Takes the store's content of a granule (zeros beyond its end), and copies it to the buffer where this process has not
     /// written since.
-    pub fn refresh(&mut self, start: usize, end: usize, content: &[u8]) {
+    pub fn refresh(&mut self, start: usize, end: usize, content: &[u8]) -> Result<()> {
         let old = self.get(start..end).to_vec();
         let new = &content[..content.len().min(old.len())];
         let (same, rest) = old.split_at(new.len());
         if new == same && rest.iter().all(|byte| *byte == 0) {
-            return;
+            return Ok(());
         }
+        self.make_own(&(start..end))?;
         // Under the GIL, so that no Python code writes in between.
         signals::with_gil(|| {
+            if let Some(pages) = self.buffer.pages()
+                && !granules_of(&(start..end)).all(|granule| pages.is_shown(granule))
+                && signals::is_alone()
+            {
+                granules_of(&(start..end)).for_each(|granule| pages.show(granule));
+            }
             self.put(start, new);
             self.get_mut(start + new.len()..end).fill(0);
             for part in self.not_seen_through(start, end) {
@@ -132,12 +173,15 @@ impl Content {
                 self.buffer.merge(part.start, old, self.get(part));
             }
         });
+        Ok(())
     }
 
     /// The parts of a granule in which the buffer does not show the twin: all of it, or this process' own pages. A page may
     /// have become its own a moment ago, with a part of the new content.
     fn not_seen_through(&self, start: usize, end: usize) -> Vec<Range<usize>> {
         let pages = self.buffer.pages();
+        let pages =
+            pages.filter(|pages| granules_of(&(start..end)).all(|granule| pages.is_shown(granule)));
         let own = pages.and_then(|pages| pages.written_in(start / PAGE..end.div_ceil(PAGE)));
         own.map_or_else(
             || vec![start..end; 1],
@@ -163,6 +207,12 @@ fn zeros(size: usize) -> Result<Vec<u8>> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use proptest::test_runner::TestCaseError;
+    use std::fs::File;
+    use std::os::unix::fs::FileExt;
+
+    use crate::objects::granule::bytes_of;
+    use crate::objects::overlay::{new_file, write_all};
 
     const SIZE: usize = 5 * GRANULE / 2;
 
@@ -208,7 +258,7 @@ mod tests {
                 for (at, byte) in mine.iter().enumerate() {
                     write(&buffer, at, *byte);
                 }
-                content.refresh(0, mine.len(), &new);
+                content.refresh(0, mine.len(), &new).unwrap();
                 prop_assert_eq!(content.get(0..mine.len()), &new);
                 let expected: Vec<u8> = (0..mine.len()).map(|i| if mine[i] == old[i] { new[i] } else { mine[i] }).collect();
                 prop_assert!(buffer.equals(0, &expected));
@@ -218,52 +268,85 @@ mod tests {
         /// A model of bytes: the unpublished writes of this process, over the content of the store.
         #[test]
         fn nothing_is_lost_or_made_up(steps in steps()) {
-            let buffer = Arc::new(Buffer::new(SIZE).unwrap());
-            let mut content = Content::new(buffer.clone()).unwrap();
-            let (mut store, mut mine) = (vec![0; SIZE], std::collections::HashMap::new());
-            for step in steps {
-                match step {
-                    Step::Write(at, byte) => {
-                        write(&buffer, at, byte);
-                        mine.insert(at, byte);
-                    }
-                    Step::Publish => {
-                        let mut same = Vec::new();
-                        for granule in content.may_differ() {
-                            let (start, end) = (granule * GRANULE, ((granule + 1) * GRANULE).min(SIZE));
-                            let spans = buffer.differences(start, content.get(start..end), usize::MAX).unwrap();
-                            if spans.is_empty() {
-                                same.push(granule);
-                            }
-                            for (at, span) in spans {
-                                store[at..at + span.len()].copy_from_slice(&span);
-                                content.put(at, &span);
-                            }
-                        }
-                        content.are_same(&same);
-                        for (at, byte) in mine.drain() {
-                            prop_assert_eq!(store[at], byte);
-                        }
-                    }
-                    Step::Other(at, byte) => {
-                        // Not where this process has written: that would be a race.
-                        if mine.contains_key(&at) {
-                            continue;
-                        }
-                        store[at] = byte;
-                        let start = at / GRANULE * GRANULE;
-                        let end = (start + GRANULE).min(SIZE);
-                        let used = store[start..end].iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-                        content.refresh(start, end, &store[start..start + used]);
-                    }
-                }
-                let mut expected = store.clone();
-                for (at, byte) in &mine {
-                    expected[*at] = *byte;
-                }
-                prop_assert!(buffer.equals(0, &expected));
-                prop_assert!(content.get(0..SIZE) == store.as_slice());
-            }
+            follow(&steps, Buffer::new(SIZE).unwrap(), vec![0; SIZE])?;
         }
+
+        #[test]
+        #[cfg(target_os = "linux")]
+        fn nothing_is_lost_or_made_up_over_a_base(steps in steps(), is_alone: bool) {
+            let content: Vec<u8> = [0, 0, 1, 2, 3].into_iter().cycle().take(SIZE).collect();
+            let file = File::from(new_file(SIZE.next_multiple_of(PAGE)).unwrap());
+            write_all(&file, &content, 0).unwrap();
+            let Some(buffer) = Buffer::on(&file, SIZE) else { return Ok(()) };
+            signals::set_alone(is_alone);
+            let followed = follow(&steps, buffer, content.clone());
+            signals::set_alone(false);
+            followed?;
+            let mut kept = vec![0; SIZE];
+            file.read_exact_at(&mut kept, 0).unwrap();
+            prop_assert!(kept == content);
+        }
+    }
+
+    /// Follows the steps in a region with this content, and compares it with a model after each.
+    fn follow(
+        steps: &[Step],
+        buffer: Buffer,
+        mut store: Vec<u8>,
+    ) -> std::result::Result<(), TestCaseError> {
+        let buffer = Arc::new(buffer);
+        let mut content = Content::new(buffer.clone()).unwrap();
+        let mut mine = std::collections::HashMap::new();
+        for step in steps {
+            match *step {
+                Step::Write(at, byte) => {
+                    write(&buffer, at, byte);
+                    mine.insert(at, byte);
+                }
+                Step::Publish => {
+                    let mut same = Vec::new();
+                    for granule in content.may_differ() {
+                        let Range { start, end } = bytes_of(granule, SIZE);
+                        let spans = buffer
+                            .differences(start, content.get(start..end), usize::MAX)
+                            .unwrap();
+                        if spans.is_empty() {
+                            same.push(granule);
+                        }
+                        for (at, span) in spans {
+                            store[at..at + span.len()].copy_from_slice(&span);
+                            content.make_own(&(at..at + span.len())).unwrap();
+                            content.put(at, &span);
+                        }
+                    }
+                    content.are_same(&same);
+                    for (at, byte) in mine.drain() {
+                        prop_assert_eq!(store[at], byte);
+                    }
+                }
+                Step::Other(at, byte) => {
+                    // Not where this process has written: that would be a race.
+                    if mine.contains_key(&at) {
+                        continue;
+                    }
+                    store[at] = byte;
+                    let Range { start, end } = bytes_of(at / GRANULE, SIZE);
+                    let used = store[start..end]
+                        .iter()
+                        .rposition(|byte| *byte != 0)
+                        .map_or(0, |last| last + 1);
+                    content
+                        .refresh(start, end, &store[start..start + used])
+                        .unwrap();
+                }
+            }
+            let mut expected = store.clone();
+            for (at, byte) in &mine {
+                expected[*at] = *byte;
+            }
+            prop_assert!(buffer.equals(0, &expected));
+            prop_assert!(content.get(0..SIZE) == store.as_slice());
+        }
+        Ok(())
     }
 }

@@ -98,6 +98,8 @@ names! {
     GRANULE_VERSION = "G:";
     /// The size of a blob in bytes.
     SIZE = "size";
+    /// In the hash of a large region: where processes of a machine find its content.
+    BASE = "base";
     /// The number of pieces of a blob.
     PIECES = "pieces";
     /// In the hash of a pipe or a job: the number of pieces of a blob that one of its items names; the key of the blob

@@ -26,7 +26,7 @@ use crate::error::Result;
 use crate::locked::Locked;
 use crate::objects::buffer::Buffer;
 use crate::objects::freshness::Freshness;
-use crate::objects::shared_region::SharedRegion;
+use crate::objects::shared_region::{Origin, SharedRegion, base};
 use crate::objects::versions::{Heard, Versions};
 use crate::protocol::Grant;
 use crate::store::client::Client;
@@ -64,15 +64,16 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Enters a region whose buffer this process has.
+    /// Enters a region with its buffer.
     pub fn enter(
         &'static self,
         client: &'static Client,
         id: &str,
         buffer: Arc<Buffer>,
+        origin: Origin,
     ) -> Result<Arc<SharedRegion>> {
         let (versions, count, sent) = (&self.versions, &self.count, &self.sent);
-        let region = SharedRegion::new(client, id, buffer, versions, count, sent)?;
+        let region = SharedRegion::new(client, id, buffer, origin, versions, count, sent)?;
         let region = Arc::new(region);
         let mut regions = self.regions.locked();
         if regions.len() > LONG + 2 * count.load(Ordering::Acquire) {
@@ -93,9 +94,15 @@ impl Memory {
         let region = {
             let _attaching = self.attaching.locked();
             let known = self.regions.locked().get(id).and_then(Weak::upgrade);
-            match known {
-                Some(known) => known,
-                None => self.enter(client, id, Arc::new(Buffer::new(size)?))?,
+            if let Some(known) = known {
+                known
+            } else {
+                let (buffer, version) = match base::find(client, id, size)? {
+                    Some(found) => found,
+                    None => (Buffer::new(size)?, 0),
+                };
+                let origin = Origin::Attached(version);
+                self.enter(client, id, Arc::new(buffer), origin)?
             }
         };
         // An epoch may stand for a version of this region.
@@ -106,6 +113,15 @@ impl Memory {
         };
         region.refresh_stale(client, wanted)?;
         Ok(region)
+    }
+
+    /// Before a process is started on this machine: offers it the content of large regions.
+    pub fn offer_bases(&self, client: &Client) {
+        if self.count.load(Ordering::Acquire) > 0 {
+            for region in self.all() {
+                region.offer(client);
+            }
+        }
     }
 
     /// How often this process has published any region: to be read before a lock is taken.

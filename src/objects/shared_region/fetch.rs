@@ -9,7 +9,7 @@ use super::{LITTLE, SharedRegion, Twin, kind};
 use crate::error::{Error, Result};
 use crate::kept;
 use crate::locked::Locked;
-use crate::objects::twin::GRANULE;
+use crate::objects::granule::bytes_of;
 use crate::signals;
 use crate::store::client::Client;
 use crate::store::keys;
@@ -41,8 +41,9 @@ impl SharedRegion {
         if is_known || content.len() > self.buffer.len() || self.buffer.len() > LITTLE {
             return;
         }
-        twin.bytes.refresh(0, self.buffer.len(), content);
-        twin.version = version;
+        if twin.bytes.refresh(0, self.buffer.len(), content).is_ok() {
+            twin.version = version;
+        }
     }
 
     /// Fetches what is newer than the twin, if the store has the wanted version and the twin does not.
@@ -171,9 +172,8 @@ impl SharedRegion {
         granule: usize,
         content: &[u8],
     ) -> Result<()> {
-        let start = granule * GRANULE;
-        let end = (start + GRANULE).min(self.buffer.len());
-        if start >= end {
+        let bytes = bytes_of(granule, self.buffer.len());
+        if bytes.is_empty() {
             return Err(Error::Store(format!(
                 "region {} has no granule {granule}",
                 self.id
@@ -181,11 +181,10 @@ impl SharedRegion {
         }
         if client.session.seal_memory {
             let opened = client.seal.open(&self.id, &kind(granule), content)?;
-            twin.bytes.refresh(start, end, &opened);
+            twin.bytes.refresh(bytes.start, bytes.end, &opened)
         } else {
-            twin.bytes.refresh(start, end, content);
+            twin.bytes.refresh(bytes.start, bytes.end, content)
         }
-        Ok(())
     }
 }
 

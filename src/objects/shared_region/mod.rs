@@ -1,15 +1,20 @@
 //! One region in this process: its buffer, and the twin that says what the store has of it.
 
+#[cfg_attr(not(target_os = "linux"), path = "no_base.rs")]
+pub mod base;
 pub mod fetch;
+mod first;
 pub mod publish;
 
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::error::{Error, Result};
 use crate::locked::Locked;
 use crate::objects::buffer::Buffer;
-use crate::objects::twin::{Content, GRANULE};
+use crate::objects::granule::{GRANULE, bytes_of};
+use crate::objects::twin::Content;
 use crate::objects::versions::Versions;
 use crate::store::client::{self, Client};
 use crate::store::command::Cmd;
@@ -22,6 +27,8 @@ pub struct SharedRegion {
     client: &'static Client,
     pub id: String,
     pub buffer: Arc<Buffer>,
+    /// Whether this process has made it.
+    is_own: bool,
     /// Whether other processes find the region by a name, without other synchronisation.
     has_name: AtomicBool,
     state: Mutex<Twin>,
@@ -32,6 +39,15 @@ pub struct SharedRegion {
     sent: &'static AtomicU64,
 }
 
+/// Where a region comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// This process has made it.
+    Made,
+    /// Another process has made it; the buffer has its content at this version.
+    Attached(u64),
+}
+
 /// The content of the region in the store, as this process last saw it.
 struct Twin {
     bytes: Content,
@@ -39,6 +55,10 @@ struct Twin {
     version: u64,
     /// A later version, for each granule that only this process has written since.
     granules: Vec<u64>,
+    /// Whether no other process can have seen the region.
+    is_unseen: bool,
+    /// The file with the content at some version, which other processes of the machine map.
+    base: Option<OwnedFd>,
 }
 
 impl SharedRegion {
@@ -46,6 +66,7 @@ impl SharedRegion {
         client: &'static Client,
         id: &str,
         buffer: Arc<Buffer>,
+        origin: Origin,
         versions: &'static Mutex<Versions>,
         count: &'static AtomicUsize,
         sent: &'static AtomicU64,
@@ -56,10 +77,16 @@ impl SharedRegion {
             id: id.to_owned(),
             state: Mutex::new(Twin {
                 bytes: Content::new(buffer.clone())?,
-                version: 0,
+                version: match origin {
+                    Origin::Made => 0,
+                    Origin::Attached(version) => version,
+                },
                 granules: vec![0; size.div_ceil(GRANULE)],
+                is_unseen: origin == Origin::Made,
+                base: None,
             }),
             buffer,
+            is_own: origin == Origin::Made,
             has_name: AtomicBool::new(false),
             versions,
             count,
@@ -110,9 +137,8 @@ impl SharedRegion {
         };
         let granules = twin.bytes.may_differ();
         granules.into_iter().any(|granule| {
-            let start = granule * GRANULE;
-            let end = (start + GRANULE).min(self.buffer.len());
-            !self.buffer.equals(start, twin.bytes.get(start..end))
+            let bytes = bytes_of(granule, self.buffer.len());
+            !self.buffer.equals(bytes.start, twin.bytes.get(bytes))
         })
     }
 

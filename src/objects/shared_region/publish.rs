@@ -1,12 +1,13 @@
 //! Publishes what this process wrote to a region: by commands of its own, or with a release.
 
+use std::ops::Range;
 use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 
 use super::{LITTLE, SharedRegion, Twin, kind};
 use crate::error::{Error, Result};
 use crate::locked::Locked;
-use crate::objects::twin::GRANULE;
+use crate::objects::granule::{GRANULE, bytes_of};
 use crate::protocol::NEWER;
 use crate::store::client::{self, Client};
 use crate::store::command::Cmd;
@@ -94,6 +95,7 @@ impl SharedRegion {
         let mut granules = twin.bytes.may_differ();
         // The beginning usually describes what follows: it is published last.
         granules.reverse();
+        self.publish_first(client, twin, &granules)?;
         let (mut begin, mut refusals, mut same) = (0, 0, Vec::new());
         loop {
             let (spans, end) = self.changes(twin, &granules[begin..], refusals, &mut same);
@@ -105,6 +107,10 @@ impl SharedRegion {
             if let Some(version) = self.send(client, &spans)? {
                 for span in spans.iter().filter(|span| span.newest.is_some()) {
                     twin.granules[span.start / GRANULE] = version;
+                }
+                for span in &spans {
+                    twin.bytes
+                        .make_own(&(span.start..span.start + span.bytes.len()))?;
                 }
                 twin.take(&spans);
                 twin.published(version);
@@ -133,8 +139,7 @@ impl SharedRegion {
         let mut spans = Vec::new();
         let mut bytes = 0;
         for (count, granule) in (1..).zip(granules) {
-            let start = granule * GRANULE;
-            let end = (start + GRANULE).min(self.buffer.len());
+            let Range { start, end } = bytes_of(*granule, self.buffer.len());
             let known = twin.bytes.get(start..end);
             if self.buffer.equals(start, known) {
                 same.push(*granule);

@@ -1,0 +1,138 @@
+//! The changes of one process over a base.
+//!
+//! A base is a file in memory with the content of a region at some version. The processes of a machine map it, and nobody
+//! changes it. If a granule of the twin changes in a process, the granule gets a copy in a file of that process, which takes
+//! the base's place: at once in the twin's mapping, which only the core uses, and in the program's view as soon as no other
+//! thread can be writing there. Until then the view's pages of that granule are this process' own, as if it had written them.
+
+#![allow(unsafe_code, reason = "mappings")]
+
+use std::collections::BTreeSet;
+use std::ffi::c_void;
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, OwnedFd};
+use std::ptr::NonNull;
+
+use nix::libc;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap};
+use nix::sys::uio::pwrite;
+use nix::unistd::ftruncate;
+
+use crate::objects::granule::{GRANULE, bytes_of};
+
+/// The most granules that are mapped one by one: a process has a limit of mappings. If the twin has more, all of it is copied.
+const MOST: usize = 2048;
+
+#[derive(Default)]
+pub struct Overlay {
+    /// Made with the first change.
+    file: Option<OwnedFd>,
+    /// The granules whose twin is in the file.
+    twin: BTreeSet<usize>,
+    /// Those of them that the view shows.
+    view: BTreeSet<usize>,
+}
+
+impl Overlay {
+    /// Whether the view of a granule shows the twin wherever this process has no page of its own.
+    pub fn is_shown(&self, granule: usize) -> bool {
+        !self.twin.contains(&granule) || self.view.contains(&granule)
+    }
+
+    /// Copies a granule of the twin to the file, unless it is there. `twin`: the mapping of the twin, of this length.
+    pub fn copy(&mut self, granule: usize, twin: NonNull<u8>, length: usize) -> nix::Result<()> {
+        if self.twin.contains(&granule) {
+            return Ok(());
+        }
+        if self.twin.len() < MOST {
+            return self.copy_one(granule, twin, length);
+        }
+        (0..length.div_ceil(GRANULE))
+            .filter(|granule| !self.twin.contains(granule))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .try_for_each(|granule| self.copy_one(granule, twin, length))
+    }
+
+    fn copy_one(&mut self, granule: usize, twin: NonNull<u8>, length: usize) -> nix::Result<()> {
+        let file = match &self.file {
+            Some(file) => file,
+            None => self.file.insert(new_file(length)?),
+        };
+        let bytes = bytes_of(granule, length);
+        // SAFETY: within the twin's mapping, which the caller alone uses.
+        let content =
+            unsafe { std::slice::from_raw_parts(twin.add(bytes.start).as_ptr(), bytes.len()) };
+        write_all(file, content, bytes.start)?;
+        // SAFETY: the new mapping has the same content.
+        unsafe { map_over(file, twin, &bytes, MapFlags::MAP_SHARED)? };
+        self.twin.insert(granule);
+        Ok(())
+    }
+
+    /// Makes the view of a granule show the file. The view's own pages are lost: the caller has saved what they have.
+    ///
+    /// # Safety
+    ///
+    /// No other thread writes to the view meanwhile.
+    pub unsafe fn show(&mut self, granule: usize, view: NonNull<u8>, length: usize) -> bool {
+        let Some(file) = self.file.as_ref().filter(|_| self.view.len() < 2 * MOST) else {
+            return false;
+        };
+        // SAFETY: within the view, as the caller has made sure.
+        let shown = unsafe {
+            map_over(
+                file,
+                view,
+                &bytes_of(granule, length),
+                MapFlags::MAP_PRIVATE,
+            )
+        };
+        shown.is_ok() && self.view.insert(granule)
+    }
+}
+
+/// A file in memory of this length.
+pub fn new_file(length: usize) -> nix::Result<OwnedFd> {
+    let file = memfd_create(c"serverless_mp", MFdFlags::MFD_CLOEXEC)?;
+    let size = libc::off_t::try_from(length).map_err(|_| nix::Error::ENOMEM)?;
+    ftruncate(&file, size)?;
+    Ok(file)
+}
+
+/// Writes bytes to a place of a file.
+pub fn write_all(file: &impl AsFd, bytes: &[u8], at: usize) -> nix::Result<()> {
+    let mut written = 0;
+    while written < bytes.len() {
+        let place = libc::off_t::try_from(at + written).map_err(|_| nix::Error::ENOMEM)?;
+        written += pwrite(file, &bytes[written..], place)?;
+    }
+    Ok(())
+}
+
+/// Maps a part of a file over the same part of a mapping that begins at `start`.
+///
+/// # Safety
+///
+/// The part is within that mapping, and nobody relies on its content.
+unsafe fn map_over(
+    file: &OwnedFd,
+    start: NonNull<u8>,
+    bytes: &std::ops::Range<usize>,
+    flags: MapFlags,
+) -> nix::Result<NonNull<c_void>> {
+    let length = NonZeroUsize::new(bytes.len()).ok_or(nix::Error::EINVAL)?;
+    let place = libc::off_t::try_from(bytes.start).map_err(|_| nix::Error::ENOMEM)?;
+    // SAFETY: as the caller says.
+    unsafe {
+        mmap(
+            Some(start.add(bytes.start).addr()),
+            length,
+            ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+            flags | MapFlags::MAP_FIXED,
+            file,
+            place,
+        )
+    }
+}
