@@ -114,3 +114,26 @@ def test_doctor_reports_a_store_that_evicts(tmp_path):
         done = doctor(SERVERLESS_MP_REDIS_URL=f"redis://:{stores.QUOTED}@127.0.0.1:{port}/0")
     assert done.returncode == 1
     assert "BAD  store: maxmemory-policy allkeys-lru throws locks and queues away" in done.stdout
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_a_log_that_nobody_reads(is_closed):
+    """Standard error is full, or its reader has gone. The program runs as without a log."""
+    program = "import multiprocessing as m; p = m.Process(target=print, args=('done',)); p.start(); p.join()"
+    command = [sys.executable, "-m", "serverless_mp.cli", "run", "-c", program]
+    reader, writer = os.pipe()
+    if not is_closed:
+        os.close(writer)
+        writer = os.open("/dev/full", os.O_WRONLY)
+    os.close(reader)
+    env = os.environ | {"SERVERLESS_MP_LOG": "info"}
+    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, stderr=writer, text=True, timeout=60, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stdout) == (0, "done\n")
+
+
+def test_a_pool_that_was_refused_is_collected_quietly():
+    command = [sys.executable, "-c", "import serverless_mp\nserverless_mp.Pool()"]
+    env = os.environ | {"SERVERLESS_MP_WORKERS": "none"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert "SERVERLESS_MP_WORKERS is 'none'" in done.stderr and "ignored" not in done.stderr

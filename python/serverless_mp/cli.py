@@ -19,7 +19,10 @@ _USAGE = (
 def main(argv: list[str] | None = None) -> None:
     """Entry point: `serverless-mp run script.py arguments...`, and the commands for AWS."""
     argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(prog="serverless-mp", description="Python's multiprocessing, without walls.")
+    parser = argparse.ArgumentParser(
+        prog="serverless-mp",
+        description="Runs Python programs that use multiprocessing on AWS Lambda functions or on local workers.",
+    )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", required=True)
     _add_run(commands)
@@ -101,7 +104,7 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
             runner.preload()
         install(options.names)
     except (ValueError, RuntimeError, OSError) as e:
-        parser.error(str(e))
+        parser.exit(2, f"serverless-mp: {e}\n")
     if options.form == "module":
         runner.run_module(options.program, options.arguments)
     elif options.form == "code":

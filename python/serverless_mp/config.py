@@ -202,7 +202,7 @@ s3_argument = _number(
     0,
     _MOST_BYTES,
     "Size in bytes from which an argument is transferred through the bucket.",
-    "where all workers together would read more than a node of the store sends in a second; `doctor` says from when",
+    "where all workers together would read more than a node of the store sends in a second; `doctor` prints the size",
 )
 bill = _choice("BILL", ("on", "off"), "Whether a run on Lambda ends with a line on standard error about its cost.")
 log = _choice(
@@ -261,8 +261,10 @@ def unknown() -> list[str]:
 
     known = [setting.name for setting in SETTINGS]
     found = [name for name in os.environ if name.startswith(_PREFIX) and name not in known and not name.startswith(_OTHERS)]
-    close = {name: difflib.get_close_matches(name, known, 1) for name in found}
-    return [f"{name} is no setting" + (f": {close[name][0]} is" if close[name] else "") for name in found]
+    # Names are compared without the prefix, which all of them have in common.
+    suffixes = [name.removeprefix(_PREFIX) for name in known]
+    close = {name: difflib.get_close_matches(name.removeprefix(_PREFIX), suffixes, 1) for name in found}
+    return [f"{name} is no setting" + (f": {_PREFIX}{close[name][0]} is" if close[name] else "") for name in found]
 
 
 def as_markdown() -> str:

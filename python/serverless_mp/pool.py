@@ -293,6 +293,8 @@ class Pool(pool.Pool):
         maxtasksperchild: int | None = None,
         context: Any = None,
     ) -> None:
+        # `__del__` reads this, also after an error below.
+        self._state = pool.INIT  # type: ignore[attr-defined]
         context = _default_context(context)
         # CPython's ThreadPool also calls this as `Pool`, though it is not a subclass.
         if isinstance(self, Pool) and processes is None:

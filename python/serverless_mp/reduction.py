@@ -39,7 +39,7 @@ def dumps(obj: Any) -> bytes:
 
 def dumps_unexplained(obj: Any) -> bytes:
     """Pickles an object without the note, for a caller that adds its own."""
-    # This is a message, even while a process is being launched: the end of an object may send one then.
+    # The bytes are those of a message, even while a process is being launched: a destructor may send one then.
     launching = context.get_spawning_popen()
     context.set_spawning_popen(None)
     try:

@@ -93,7 +93,7 @@ impl Overlay {
     }
 }
 
-/// A file in memory of this length.
+/// Creates a file in memory of this length.
 pub fn new_file(length: usize) -> nix::Result<OwnedFd> {
     let file = memfd_create(c"serverless_mp", MFdFlags::MFD_CLOEXEC)?;
     let size = libc::off_t::try_from(length).map_err(|_| nix::Error::ENOMEM)?;

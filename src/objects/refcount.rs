@@ -155,7 +155,7 @@ impl Client {
         self.settle()
     }
 
-    /// The same for one object.
+    /// Releases what a process that has ended still held of one object.
     pub fn reap_object(&self, object: &str, id: &str, exit_code: i32, attempts: u32) -> Result<()> {
         let reap = self.script(&scripts::REAP, object);
         reap.arg(id).arg(exit_code).arg(attempts).post()

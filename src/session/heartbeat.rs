@@ -10,6 +10,7 @@ use redis::Value;
 
 use crate::error::Result;
 use crate::exit_codes;
+use crate::logging;
 use crate::objects::process::Process;
 use crate::protocol::GONE;
 use crate::store::conn::TICK;
@@ -116,12 +117,10 @@ impl Heartbeat {
             return true;
         };
         if process.session.parent.is_some() {
-            // In one write: other workers write the same at the same time.
-            let line = format!(
-                "serverless_mp: worker {} stops: {lost}\n",
+            logging::report(&format!(
+                "serverless_mp: worker {} stops: {lost}",
                 std::process::id()
-            );
-            eprint!("{line}");
+            ));
             // At once: nothing that the worker could still send would arrive.
             // SAFETY: no destructors are wanted.
             unsafe { nix::libc::_exit(exit_codes::SESSION_LOST) }
@@ -144,11 +143,10 @@ impl Heartbeat {
 fn report_full_store(since: Instant) {
     static IS_REPORTED: AtomicBool = AtomicBool::new(false);
     if since.elapsed() > REPORT_AFTER && !IS_REPORTED.swap(true, Ordering::AcqRel) {
-        let line = format!(
-            "serverless_mp: the store's memory is full: messages of process {} wait until others were taken; raise its maxmemory\n",
+        logging::report(&format!(
+            "serverless_mp: the store's memory is full: messages of process {} wait until others were taken; raise its maxmemory",
             std::process::id()
-        );
-        eprint!("{line}");
+        ));
     }
 }
 

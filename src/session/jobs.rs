@@ -20,6 +20,7 @@ use nix::unistd::{pipe2, read, write};
 use crate::error::{Error, Result};
 use crate::exit_codes;
 use crate::locked::Locked;
+use crate::logging;
 use crate::objects::mailbox::{self, Mailbox};
 use crate::objects::process::Process;
 use crate::protocol::{self, Event, ExitRecord, ExitReport};
@@ -170,7 +171,7 @@ impl Jobs {
     fn take_event(&self, event: &[u8]) {
         let event = match Event::decode(event) {
             Ok(event) => event,
-            Err(e) => return eprintln!("serverless_mp: {e}"),
+            Err(e) => return logging::report(&format!("serverless_mp: {e}")),
         };
         // The program's next call notices a store that fails here.
         let _ = match event {

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 
 use crate::error::{Error, Result};
 use crate::locked::Locked;
+use crate::logging;
 use crate::store::cluster::Cluster;
 use crate::store::endpoint::Endpoint;
 use crate::store::health::Health;
@@ -106,7 +107,7 @@ impl Drop for Here {
             && self.client.shared.health.check().is_ok()
         {
             // No other thread will raise the error.
-            eprintln!("serverless_mp: in a thread that has ended: {e}");
+            logging::report(&format!("serverless_mp: in a thread that has ended: {e}"));
         }
         self.client.put_away(&self.thread);
     }
@@ -267,7 +268,7 @@ impl Client {
                     }
                     self.healthy()?;
                     // No other thread will raise the error.
-                    eprintln!("serverless_mp: in another thread: {e}");
+                    logging::report(&format!("serverless_mp: in another thread: {e}"));
                 }
             }
             Ok(())

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::locked::Locked;
+use crate::logging;
 use crate::store::endpoint::{Endpoint, NodeAddr, VARIABLE};
 
 /// After how long an outage is reported.
@@ -160,12 +161,12 @@ impl Health {
                 Error::Store(text) => format!("cannot do its work ({text}) since"),
                 _ => "has not answered for".to_owned(),
             };
-            eprintln!(
+            logging::report(&format!(
                 "serverless_mp: the store at {} ({VARIABLE}) {what} {} s; waiting for it, for {} s in all",
                 self.place,
                 lasts.as_secs(),
                 self.limit.as_secs(),
-            );
+            ));
         }
         Ok(())
     }

@@ -182,7 +182,7 @@ pub enum Refusal {
     Elsewhere,
     /// The store cannot do its work now: it is loading its data, is a replica, or has lost a part.
     Unable,
-    /// A message does not fit into the store's memory; it will when other messages were taken.
+    /// A message does not fit into the store's memory; it fits once other messages were taken.
     Full,
     /// A command that was answered before this one is missing.
     Gap,

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
+use crate::logging;
 use crate::store::conn::TICK;
 use crate::store::health::Health;
 use crate::store::request::Refusal;
@@ -37,7 +38,7 @@ impl<'a> Backoff<'a> {
         self.sleep()
     }
 
-    /// The store has refused a command without changing anything: pauses before the next attempt, or gives up.
+    /// Pauses before the next attempt, or gives up, after the store has refused a command without changing anything.
     pub fn refused(&mut self, refusal: Refusal, e: Error) -> Result<()> {
         match refusal {
             Refusal::Unknown | Refusal::Elsewhere | Refusal::Full => {}
@@ -53,10 +54,10 @@ impl<'a> Backoff<'a> {
         tracing::info!(error = %e, pause = ?self.pause, "the store refuses a command; it is tried again");
         if !self.is_reported && self.begin.elapsed() > REPORT_AFTER {
             self.is_reported = true;
-            eprintln!(
+            logging::report(&format!(
                 "serverless_mp: {e}; process {} tries it again",
                 std::process::id()
-            );
+            ));
         }
         self.sleep()
     }

@@ -45,8 +45,8 @@ def local() -> Iterable[tuple[str, str]]:
         yield from _private()
     else:
         yield from _given(url)
-    if config.launcher() == "lambda":
-        yield "note", _large_arguments()
+        if config.launcher() == "lambda":
+            yield "note", _large_arguments()
 
 
 def _large_arguments() -> str:

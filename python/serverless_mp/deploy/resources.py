@@ -160,7 +160,7 @@ class Layer:
         self.name = settings.function
 
     def arns(self) -> list[str] | None:
-        """The ARN of the wanted layer, in a list; None while it is not published."""
+        """Returns the ARN of the wanted layer in a list: an empty list if none is wanted, None if it is not published."""
         if self.settings.in_function or self.content is None:
             return []
         label = self._label()

@@ -65,7 +65,7 @@ class _Record(_Seen):
         self.compare_with(base)
 
     def compare_with(self, base: dict[str, bytes]) -> None:
-        """Uses another baseline, which has the same places, from now on."""
+        """Replaces the baseline by another one with the same places."""
         self._base = base
         self._differing = {path: value for path, (value, made) in self._fixed.items() if self._differs(path, made)}
 

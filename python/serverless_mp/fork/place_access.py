@@ -1,4 +1,4 @@
-"""In a worker: finds, sets and removes the values at places of its own modules, for those of the program."""
+"""In a worker: finds, sets and removes values at places of the worker's modules."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _OF_FUNCTIONS = "AWS_LAMBDA_RUNTIME_API"
 
 
 def is_wanted() -> bool:
-    """Whether the setting selects it, or this is a plain Lambda function whose settings name neither launcher nor store."""
+    """Whether the launcher is set to `native`, or is unset and this is a plain Lambda function without a store."""
     if os.environ.get(config.launcher.name):
         return config.launcher() == "native"
     return _OF_FUNCTIONS in os.environ and config.DEPLOYED not in os.environ and config.redis_url() is None

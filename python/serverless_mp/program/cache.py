@@ -166,7 +166,7 @@ def _evict(directory: Path) -> None:
     lock = os.open(f"{directory}{_LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Renamed first: the directory exists as a whole or not at all.
+        # The directory is renamed before it is removed, so that no reader sees a part of it.
         going = mkdtemp(dir=_root())
         os.rename(directory, os.path.join(going, "content"))
         shutil.rmtree(going, ignore_errors=True)

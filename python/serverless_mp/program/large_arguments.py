@@ -88,7 +88,7 @@ class Piece(NamedTuple):
 
 
 def keep_in(folder: str | None) -> None:
-    """Sets the folder for the files: one that is removed with the program, or None for the cache of another machine."""
+    """Sets the folder for the files, which is removed with the program. None: the machine's cache is used (`cache`)."""
     global _folder  # noqa: PLW0603 - one per process
     _folder = folder
 

@@ -34,6 +34,7 @@ use super::invocation_queue::Queue;
 use crate::error::{Error, Result};
 use crate::hex;
 use crate::locked::Locked;
+use crate::logging;
 use crate::objects::mailbox;
 use crate::objects::process::Process;
 use crate::protocol::{self, Event, ExitReport};
@@ -363,12 +364,12 @@ impl Invoker {
             .map_or(String::new(), |quota| {
                 format!(" The account may run {quota} at once.")
             });
-        eprintln!(
+        logging::report(&format!(
             "serverless-mp: {waiting} invocations of {} wait for their turn, {running} run ({why}).{quota} Raise the quota \
              `Concurrent executions` of AWS Lambda (Service Quotas) or the function's reserved concurrency, or start fewer \
              processes (SERVERLESS_MP_WORKERS)",
             self.function
-        );
+        ));
     }
 
     /// Applies a response to each process. Returns the processes that nobody has claimed, unless the response ends them.

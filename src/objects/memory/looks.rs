@@ -24,7 +24,7 @@ const MOST_LOOKS: usize = 256;
 const MOST_ROUNDS: usize = 4;
 
 impl Memory {
-    /// From now on, unsynchronised writes are also published and fetched.
+    /// Publishes and fetches unsynchronised writes, too, from now on.
     pub fn keep_fresh(&'static self, client: &'static Client) -> Result<()> {
         let mut before = HashSet::new();
         let (mut synchronised, mut looked) = (0, Instant::now());
