@@ -5,6 +5,9 @@ pub use with_python::{check, has_other_threads, with_gil, without_gil};
 
 #[cfg(feature = "python")]
 mod with_python {
+    #![allow(unsafe_code, reason = "the collector's switch")]
+
+    use pyo3::ffi;
     use pyo3::prelude::*;
 
     use crate::error::{Error, Result};
@@ -24,13 +27,40 @@ mod with_python {
             .map_err(Error::Raised)
     }
 
-    /// Whether other threads run Python code.
+    /// Whether other threads run Python code. No garbage is collected meanwhile: a destructor of the program could need what the
+    /// caller has locked.
     pub fn has_other_threads() -> bool {
         Python::try_attach(|py| {
+            let _paused = PausedCollector::new(py);
             let frames = py.import("sys")?.call_method0("_current_frames")?;
             Ok::<_, PyErr>(frames.len()? > 1)
         })
         .is_none_or(|found| found.unwrap_or(true))
+    }
+
+    struct PausedCollector<'py> {
+        was_enabled: bool,
+        _attached: Python<'py>,
+    }
+
+    impl<'py> PausedCollector<'py> {
+        fn new(py: Python<'py>) -> Self {
+            // SAFETY: the interpreter is attached.
+            let was_enabled = unsafe { ffi::PyGC_Disable() } != 0;
+            Self {
+                was_enabled,
+                _attached: py,
+            }
+        }
+    }
+
+    impl Drop for PausedCollector<'_> {
+        fn drop(&mut self) {
+            if self.was_enabled {
+                // SAFETY: the interpreter is attached.
+                unsafe { ffi::PyGC_Enable() };
+            }
+        }
     }
 
     /// Runs something while no Python code runs.

@@ -5,6 +5,7 @@ which a model of plain bytes gives. Between two tokens, all processes write byte
 """
 
 import ctypes
+import gc
 import os
 import random
 import sys
@@ -121,3 +122,87 @@ def test_the_workers_of_a_machine_map_one_file(smp):
     for (ours, _), process in zip(pipes, processes, strict=True):
         ours.send(None)
         process.join()
+
+
+def hold_up(gate):
+    gate.recv()
+    return gate
+
+
+class HeldUp:
+    """Unpickled before the arguments that follow it, when the other end of the pipe says so."""
+
+    def __init__(self, gate):
+        self.gate = gate
+
+    def __reduce__(self):
+        return hold_up, (self.gate,)
+
+
+def read_twice(array, receiver, sender):
+    found = memoryview(array).cast("B")
+    sender.send(found[5000])
+    told = receiver.recv()
+    sender.send((told, found[5000]))
+
+
+def tell_what_is_there(_, array, sender):
+    sender.send(memoryview(array).cast("B")[5000])
+
+
+def hold(_):
+    pass
+
+
+def test_what_a_late_process_tells_is_seen_by_others(mp):
+    """The late one maps newer content than it was told of."""
+    array = mp.RawArray(ctypes.c_ubyte, 2 << 20)
+    found = memoryview(array).cast("B")
+    found[:] = bytes([1]) * len(array)
+    from_late, to_first = mp.Pipe(duplex=False)
+    here, to_here = mp.Pipe(duplex=False)
+    gate, open_gate = mp.Pipe(duplex=False)
+    first = mp.Process(target=read_twice, args=(array, from_late, to_here))
+    first.start()
+    assert here.recv() == 1
+    late = mp.Process(target=tell_what_is_there, args=(HeldUp(gate), array, to_first))
+    late.start()
+    found[:] = bytes([2]) * len(array)
+    other = mp.Process(target=hold, args=(array,))
+    other.start()
+    open_gate.send(None)
+    told, seen = here.recv()
+    assert seen >= told
+    for process in (first, late, other):
+        process.join()
+
+
+class Cycle:
+    """Takes a lock when the collector finds it."""
+
+    def __init__(self, lock):
+        self.lock, self.me = lock, self
+
+    def __del__(self):
+        with self.lock:
+            pass
+
+
+def write_and_collect(array, lock, semaphore):
+    found = memoryview(array).cast("B")
+    for n in range(100):
+        found[n * 8192 % len(array)] = n + 1
+        Cycle(lock)
+        # The collector runs after so many more allocations: somewhere in the release.
+        gc.set_threshold(gc.get_count()[0] + n % 40 + 1)
+        semaphore.release()
+    gc.set_threshold(700)
+
+
+def test_the_collector_runs_while_memory_is_published(mp):
+    array, lock, semaphore = mp.RawArray(ctypes.c_ubyte, 2 << 20), mp.Lock(), mp.Semaphore(0)
+    memoryview(array).cast("B")[:] = bytes([1]) * len(array)
+    process = mp.Process(target=write_and_collect, args=(array, lock, semaphore))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0

@@ -162,13 +162,13 @@ impl Job {
             let process = process::current()?;
             let table = jobs::of(process);
             table.begin()?;
+            if !launcher.is_remote() {
+                process.memory.offer_bases(process)?;
+            }
             for (object, end) in &holds {
                 process.acquire_ref(object, *end)?;
             }
             write_record(process, &job, &worker, record)?;
-            if !launcher.is_remote() {
-                process.memory.offer_bases(process);
-            }
             // SAFETY: the caller keeps them open during the call.
             let descriptors: Vec<BorrowedFd<'_>> = descriptors
                 .iter()

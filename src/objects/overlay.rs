@@ -12,6 +12,7 @@ use std::ffi::c_void;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -21,10 +22,17 @@ use nix::unistd::ftruncate;
 
 use crate::objects::granule::{GRANULE, bytes_of};
 
-/// The most granules that are mapped one by one: a process has a limit of mappings. If the twin has more, all of it is copied.
-const MOST: usize = 2048;
+/// The most granules that are mapped one by one, in all overlays: a process has a limit of mappings. Beyond it a change copies
+/// the whole twin, and no further view changes.
+const MOST: usize = if cfg!(test) { 4 } else { 8192 };
+static MAPPED: AtomicUsize = AtomicUsize::new(0);
+static OVERLAYS: AtomicUsize = AtomicUsize::new(0);
 
-#[derive(Default)]
+/// How many overlays this process has.
+pub fn count() -> usize {
+    OVERLAYS.load(Ordering::Relaxed)
+}
+
 pub struct Overlay {
     /// Made with the first change.
     file: Option<OwnedFd>,
@@ -32,9 +40,38 @@ pub struct Overlay {
     twin: BTreeSet<usize>,
     /// Those of them that the view shows.
     view: BTreeSet<usize>,
+    /// How many of them were mapped one by one.
+    mapped: usize,
+}
+
+impl Drop for Overlay {
+    fn drop(&mut self) {
+        OVERLAYS.fetch_sub(1, Ordering::Relaxed);
+        MAPPED.fetch_sub(self.mapped, Ordering::Relaxed);
+    }
 }
 
 impl Overlay {
+    pub fn new() -> Self {
+        OVERLAYS.fetch_add(1, Ordering::Relaxed);
+        Self {
+            file: None,
+            twin: BTreeSet::new(),
+            view: BTreeSet::new(),
+            mapped: 0,
+        }
+    }
+
+    /// Counts a mapping; false if there are too many.
+    fn may_map(&mut self) -> bool {
+        let may = MAPPED.load(Ordering::Relaxed) < MOST;
+        if may {
+            MAPPED.fetch_add(1, Ordering::Relaxed);
+            self.mapped += 1;
+        }
+        may
+    }
+
     /// Whether the view of a granule shows the twin wherever this process has no page of its own.
     pub fn is_shown(&self, granule: usize) -> bool {
         !self.twin.contains(&granule) || self.view.contains(&granule)
@@ -45,7 +82,7 @@ impl Overlay {
         if self.twin.contains(&granule) {
             return Ok(());
         }
-        if self.twin.len() < MOST {
+        if self.may_map() {
             return self.copy_one(granule, twin, length);
         }
         (0..length.div_ceil(GRANULE))
@@ -77,7 +114,10 @@ impl Overlay {
     ///
     /// No other thread writes to the view meanwhile.
     pub unsafe fn show(&mut self, granule: usize, view: NonNull<u8>, length: usize) -> bool {
-        let Some(file) = self.file.as_ref().filter(|_| self.view.len() < 2 * MOST) else {
+        if !self.may_map() {
+            return false;
+        }
+        let Some(file) = self.file.as_ref() else {
             return false;
         };
         // SAFETY: within the view, as the caller has made sure.

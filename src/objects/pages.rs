@@ -63,7 +63,7 @@ impl Pages {
     /// Maps a base of whole pages; None as above.
     pub fn on(base: &impl AsFd, length: usize) -> Option<nix::Result<Self>> {
         let length = Self::whole_pages(length)?;
-        let overlay = Some(Overlay::default());
+        let overlay = Some(Overlay::new());
         Some(Self::map_file(base, length, ProtFlags::PROT_READ, overlay))
     }
 
@@ -150,7 +150,10 @@ impl Pages {
             nix::Error::result(moved as isize)?;
         }
         std::mem::forget(new);
-        *self.overlay.locked() = None;
+        // Another thread may have held it at the fork: then it stays, and this region changes as one over a base.
+        if let Ok(mut overlay) = self.overlay.try_lock() {
+            *overlay = None;
+        }
         for (page, content) in own {
             // SAFETY: within the view.
             unsafe {

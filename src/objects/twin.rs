@@ -123,9 +123,12 @@ impl Content {
         if granules.is_empty() || !signals::is_alone() {
             return;
         }
-        for granule in granules {
+        // The view of one that does not show the twin must keep its pages.
+        let shown = granules.iter().copied().filter(|granule| {
             pages.show(*granule);
-        }
+            pages.is_shown(*granule)
+        });
+        let granules: Vec<usize> = shown.collect();
         for run in granules.chunk_by(|one, next| one + 1 == *next) {
             let first = run[0] * GRANULE / PAGE;
             let last = (run[run.len() - 1] + 1) * GRANULE;

@@ -168,6 +168,12 @@ impl Cmd<'_> {
         self
     }
 
+    /// For a plain command that need not have room: if the store's memory stays full, it fails.
+    pub const fn fails_when_full(mut self) -> Self {
+        self.waits_for_memory = false;
+        self
+    }
+
     /// For a part of a wait: it is tried again until the deadline; then the answer is nil.
     pub const fn by(mut self, deadline: Option<Instant>) -> Self {
         self.deadline = deadline;

@@ -197,7 +197,6 @@ scripts! {
     TAKE_DONE "pipe" "take_done" Numbered goes_on;
     TASK_BEGUN "pipe" "task_begun" Numbered goes_on;
     LENGTH "pipe" "length" Reads goes_on;
-    FIRST "memory" "first" Numbered;
     PUBLISH "memory" "publish" Numbered goes_on;
     PUBLISH_SMALL "memory" "publish_small" Numbered;
     FETCH "memory" "fetch" Reads goes_on;

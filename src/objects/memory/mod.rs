@@ -101,6 +101,8 @@ impl Memory {
                     Some(found) => found,
                     None => (Buffer::new(size)?, 0),
                 };
+                // Others are told what this process has seen.
+                self.versions.locked().saw(id, version);
                 let origin = Origin::Attached(version);
                 self.enter(client, id, Arc::new(buffer), origin)?
             }
@@ -116,12 +118,13 @@ impl Memory {
     }
 
     /// Before a process is started on this machine: offers it the content of large regions.
-    pub fn offer_bases(&self, client: &Client) {
+    pub fn offer_bases(&self, client: &Client) -> Result<()> {
         if self.count.load(Ordering::Acquire) > 0 {
             for region in self.all() {
-                region.offer(client);
+                region.offer(client)?;
             }
         }
+        Ok(())
     }
 
     /// How often this process has published any region: to be read before a lock is taken.

@@ -4,9 +4,10 @@
 //! region's hash where it is. A process that attaches maps the base, and fetches only what is newer.
 
 use std::fs::{File, read_link, read_to_string};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use redis::Value;
 
@@ -14,7 +15,7 @@ use super::SharedRegion;
 use crate::error::Result;
 use crate::objects::buffer::Buffer;
 use crate::objects::granule::{GRANULE, bytes_of};
-use crate::objects::overlay::{new_file, write_all};
+use crate::objects::overlay::{self, new_file, write_all};
 use crate::objects::pages::PAGE;
 use crate::protocol::Base;
 use crate::signals;
@@ -25,15 +26,40 @@ use crate::store::request::text;
 /// A smaller region is fetched as quickly.
 const LEAST: usize = 1 << 20;
 
+/// A process offers and maps at most so many bases: each takes a descriptor.
+const MOST: usize = 64;
+static OFFERED: AtomicUsize = AtomicUsize::new(0);
+
+/// The file of a base that this process offers.
+pub struct Offered(#[allow(dead_code, reason = "it stays open")] File);
+
+impl Offered {
+    fn new(file: File) -> Self {
+        OFFERED.fetch_add(1, Ordering::Relaxed);
+        Self(file)
+    }
+}
+
+impl Drop for Offered {
+    fn drop(&mut self) {
+        OFFERED.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl SharedRegion {
-    /// Offers a base, unless there is one of which most is still true. A failure only costs time.
-    pub fn offer(&self, client: &Client) {
-        if self.is_own
-            && self.buffer.len() >= LEAST
-            && self.buffer.pages().is_some()
-            && let Err(e) = self.try_offer(client)
-        {
-            tracing::debug!(error = %e, region = self.id, "no base is offered");
+    /// Publishes the region and offers a base, unless there is one of which most is still true. Without a base others only
+    /// take longer.
+    pub fn offer(&self, client: &Client) -> Result<()> {
+        if !self.is_own || self.buffer.len() < LEAST || self.buffer.pages().is_none() {
+            return Ok(());
+        }
+        self.publish(client)?;
+        match self.try_offer(client) {
+            Err(e) if !e.is_raised() => {
+                tracing::debug!(error = %e, region = self.id, "no base is offered");
+                Ok(())
+            }
+            offered => offered,
         }
     }
 
@@ -41,6 +67,9 @@ impl SharedRegion {
         let Some(mut twin) = self.twin() else {
             return Ok(());
         };
+        if OFFERED.load(Ordering::Relaxed) >= MOST && twin.base.is_none() {
+            return Ok(());
+        }
         let is_stale = twin.bytes.changed() * 4 > self.buffer.len().div_ceil(GRANULE);
         if twin.version == 0 || twin.base.is_some() && !is_stale {
             return Ok(());
@@ -60,10 +89,10 @@ impl SharedRegion {
             inode: found.ino(),
             version: twin.version,
         };
-        let note = client.plain("HSET", client.key(&self.id));
+        let note = client.plain("HSET", client.key(&self.id)).fails_when_full();
         note.arg(keys::BASE).arg(base.encode()).call()?;
         twin.bytes.forget_changes();
-        twin.base = Some(OwnedFd::from(file));
+        twin.base = Some(Offered::new(file));
         Ok(())
     }
 }
@@ -71,7 +100,7 @@ impl SharedRegion {
 /// The base of a region of this size, mapped, and its version. None if there is none here, or if other threads run: they
 /// might write while the view changes.
 pub fn find(client: &Client, id: &str, size: usize) -> Result<Option<(Buffer, u64)>> {
-    if size < LEAST || !signals::is_alone() {
+    if size < LEAST || overlay::count() >= MOST || !signals::is_alone() {
         return Ok(None);
     }
     let noted = client

@@ -3,10 +3,8 @@
 #[cfg_attr(not(target_os = "linux"), path = "no_base.rs")]
 pub mod base;
 pub mod fetch;
-mod first;
 pub mod publish;
 
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -55,10 +53,8 @@ struct Twin {
     version: u64,
     /// A later version, for each granule that only this process has written since.
     granules: Vec<u64>,
-    /// Whether no other process can have seen the region.
-    is_unseen: bool,
     /// The file with the content at some version, which other processes of the machine map.
-    base: Option<OwnedFd>,
+    base: Option<base::Offered>,
 }
 
 impl SharedRegion {
@@ -82,7 +78,6 @@ impl SharedRegion {
                     Origin::Attached(version) => version,
                 },
                 granules: vec![0; size.div_ceil(GRANULE)],
-                is_unseen: origin == Origin::Made,
                 base: None,
             }),
             buffer,

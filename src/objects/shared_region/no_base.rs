@@ -5,8 +5,13 @@ use crate::error::Result;
 use crate::objects::buffer::Buffer;
 use crate::store::client::Client;
 
+pub enum Offered {}
+
 impl SharedRegion {
-    pub const fn offer(&self, _client: &Client) {}
+    #[allow(clippy::unnecessary_wraps, reason = "as where there are bases")]
+    pub const fn offer(&self, _client: &Client) -> Result<()> {
+        Ok(())
+    }
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "as where there are bases")]

@@ -95,7 +95,6 @@ impl SharedRegion {
         let mut granules = twin.bytes.may_differ();
         // The beginning usually describes what follows: it is published last.
         granules.reverse();
-        self.publish_first(client, twin, &granules)?;
         let (mut begin, mut refusals, mut same) = (0, 0, Vec::new());
         loop {
             let (spans, end) = self.changes(twin, &granules[begin..], refusals, &mut same);

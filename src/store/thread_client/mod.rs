@@ -204,8 +204,9 @@ impl ThreadClient {
         let packed: Vec<Bytes> = requests.iter().map(|r| self.pack(&name, r)).collect();
         let packed = packed
             .iter()
-            .flat_map(|one| one.iter().copied())
-            .collect::<Vec<u8>>();
+            .map(|one| &one[..])
+            .collect::<Vec<_>>()
+            .concat();
         let conn = self.conn(&name);
         let result = conn
             .send(&packed)
