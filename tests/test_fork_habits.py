@@ -58,3 +58,23 @@ def test_a_fork_after_a_start_does_not_keep_the_process_alive(mp):
     assert process.exitcode == 0
     os.write(writer, b"x")
     os.waitpid(child, 0)
+
+
+def fork_and_send(connection):
+    child = os.fork()
+    if child == 0:
+        connection.send("child")
+        os._exit(0)
+    os.waitpid(child, 0)
+    connection.send("worker")
+
+
+def test_a_worker_forks_by_itself(mp):
+    """The child does not use the worker's connection to the store."""
+    reader, writer = mp.Pipe(duplex=False)
+    process = mp.Process(target=fork_and_send, args=(writer,))
+    process.start()
+    writer.close()
+    assert [reader.recv(), reader.recv()] == ["child", "worker"]
+    process.join()
+    assert process.exitcode == 0

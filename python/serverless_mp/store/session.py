@@ -117,9 +117,7 @@ def _open() -> None:
 
         _store = embedded.Store(directory())
         _core.open_session(_store.url, 0, seal_memory=seal_memory)
-    if not _owner:
-        # Objects that the child inherits must not be private to one process.
-        os.register_at_fork(before=_core.before_fork, after_in_parent=_core.after_fork_in_parent, after_in_child=_after_fork)
+    follow_forks()
     _owner = os.getpid()
     _family = os.pipe()
     _raise_file_limit()
@@ -146,6 +144,18 @@ def stop_with(stop: Callable[..., None]) -> None:
 def report_with(report: Callable[[], None]) -> None:
     """Registers `report()`, to be called before the session is closed, in the process that opened it."""
     _report.append(report)
+
+
+_follows = False
+
+
+def follow_forks() -> None:
+    """From now on a child of this process' own `os.fork()` is a process of the session, and not this one once more."""
+    global _follows  # noqa: PLW0603 - one per process, and its forks have it
+    if not _follows:
+        # Objects that the child inherits must not be private to one process.
+        os.register_at_fork(before=_core.before_fork, after_in_parent=_core.after_fork_in_parent, after_in_child=_after_fork)
+        _follows = True
 
 
 def _after_fork() -> None:

@@ -16,7 +16,7 @@ from serverless_mp.function import deadline, pids
 from serverless_mp.function import launcher as function_launcher
 from serverless_mp.function.control import EXITED, FLUSH, NOT_NEEDED
 from serverless_mp.program import cache, large_arguments, main_module
-from serverless_mp.store import report
+from serverless_mp.store import report, session
 
 from . import exit_handlers
 
@@ -31,6 +31,7 @@ def run(launch: Launch, parent_sentinel: int | None, descriptors: list[int]) -> 
         resource_tracker._resource_tracker._fd = descriptors.pop(0)  # type: ignore[attr-defined]
     forkserver._forkserver._inherited_fds = descriptors  # type: ignore[attr-defined]
     _core.join_session(launch.session, launch.key, launch.url, launch.ttl, launch.seal_memory, launch.process, launch.parent)
+    session.follow_forks()
     record = _core.Job.claim(launch.job, launch.process if launch.remote is None else launch.remote.claimant)
     if record is None:
         if control is not None:
