@@ -104,7 +104,7 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
             runner.preload()
         install(options.names)
     except (ValueError, RuntimeError, OSError) as e:
-        parser.exit(2, f"serverless-mp: {e}\n")
+        parser.exit(2, f"serverless-mp: error: {e}\n")
     if options.form == "module":
         runner.run_module(options.program, options.arguments)
     elif options.form == "code":
