@@ -83,23 +83,6 @@ impl Acquiring {
             owner: std::process::id(),
         })
     }
-
-    fn end(&self) {
-        if self.owner != std::process::id() {
-            return;
-        }
-        let mut state = self.shared.state.locked();
-        let was = mem::replace(&mut *state, State::Over);
-        if let State::Waiting = was {
-            // Under the lock, without which the thread does not end and close its descriptor.
-            let _ = write(&self.cancelled, b"x");
-        }
-        drop(state);
-        if let State::Taken = was {
-            // A session that has ended has no locks.
-            let _ = signals::without_gil(|| self.shared.lock.get().give_back());
-        }
-    }
 }
 
 #[pymethods]
@@ -116,7 +99,20 @@ impl Acquiring {
 
     /// The task wants the lock no more, unless it has it.
     fn cancel(&self) {
-        self.end();
+        if self.owner != std::process::id() {
+            return;
+        }
+        let mut state = self.shared.state.locked();
+        let was = mem::replace(&mut *state, State::Over);
+        if let State::Waiting = was {
+            // Under the lock, without which the thread does not end and close its descriptor.
+            let _ = write(&self.cancelled, b"x");
+        }
+        drop(state);
+        if let State::Taken = was {
+            // A session that has ended has no locks.
+            let _ = signals::without_gil(|| self.shared.lock.get().give_back());
+        }
     }
 
     /// Gives the lock to the task.
@@ -137,6 +133,6 @@ impl Acquiring {
 
 impl Drop for Acquiring {
     fn drop(&mut self) {
-        self.end();
+        self.cancel();
     }
 }

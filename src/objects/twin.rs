@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::objects::buffer::Buffer;
 use crate::objects::granule::{GRANULE, granules_of};
-use crate::objects::pages::{self, PAGE};
+use crate::objects::pages::{self, PAGE, Pages};
 use crate::signals;
 
 pub struct Content {
@@ -19,7 +19,8 @@ pub struct Content {
     /// The granules in which this process has pages of its own, and the number of faults up to which that is known.
     own: BTreeSet<usize>,
     faults: Option<i64>,
-    /// The granules that have had a content other than zeros; those of them that have changed since `forget_changes`.
+    /// If the buffer has pages: the granules that have had a content other than zeros; those of them that have changed since
+    /// `forget_changes`.
     filled: BTreeSet<usize>,
     changed: BTreeSet<usize>,
 }
@@ -59,14 +60,15 @@ impl Content {
 
     /// Prepares bytes for `put` and `refresh`: a base is not changed.
     pub fn make_own(&mut self, range: &Range<usize>) -> Result<()> {
+        let Some(pages) = self.buffer.pages() else {
+            return Ok(());
+        };
         for granule in granules_of(range) {
             self.filled.insert(granule);
             self.changed.insert(granule);
-            if let Some(pages) = self.buffer.pages() {
-                pages.make_own(granule).map_err(|e| {
-                    Error::Memory(format!("no memory for changes of a region: {e}"))
-                })?;
-            }
+            pages
+                .make_own(granule)
+                .map_err(|e| Error::Memory(format!("no memory for changes of a region: {e}")))?;
         }
         Ok(())
     }
@@ -160,14 +162,15 @@ impl Content {
         if new == same && rest.iter().all(|byte| *byte == 0) {
             return Ok(());
         }
-        self.make_own(&(start..end))?;
+        let bytes = start..end;
+        self.make_own(&bytes)?;
         // Under the GIL, so that no Python code writes in between.
         signals::with_gil(|| {
             if let Some(pages) = self.buffer.pages()
-                && !granules_of(&(start..end)).all(|granule| pages.is_shown(granule))
+                && !are_shown(pages, &bytes)
                 && signals::is_alone()
             {
-                granules_of(&(start..end)).for_each(|granule| pages.show(granule));
+                granules_of(&bytes).for_each(|granule| pages.show(granule));
             }
             self.put(start, new);
             self.get_mut(start + new.len()..end).fill(0);
@@ -183,8 +186,7 @@ impl Content {
     /// have become its own a moment ago, with a part of the new content.
     fn not_seen_through(&self, start: usize, end: usize) -> Vec<Range<usize>> {
         let pages = self.buffer.pages();
-        let pages =
-            pages.filter(|pages| granules_of(&(start..end)).all(|granule| pages.is_shown(granule)));
+        let pages = pages.filter(|pages| are_shown(pages, &(start..end)));
         let own = pages.and_then(|pages| pages.written_in(start / PAGE..end.div_ceil(PAGE)));
         own.map_or_else(
             || vec![start..end; 1],
@@ -194,6 +196,11 @@ impl Content {
             },
         )
     }
+}
+
+/// Whether the view shows the twin of these bytes, but for this process' own pages.
+fn are_shown(pages: &Pages, bytes: &Range<usize>) -> bool {
+    granules_of(bytes).all(|granule| pages.is_shown(granule))
 }
 
 /// Zeros, which take no memory before they are written.
