@@ -99,3 +99,40 @@ def test_main_and_exit_handlers_are_the_worker_s(run, tmp_path, method, byes):
     assert said.count("bye") == byes, done.stderr
     # A spawned worker sets `__main__` after it has imported the package, except if the package is preloaded.
     assert said.count("True") == (3 if method == "fork" else 2)
+
+
+WITH_A_FORK = """
+import multiprocessing
+import os
+import signal
+
+import counted
+
+
+def wait(ready):
+    ready.set()
+    signal.pause()
+
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("fork")
+    for _ in range(2):
+        ready = context.Event()
+        process = context.Process(target=wait, args=(ready,))
+        process.start()
+        ready.wait()
+        process.terminate()
+        process.join()
+        print(process.exitcode)
+"""
+
+
+def test_a_fork_waits_for_them(run, tmp_path):
+    package = tmp_path / "site-packages" / "counted.py"
+    package.parent.mkdir()
+    package.write_text("import os\n\nos.write(1, b'imported\\n')\n")
+    program = tmp_path / "forks.py"
+    program.write_text(WITH_A_FORK)
+    done = run(program, env={"SERVERLESS_MP_PRELOAD": "counted", "PYTHONPATH": package.parent})
+    # Imported by the program, and once for all its workers.
+    assert sorted(done.stdout.split()) == ["-15", "-15", "imported", "imported"], done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import types
@@ -12,6 +13,8 @@ from serverless_mp.program import modules, tools
 from .introspect import is_a
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from . import places
 
 # Modules of libraries that handle state of their own process, and modules of the interpreter.
@@ -68,6 +71,7 @@ def list_modules() -> list[str]:
     ]
 
 
+@functools.cache
 def counts(name: str) -> bool:
     """Whether the values of a module are compared, and not only its callables."""
     top = name.partition(".")[0]
@@ -98,20 +102,36 @@ def _is_standard(value: Any) -> bool:
 
 def is_left_out(module: str, dotted: str, value: Any) -> bool:
     """Whether the value at a place is private to the process or transferred by other means."""
-    if (module, dotted) == ("tempfile", "tempdir"):  # set when it is first asked for; each machine has its own
-        return value in (None, "/tmp", *map(os.environ.get, ("TMPDIR", "TEMP", "TMP")))  # noqa: S108 - not used
-    if (module, dotted) == ("os", "environ"):  # given to the process, unless the program has replaced it
-        return type(value) is os._Environ
-    if (module, dotted) == ("builtins", "_"):  # set by a console, or by gettext
-        return not callable(value)
-    if str(getattr(value, "__module__", "")).partition(".")[0] == "serverless_mp":  # a worker has it as well
+    rule = _RULES.get((module, dotted))
+    if rule is not None:
+        return rule(value)
+    if dotted in _NAMES_LEFT_OUT.get(module, ()):
         return True
-    return dotted in _NAMES_LEFT_OUT.get(module, ()) or tools.is_of_tool(value)
+    if type(value) in ATOMS:
+        return False
+    is_ours = str(getattr(value, "__module__", "")).partition(".")[0] == "serverless_mp"  # a worker has it as well
+    return is_ours or tools.is_of_tool(value)
+
+
+# Places at which the value decides whether it is left out.
+_RULES: dict[tuple[str, str], Callable[[Any], bool]] = {
+    # Set when it is first asked for; each machine has its own.
+    ("tempfile", "tempdir"): lambda value: value in (None, "/tmp", *map(os.environ.get, ("TMPDIR", "TEMP", "TMP"))),  # noqa: S108 - not used
+    # Given to the process, unless the program has replaced it.
+    ("os", "environ"): lambda value: type(value) is os._Environ,
+    # Set by a console, or by gettext.
+    ("builtins", "_"): lambda value: not callable(value),
+}
+
+
+@functools.cache
+def _is_of_standard_library(module: str) -> bool:
+    return module.partition(".")[0] in sys.stdlib_module_names
 
 
 def _is_public(module: str, path: places.Path, value: Any) -> bool:
     """Whether a place counts as public. Private places of the standard library do not, unless they hold a function."""
-    if any(part.startswith("_") for part in path) and module.partition(".")[0] in sys.stdlib_module_names:
+    if _is_of_standard_library(module) and any(part.startswith("_") for part in path):
         is_limit = len(path) == 1 and path[0].isupper() and type(value) in ATOMS  # such as http.client._MAXHEADERS
         return is_limit or ".".join(path) in _REGISTRIES.get(module, ()) or is_a(value, types.FunctionType)
     return True

@@ -10,7 +10,7 @@ import types
 from array import array  # these are imported by name: a program may put mocks in their places
 from collections import deque
 from functools import partial
-from itertools import chain, count
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from . import c_objects, c_types, objects, places
@@ -32,6 +32,8 @@ class Digest:
     The digest remembers the containers that it was computed from, and so can tell whether it must be computed again.
     """
 
+    __slots__ = ("_containers", "_left", "value")
+
     def __init__(self, value: Any) -> None:
         self._left = _NODES
         # Each entry: a container, the function that reads its parts, and the parts when it was read.
@@ -46,11 +48,9 @@ class Digest:
     def still_holds(self) -> bool:
         """Whether all containers still have exactly the same parts."""
         for container, read, parts in self._containers:
-            if read is _keys_and_values:
-                now = chain(dict.keys(container), dict.values(container))
-                if 2 * len(container) != len(parts) or not all(map(operator.is_, parts, now)):
-                    return False
-            elif not same(parts, read(container), by=_is_as):
+            now = read(container)
+            # Most parts are the same objects, which is quickly seen.
+            if len(now) != len(parts) or not (all(map(operator.is_, parts, now)) or all(map(_is_as, parts, now))):
                 return False
         return True
 
@@ -161,9 +161,10 @@ class Digests(dict[int, Digest]):
 
     def of(self, value: Any) -> Digest:
         """The digest of a value."""
-        if id(value) not in self:
-            self[id(value)] = Digest(value)
-        return self[id(value)]
+        known = self.get(id(value))
+        if known is None:
+            known = self[id(value)] = Digest(value)
+        return known
 
 
 def _raw(value: str | bytes) -> bytes:

@@ -38,6 +38,8 @@ _EXCEPTION_SIZE = BaseException.__basicsize__
 _MAXLEN: Any = vars(collections.deque)["maxlen"]
 # Streams with state beyond their attributes.
 _WITH_STATE_IN_C: tuple[type, ...] = (io.StringIO, io.BytesIO, io.FileIO, io.BufferedIOBase, io.TextIOWrapper)
+# Members by which a class of C tells the interpreter where its objects keep something: addresses, not state.
+_OF_LAYOUT = ("__dictoffset__", "__vectorcalloffset__", "__weaklistoffset__")
 # Stands for attributes if the object is its own `__dict__`.
 _SELF = "<self>"
 
@@ -133,7 +135,7 @@ def _slots(kind: type) -> list[tuple[int, str]]:
         for number, base in enumerate(kind.__mro__)
         if base.__flags__ & _HEAP and base.__module__ != "_ctypes"
         for name, part in vars(base).items()
-        if type(part) is types.MemberDescriptorType
+        if type(part) is types.MemberDescriptorType and name not in _OF_LAYOUT
     ]
 
 
@@ -144,19 +146,23 @@ def has_slots(kind: type) -> bool:
 
 def slots_of(obj: Any) -> list[Any]:
     """The values of the slots that are set."""
-    return [value for _, _, value in state_of(obj, type(obj))[1]]
+    return [value for _, _, value in _slots_set(obj, type(obj))]
 
 
-def state_of(obj: Any, kind: type) -> tuple[Any, list[tuple[int, str, Any]]]:
-    """The attributes and slots of an object, for `fill`."""
+def _slots_set(obj: Any, kind: type) -> list[tuple[int, str, Any]]:
     slots = []
     for number, name in _slots(kind):
         try:
             slots.append((number, name, vars(kind.__mro__[number])[name].__get__(obj)))
         except AttributeError:  # not set
             continue
+    return slots
+
+
+def state_of(obj: Any, kind: type) -> tuple[Any, list[tuple[int, str, Any]]]:
+    """The attributes and slots of an object, for `fill`."""
     is_own_dictionary = issubclass(kind, dict) and getattr(obj, "__dict__", None) is obj
-    return _SELF if is_own_dictionary else attributes(obj), slots
+    return _SELF if is_own_dictionary else attributes(obj), _slots_set(obj, kind)
 
 
 def fill(obj: Any, state: tuple[Any, list[tuple[int, str, Any]]]) -> None:

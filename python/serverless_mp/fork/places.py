@@ -17,7 +17,7 @@ from . import c_types, classes
 from .introspect import contents, is_a
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 Path = tuple[str, ...]
 
@@ -69,6 +69,7 @@ _OF_ENUM |= {"_all_bits_", "_boundary_", "_flag_mask_", "_inverted_", "_singles_
 OF_DEFINITION = frozenset({"_value_", "_name_", "__objclass__", "_sort_order_", "_inverted_", "__wrapped__"})
 _CODE = (types.FunctionType, types.BuiltinFunctionType, type, types.ModuleType)
 _CACHED: Any = functools._lru_cache_wrapper
+_WITH_FUNCTIONS = (types.FunctionType, property, staticmethod, classmethod, _CACHED, functools.singledispatchmethod)
 _WEAK = (weakref.WeakKeyDictionary, weakref.WeakValueDictionary, weakref.WeakSet)
 # The maximum number of steps in a path: decorators are seldom nested deeper, and functions may refer to one another.
 _DEEPEST = 10
@@ -144,8 +145,12 @@ def _places(module: str, path: Path, value: Any, is_made_by: Callable[[Any], boo
                 yield from _places_of_function(module, inside, function, is_made_by)
 
 
-def functions_within(module: str, path: Path, value: Any) -> Iterator[tuple[Path, types.FunctionType]]:
+def functions_within(module: str, path: Path, value: Any) -> Iterable[tuple[Path, types.FunctionType]]:
     """The functions of the module that a value consists of, and those in their closures, each with its path."""
+    return _functions_within(module, path, value) if is_a(value, _WITH_FUNCTIONS) else ()
+
+
+def _functions_within(module: str, path: Path, value: Any) -> Iterator[tuple[Path, types.FunctionType]]:
     ahead = [(inside, function) for inside, function in _functions_of(path, value) if home(function)[0] == module]
     seen = set()
     while ahead:
@@ -180,8 +185,9 @@ def _is_at_home(module: str, path: Path, function: types.FunctionType, is_made_b
 
 def parts_of(value: Any) -> list[tuple[str, Any]]:
     """The functions in a property, a static method or a class method, each with its name there."""
-    names = _PARTS_OF_PROPERTY if is_a(value, property) else ("__func__",) if is_a(value, (staticmethod, classmethod)) else ()
-    return [(name, getattr(value, name)) for name in names]
+    if is_a(value, property):
+        return [(name, getattr(value, name)) for name in _PARTS_OF_PROPERTY]
+    return [("__func__", value.__func__)] if is_a(value, (staticmethod, classmethod)) else []
 
 
 def _places_of_class(

@@ -46,10 +46,11 @@ class _Libraries:
 
 
 class _Kept(threading.local):
-    """For each thread: whether several starts in a row share the state of the libraries, and that state."""
+    """For each thread: whether several starts in a row share what the first has found, and that."""
 
     in_a_row = False
     libraries: _Libraries | None = None
+    registered: list[tuple[type, list[type]]] | None = None
 
 
 _kept = _Kept()
@@ -65,12 +66,12 @@ def _libraries() -> _Libraries:
 
 @contextlib.contextmanager
 def starts_in_a_row() -> Iterator[None]:
-    """For several starts between which no code of the program runs: only the first examines installed modules."""
+    """For several starts between which no code of the program runs: only the first examines all modules."""
     _kept.in_a_row = True
     try:
         yield
     finally:
-        _kept.in_a_row, _kept.libraries = False, None
+        _kept.in_a_row, _kept.libraries, _kept.registered = False, None, None
 
 
 class Program:
@@ -210,6 +211,14 @@ def _used(own: list[Any]) -> names_in_code.Names:
 
 def registered(program: Program) -> list[tuple[type, list[type]]]:
     """Classes that the program has registered with abstract base classes, its own or others."""
+    if not _kept.in_a_row:
+        return _registered(program)
+    if _kept.registered is None:
+        _kept.registered = _registered(program)
+    return _kept.registered
+
+
+def _registered(program: Program) -> list[tuple[type, list[type]]]:
     own = {*program.imported, *program.made, "__main__"}
     found = []
     for module in [one for one in list(sys.modules.values()) if is_a(one, types.ModuleType)]:

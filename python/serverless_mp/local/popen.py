@@ -125,13 +125,13 @@ class Popen:
             **_limits(),
         }
         if (preload := launcher.preload()) is not None:
-            request["preload"] = preload
+            request |= {"preload": preload, "forks": self._forks}
         return dumps(request), [*streams, _alive_pipe(), *tracker, *self._fds]
 
     def _record(self, process_obj: Any, environment: dict[str, str]) -> bytes:
         """The record, which contains all that the worker reads from the store."""
         preparation = self._preparation(process_obj, environment)
-        self._main_path = preparation.get("init_main_from_path")
+        self._main_path, self._forks = preparation.get("init_main_from_path"), preparation["forks"]
         writer = large_arguments.Writer(self._least_apart())
         try:
             self._write_record(process_obj, preparation, writer)

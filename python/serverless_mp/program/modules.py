@@ -60,12 +60,15 @@ def _own_name(module: Any) -> str:
 
 def is_being_imported(module: Any) -> bool:
     """Whether the import of a module has not ended yet."""
-    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
+    if not issubclass(type(module), types.ModuleType):
+        return False
+    return bool(getattr(types.ModuleType.__getattribute__(module, "__dict__").get("__spec__"), "_initializing", False))
 
 
 def note_imports_that_start_processes() -> None:
     """Called when a process is started: a worker that imported these modules would start the process once more."""
-    _starting.update(name for name, module in own_modules().items() if is_being_imported(module))
+    if any(map(is_being_imported, list(sys.modules.values()))):
+        _starting.update(name for name, module in own_modules().items() if is_being_imported(module))
 
 
 def starts_processes(name: str) -> bool:

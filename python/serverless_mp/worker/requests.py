@@ -45,14 +45,14 @@ class Request:
 class Preloaded:
     """A preloaded zygote, as seen by the first zygote."""
 
-    def __init__(self, environment: dict[str, str], handoff: socket.socket, pid: int) -> None:
+    def __init__(self, environment: dict[str, str], handoff: socket.socket, pid: int, waiting: list[Request]) -> None:
         # The environment during its imports. Its workers have the same.
         self.environment = environment
         self.socket, self.pid = handoff, pid
         self.last = time.monotonic() + PRELOAD_TIMEOUT
         self.is_ready = self.is_gone = self.is_reaped = False
-        # Requests that arrived while it was importing.
-        self.waiting: list[Request] = []
+        # Requests that wait until it has imported everything.
+        self.waiting = waiting
 
     def close(self) -> None:
         """In a child: closes its copies of the socket and of the waiting requests, which belong to the parent."""

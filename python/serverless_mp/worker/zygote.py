@@ -202,8 +202,13 @@ class Zygote:
     def answer(self, request: Request) -> None:
         """Starts the worker here or in a preloaded zygote, or keeps the request until that zygote is ready."""
         preload, environment = request.wanted.pop("preload", None), request.wanted["environment"]
+        # A worker that forks imports all that the program has imported: it can as well wait until that was done for all.
+        forks = request.wanted.pop("forks", False)
         self.preload = self.preload or preload
         known = next((one for one in self.preloaded if one.environment == environment), None)
+        is_new = known is None
+        if is_new and forks and self.preload_for(environment, [request]):
+            return
         if known is not None and not known.is_gone:
             if not known.is_ready:
                 if not known.is_late():
@@ -214,23 +219,30 @@ class Zygote:
                     known.hand_over(request)
                     return
         self.start(request)
-        if known is None and self.preload is not None and len(self.preloaded) < _MOST:
-            # The first environment is preloaded at once. Others are when seen again, since each process may have its own.
-            if not self.preloaded or environment in self.environments:
-                self.begin_preloading(self.preload, environment)
-            else:
-                self.environments = [*self.environments[1 - _MOST :], environment]
+        if is_new and not forks:
+            self.preload_for(environment, [])
 
-    def begin_preloading(self, preload: Preload, environment: dict[str, str]) -> None:
+    def preload_for(self, environment: dict[str, str], waiting: list[Request]) -> bool:
+        """Begins to preload for a new environment if that is worth it. These requests then wait for the new zygote."""
+        if self.preload is None or len(self.preloaded) >= _MOST:
+            return False
+        # The first environment is preloaded at once. Others are when seen again, since each process may have its own.
+        if self.preloaded and environment not in self.environments:
+            self.environments = [*self.environments[1 - _MOST :], environment]
+            return False
+        self.begin_preloading(self.preload, environment, waiting)
+        return True
+
+    def begin_preloading(self, preload: Preload, environment: dict[str, str], waiting: list[Request]) -> None:
         """Forks a zygote that imports the program's modules."""
         ours, theirs = socket.socketpair()
         pid = os.fork()
+        new = Preloaded(environment, ours, pid, waiting)
+        self.preloaded.append(new)
         if pid == 0:
             with _never_returns():
-                ours.close()
                 self.become_preloaded(preload, environment, theirs)
         theirs.close()
-        self.preloaded.append(Preloaded(environment, ours, pid))
         self.selector.register(ours, selectors.EVENT_READ)
 
     def become_preloaded(self, preload: Preload, environment: dict[str, str], handoff: socket.socket) -> None:
