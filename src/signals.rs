@@ -1,14 +1,18 @@
 //! The program's signals, and its interpreter's lock.
 
 #[cfg(feature = "python")]
-pub use with_python::{check, has_other_threads, with_gil, without_gil};
+pub use with_python::{check, has_other_threads, note_waits, with_gil, without_gil};
 
 #[cfg(feature = "python")]
 mod with_python {
     #![allow(unsafe_code, reason = "the collector's switch")]
 
+    use std::sync::OnceLock;
+
     use pyo3::ffi;
     use pyo3::prelude::*;
+    #[cfg(not(test))]
+    use pyo3::types::{PyDict, PyString};
 
     use crate::error::{Error, Result};
 
@@ -36,6 +40,40 @@ mod with_python {
             Ok::<_, PyErr>(frames.len()? > 1)
         })
         .is_none_or(|found| found.unwrap_or(true))
+    }
+
+    /// Functions in which a thread only waits: the file and the name of each.
+    static WAITS: OnceLock<Vec<(String, String)>> = OnceLock::new();
+
+    pub fn note_waits(waits: Vec<(String, String)>) {
+        let _ = WAITS.set(waits);
+    }
+
+    /// Whether all threads but this one wait in the noted functions. The interpreter must be attached: then it stays so.
+    #[cfg(not(test))]
+    pub fn do_others_wait() -> bool {
+        Python::try_attach(|py| {
+            let _paused = PausedCollector::new(py);
+            let me = py.import("_thread")?.call_method0("get_ident")?;
+            let frames = py.import("sys")?.call_method0("_current_frames")?;
+            for (thread, frame) in frames.cast_into::<PyDict>()? {
+                if !thread.eq(&me)? && !is_waiting(&frame)? {
+                    return Ok(false);
+                }
+            }
+            Ok::<_, PyErr>(true)
+        })
+        .is_some_and(|found| found.unwrap_or(false))
+    }
+
+    #[cfg(not(test))]
+    fn is_waiting(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let code = frame.getattr("f_code")?;
+        let (file, name) = (code.getattr("co_filename")?, code.getattr("co_name")?);
+        let (file, name) = (file.cast::<PyString>()?, name.cast::<PyString>()?);
+        let (file, name) = (file.to_cow()?, name.to_cow()?);
+        let waits = WAITS.get().map_or(&[][..], Vec::as_slice);
+        Ok(waits.iter().any(|wait| wait.0 == file && wait.1 == name))
     }
 
     struct PausedCollector<'py> {
@@ -86,10 +124,16 @@ pub const fn is_main_thread() -> bool {
     true
 }
 
-/// Whether no other thread runs the program's code: neither Python code, nor what Python code has called.
-#[cfg(not(test))]
+/// Whether no other thread runs the program's code: neither Python code, nor what Python code has called. To be asked under the
+/// interpreter's lock, with which it stays so.
+#[cfg(all(not(test), feature = "python"))]
 pub fn is_alone() -> bool {
-    is_main_thread() && !has_other_threads()
+    with_python::do_others_wait()
+}
+
+#[cfg(all(not(test), not(feature = "python")))]
+pub fn is_alone() -> bool {
+    is_main_thread()
 }
 
 #[cfg(test)]

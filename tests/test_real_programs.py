@@ -53,6 +53,7 @@ def test_another_name_and_its_submodules(run, tmp_path):
         ("graceful_stop.py", ()),
         ("own_manager.py", ()),
         ("shared_blocks.py", ()),
+        ("one_copy.py", ()),
         ("pipeline.py", ()),
         ("process_map.py", ()),
         ("reusable_executor.py", ()),

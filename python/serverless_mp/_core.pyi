@@ -48,6 +48,7 @@ __all__ = [
     "leave_session",
     "load_roots",
     "new_id",
+    "note_waits",
     "open_session",
     "put_blob",
     "read_blob",
@@ -473,6 +474,9 @@ def settle() -> None:
 
 def counters() -> dict[str, int]:
     """What this process has sent: the number of `commands`, of `bytes`, and of `round_trips`, the waits for the store."""
+
+def note_waits(waits: list[tuple[str, str]]) -> None:
+    """Tells the functions in which a thread only waits: the file and the name of each."""
 
 def new_id() -> str:
     """16 hexadecimal digits that are unique in the session."""

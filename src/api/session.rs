@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::objects::process;
 use crate::random;
 use crate::session::open;
+use crate::signals;
 use crate::store::client::Session;
 use crate::store::tls;
 
@@ -170,6 +171,12 @@ pub fn counters() -> PyResult<HashMap<&'static str, u64>> {
 #[pyfunction]
 pub fn store_connections(py: Python<'_>) -> PyResult<Option<(u64, u64)>> {
     Ok(py.detach(|| open::connections(process::current()?))?)
+}
+
+/// The file and the name of each function in which a thread only waits.
+#[pyfunction]
+pub fn note_waits(waits: Vec<(String, String)>) {
+    signals::note_waits(waits);
 }
 
 /// An id that is unique in the session: 16 hexadecimal digits.

@@ -17,6 +17,10 @@ impl Pages {
         None
     }
 
+    pub const fn is_no_base(&self) {
+        match *self {}
+    }
+
     pub const fn make_own(&self, _granule: usize) -> Result<()> {
         match *self {}
     }

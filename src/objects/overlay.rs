@@ -9,6 +9,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::c_void;
+use std::fs::File;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
@@ -29,8 +30,13 @@ static MAPPED: AtomicUsize = AtomicUsize::new(0);
 static OVERLAYS: AtomicUsize = AtomicUsize::new(0);
 
 /// How many overlays this process has.
-pub fn count() -> usize {
+fn count() -> usize {
     OVERLAYS.load(Ordering::Relaxed)
+}
+
+/// Whether this process may map a further base: the changes of each take a descriptor.
+pub fn may_have_more() -> bool {
+    count() < MOST_KEPT
 }
 
 pub struct Overlay {
@@ -130,6 +136,32 @@ impl Overlay {
             )
         };
         shown.is_ok() && self.view.insert(granule)
+    }
+}
+
+/// A file that other processes of the machine can open while this process keeps it.
+pub struct KeptFile(File);
+
+/// A process keeps at most so many files, since each takes a descriptor.
+const MOST_KEPT: usize = 64;
+static KEPT: AtomicUsize = AtomicUsize::new(0);
+
+impl KeptFile {
+    /// None if there are too many.
+    pub fn new(file: OwnedFd) -> Option<Self> {
+        let add = |count| (count < MOST_KEPT).then_some(count + 1);
+        let added = KEPT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        added.ok().map(|_| Self(File::from(file)))
+    }
+
+    pub const fn file(&self) -> &File {
+        &self.0
+    }
+}
+
+impl Drop for KeptFile {
+    fn drop(&mut self) {
+        KEPT.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

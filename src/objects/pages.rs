@@ -19,15 +19,19 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use nix::libc;
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::unistd::{Pid, getpid};
 
+use crate::error::Result;
 use crate::locked::Locked;
 use crate::objects::granule::bytes_of;
-use crate::objects::overlay::{Overlay, new_file};
+use crate::objects::overlay::{KeptFile, Overlay, new_file};
 
 pub const PAGE: usize = 4096;
+
+/// Smaller memory is no base: it is fetched as quickly.
+pub const LEAST_BASE: usize = 1 << 20;
 
 /// The size of a page's entry in the pagemap, in bytes.
 const ENTRY: usize = 8;
@@ -46,6 +50,8 @@ pub struct Pages {
     length: NonZeroUsize,
     /// The changes, if the file is a base.
     overlay: Mutex<Option<Overlay>>,
+    /// The file, if it is large and can become a base.
+    kept: Mutex<Option<KeptFile>>,
 }
 
 // SAFETY: the memory is shared by design; all access is through raw pointers.
@@ -76,7 +82,12 @@ impl Pages {
     }
 
     fn map(length: NonZeroUsize) -> nix::Result<Self> {
-        Self::map_file(&new_file(length.get())?, length, READ_WRITE, None)
+        let file = new_file(length.get())?;
+        let mut pages = Self::map_file(&file, length, READ_WRITE, None)?;
+        if length.get() >= LEAST_BASE {
+            pages.kept = Mutex::new(KeptFile::new(file));
+        }
+        Ok(pages)
     }
 
     /// Maps a file twice; `protection`: of the mapping that this process does not show the program.
@@ -97,6 +108,7 @@ impl Pages {
                 file: below.cast(),
                 length,
                 overlay: Mutex::new(overlay),
+                kept: Mutex::new(None),
             }),
             Err(e) => {
                 // SAFETY: mapped just now, and unknown to anybody.
@@ -149,11 +161,14 @@ impl Pages {
                 unsafe { libc::mremap(from.as_ptr().cast(), length, length, flags, to.as_ptr()) };
             nix::Error::result(moved as isize)?;
         }
-        std::mem::forget(new);
-        // Another thread may have held it at the fork: then it stays, and this region changes as one over a base.
+        // Another thread may have held them at the fork. An overlay then stays, and this region changes as one over a base.
         if let Ok(mut overlay) = self.overlay.try_lock() {
             *overlay = None;
         }
+        if let Ok(mut kept) = self.kept.try_lock() {
+            *kept = new.kept.locked().take();
+        }
+        std::mem::forget(new);
         for (page, content) in own {
             // SAFETY: within the view.
             unsafe {
@@ -163,6 +178,28 @@ impl Pages {
             };
         }
         Ok(())
+    }
+
+    /// The file below the view, if it can become a base, on which nothing may be changed: `accept` gets it first. From then on
+    /// changes go to an overlay.
+    pub fn become_base(
+        &self,
+        accept: impl FnOnce(&File) -> Result<()>,
+    ) -> Result<Option<KeptFile>> {
+        let mut kept = self.kept.locked();
+        let Some(file) = kept.as_ref() else {
+            return Ok(None);
+        };
+        accept(file.file())?;
+        *self.overlay.locked() = Some(Overlay::new());
+        // SAFETY: it is this mapping, and only an overlay is written to now.
+        let _ = unsafe { mprotect(self.file.cast(), self.length.get(), ProtFlags::PROT_READ) };
+        Ok(kept.take())
+    }
+
+    /// The file below the view will not become a base.
+    pub fn is_no_base(&self) {
+        *self.kept.locked() = None;
     }
 
     /// Prepares a granule of the file for a change. Its content stays.
@@ -374,6 +411,26 @@ mod tests {
         let found = [0, PAGE, 2 * PAGE].map(|at| read(&pages, at));
         assert_eq!(found, [(1, 1), (5, 2), (0, 0)]);
         assert_eq!(pages.written().unwrap(), vec![1..2; 1]);
+    }
+
+    #[test]
+    fn a_base_keeps_its_content() {
+        let Some(pages) = pages(LEAST_BASE / PAGE) else {
+            return;
+        };
+        // SAFETY: within the file's mapping.
+        let set = |byte| unsafe { pages.before().add(PAGE).write_volatile(byte) };
+        set(1);
+        let refused = pages.become_base(|_| Err(crate::error::Error::Eof));
+        assert!(refused.is_err());
+        let base = pages.become_base(|_| Ok(())).unwrap().unwrap();
+        pages.make_own(0).unwrap();
+        set(2);
+        let mut kept = [0];
+        base.file().read_exact_at(&mut kept, PAGE as u64).unwrap();
+        assert_eq!(kept, [1]);
+        assert!(!pages.is_shown(0) && pages.is_shown(1));
+        assert!(pages.become_base(|_| Ok(())).unwrap().is_none());
     }
 
     #[test]

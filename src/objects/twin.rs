@@ -119,12 +119,19 @@ impl Content {
     /// These granules of the buffer equalled the twin a moment ago: they need not be compared until they are written. Only if
     /// no other thread can use them, not even one that has released the GIL: such a thread would not see its last write.
     pub fn are_same(&mut self, granules: &[usize]) {
+        if self.buffer.pages().is_some() && !granules.is_empty() {
+            signals::with_gil(|| {
+                if signals::is_alone() {
+                    self.give_up(granules);
+                }
+            });
+        }
+    }
+
+    fn give_up(&mut self, granules: &[usize]) {
         let Some(pages) = self.buffer.pages() else {
             return;
         };
-        if granules.is_empty() || !signals::is_alone() {
-            return;
-        }
         // The view of one that does not show the twin must keep its pages.
         let shown = granules.iter().copied().filter(|granule| {
             pages.show(*granule);

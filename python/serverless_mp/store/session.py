@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from serverless_mp import _core, config
 
 from . import limits
+from .waits import WAITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,7 +118,7 @@ def _open() -> None:
 
         _store = embedded.Store(directory())
         _core.open_session(_store.url, 0, seal_memory=seal_memory)
-    follow_forks()
+    begin_process()
     _owner = os.getpid()
     _family = os.pipe()
     _raise_file_limit()
@@ -146,16 +147,18 @@ def report_with(report: Callable[[], None]) -> None:
     _report.append(report)
 
 
-_follows = False
+_has_begun = False
 
 
-def follow_forks() -> None:
-    """From now on a child of this process' own `os.fork()` is a process of the session, and not this one once more."""
-    global _follows  # noqa: PLW0603 - one per process, and its forks have it
-    if not _follows:
-        # Objects that the child inherits must not be private to one process.
+def begin_process() -> None:
+    """Prepares this process, which has just opened or joined a session."""
+    global _has_begun  # noqa: PLW0603 - one per process, and its forks have it
+    if not _has_begun:
+        _core.note_waits(WAITS)
+        # A child of this process' own `os.fork()` is a process of the session, and not this one once more. Objects that it
+        # inherits must not be private to one process.
         os.register_at_fork(before=_core.before_fork, after_in_parent=_core.after_fork_in_parent, after_in_child=_after_fork)
-        _follows = True
+        _has_begun = True
 
 
 def _after_fork() -> None:

@@ -31,7 +31,7 @@ def run(launch: Launch, parent_sentinel: int | None, descriptors: list[int]) -> 
         resource_tracker._resource_tracker._fd = descriptors.pop(0)  # type: ignore[attr-defined]
     forkserver._forkserver._inherited_fds = descriptors  # type: ignore[attr-defined]
     _core.join_session(launch.session, launch.key, launch.url, launch.ttl, launch.seal_memory, launch.process, launch.parent)
-    session.follow_forks()
+    session.begin_process()
     record = _core.Job.claim(launch.job, launch.process if launch.remote is None else launch.remote.claimant)
     if record is None:
         if control is not None:

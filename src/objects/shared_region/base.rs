@@ -4,57 +4,38 @@
 //! region's hash where it is. A process that attaches maps the base, and fetches only what is newer.
 
 use std::fs::{File, read_link, read_to_string};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use redis::Value;
 
-use super::SharedRegion;
+use super::{SharedRegion, Twin};
 use crate::error::Result;
 use crate::objects::buffer::Buffer;
 use crate::objects::granule::{GRANULE, bytes_of};
 use crate::objects::overlay::{self, new_file, write_all};
-use crate::objects::pages::PAGE;
+use crate::objects::pages::{LEAST_BASE, PAGE, Pages};
 use crate::protocol::Base;
 use crate::signals;
 use crate::store::client::Client;
 use crate::store::keys;
 use crate::store::request::text;
 
-/// A smaller region is fetched as quickly.
-const LEAST: usize = 1 << 20;
-
-/// A process offers and maps at most so many bases: each takes a descriptor.
-const MOST: usize = 64;
-static OFFERED: AtomicUsize = AtomicUsize::new(0);
-
-/// The file of a base that this process offers.
-pub struct Offered(#[allow(dead_code, reason = "it stays open")] File);
-
-impl Offered {
-    fn new(file: File) -> Self {
-        OFFERED.fetch_add(1, Ordering::Relaxed);
-        Self(file)
-    }
-}
-
-impl Drop for Offered {
-    fn drop(&mut self) {
-        OFFERED.fetch_sub(1, Ordering::Relaxed);
-    }
-}
+pub use crate::objects::overlay::KeptFile;
 
 impl SharedRegion {
     /// Publishes the region and offers a base, unless there is one of which most is still true. Without a base others only
     /// take longer.
     pub fn offer(&self, client: &Client) -> Result<()> {
-        if !self.is_own || self.buffer.len() < LEAST || self.buffer.pages().is_none() {
+        let Some(pages) = self.buffer.pages() else {
+            return Ok(());
+        };
+        if !self.is_own || self.buffer.len() < LEAST_BASE {
             return Ok(());
         }
         self.publish(client)?;
-        match self.try_offer(client) {
+        match self.try_offer(client, pages) {
             Err(e) if !e.is_raised() => {
                 tracing::debug!(error = %e, region = self.id, "no base is offered");
                 Ok(())
@@ -63,23 +44,43 @@ impl SharedRegion {
         }
     }
 
-    fn try_offer(&self, client: &Client) -> Result<()> {
+    fn try_offer(&self, client: &Client, pages: &Pages) -> Result<()> {
         let Some(mut twin) = self.twin() else {
             return Ok(());
         };
-        if OFFERED.load(Ordering::Relaxed) >= MOST && twin.base.is_none() {
-            return Ok(());
-        }
         let is_stale = twin.bytes.changed() * 4 > self.buffer.len().div_ceil(GRANULE);
         if twin.version == 0 || twin.base.is_some() && !is_stale {
             return Ok(());
         }
+        let version = twin.version;
+        // The first base is the twin's own file; the others are copies.
+        let own = pages.become_base(|file| self.note(client, file, version))?;
+        twin.base = match own {
+            Some(own) => Some(own),
+            None => match KeptFile::new(self.copy_of(&twin)?) {
+                Some(copy) => {
+                    self.note(client, copy.file(), version)?;
+                    Some(copy)
+                }
+                None => return Ok(()),
+            },
+        };
+        twin.bytes.forget_changes();
+        Ok(())
+    }
+
+    /// A new file with the content of the twin.
+    fn copy_of(&self, twin: &Twin) -> Result<OwnedFd> {
         let file = new_file(self.buffer.len().next_multiple_of(PAGE))?;
         for granule in twin.bytes.filled() {
             let bytes = bytes_of(granule, self.buffer.len());
             write_all(&file, twin.bytes.get(bytes.clone()), bytes.start)?;
         }
-        let file = File::from(file);
+        Ok(file)
+    }
+
+    /// Notes where other processes find a base.
+    fn note(&self, client: &Client, file: &File, version: u64) -> Result<()> {
         let found = file.metadata()?;
         let base = Base {
             machine: machine(),
@@ -87,20 +88,17 @@ impl SharedRegion {
             fd: file.as_raw_fd(),
             device: found.dev(),
             inode: found.ino(),
-            version: twin.version,
+            version,
         };
         let note = client.plain("HSET", client.key(&self.id)).fails_when_full();
-        note.arg(keys::BASE).arg(base.encode()).call()?;
-        twin.bytes.forget_changes();
-        twin.base = Some(Offered::new(file));
-        Ok(())
+        note.arg(keys::BASE).arg(base.encode()).call().map(drop)
     }
 }
 
 /// The base of a region of this size, mapped, and its version. None if there is none here, or if other threads run: they
 /// might write while the view changes.
 pub fn find(client: &Client, id: &str, size: usize) -> Result<Option<(Buffer, u64)>> {
-    if size < LEAST || overlay::count() >= MOST || !signals::is_alone() {
+    if size < LEAST_BASE || !overlay::may_have_more() || !signals::is_alone() {
         return Ok(None);
     }
     let noted = client

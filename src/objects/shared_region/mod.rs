@@ -54,7 +54,7 @@ struct Twin {
     /// A later version, for each granule that only this process has written since.
     granules: Vec<u64>,
     /// The file with the content at some version, which other processes of the machine map.
-    base: Option<base::Offered>,
+    base: Option<base::KeptFile>,
 }
 
 impl SharedRegion {
@@ -87,6 +87,9 @@ impl SharedRegion {
             count,
             sent,
         };
+        if let (false, Some(pages)) = (region.is_own, region.buffer.pages()) {
+            pages.is_no_base();
+        }
         count.fetch_add(1, Ordering::AcqRel);
         Ok(region)
     }
