@@ -236,7 +236,7 @@ pub enum Event<'a> {
         claimant: &'a str,
         message: String,
     },
-    /// `l JOB WORKER PID ATTEMPTS PARENT`: a worker on another machine asks the program to launch a process for it.
+    /// `l JOB WORKER PID ATTEMPTS PARENT PRELOAD`: a worker on another machine asks the program to launch a process for it.
     Launch {
         job: &'a str,
         /// The name of the process to be launched, and the process id for those that send it signals.
@@ -245,6 +245,8 @@ pub enum Event<'a> {
         attempts: u32,
         /// The process that starts it.
         parent: &'a str,
+        /// The name of what its worker may have imported already; empty for nothing.
+        preload: &'a str,
     },
 }
 
@@ -276,7 +278,8 @@ impl<'a> Event<'a> {
                 pid,
                 attempts,
                 parent,
-            } => format!("l {job} {worker} {pid} {attempts} {parent}").into_bytes(),
+                preload,
+            } => format!("l {job} {worker} {pid} {attempts} {parent} {preload}").into_bytes(),
         }
     }
 
@@ -320,13 +323,15 @@ impl<'a> Event<'a> {
             b"l" => {
                 let (worker, rest) = split_word(rest);
                 let (pid, rest) = split_word(rest);
-                let (attempts, parent) = split_word(rest);
+                let (attempts, rest) = split_word(rest);
+                let (parent, preload) = split_word(rest);
                 Some(Self::Launch {
                     job,
                     worker: name(worker)?,
                     pid: parse(pid)?,
                     attempts: parse(attempts)?,
                     parent: name(parent)?,
+                    preload: std::str::from_utf8(preload).ok()?,
                 })
             }
             _ => None,
@@ -778,13 +783,14 @@ mod tests {
 
         #[test]
         fn an_event_comes_back(job in "[0-9a-f]{1,16}", code: i32, is_error: bool, bytes: Vec<u8>,
-                               claimant in "[0-9a-f:]{1,20}|-", message in ".*", versions in "[a-z:0-9 ]*") {
+                               claimant in "[0-9a-f:]{1,20}|-", message in ".*", versions in "[a-z:0-9 ]*",
+                               preload in "([a-z0-9]{1,40}-[0-9a-f]{1,16})?") {
             for event in [
                 Event::Attached { job: &job },
                 Event::Exited { job: &job, record: ExitRecord { code, versions: &versions } },
                 Event::Output { job: &job, is_error, bytes: &bytes },
                 Event::Died { job: &job, code, claimant: &claimant, message },
-                Event::Launch { job: &job, worker: &claimant, pid: code, attempts: 2, parent: &job },
+                Event::Launch { job: &job, worker: &claimant, pid: code, attempts: 2, parent: &job, preload: &preload },
             ] {
                 let bytes = event.encode();
                 prop_assert_eq!(Event::decode(&bytes).unwrap(), event);

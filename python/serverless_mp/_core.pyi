@@ -326,13 +326,15 @@ class Job:
         holds: list[tuple[str, int]],
         descriptors: list[int],
         attempts: int,
+        preload: str,
     ) -> Job:
         """Writes the record of a job and launches a worker for it: `launcher` is the path of the zygote's socket, a function,
         or the program (for the processes of its workers). `job` and `worker` are new ids of the job and of the worker's
         process.
 
         `holds`: ends of objects that the record refers to; this process holds them until the child has attached. `event` and
-        `descriptors` are sent to a worker of this machine.
+        `descriptors` are sent to a worker of this machine. `preload` names what a worker in a function may have imported
+        already; '' for nothing.
         """
     @property
     def pid(self) -> int: ...

@@ -153,8 +153,9 @@ preload: Setting[list[str]] = Setting(
     _packages,
     lambda: list(_PRELOADED),
     ",".join(_PRELOADED),
-    "Installed packages, separated by commas, that are imported once for the workers of this machine, if the program has "
-    "imported them when it starts its first process; `none` for none. `set_forkserver_preload` adds to them.",
+    "Installed packages, separated by commas, that are imported once for the workers of this machine, and once for the "
+    "processes of each environment of a function, if the program has imported them when it starts its first process; `none` "
+    "for none. `set_forkserver_preload` adds to them.",
 )
 summary = _text("SUMMARY", None, "A file for the summary of the run, as JSON (`run --summary` sets it).")
 launcher = _choice(

@@ -75,6 +75,7 @@ fn through_program(program: &str, process: &Process, job: &StartedJob) -> Result
         pid,
         attempts: job.attempts,
         parent: &process.id,
+        preload: &job.preload,
     };
     mailbox::send(process, program, &event.encode(), true)?;
     // This report stays empty.

@@ -134,9 +134,10 @@ impl Job {
     /// Writes the record and launches a worker for it: through the zygote at a path, by an invocation, or through the program.
     ///
     /// `job` and `worker` are the ids of the job and of its process in the session. `holds` are the ends of objects that the
-    /// record refers to; this process holds them until the child has attached. `descriptors` go to a local worker.
+    /// record refers to; this process holds them until the child has attached. `event` and `descriptors` go to a local worker;
+    /// `preload` names what a worker in a function may have imported already.
     #[staticmethod]
-    #[pyo3(signature = (job, worker, record, event, launcher, *, holds, descriptors, attempts))]
+    #[pyo3(signature = (job, worker, record, event, launcher, *, holds, descriptors, attempts, preload))]
     #[allow(
         clippy::too_many_arguments,
         reason = "one call from one place, all by keyword or in the order of its text"
@@ -151,6 +152,7 @@ impl Job {
         holds: Vec<(String, u8)>,
         descriptors: Vec<i32>,
         attempts: u32,
+        preload: String,
     ) -> PyResult<Self> {
         let launcher = match launcher {
             Choice::Local(path) => Launcher::Local { path },
@@ -179,6 +181,7 @@ impl Job {
                 job,
                 worker,
                 attempts,
+                preload,
                 launcher.is_remote(),
                 write,
                 holds,

@@ -181,10 +181,11 @@ impl Jobs {
                 pid,
                 attempts,
                 parent,
+                preload,
             } => {
                 if let Some(forward) = &*self.forward.locked() {
                     forward(ForwardedJob {
-                        job: Arc::new(StartedJob::of_worker(job, worker, attempts)),
+                        job: Arc::new(StartedJob::of_worker(job, worker, attempts, preload)),
                         pid,
                         parent: parent.to_owned(),
                     });

@@ -21,6 +21,8 @@ pub struct StartedJob {
     pub is_remote: bool,
     /// How often a task may be begun before it counts as having killed its workers.
     pub attempts: u32,
+    /// For a function: the name of what its worker may have imported already; empty for nothing.
+    pub preload: String,
     end: Mutex<Ending>,
 }
 
@@ -37,6 +39,7 @@ impl StartedJob {
         id: String,
         worker: String,
         attempts: u32,
+        preload: String,
         is_remote: bool,
         sentinel: OwnedFd,
         holds: Vec<(String, u8)>,
@@ -52,18 +55,20 @@ impl StartedJob {
             pid: AtomicI32::new(0),
             is_remote,
             attempts,
+            preload,
             end,
         }
     }
 
     /// A job that a worker watches.
-    pub fn of_worker(id: &str, worker: &str, attempts: u32) -> Self {
+    pub fn of_worker(id: &str, worker: &str, attempts: u32, preload: &str) -> Self {
         Self {
             id: id.to_owned(),
             worker: worker.to_owned(),
             pid: AtomicI32::new(0),
             is_remote: true,
             attempts,
+            preload: preload.to_owned(),
             end: Mutex::new(Ending {
                 sentinel: None,
                 holds: Vec::new(),

@@ -126,9 +126,9 @@ def test_package_of_another_version(aws, tmp_path):
 # ---- deployments that fail -------------------------------------------------------------------------------------
 
 
-def make_wheel(folder, name, size):
+def make_wheel(folder, name, size=0, text=""):
     with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(f"{name}/__init__.py", "")
+        archive.writestr(f"{name}/__init__.py", text)
         archive.writestr(f"{name}/data.bin", bytes(size))
         archive.writestr(f"{name}-1.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
         archive.writestr(f"{name}-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")

@@ -1,4 +1,6 @@
-"""Processes in AWS Lambda: the function's side (`handler`, `supervisor`, `deadline`) and the program's (`launcher`, `pids`)."""
+"""Processes in AWS Lambda: the function's side (`handler`, `supervisor`, `deadline`) and the program's (`launcher`, `pids`,
+`preload`).
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The Lambda function: its handler makes a supervisor run the jobs of an event, each in a process of its own.
 
 No code of a program runs in the handler's process or in the zygote from which its workers are forked. A warm environment
-therefore carries nothing from one process to the next except the cache of read-only content.
+therefore carries nothing from one process to the next except the cache of read-only content and, for the same program, the
+installed packages that it has imported.
 """
 
 from __future__ import annotations

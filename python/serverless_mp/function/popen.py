@@ -8,7 +8,7 @@ from serverless_mp import config
 from serverless_mp.local import popen
 from serverless_mp.program import environment as program_environment
 
-from . import launcher, pids
+from . import launcher, pids, preload
 
 
 class Popen(popen.Popen):
@@ -36,7 +36,9 @@ class Popen(popen.Popen):
         return config.large_argument()
 
     def _preparation(self, process_obj: Any, environment: dict[str, str]) -> dict[str, Any]:
-        return super()._preparation(process_obj, environment) | {"remote": program_environment.describe(environment)}
+        described = program_environment.describe(environment)
+        self.preload = preload.name(described)
+        return super()._preparation(process_obj, environment) | {"remote": described | {"preload": self.preload}}
 
     def _ended(self, code: int) -> None:
         super()._ended(code)

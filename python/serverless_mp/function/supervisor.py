@@ -25,6 +25,7 @@ from serverless_mp import _core, config
 from serverless_mp.local import launcher
 from serverless_mp.local.launch_record import Launch, Remote
 
+from . import preload
 from .control import EXITED, FLUSH, FLUSHED, NOT_NEEDED
 
 # Seconds reserved at the end of an invocation: for SIGKILL, the exit record and the answer.
@@ -44,8 +45,11 @@ _INT = struct.Struct("=i")
 _ERROR = 2  # the descriptor
 
 
-def main(event: dict[str, Any], deadline: float, report: int) -> int:
-    """Runs the jobs that the event names. Writes the answer of the function to `report`."""
+def main(event: dict[str, Any], deadline: float, report: int, seen: set[str], known: set[str]) -> int:
+    """Runs the jobs that the event names. Writes the answer of the function to `report`.
+
+    `seen`: the states of programs that the zygote has met once; `known`: those for which it has preloaded, or will not.
+    """
     process = _core.new_id()
     answer: dict[str, Any]
     try:
@@ -65,7 +69,7 @@ def main(event: dict[str, Any], deadline: float, report: int) -> int:
             "(`serverless-mp deploy --subnets --security-groups`) and let its security group in"
         }
     else:
-        supervisor = Supervisor(event, process, deadline)
+        supervisor = Supervisor(event, process, deadline, seen, known)
         supervisor.run()
         _core.leave_session()
         _clear_disk()
@@ -103,13 +107,15 @@ class Worker:
     def __init__(
         self,
         job: dict[str, Any],
-        pid: int,
         report: socket.socket,
         control: socket.socket,
         streams: dict[int, int],
         directory: str,
     ) -> None:
-        self.job, self.pid, self.report, self.control = job, pid, report, control
+        self.job, self.report, self.control = job, report, control
+        # 0 until the zygote has started it, and the signals to deliver then.
+        self.pid = 0
+        self.signals: list[int] = []
         # The directory for the worker's temporary files.
         self.directory = directory
         self.out_of_memory = _out_of_memory()
@@ -124,8 +130,9 @@ class Worker:
 class Supervisor:
     """The loop of the supervisor."""
 
-    def __init__(self, event: dict[str, Any], process: str, deadline: float) -> None:
+    def __init__(self, event: dict[str, Any], process: str, deadline: float, seen: set[str], known: set[str]) -> None:
         self.event = event
+        self.seen, self.known = seen, known
         left = deadline - time.monotonic()
         self.limit = deadline - min(_RESERVE, left * _RESERVED_SHARE)
         self.retires_at = self.limit - (self.limit - time.monotonic()) * (1 - _WORKING_SHARE)
@@ -180,19 +187,44 @@ class Supervisor:
         directory = mkdtemp(prefix="process-")
         request = launcher.launch_environment() | {"launch": launch, "streams": [1, 2], "line_buffered": True}
         request["environment"] = request["environment"] | {"TMPDIR": directory}
-        pid, report = launcher.request(request, [pipes[1][1], pipes[2][1], self.alive, theirs.fileno()])
+        request |= self._preload(job["preload"])
+        report = launcher.ask(request, [pipes[1][1], pipes[2][1], self.alive, theirs.fileno()])
         theirs.close()
         streams = {}
         for stream, (reader, writer) in pipes.items():
             os.close(writer)
             os.set_blocking(reader, False)
             streams[reader] = stream
-        worker = Worker(job, pid, report, control, streams, directory)
+        worker = Worker(job, report, control, streams, directory)
         self.workers[job["job"]] = worker
         for fd in streams:
             self.selector.register(fd, selectors.EVENT_READ, (worker, self._read))
         self.selector.register(control, selectors.EVENT_READ, (worker, self._hear))
-        self.selector.register(report, selectors.EVENT_READ, (worker, self._ended))
+        # The zygote answers later if it imports the program's packages first.
+        self.selector.register(report, selectors.EVENT_READ, (worker, self._began))
+
+    def _preload(self, name: str) -> dict[str, Any]:
+        """The part of a request about the program's packages, with their description if the zygote shall import them now."""
+        state = preload.state(name)
+        told: dict[str, Any] = {"state": state, "preload": None}
+        if state and state in self.seen and state not in self.known:
+            self.known.add(state)
+            with contextlib.suppress(OSError, ValueError):
+                told["preload"] = preload.fetch(name)
+        self.seen.add(state)
+        return told
+
+    def _began(self, worker: Worker, fd: int) -> None:
+        answer = worker.report.recv(_INT.size)
+        if not answer and worker.at_limit:
+            self._ended(worker, fd)
+            return
+        worker.pid = launcher.started(answer)
+        self.selector.modify(worker.report, selectors.EVENT_READ, (worker, self._ended))
+        if worker.at_limit:
+            self._kill(worker)
+        for signum in worker.signals:
+            self._signal(worker, signum)
 
     def _hear(self, worker: Worker, _: int) -> None:
         """Reads a worker's control messages."""
@@ -214,8 +246,9 @@ class Supervisor:
 
     def _ended(self, worker: Worker, _: int) -> None:
         code = worker.report.recv(_INT.size)
-        with contextlib.suppress(OSError):
-            os.killpg(worker.pid, signal.SIGKILL)  # kills what it has left behind in this environment
+        if worker.pid:
+            with contextlib.suppress(OSError):
+                os.killpg(worker.pid, signal.SIGKILL)  # kills what it has left behind in this environment
         if worker.control in self.selector.get_map():
             worker.control.setblocking(False)
             with contextlib.suppress(BlockingIOError):
@@ -245,9 +278,15 @@ class Supervisor:
         for worker in self.workers.values():
             if not worker.at_limit:
                 worker.at_limit = True
-                for kill in (os.killpg, os.kill):
-                    with contextlib.suppress(OSError):
-                        kill(worker.pid, signal.SIGKILL)
+                self._kill(worker)
+
+    def _kill(self, worker: Worker) -> None:
+        if not worker.pid:  # the zygote drops the request, or answers and this is repeated
+            worker.report.shutdown(socket.SHUT_WR)
+            return
+        for kill in (os.killpg, os.kill):
+            with contextlib.suppress(OSError):
+                kill(worker.pid, signal.SIGKILL)
 
     def _about_limit(self) -> str:
         name = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")
@@ -303,5 +342,11 @@ class Supervisor:
             job, signum = command
             worker = self.workers.get(job)
             if worker is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(worker.pid, signum)
+                self._signal(worker, signum)
+
+    def _signal(self, worker: Worker, signum: int) -> None:
+        if not worker.pid:
+            worker.signals.append(signum)
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(worker.pid, signum)

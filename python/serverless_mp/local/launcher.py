@@ -53,16 +53,27 @@ def _is_there(path: str) -> bool:
 
 
 def request(wanted: dict[str, Any], fds: list[int]) -> tuple[int, socket.socket]:
-    """Asks the zygote for a process, as `src/launcher/local.rs` does. Returns its id and the socket for its exit code."""
+    """Asks the zygote for a process and waits for it. Returns its id and the socket for its exit code."""
+    connection = ask(wanted, fds)
+    return started(receive(connection, INT.size)), connection
+
+
+def ask(wanted: dict[str, Any], fds: list[int]) -> socket.socket:
+    """Asks the zygote for a process, as `src/launcher/local.rs` does. Returns the socket for its id and its exit code."""
     data = dumps(wanted)
     connection = _Socket(socket.AF_UNIX)
     connection.connect(ensure())
     socket.send_fds(connection, [INT.pack(len(data))], fds)
     connection.sendall(data)
-    pid = INT.unpack(receive(connection, INT.size))[0]
+    return connection
+
+
+def started(answer: bytes) -> int:
+    """The process id in the zygote's answer. Raises OSError if no process could be started."""
+    pid: int = INT.unpack(answer)[0]
     if pid <= 0:
         raise OSError(-pid, f"no process could be started: {os.strerror(-pid)}")
-    return pid, connection
+    return pid
 
 
 def preload() -> Preload | None:

@@ -43,6 +43,8 @@ class Popen:
         modules.note_imports_that_start_processes()
         self.returncode: int | None = None
         self._fds: list[int] = []
+        # For another machine: the name of what the worker may have imported already.
+        self.preload = ""
         self._holds: list[tuple[str, int]] = []
         self._kept: list[Any] = []
         # Large arguments that are stored separately while this process lives.
@@ -80,7 +82,15 @@ class Popen:
         try:
             event, descriptors = self._event(job, worker, environment)
             self._job = _core.Job.start(
-                job, worker, record, event, machine, holds=self._holds, descriptors=descriptors, attempts=config.attempts()
+                job,
+                worker,
+                record,
+                event,
+                machine,
+                holds=self._holds,
+                descriptors=descriptors,
+                attempts=config.attempts(),
+                preload=self.preload,
             )
         except BaseException:
             large_arguments.release(self._pieces)

@@ -26,16 +26,21 @@ class Preload(NamedTuple):
 
 
 def wanted() -> Preload | None:
-    """The modules of the chosen packages that the program has imported from its installation, in import order; or None."""
-    chosen = {*config.preload(), *forkserver._forkserver._preload_modules}  # type: ignore[attr-defined]
-    loaded = list(sys.modules.items())
-    files = {name: file for name, module in loaded if (file := _file(name, module))}
-    places = {
-        name: os.path.dirname(files[name]) + os.sep for name in chosen & files.keys() if modules.is_installed(files[name])
-    }
-    known = [name for name, file in files.items() if file.startswith(places.get(name.partition(".")[0], "\0"))]
+    """The modules to preload on this machine, or None."""
+    known, files = chosen()
     path = [entry for entry in sys.path if os.path.isabs(entry) and modules.is_installed(os.path.join(entry, "module.py"))]
     return Preload(known, files, path, list(sys.argv), installed.state()) if known else None
+
+
+def chosen() -> tuple[list[str], dict[str, str]]:
+    """The modules of the chosen packages that the program has imported from its installation, in import order; and the files
+    of all modules that have one.
+    """
+    names = {*config.preload(), *forkserver._forkserver._preload_modules}  # type: ignore[attr-defined]
+    loaded = list(sys.modules.items())
+    files = {name: file for name, module in loaded if (file := _file(name, module))}
+    places = {name: os.path.dirname(files[name]) + os.sep for name in names & files.keys() if modules.is_installed(files[name])}
+    return [name for name, file in files.items() if file.startswith(places.get(name.partition(".")[0], "\0"))], files
 
 
 def _file(name: str, module: Any) -> str:

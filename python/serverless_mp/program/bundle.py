@@ -85,6 +85,8 @@ class Unpacked:
 
 
 _made: tuple[Any, Bundle] | None = None
+# The top-level names of the program's own modules.
+_names: frozenset[str] = frozenset()
 # In a worker: the bundle that its own processes get as well.
 _inherited: tuple[Bundle, Unpacked] | None = None
 
@@ -108,7 +110,7 @@ def original(path: str) -> str:
 
 def current() -> Bundle:
     """The bundle of this program, which is stored once. Raises ValueError if it is too large."""
-    global _made  # noqa: PLW0603 - one per process
+    global _made, _names  # noqa: PLW0603 - one per process
     if _inherited is not None:
         return _inherited[0]
     # Modules imported since the last call may belong to the program, too.
@@ -124,7 +126,15 @@ def current() -> Bundle:
         if _made is None or (_made[0][0], _made[1].name) != (key[0], name):
             _core.put_blob(name, payload)
         _made = (key, Bundle(name, roots))
+        tops = {os.path.relpath(path, root).partition(os.sep)[0] for root in roots for path in content[root].paths}
+        names = {top.partition(".")[0] for top in (*tops, *modules.own_modules())}
+        _names = frozenset(name for name in names if name.isidentifier())
     return _made[1]
+
+
+def names() -> frozenset[str]:
+    """The top-level names of all modules in the current bundle of this program, and of those that it has imported itself."""
+    return _names
 
 
 def _tell(left_out: list[tuple[str, str]]) -> None:

@@ -15,11 +15,14 @@ import sys
 import time
 from pathlib import Path
 from tempfile import gettempdir
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from serverless_mp import config
 
 from . import bundle, cache
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _ZONES = "/usr/share/zoneinfo"
 
@@ -50,12 +53,19 @@ def describe(environment: dict[str, str]) -> dict[str, Any]:
     """In the parent: the environment for the record of a remote process."""
     return {
         "bundle": bundle.current(),
-        "environment": {name: value for name, value in environment.items() if _travels(name)},
+        "environment": travelling(environment),
         "zone": _zone(environment.get("TZ")),
         "versions": versions(),
         "directory": bundle.original(os.path.realpath(os.getcwd())),
         "main_file": _main_file(),
     }
+
+
+def take_variables(variables: dict[str, str], zone: bytes | None) -> None:
+    """On another machine: takes over the program's variables and time zone, and a home directory."""
+    os.environ.update(variables)
+    _take_zone(variables.get("TZ"), zone)
+    _make_home()
 
 
 def _zone(name: str | None) -> bytes | None:
@@ -88,6 +98,11 @@ def _main_file() -> str | None:
     return path and bundle.original(os.path.realpath(path))
 
 
+def travelling(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The variables that travel with a process, of this environment or that of this process."""
+    return {name: value for name, value in (os.environ if environment is None else environment).items() if _travels(name)}
+
+
 def _travels(name: str) -> bool:
     return name not in _MACHINE and not name.startswith(_MACHINE_PREFIXES)
 
@@ -114,9 +129,7 @@ def enter(described: dict[str, Any], preparation: dict[str, Any]) -> None:
     if differ:
         message = f"the program and its function do not fit: {'; '.join(differ)}; run `serverless-mp deploy` from here"
         raise RuntimeError(message)
-    os.environ.update(described["environment"])
-    _take_zone(described["environment"].get("TZ"), described["zone"])
-    _make_home()
+    take_variables(described["environment"], described["zone"])
     code = bundle.inherit(described["bundle"])
     preparation["sys_path"] = list(dict.fromkeys([*code.search_path(), *sys.path]))
     directory = code.translate(described["directory"]) or next(iter(code.search_path()), os.getcwd())

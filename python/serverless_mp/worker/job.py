@@ -12,7 +12,7 @@ from multiprocessing import context, forkserver, process, resource_tracker, spaw
 from typing import TYPE_CHECKING, Any
 
 from serverless_mp import _core
-from serverless_mp.function import deadline, pids
+from serverless_mp.function import deadline, pids, preload
 from serverless_mp.function import launcher as function_launcher
 from serverless_mp.function.control import EXITED, FLUSH, NOT_NEEDED
 from serverless_mp.program import cache, large_arguments, main_module
@@ -87,6 +87,7 @@ def _prepare(claimed: bytes, launch: Launch) -> Any:
             from serverless_mp.program import environment  # noqa: PLC0415 - not needed on this machine
 
             environment.enter(preparation["remote"], preparation)
+            preload.inherit(preparation)
         restore(preparation["serverless_mp"])
         main_module.is_nowhere = preparation["main_is_nowhere"]
         spawn.prepare(preparation)

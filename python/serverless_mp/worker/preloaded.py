@@ -1,7 +1,7 @@
 """The preloaded zygote: a fork of the zygote that has imported the program's modules, so that its workers need not import them.
 
-It imports them while the first worker, started by the zygote itself, runs. It is used only if the imports leave no visible
-difference: one thread after a fork, no session, the same files, no error. Otherwise workers are forked from the first zygote.
+It is used only if the imports leave no visible difference: one thread after a fork, no session, the same files, no error.
+Otherwise workers are forked from the first zygote. `preloaded_in_function` has the differences in a function.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import random
 import sys
 import threading
 import types
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from serverless_mp.program import main_module, modules
 from serverless_mp.store import session
@@ -21,11 +21,27 @@ from serverless_mp.store import session
 from . import exit_handlers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from serverless_mp.local.preload import Preload
 
 
 def load(preload: Preload, environment: dict[str, str]) -> bool:
     """Imports the modules. Returns False if the result must not be used."""
+    path, sys.path[:] = list(sys.path), preload.path
+    try:
+        os.environ.clear()
+        os.environ.update(environment)
+        new = import_all(preload.modules, preload.arguments, preload.names)
+    finally:
+        sys.path[:] = path
+    return new is not None and not any(_is_another(*one, preload.files) for one in new.items()) and settle()
+
+
+def import_all(
+    names: list[str], arguments: list[str], installed: dict[str, Any], load_one: Callable[[str], Any] = importlib.import_module
+) -> dict[str, Any] | None:
+    """Imports modules as a worker of the program would. Returns all new modules, or None if they must not be used."""
     opened, before = [], set(sys.modules)
 
     def refuse(*_args: object, **_options: object) -> NoReturn:
@@ -34,25 +50,25 @@ def load(preload: Preload, environment: dict[str, str]) -> bool:
 
     # While importing for others, no module may create an object of a session, and no file of the program may be imported.
     ensure, session.ensure = session.ensure, refuse
-    path, sys.path[:] = list(sys.path), preload.path
-    arguments, sys.argv[:] = list(sys.argv), preload.arguments
+    before_arguments, sys.argv[:] = list(sys.argv), arguments
     exit_handlers.begin()
     try:
-        os.environ.clear()
-        os.environ.update(environment)
         from serverless_mp.install import restore  # noqa: PLC0415 - where it is wanted
 
-        restore(preload.names)
-        for name in preload.modules:
-            importlib.import_module(name)
+        restore(installed)
+        for name in names:
+            load_one(name)
     except BaseException:  # noqa: BLE001 - errors of imports, or the refusal: the worker itself reports them
-        return False
+        return None
     finally:
         session.ensure = ensure
-        sys.path[:], sys.argv[:] = path, arguments
-    new = [(name, module) for name, module in list(sys.modules.items()) if name not in before]
-    if opened or any(_is_another(name, module, preload.files) or _draws(name, module) for name, module in new):
-        return False
+        sys.argv[:] = before_arguments
+    new = {name: module for name, module in list(sys.modules.items()) if name not in before}
+    return None if opened or any(_draws(*one) for one in new.items()) else new
+
+
+def settle() -> bool:
+    """Prepares the process for its forks. Returns False if it has threads that a fork would not end."""
     if not _forks_alone():
         return False
     main_module.note_followers()

@@ -14,6 +14,8 @@ from serverless_mp.local.launcher import INT, receive
 
 # The seconds that requests wait for a zygote that is still importing.
 PRELOAD_TIMEOUT = 3
+# The same in a function, where it imports alone: requests would need this time themselves, unless an import hangs.
+FUNCTION_TIMEOUT = 20
 
 # No program that a worker executes gets the descriptors, as after a fork in CPython.
 _CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
@@ -25,6 +27,17 @@ class Request:
 
     def __init__(self, connection: socket.socket, wanted: dict[str, Any], fds: list[int]) -> None:
         self.connection, self.wanted, self.fds = connection, wanted, fds
+        # The packages to preload: on this machine with the first request of a program.
+        self.preload = wanted.pop("preload", None)
+        # A worker that forks imports all that the program has imported: it can as well wait until that was done for all.
+        self.forks = wanted.pop("forks", False)
+        # In a function: the state of the program, '' if it preloads nothing. None for any other process.
+        self.state: str | None = wanted.pop("state", None)
+
+    @property
+    def kind(self) -> dict[str, str] | str:
+        """What the requests for one preloaded zygote have in common."""
+        return self.wanted["environment"] if self.state is None else self.state
 
     def is_given_up(self) -> bool:
         """Whether the caller has stopped waiting for the worker."""
@@ -45,12 +58,16 @@ class Request:
 class Preloaded:
     """A preloaded zygote, as seen by the first zygote."""
 
-    def __init__(self, environment: dict[str, str], handoff: socket.socket, pid: int, waiting: list[Request]) -> None:
-        # The environment during its imports. Its workers have the same.
-        self.environment = environment
+    def __init__(
+        self, kind: dict[str, str] | str, handoff: socket.socket, pid: int, timeout: float, waiting: list[Request]
+    ) -> None:
+        # The environment during its imports, or the state of a function's program. Its workers have the same.
+        self.kind = kind
         self.socket, self.pid = handoff, pid
-        self.last = time.monotonic() + PRELOAD_TIMEOUT
+        self.last = time.monotonic() + timeout
         self.is_ready = self.is_gone = self.is_reaped = False
+        # In a function: whether the current invocation has used it.
+        self.is_used = False
         # Requests that wait until it has imported everything.
         self.waiting = waiting
 
@@ -72,11 +89,18 @@ class Preloaded:
             os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
 
+    def kill(self) -> None:
+        """Ends it at once."""
+        if not self.is_reaped:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+
     def hand_over(self, request: Request) -> None:
         """Makes it start the worker. Raises OSError if it is gone."""
         data = dumps(request.wanted)
         socket.send_fds(self.socket, [INT.pack(len(data))], [request.connection.fileno(), *request.fds])
         self.socket.sendall(data)
+        self.is_used = True
         request.close()
 
 

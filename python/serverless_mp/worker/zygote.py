@@ -26,11 +26,12 @@ from serverless_mp.local.launcher import INT
 from serverless_mp.store import limits
 
 from . import launch_state, main_code, preloaded
-from .requests import Preloaded, Request, receive_request
+from .requests import FUNCTION_TIMEOUT, PRELOAD_TIMEOUT, Preloaded, Request, receive_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from serverless_mp.function.preload import Preload as FunctionPreload
     from serverless_mp.local.preload import Preload
 
 # The message of a preloaded zygote that is ready.
@@ -44,6 +45,8 @@ _OF_FORKS = (
 _CHECK_INTERVAL = 0.1
 # The maximum number of preloaded zygotes, and of environments remembered after one use.
 _MOST = 3
+# The maximum number of states of programs that a function remembers after one use, or after a failure.
+_MOST_STATES = 16
 
 
 def main(listener_fd: int, alive: int, path: str, directory: str) -> None:
@@ -92,8 +95,11 @@ class Zygote:
         self.environments: list[dict[str, str]] = []
         # The zygote's own environment, with which its workers start.
         self.environment = dict(os.environ)
-        # In a function: the supervisor of the current invocation.
+        # In a function: the supervisor of the current invocation, and the states of programs that were seen once, and those for
+        # which preloading has failed.
         self.supervisor: int | None = None
+        self.seen: list[str] = []
+        self.failed: list[str] = []
         self.wake_pipe, self.wake_writer = os.pipe()
         for fd in (self.wake_pipe, self.wake_writer):
             os.set_blocking(fd, False)
@@ -141,7 +147,10 @@ class Zygote:
         """Starts here what has waited too long for a preloaded zygote. Drops requests that nobody waits for any more."""
         for one in self.preloaded:
             waiting = one.waiting
-            one.waiting = [] if one.is_late() else [request for request in waiting if not request.is_given_up()]
+            is_late = one.is_late()
+            one.waiting = [] if is_late else [request for request in waiting if not request.is_given_up()]
+            if is_late and waiting and isinstance(one.kind, str):  # in a function, nobody waits for it again
+                os.kill(one.pid, signal.SIGKILL)
             for request in [request for request in waiting if request not in one.waiting]:
                 if request.is_given_up():
                     request.close()
@@ -181,7 +190,8 @@ class Zygote:
 
     def kill_orphans(self) -> None:
         """In a function, at the end of an invocation: kills processes that its workers have left behind, in any session."""
-        while orphans := [pid for pid in _children() if pid not in self.children]:
+        kept = {one.pid for one in self.preloaded if not one.is_reaped}
+        while orphans := [pid for pid in _children() if pid not in self.children and pid not in kept]:
             for pid in orphans:
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
@@ -201,14 +211,8 @@ class Zygote:
 
     def answer(self, request: Request) -> None:
         """Starts the worker here or in a preloaded zygote, or keeps the request until that zygote is ready."""
-        preload, environment = request.wanted.pop("preload", None), request.wanted["environment"]
-        # A worker that forks imports all that the program has imported: it can as well wait until that was done for all.
-        forks = request.wanted.pop("forks", False)
-        self.preload = self.preload or preload
-        known = next((one for one in self.preloaded if one.environment == environment), None)
+        known = next((one for one in self.preloaded if one.kind == request.kind), None)
         is_new = known is None
-        if is_new and forks and self.preload_for(environment, [request]):
-            return
         if known is not None and not known.is_gone:
             if not known.is_ready:
                 if not known.is_late():
@@ -218,9 +222,15 @@ class Zygote:
                 with contextlib.suppress(OSError):
                     known.hand_over(request)
                     return
+        if request.state is not None:
+            self.answer_in_function(request, request.state)
+            return
+        self.preload = self.preload or request.preload
+        if is_new and request.forks and self.preload_for(request.wanted["environment"], [request]):
+            return
         self.start(request)
-        if is_new and not forks:
-            self.preload_for(environment, [])
+        if is_new and not request.forks:
+            self.preload_for(request.wanted["environment"], [])
 
     def preload_for(self, environment: dict[str, str], waiting: list[Request]) -> bool:
         """Begins to preload for a new environment if that is worth it. These requests then wait for the new zygote."""
@@ -230,22 +240,48 @@ class Zygote:
         if self.preloaded and environment not in self.environments:
             self.environments = [*self.environments[1 - _MOST :], environment]
             return False
-        self.begin_preloading(self.preload, environment, waiting)
+        self.begin_preloading(self.preload, environment, PRELOAD_TIMEOUT, waiting)
         return True
 
-    def begin_preloading(self, preload: Preload, environment: dict[str, str], waiting: list[Request]) -> None:
-        """Forks a zygote that imports the program's modules."""
+    def answer_in_function(self, request: Request, state: str) -> None:
+        """Starts the worker of a function, or begins to preload for it.
+
+        Preloading begins with the second worker of a state, which waits: it takes as long as its own imports would, and nothing
+        is imported beside the first worker, which may be the only one. There is one preloaded zygote: a worker of another state
+        ends it, so that it takes no memory from a worker that has no use for it.
+        """
+        for one in [one for one in self.preloaded if not one.is_used and not one.waiting]:
+            self.forget(one)
+            one.kill()
+        if request.preload is None or self.preloaded:
+            if state and state not in self.seen:
+                self.seen = [*self.seen[1 - _MOST_STATES :], state]
+            self.start(request)
+            return
+        self.seen = [one for one in self.seen if one != state]
+        preload, request.preload = request.preload, None  # once
+        self.begin_preloading(preload, state, FUNCTION_TIMEOUT, [request])
+
+    def forget(self, one: Preloaded) -> None:
+        """Closes the connection to a preloaded zygote of a function."""
+        self.selector.unregister(one.socket)
+        one.socket.close()
+        self.preloaded.remove(one)
+
+    def begin_preloading(
+        self, preload: Preload | FunctionPreload, kind: dict[str, str] | str, timeout: float, waiting: list[Request]
+    ) -> None:
+        """Forks a zygote that imports the program's modules. These requests wait for it."""
         ours, theirs = socket.socketpair()
         pid = os.fork()
-        new = Preloaded(environment, ours, pid, waiting)
-        self.preloaded.append(new)
+        self.preloaded.append(Preloaded(kind, ours, pid, timeout, waiting))
         if pid == 0:
             with _never_returns():
-                self.become_preloaded(preload, environment, theirs)
+                self.become_preloaded(preload, kind, theirs)
         theirs.close()
         self.selector.register(ours, selectors.EVENT_READ)
 
-    def become_preloaded(self, preload: Preload, environment: dict[str, str], handoff: socket.socket) -> None:
+    def become_preloaded(self, preload: Any, kind: dict[str, str] | str, handoff: socket.socket) -> None:
         """In the child: becomes a zygote that receives its requests from the first one."""
         _core.die_with_parent()
         signal.set_wakeup_fd(-1)
@@ -256,7 +292,13 @@ class Zygote:
             one.close()
         for fd in (self.wake_pipe, self.wake_writer):
             os.close(fd)
-        if preloaded.load(preload, environment):
+        if isinstance(kind, str):
+            from . import preloaded_in_function  # noqa: PLC0415 - in a function only
+
+            is_loaded = preloaded_in_function.load(preload)
+        else:
+            is_loaded = preloaded.load(preload, kind)
+        if is_loaded:
             handoff.sendall(_READY)
             PreloadedZygote(handoff, self.alive, self.path, []).serve()
 
@@ -265,7 +307,10 @@ class Zygote:
         with contextlib.suppress(OSError):
             preloaded.is_ready = preloaded.socket.recv(1) == _READY
         waiting, preloaded.waiting = preloaded.waiting, []
-        if not preloaded.is_ready:
+        if not preloaded.is_ready and isinstance(preloaded.kind, str):
+            self.failed = [*self.failed[1 - _MOST_STATES :], preloaded.kind]
+            self.forget(preloaded)
+        elif not preloaded.is_ready:
             self.selector.unregister(preloaded.socket)
             preloaded.socket.close()
             preloaded.is_gone = True
@@ -295,6 +340,8 @@ class Zygote:
             self.children[pid] = connection
             if wanted.get("supervisor"):
                 self.supervisor = pid
+                for one in self.preloaded:
+                    one.is_used = False
                 _core.adopt_orphans()
             with contextlib.suppress(OSError):
                 connection.sendall(INT.pack(pid))
@@ -332,7 +379,8 @@ class Zygote:
             if request.get("supervisor"):
                 from serverless_mp.function import supervisor  # noqa: PLC0415 - in a function only
 
-                code = supervisor.main(request["event"], request["deadline"], fds[streams])
+                known = {*self.failed, *(one.kind for one in self.preloaded if isinstance(one.kind, str))}
+                code = supervisor.main(request["event"], request["deadline"], fds[streams], {*self.seen}, known)
             else:
                 code = job.run(request["launch"], fds[streams], fds[streams + 1 :])
             _exit(code)
@@ -353,8 +401,11 @@ class PreloadedZygote(Zygote):
         return True
 
     def become_worker(self, request: dict[str, Any], fds: list[int], connection: socket.socket) -> NoReturn:
-        """In the child: reseeds random numbers, then becomes the worker."""
+        """In the child: takes what differs from other workers, then becomes the worker."""
         preloaded.part_from_others()
+        in_function = sys.modules.get(f"{__package__}.preloaded_in_function")
+        if in_function is not None:
+            request["environment"] = in_function.change_variables(request["environment"])
         super().become_worker(request, fds, connection)
 
 

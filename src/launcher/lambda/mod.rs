@@ -341,7 +341,7 @@ impl Invoker {
             .map_or(&*process.id, |one| one.parent(process));
         let jobs: Vec<_> = pending
             .iter()
-            .map(|one| json!({"job": one.job.id, "process": one.job.worker, "pid": one.pid, "attempts": one.job.attempts}))
+            .map(|one| json!({"job": one.job.id, "process": one.job.worker, "pid": one.pid, "attempts": one.job.attempts, "preload": one.job.preload}))
             .collect();
         json!({"serverless_mp": {
             "session": s.id, "key": hex::encode(&s.key), "url": url, "ttl": s.ttl, "seal_memory": s.seal_memory, "parent": parent, "program": process.id, "attempt": attempt, "jobs": jobs,
