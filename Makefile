@@ -77,7 +77,7 @@ build: $(VENV)/.built  ## the package, built and installed in a virtual environm
 # The part that check and lint have in common.
 define LINTS
 cargo fmt --check
-cargo clippy --quiet --all-targets -- -D warnings
+cargo clippy --quiet --all-targets --features load -- -D warnings
 $(BIN)/ruff check
 $(BIN)/ruff format --check
 $(BIN)/mypy

@@ -1,8 +1,8 @@
-"""Makes tables and plots of the figures of `scale.py`.
+"""Makes tables and plots of the figures of `scale.py` and of `load.py`.
 
-    python benchmarks/render.py [benchmarks/scale/figures.json]
+    python benchmarks/render.py [benchmarks/scale/figures.json | benchmarks/scale/load.json]
 
-Writes `tables.md` and the plots beside the file. The performance page shows them.
+Writes `tables.md` or `load.md`, and the plots, beside the file. The performance page shows them.
 """
 
 import argparse
@@ -90,10 +90,104 @@ def render(path):
     path.with_name("tables.md").write_text("\n\n".join(parts) + "\n")
 
 
+STORES = {"socket": "one node, UNIX socket", "one": "cluster of one node", "three": "cluster of three nodes"}
+SCENARIOS = {
+    "pool": "a pool's task and its result",
+    "pairs": "an item between two workers, each pair with objects of its own",
+    "common": "an item of all workers, which have one queue, lock and value",
+}
+
+
+def busiest(run):
+    return max(node["us"] for node in run["nodes"])
+
+
+def scripts(counts):
+    return counts.get("fcall", 0) + counts.get("fcall_ro", 0)
+
+
+def load_cell(run):
+    if "nodes" not in run:
+        return "failed"
+    times = sorted((node["us"] for node in run["nodes"]), reverse=True)
+    # A node of a cluster does a little even if it has none of the objects.
+    times = [str(round(us)) for us in times if us > times[0] / 20]
+    return f"{run['per_second']:,}; {' + '.join(times)}"
+
+
+def render_load(path):
+    result = json.loads(path.read_text())
+    runs = {(run["store"], run["delay"], run["scenario"], run["workers"]): run for run in result["runs"]}
+    numbers = sorted({run["workers"] for run in result["runs"] if not run["delay"]})
+    delays = sorted({run["delay"] for run in result["runs"]})
+    parts = [f"Measured at {result['commit']}, {result['machine']}; the workers and the nodes share the processors."]
+
+    def row(name, cell, *key, among=numbers):
+        found = [runs.get((*key, n)) for n in among]
+        return [name, *[cell(run) if run else "" for run in found]]
+
+    for scenario, title in SCENARIOS.items():
+        rows = [row(name, load_cell, store, 0, scenario) for store, name in STORES.items()]
+        parts.append(table([f"{title}: a second; µs of each node's processor, N workers", *numbers], rows))
+
+    def capacity(run):
+        return f"{1e6 / busiest(run):,.0f}" if "nodes" in run else "failed"
+
+    rows = [
+        row(f"`{scenario}`, {STORES[store]}", capacity, store, 0, scenario)
+        for scenario in SCENARIOS
+        for store in ("one", "three")
+    ]
+    parts.append(table(["operations a second when the busiest node has no time left, N workers", *numbers], rows))
+
+    names = {scenario: runs.get(("socket", 0, scenario, 1024), {}) for scenario in SCENARIOS}
+    counts = [run["nodes"][0] for run in names.values() if "nodes" in run]
+    own = ("us", "connections", "bytes_in", "bytes_out")
+    rows = [
+        ["scripts", *[f"{scripts(one):.1f}" for one in counts]],
+        ["commands, those in scripts included", *[f"{sum(v for k, v in one.items() if k not in own):.0f}" for one in counts]],
+        ["bytes to the node", *[f"{one['bytes_in']:,.0f}" for one in counts]],
+        ["bytes from the node", *[f"{one['bytes_out']:,.0f}" for one in counts]],
+        ["connections in all", *[f"{one['connections']:,}" for one in counts]],
+    ]
+    head = ["for each operation, 1,024 workers, one node", *[f"`{name}`" for name, run in names.items() if "nodes" in run]]
+    parts.append(table(head, rows))
+
+    def at_rest(run):
+        rest = run.get("a_second_at_rest")
+        return f"{rest['us'] / 1000:.1f}; {scripts(rest):,.0f}" if rest else ""
+
+    rows = [row(f"`{scenario}`", at_rest, "socket", 0, scenario) for scenario in SCENARIOS]
+    parts.append(table(["workers that only wait, one node: ms of its processor a second; scripts a second", *numbers], rows))
+
+    far = sorted({run["workers"] for run in result["runs"] if run["delay"]})
+    head = ["one node at a distance: a second; µs of its processor, N workers", *far]
+    rows = [
+        row(f"`{scenario}`, {delay} µs each way", load_cell, "socket", delay, scenario, among=far)
+        for scenario in SCENARIOS
+        for delay in delays
+    ]
+    parts.append(table(head, rows))
+    series = {
+        f"pairs, {STORES[store]}": [
+            (n, busiest(runs[key])) for n in numbers if "nodes" in runs.get(key := (store, 0, "pairs", n), {})
+        ]
+        for store in ("one", "three")
+    }
+    title = "An operation of pairs of workers"
+    path.with_name("busiest_us.svg").write_text(plot(title, "µs of the busiest node", series))
+    parts.append(f"![{title}](busiest_us.svg)")
+    path.with_name("load.md").write_text("\n\n".join(parts) + "\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("file", nargs="?", type=Path, default=HERE / "scale/figures.json")
-    render(parser.parse_args().file)
+    path = parser.parse_args().file
+    if "runs" in json.loads(path.read_text()):
+        render_load(path)
+    else:
+        render(path)
 
 
 if __name__ == "__main__":

@@ -43,10 +43,14 @@ class Bare:
 
     def __init__(self, url):
         parts = urlsplit(url)
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.connect(unquote(parts.path))
+        if parts.port:
+            self.socket = socket.create_connection((parts.hostname, parts.port))
+        else:
+            self.socket = socket.socket(socket.AF_UNIX)
+            self.socket.connect(unquote(parts.path))
         self.file = self.socket.makefile("rb")
-        self.call("AUTH", unquote(parts.query.removeprefix("pass=")))
+        if parts.query:
+            self.call("AUTH", unquote(parts.query.removeprefix("pass=")))
 
     def call(self, *words):
         words = [word if isinstance(word, bytes) else str(word).encode() for word in words]
@@ -67,7 +71,7 @@ class Bare:
 
 @contextlib.contextmanager
 def store(delay):
-    """Yields the URL of a store at this delay, and the process id of its server."""
+    """Yields the URL of a store at this delay, its URL without the delay, and the process id of its server."""
     with tempfile.TemporaryDirectory(prefix="smp-scale-") as folder:
         Path(folder, "store").mkdir()
         server = embedded.Store(f"{folder}/store")
@@ -80,9 +84,9 @@ def store(delay):
                 command = [HERE.parent / "target/release/examples/delay", f"{folder}/p", unquote(parts.path), str(delay)]
                 proxy = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
                 proxy.stdout.readline()
-                yield server.url.replace(parts.path, f"{folder}/p"), pid
+                yield server.url.replace(parts.path, f"{folder}/p"), server.url, pid
             else:
-                yield server.url, pid
+                yield server.url, server.url, pid
         finally:
             if proxy:
                 proxy.stdin.close()
@@ -326,7 +330,7 @@ def main():
     machine = f"{os.cpu_count()} processors, {platform.machine()}, Python {platform.python_version()}"
     result = {"commit": commit(), "machine": machine, "delays": {}}
     for delay in map(int, options.delays.split(",")):
-        with store(delay) as (far, server):
+        with store(delay) as (far, _, server):
             figures = dict(bare(far, 500))
             print(f"delay of {delay} us each way, a PING of {figures['ping_us']} us", flush=True)
             for part in ("queue", "no_ops", "value"):

@@ -18,6 +18,8 @@ mod kept;
 mod launcher;
 #[cfg(feature = "python")]
 mod leaves;
+#[cfg(feature = "load")]
+pub mod load;
 mod locked;
 mod logging;
 mod objects;

@@ -9,7 +9,7 @@ SOURCE = Path(__file__).parent.parent / "src"
 LAYERS = [
     {"api"},
     {"leaves"},
-    {"launcher"},
+    {"launcher", "load"},
     {"session"},
     {"fuzz"},
     {"objects"},

@@ -11,12 +11,10 @@ use std::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::objects::handle::Handle;
-use crate::objects::units::{Done, Units};
+use crate::objects::units::{self, Done, Units};
 use crate::objects::wait;
-use crate::protocol::{Grant, Reply};
 use crate::store::conn::Until;
 use crate::store::keys;
-use crate::store::scripts;
 
 pub const RECURSIVE_MUTEX: i32 = 0;
 
@@ -37,10 +35,6 @@ pub struct SemLock {
 pub fn thread_ident() -> u64 {
     thread_local!(static MARK: u8 = const { 0 });
     MARK.with(|mark| std::ptr::from_ref(mark) as u64)
-}
-
-fn too_many() -> Error {
-    Error::Value("semaphore or lock released too many times".into())
 }
 
 fn not_within(value: i64, maxvalue: i64) -> PyErr {
@@ -80,33 +74,11 @@ impl SemLock {
 
     /// The same for a lock that is shared, or becomes so now.
     pub fn take_from_store(&self, block: bool, until: Until<'_>) -> Result<bool> {
-        let handle = self.in_store()?;
-        let (process, id) = (handle.current_process()?, &handle.id);
-        let script = process.script(&scripts::SEM_ACQUIRE, id);
-        let sent = process.memory.sent();
-        let reply = script
-            .arg(block)
-            .arg(process.memory.changes(id))
-            .by(until.deadline)
-            .or_undo(wait::FOR_UNIT.late)
-            .bytes_of_reply()?;
-        if reply.is_empty() {
-            return Ok(false);
+        let is_taken = self.units.take_from_store(block, until)?;
+        if is_taken {
+            self.taken();
         }
-        let token = wait::reply_or_token(process, id, reply, until, &wait::FOR_UNIT)?;
-        let Some(token) = token else {
-            return Ok(false);
-        };
-        let Some(grant) = Grant::decode(&token)? else {
-            return Ok(false);
-        };
-        if let Err(e) = process.memory.granted(process, id, &grant, sent) {
-            // The caller does not have it.
-            self.give(false)?;
-            return Err(e);
-        }
-        self.taken();
-        Ok(true)
+        Ok(is_taken)
     }
 
     /// Gives one unit back. It does not wait if this process holds one: then the count cannot exceed the maximum.
@@ -117,28 +89,9 @@ impl SemLock {
     /// The same. Also returns whether the unit is on its way, even if a signal handler has raised.
     fn give_back_one(&self, is_held: bool) -> (bool, Result<()>) {
         match self.units.give() {
-            Done::Yes => return (true, Ok(())),
-            Done::No => return (false, Err(too_many())),
-            Done::InStore => {}
-        }
-        let handle = self.in_store();
-        let (process, id) = match handle.and_then(|h| Ok((h.current_process()?, &h.id))) {
-            Ok(found) => found,
-            Err(e) => return (false, Err(e)),
-        };
-        let script = process.script(&scripts::SEM_RELEASE, id).arg(self.maxvalue);
-        let (is_sent, reply) = process.memory.release(process, id, script, is_held);
-        (
-            is_sent,
-            reply.and_then(|reply| Self::given(reply.as_deref())),
-        )
-    }
-
-    fn given(reply: Option<&str>) -> Result<()> {
-        let word = reply.and_then(|reply| reply.split(' ').next());
-        match word.map(Reply::decode).transpose()? {
-            Some(Reply::Over) => Err(too_many()),
-            _ => Ok(()),
+            Done::Yes => (true, Ok(())),
+            Done::No => (false, Err(units::too_many())),
+            Done::InStore => self.units.give_to_store(is_held),
         }
     }
 

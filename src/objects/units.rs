@@ -3,13 +3,17 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::objects::futex::{Futex, WaitResult};
 use crate::objects::handle::Handle;
 use crate::objects::shareable::Shareable;
 use crate::objects::unshared::Unshared;
+use crate::objects::wait;
+use crate::protocol::{Grant, Reply};
 use crate::signals;
+use crate::store::conn::Until;
 use crate::store::keys;
+use crate::store::scripts;
 
 pub struct Units {
     object: Unshared,
@@ -23,6 +27,10 @@ pub enum Done {
     No,
     /// The units are in the store.
     InStore,
+}
+
+pub fn too_many() -> Error {
+    Error::Value("semaphore or lock released too many times".into())
 }
 
 impl Units {
@@ -102,10 +110,62 @@ impl Units {
         }
     }
 
+    /// Takes one unit from the store, which has the units or gets them now; false if the time is over.
+    pub fn take_from_store(&self, block: bool, until: Until<'_>) -> Result<bool> {
+        let handle = self.in_store()?;
+        let (process, id) = (handle.current_process()?, &handle.id);
+        let script = process.script(&scripts::SEM_ACQUIRE, id);
+        let sent = process.memory.sent();
+        let reply = script
+            .arg(block)
+            .arg(process.memory.changes(id))
+            .by(until.deadline)
+            .or_undo(wait::FOR_UNIT.late)
+            .bytes_of_reply()?;
+        if reply.is_empty() {
+            return Ok(false);
+        }
+        let token = wait::reply_or_token(process, id, reply, until, &wait::FOR_UNIT)?;
+        let Some(token) = token else {
+            return Ok(false);
+        };
+        let Some(grant) = Grant::decode(&token)? else {
+            return Ok(false);
+        };
+        if let Err(e) = process.memory.granted(process, id, &grant, sent) {
+            // The caller does not have it.
+            self.give_to_store(false).1?;
+            return Err(e);
+        }
+        Ok(true)
+    }
+
+    /// Gives one unit to the store. It does not wait if this process holds one: then the count cannot exceed the maximum. Also
+    /// returns whether the unit is on its way, even if a signal handler has raised.
+    pub fn give_to_store(&self, is_held: bool) -> (bool, Result<()>) {
+        let handle = self.in_store();
+        let (process, id) = match handle.and_then(|h| Ok((h.current_process()?, &h.id))) {
+            Ok(found) => found,
+            Err(e) => return (false, Err(e)),
+        };
+        let script = process.script(&scripts::SEM_RELEASE, id).arg(self.most);
+        let (is_sent, reply) = process.memory.release(process, id, script, is_held);
+        (is_sent, reply.and_then(|reply| given(reply.as_deref())))
+    }
+
     /// The number of units; None if they are in the store.
     pub fn value(&self) -> Option<u32> {
         let value = self.here.value();
         (!self.here.is_gone()).then_some(value)
+    }
+}
+
+/// An error if the store has refused a unit.
+fn given(reply: Option<&str>) -> Result<()> {
+    let word = reply.and_then(|reply| reply.split(' ').next());
+    match word.map(Reply::decode).transpose()? {
+        Some(Reply::Over) => Err(too_many()),
+        _ => Ok(()),
     }
 }
 

@@ -23,10 +23,10 @@ pub fn main_thread_waits() -> bool {
 }
 
 /// Sets the flag as long as it lives, in the main thread.
-struct MainThreadWaits(bool);
+pub struct MainThreadWaits(bool);
 
 impl MainThreadWaits {
-    fn begin() -> Self {
+    pub fn begin() -> Self {
         let is_main = signals::is_main_thread();
         if is_main {
             MAIN_THREAD_WAITS.store(true, Ordering::Relaxed);
