@@ -18,8 +18,10 @@ use crate::store::threads;
 const SHORTEST: Duration = Duration::from_millis(5);
 pub const LONGEST: Duration = Duration::from_millis(320);
 
-/// After a tick the thread pauses for at least this multiple of the time that the tick took, up to `LONGEST`.
+/// After a tick the thread pauses for at least this multiple of the time that the tick took, up to `LONGEST`, or longer if
+/// nothing has changed: thousands of processes that look take much of a store's time.
 const SHARE: u32 = 50;
+const LONGEST_IF_BUSY: Duration = Duration::from_secs(2);
 
 /// How long a process that ends or forks waits for the end of a tick.
 const TICK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -112,13 +114,13 @@ impl Freshness {
             let (has_changed, is_waiting) = tick().unwrap_or((false, false));
             self.state.locked().is_busy = false;
             self.changed.notify_all();
-            pause = if has_changed || is_waiting {
-                SHORTEST
+            let (next, most) = if has_changed || is_waiting {
+                (SHORTEST, LONGEST)
             } else {
-                (pause * 2).min(LONGEST)
+                ((pause * 2).min(LONGEST), LONGEST_IF_BUSY)
             };
             // A busy store is asked less often.
-            pause = pause.max((began.elapsed() * SHARE).min(LONGEST));
+            pause = next.max((began.elapsed() * SHARE).min(most));
         }
     }
 }

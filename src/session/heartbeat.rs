@@ -109,13 +109,16 @@ impl Heartbeat {
                 return true;
             }
             Ok(_) => process.shared.health.set_lost(
-                "the store no longer has it (its owner has ended, or the store was started without its data)",
+                "the store no longer has it (its owner has ended or could not renew its lease, or the store was started without its data)",
             ),
             Err(_) => {}
         }
         let Err(lost) = process.healthy() else {
             return true;
         };
+        if !process.is_current() {
+            return false; // it has left the session meanwhile
+        }
         if process.session.parent.is_some() {
             logging::report(&format!(
                 "serverless_mp: worker {} stops: {lost}",
@@ -156,8 +159,11 @@ const RENEWED_AT_ONCE: usize = 256;
 /// Renews the lease of every key of the session.
 fn renew(process: &Process) -> Result<()> {
     let mut objects = objects(process)?;
-    // In a cluster, objects on one node become adjacent.
-    objects.sort_by_cached_key(|object| process.node_of(object));
+    // The session itself comes first, since without it everything is lost. In a cluster, objects on one node become adjacent.
+    objects.sort_by_cached_key(|object| {
+        let is_of_session = object == keys::SESSION || object == keys::INDEX;
+        (!is_of_session, process.node_of(object))
+    });
     for some in objects.chunks(RENEWED_AT_ONCE) {
         let renewals = some
             .iter()
