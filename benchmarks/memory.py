@@ -57,10 +57,10 @@ def share():
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1000
 
 
-def started(context, target, *arguments):
-    """Starts `PROCESSES` processes, each with a connection. Returns both."""
-    pipes = [context.Pipe() for _ in range(PROCESSES)]
-    processes = [context.Process(target=target, args=(*arguments, n, there)) for n, (_, there) in enumerate(pipes)]
+def started(context, target, parts):
+    """Starts processes, each with its part of the arguments and a connection. Returns the processes and our connections."""
+    pipes = [context.Pipe() for _ in parts]
+    processes = [context.Process(target=target, args=(*part, there)) for part, (_, there) in zip(parts, pipes, strict=True)]
     for process in processes:
         process.start()
     return processes, [here for here, _ in pipes]
@@ -91,7 +91,7 @@ def readers(context, megabytes):
     for start in range(0, len(numbers), 1 << 20):
         numbers[start : start + (1 << 20)] = 1.5
     start = time.perf_counter()
-    processes, connections = started(context, read, array)
+    processes, connections = started(context, read, [(array, n) for n in range(PROCESSES)])
 
     def ask(connection):
         connection.send(1)
@@ -133,7 +133,7 @@ def private(context, megabytes):
     yield f"lock pair beside {megabytes} MB, us", 1e6 * per_call(pair)
 
 
-def count_to(value, times, _, connection):
+def count_to(value, times, connection):
     while connection.recv() is not None:
         for _ in range(times):
             with value.get_lock():
@@ -143,7 +143,7 @@ def count_to(value, times, _, connection):
 
 def counter(context, _):
     times, value = 2000, context.Value("q", 0)
-    processes, connections = started(context, count_to, value, times)
+    processes, connections = started(context, count_to, [(value, times)] * PROCESSES)
 
     def count(some):
         for connection in some:
@@ -158,11 +158,11 @@ def counter(context, _):
     ended(processes, connections)
 
 
-def copy_whole(array, number, connection):
+def copy_whole(array, connection):
     view = memoryview(array).cast("B")
     while (command := connection.recv()) is not None:
         if command == "write":
-            view[:] = bytes([number + 1]) * len(view)
+            view[:] = bytes([(view[0] + 1) % 251]) * len(view)
         connection.send(sum(view[:: len(view) // 16]))
 
 
@@ -170,7 +170,7 @@ def slices(context, _):
     size = 8 << 20
     array = context.RawArray("b", size)
     view = memoryview(array).cast("B")
-    processes, connections = started(context, copy_whole, array)
+    processes, connections = started(context, copy_whole, [(array,)])
     rounds = iter(range(1, 1000))
 
     def ask(command):
@@ -208,8 +208,7 @@ def sort_elements(array, first, end):
     sort_elements(array, left, end)
 
 
-def sort_part(how, array, bounds, number, connection):
-    first, end = bounds[number], bounds[number + 1]
+def sort_part(how, array, first, end, connection):
     if how == "elements":
         sort_elements(array, first, end)
     elif how == "slices":
@@ -229,7 +228,7 @@ def quicksort(context, _):
             chance = random.Random(3)
             array = context.RawArray("i", [chance.randrange(1 << 30) for _ in range(size)])
             bounds = [size * n // PROCESSES for n in range(PROCESSES + 1)]
-            processes, connections = started(context, sort_part, how, array, bounds)
+            processes, connections = started(context, sort_part, [(how, array, *part) for part in pairwise(bounds)])
             parts = [slice(first, end) for first, end in pairwise(bounds)]
             if how == "pipes":
                 for connection, part in zip(connections, parts, strict=True):
@@ -242,8 +241,8 @@ def quicksort(context, _):
             yield f"{label}, {how}, s", time.perf_counter() - start
 
 
-def environment(observations, number, connection):
-    observation = np.frombuffer(observations[number].get_obj(), np.uint8)
+def environment(observation, connection):
+    observation = np.frombuffer(observation.get_obj(), np.uint8)
     step = 0
     while connection.recv() is not None:
         step += 1
@@ -253,7 +252,7 @@ def environment(observations, number, connection):
 
 def steps(context, _):
     observations = [context.Array(ctypes.c_char, 84 * 84 * 4) for _ in range(PROCESSES)]
-    processes, connections = started(context, environment, observations)
+    processes, connections = started(context, environment, [(observation,) for observation in observations])
 
     def step():
         for connection in connections:
