@@ -5,7 +5,10 @@ pub use with_python::{check, has_other_threads, note_waits, with_gil, without_gi
 
 #[cfg(feature = "python")]
 mod with_python {
-    #![allow(unsafe_code, reason = "the collector's switch")]
+    #![allow(
+        unsafe_code,
+        reason = "the collector's switch, and the code of a frame"
+    )]
 
     use std::sync::OnceLock;
 
@@ -49,14 +52,21 @@ mod with_python {
         let _ = WAITS.set(waits);
     }
 
-    /// Whether all threads but this one wait in the noted functions. The interpreter must be attached: then it stays so.
+    /// Whether all threads but this one wait in the noted functions. The interpreter must be attached: then it stays so. A thread
+    /// that runs a function of C from its start has no frame, but it is counted.
     #[cfg(not(test))]
     pub fn do_others_wait() -> bool {
         Python::try_attach(|py| {
             let _paused = PausedCollector::new(py);
-            let me = py.import("_thread")?.call_method0("get_ident")?;
+            let thread = py.import("_thread")?;
+            let me = thread.call_method0("get_ident")?;
+            let begun: usize = thread.call_method0("_count")?.extract()?;
             let frames = py.import("sys")?.call_method0("_current_frames")?;
-            for (thread, frame) in frames.cast_into::<PyDict>()? {
+            let frames = frames.cast_into::<PyDict>()?;
+            if frames.len() != begun + 1 {
+                return Ok(false);
+            }
+            for (thread, frame) in frames {
                 if !thread.eq(&me)? && !is_waiting(&frame)? {
                     return Ok(false);
                 }
@@ -68,7 +78,12 @@ mod with_python {
 
     #[cfg(not(test))]
     fn is_waiting(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let code = frame.getattr("f_code")?;
+        // Reading the attribute `f_code` would run the program's audit hooks.
+        // SAFETY: it is a frame; the reference to its code is new.
+        let code = unsafe {
+            let code = ffi::PyFrame_GetCode(frame.as_ptr().cast());
+            Bound::from_owned_ptr(frame.py(), code.cast())
+        };
         let (file, name) = (code.getattr("co_filename")?, code.getattr("co_name")?);
         let (file, name) = (file.cast::<PyString>()?, name.cast::<PyString>()?);
         let (file, name) = (file.to_cow()?, name.to_cow()?);

@@ -76,9 +76,9 @@ local function is_absent(refusal)
   return string.find(refusal.err, LOST, 1, true) ~= nil
 end
 
--- Stores the answer to this command, for a repetition of it.
-local function answer(text)
-  call('HSET', OBJECT, ANSWER .. CALLER, SEQ .. ' ' .. text)
+-- Stores the answer to this command, for a repetition of it, together with other fields and values of the object.
+local function answer(text, ...)
+  call('HSET', OBJECT, ANSWER .. CALLER, SEQ .. ' ' .. text, ...)
   return text
 end
 
@@ -162,9 +162,9 @@ local function join_waiters(line)
   return waiter
 end
 
--- The same as an answer.
-local function wait(line)
-  return answer(WAIT .. ' ' .. join_waiters(line))
+-- The same as an answer, with other fields and values.
+local function wait(line, ...)
+  return answer(WAIT .. ' ' .. join_waiters(line), ...)
 end
 
 -- Removes and returns the token of a waiter; nil if none has come.
@@ -231,17 +231,22 @@ local function end_reading_ahead(from, has_waited)
   if has_waited then wake_all(WAITERS, LOOK) end
 end
 
--- This many bytes were taken from one end of a pipe and were acknowledged. A pipe without a bound counts nothing. Senders that
--- wait for capacity look again.
-local function taken(from, size, bound, has_waited)
+-- This many bytes were taken from one end of a pipe, which held `fill`, and were acknowledged. Returns the field and the value
+-- to be set, the bytes that are left; a pipe without a bound counts nothing. Senders that wait for capacity look again.
+local function taken(from, size, bound, has_waited, fill)
   if not bound then return end
-  local left = call('HINCRBY', OBJECT, FILL .. from, 0 - tonumber(size)) -- not '-0', which Redis rejects
-  if left < 0 then call('HSET', OBJECT, FILL .. from, 0) end
+  local left = math.max(0, tonumber(fill or '0') - tonumber(size))
   if has_waited and call('EXISTS', OBJECT .. WAITERS) == 1
     and (left < tonumber(bound) / 2 or call('EXISTS', OBJECT .. ITEMS .. from) == 0)
   then
     wake_all(WAITERS, LOOK)
   end
+  return FILL .. from, left
+end
+
+-- The field and the value to be set after this many bytes were added to one end of a pipe.
+local function added(to, size, bound, fill)
+  if bound then return FILL .. to, tonumber(fill or '0') + tonumber(size) end
 end
 
 -- Gives one unit back to a semaphore: to the longest waiter, else to the value. Returns false if it was full.

@@ -29,14 +29,9 @@ const MOST: usize = if cfg!(test) { 4 } else { 8192 };
 static MAPPED: AtomicUsize = AtomicUsize::new(0);
 static OVERLAYS: AtomicUsize = AtomicUsize::new(0);
 
-/// How many overlays this process has.
-fn count() -> usize {
-    OVERLAYS.load(Ordering::Relaxed)
-}
-
 /// Whether this process may map a further base: the changes of each take a descriptor.
 pub fn may_have_more() -> bool {
-    count() < MOST_KEPT
+    OVERLAYS.load(Ordering::Relaxed) < MOST_KEPT
 }
 
 pub struct Overlay {
@@ -143,10 +138,15 @@ impl Overlay {
 pub struct KeptFile(File);
 
 /// A process keeps at most so many files, since each takes a descriptor.
-const MOST_KEPT: usize = 64;
+const MOST_KEPT: usize = 256;
 static KEPT: AtomicUsize = AtomicUsize::new(0);
 
 impl KeptFile {
+    /// Whether a further one may be kept.
+    pub fn may_be_one_more() -> bool {
+        KEPT.load(Ordering::Relaxed) < MOST_KEPT
+    }
+
     /// None if there are too many.
     pub fn new(file: OwnedFd) -> Option<Self> {
         let add = |count| (count < MOST_KEPT).then_some(count + 1);

@@ -23,7 +23,6 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::unistd::{Pid, getpid};
 
-use crate::error::Result;
 use crate::locked::Locked;
 use crate::objects::granule::bytes_of;
 use crate::objects::overlay::{KeptFile, Overlay, new_file};
@@ -180,21 +179,13 @@ impl Pages {
         Ok(())
     }
 
-    /// The file below the view, if it can become a base, on which nothing may be changed: `accept` gets it first. From then on
-    /// changes go to an overlay.
-    pub fn become_base(
-        &self,
-        accept: impl FnOnce(&File) -> Result<()>,
-    ) -> Result<Option<KeptFile>> {
-        let mut kept = self.kept.locked();
-        let Some(file) = kept.as_ref() else {
-            return Ok(None);
-        };
-        accept(file.file())?;
+    /// The file below the view, if it can become a base. From now on changes go to an overlay.
+    pub fn become_base(&self) -> Option<KeptFile> {
+        let file = self.kept.locked().take()?;
         *self.overlay.locked() = Some(Overlay::new());
         // SAFETY: it is this mapping, and only an overlay is written to now.
         let _ = unsafe { mprotect(self.file.cast(), self.length.get(), ProtFlags::PROT_READ) };
-        Ok(kept.take())
+        Some(file)
     }
 
     /// The file below the view will not become a base.
@@ -421,16 +412,14 @@ mod tests {
         // SAFETY: within the file's mapping.
         let set = |byte| unsafe { pages.before().add(PAGE).write_volatile(byte) };
         set(1);
-        let refused = pages.become_base(|_| Err(crate::error::Error::Eof));
-        assert!(refused.is_err());
-        let base = pages.become_base(|_| Ok(())).unwrap().unwrap();
+        let base = pages.become_base().unwrap();
         pages.make_own(0).unwrap();
         set(2);
         let mut kept = [0];
         base.file().read_exact_at(&mut kept, PAGE as u64).unwrap();
         assert_eq!(kept, [1]);
         assert!(!pages.is_shown(0) && pages.is_shown(1));
-        assert!(pages.become_base(|_| Ok(())).unwrap().is_none());
+        assert!(pages.become_base().is_none());
     }
 
     #[test]

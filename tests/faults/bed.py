@@ -330,7 +330,8 @@ class Loading(Scenario):
         self.server.call("CONFIG", "SET", "key-load-delay", "300")
 
     def fault(self):
-        # The server then loads its current data, not its whole history.
+        # The server then loads its current data, not its whole history. It may be rewriting its file by itself.
+        _until(lambda: b"aof_rewrite_in_progress:0" in self.server.call("INFO", "persistence"))
         self.server.call("BGREWRITEAOF")
         _until(lambda: b"aof_rewrite_in_progress:0" in self.server.call("INFO", "persistence"))
         self.server.call("DEBUG", "LOADAOF")

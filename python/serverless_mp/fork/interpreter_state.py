@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from serverless_mp.program import IN_SYS_AT_FIRST, modules, registrations, tools
 
-from . import library_state, standard_library_state
+from . import collector, library_state, standard_library_state
 from .missing import Missing
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def _set_traces(value: tuple[Any, Any]) -> None:
 
 def _get_gc() -> Any:
     own = [one for one in gc.callbacks if modules.is_of_program(one)]
-    return gc.isenabled(), gc.get_threshold(), gc.get_debug(), own
+    return collector.is_enabled(), gc.get_threshold(), gc.get_debug(), own
 
 
 def _set_gc(value: tuple[bool, tuple[int, int, int], int, list[Any]]) -> None:

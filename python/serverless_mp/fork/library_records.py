@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import gc
 import sys
 import types
 from ctypes import CDLL, LibraryLoader  # imported by name: a program may put mocks in their places
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from . import baseline, comparison, objects, place_access, places
+from . import baseline, collector, comparison, objects, place_access, places
 from .digest import Digest, Digests, same
 from .introspect import is_a
 from .pickler import OBJECT
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 class _Seen:
@@ -133,7 +129,7 @@ def records(names: list[str]) -> dict[str, _Record]:
     """The current record of each of these modules that has a baseline."""
     base = _known_baseline(names)
     made = Digests()
-    with _without_collections():
+    with collector.paused():
         for name in names:
             module = sys.modules[name]
             record = _records.get(name)
@@ -141,18 +137,6 @@ def records(names: list[str]) -> dict[str, _Record]:
                 with contextlib.suppress(RuntimeError):  # another thread is changing the module: tried again at the next start
                     _records[name] = _Record(name, module, base[name], made)
     return {name: _records[name] for name in names if name in _records}
-
-
-@contextlib.contextmanager
-def _without_collections() -> Iterator[None]:
-    """Records are many objects that stay: garbage collections would find nothing, and take as long as all the rest."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _known_baseline(names: list[str]) -> baseline.Baseline:

@@ -118,7 +118,7 @@ class Zygote:
                 ready = {key.fd for key, _ in selector.select(self.select_timeout())}
                 if not ready:
                     self.load_one()
-                    self.start_late()
+                self.start_late()
                 if self.alive in ready:
                     break
                 if self.wake_pipe in ready:
@@ -178,8 +178,10 @@ class Zygote:
             if pid == 0:
                 return
             connection = self.children.pop(pid, None)
-            for one in self.preloaded:
-                one.is_reaped = one.is_reaped or one.pid == pid
+            for one in [one for one in self.preloaded if one.pid == pid]:
+                one.is_reaped = True
+                if not one.is_ready and not one.is_gone:
+                    self.lose(one)
             if pid == self.supervisor:
                 self.supervisor = None
                 self.kill_orphans()
@@ -240,8 +242,7 @@ class Zygote:
         if self.preloaded and environment not in self.environments:
             self.environments = [*self.environments[1 - _MOST :], environment]
             return False
-        self.begin_preloading(self.preload, environment, PRELOAD_TIMEOUT, waiting)
-        return True
+        return self.begin_preloading(self.preload, environment, PRELOAD_TIMEOUT, waiting)
 
     def answer_in_function(self, request: Request, state: str) -> None:
         """Starts the worker of a function, or begins to preload for it.
@@ -260,7 +261,8 @@ class Zygote:
             return
         self.seen = [one for one in self.seen if one != state]
         preload, request.preload = request.preload, None  # once
-        self.begin_preloading(preload, state, FUNCTION_TIMEOUT, [request])
+        if not self.begin_preloading(preload, state, FUNCTION_TIMEOUT, [request]):
+            self.start(request)
 
     def forget(self, one: Preloaded) -> None:
         """Closes the connection to a preloaded zygote of a function."""
@@ -270,16 +272,25 @@ class Zygote:
 
     def begin_preloading(
         self, preload: Preload | FunctionPreload, kind: dict[str, str] | str, timeout: float, waiting: list[Request]
-    ) -> None:
-        """Forks a zygote that imports the program's modules. These requests wait for it."""
-        ours, theirs = socket.socketpair()
-        pid = os.fork()
+    ) -> bool:
+        """Forks a zygote that imports the program's modules, for which these requests wait. Returns False if it cannot fork."""
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError:
+            return False
+        try:
+            pid = os.fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            return False
         self.preloaded.append(Preloaded(kind, ours, pid, timeout, waiting))
         if pid == 0:
             with _never_returns():
                 self.become_preloaded(preload, kind, theirs)
         theirs.close()
         self.selector.register(ours, selectors.EVENT_READ)
+        return True
 
     def become_preloaded(self, preload: Any, kind: dict[str, str] | str, handoff: socket.socket) -> None:
         """In the child: becomes a zygote that receives its requests from the first one."""
@@ -306,14 +317,25 @@ class Zygote:
         """Handles the message of a preloaded zygote, or its end."""
         with contextlib.suppress(OSError):
             preloaded.is_ready = preloaded.socket.recv(1) == _READY
-        waiting, preloaded.waiting = preloaded.waiting, []
-        if not preloaded.is_ready and isinstance(preloaded.kind, str):
+        if preloaded.is_ready:
+            self.answer_waiting(preloaded)
+        else:
+            self.lose(preloaded)
+
+    def lose(self, preloaded: Preloaded) -> None:
+        """Does without a preloaded zygote that has ended, or whose imports must not be used."""
+        if isinstance(preloaded.kind, str):
             self.failed = [*self.failed[1 - _MOST_STATES :], preloaded.kind]
             self.forget(preloaded)
-        elif not preloaded.is_ready:
+        else:
             self.selector.unregister(preloaded.socket)
             preloaded.socket.close()
             preloaded.is_gone = True
+        self.answer_waiting(preloaded)
+
+    def answer_waiting(self, preloaded: Preloaded) -> None:
+        """Answers the requests that have waited for a preloaded zygote."""
+        waiting, preloaded.waiting = preloaded.waiting, []
         for request in waiting:
             if request.is_given_up():
                 request.close()

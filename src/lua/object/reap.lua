@@ -18,7 +18,10 @@ local function give_back(caller)
       local back = OBJECT .. ITEMS .. (1 - from)
       call('RPUSH', back, DIED .. ARGV[5] .. ' ' .. item)
       renew_ttl(back)
-      if counted then taken(from, size, bound, has_waited) end
+      if counted then
+        local field, left = taken(from, size, bound, has_waited, call('HGET', OBJECT, FILL .. from))
+        if field then call('HSET', OBJECT, field, left) end
+      end
     elseif item ~= ANCHOR then
       if is_task then item = kind .. math.floor(begun + 1) .. string.sub(item, 3) end
       call('LPUSH', OBJECT .. ITEMS .. from, item)

@@ -32,9 +32,8 @@ else
   renew_ttl(key)
   hand_out(to)
 end
-if fields[5] then call('HINCRBY', OBJECT, FILL .. to, ARGV[7]) end
 if ARGV[5] == '1' then
   acknowledge(1)
   call('HDEL', OBJECT, WORKS .. CALLER)
 end
-return answer(OK)
+return answer(OK, added(to, ARGV[7], fields[5], fields[4]))

@@ -3,7 +3,8 @@
 -- in bytes, ARGV[7] the result. Replies the task, 'wait WAITER' or 'none'.
 local to, from = ARGV[4], 1 - ARGV[4]
 local in_flight, tasks = OBJECT .. IN_FLIGHT .. CALLER, OBJECT .. ITEMS .. from
-local fields, answered = open(HOLDERS .. to, BOUND, HAS_WAITED, SPILLED .. to, SPILLED .. from)
+local fields, answered =
+  open(HOLDERS .. to, BOUND, HAS_WAITED, SPILLED .. to, SPILLED .. from, FILL .. to, FILL .. from)
 if answered then return answered == TOOK and call('LINDEX', in_flight, -2) or answered end
 if tonumber(fields[3]) <= 0 then return answer(NONE) end
 unspill(to, fields[6])
@@ -11,18 +12,20 @@ unspill(from, fields[7])
 call('RPUSH', OBJECT .. ITEMS .. to, ARGV[7])
 renew_ttl(OBJECT .. ITEMS .. to)
 hand_out(to)
-if fields[4] then call('HINCRBY', OBJECT, FILL .. to, ARGV[6]) end
+local written = {added(to, ARGV[6], fields[4], fields[8])}
 acknowledge(1)
-call('HDEL', OBJECT, WORKS .. CALLER)
 local item = call('LMOVE', tasks, in_flight, 'LEFT', 'LEFT')
-if item then
-  local size = string.match(item, TASK_HEAD)
-  if size then
-    call('HSET', OBJECT, WORKS .. CALLER, 1)
-    taken(from, size, fields[4], fields[5])
-  end
-  answer(TOOK)
+local size = item and string.match(item, TASK_HEAD)
+if size then
+  -- It is in work in the place of the last one.
+  written[3], written[4] = taken(from, size, fields[4], fields[5], fields[9])
+  answer(TOOK, WORKS .. CALLER, 1, unpack(written))
   return item
 end
-if ARGV[5] == '0' then return answer(NONE) end
-return wait(TAKERS .. from)
+call('HDEL', OBJECT, WORKS .. CALLER)
+if item then
+  answer(TOOK, unpack(written))
+  return item
+end
+if ARGV[5] == '0' then return answer(NONE, unpack(written)) end
+return wait(TAKERS .. from, unpack(written))

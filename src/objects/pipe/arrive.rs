@@ -149,7 +149,7 @@ impl PipeEnd {
         if arrived.count > 0 {
             let script = process.script(&scripts::TAKE_DONE, &self.id);
             let script = script.arg(self.end).arg(arrived.size).arg(&how.waiter);
-            let script = script.arg(arrived.count);
+            let script = script.arg(arrived.count).arg(how.tells_rest);
             if how.tells_rest {
                 script.post_for(&self.rest_slot(process))?;
             } else {

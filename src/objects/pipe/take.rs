@@ -114,7 +114,8 @@ impl PipeEnd {
     ) -> Result<Option<Taken>> {
         let item = ahead.next(process, caller, |size, slot| {
             let done = process.script(&scripts::TAKE_DONE, &self.id);
-            done.arg(self.end).arg(size).arg("").arg(1).post_for(slot)
+            let done = done.arg(self.end).arg(size).arg("");
+            done.arg(1).arg(false).post_for(slot)
         });
         if item.is_err() {
             process.reads_ahead.watch(&process.client, ahead)?;

@@ -14,7 +14,7 @@ use super::{SharedRegion, Twin};
 use crate::error::Result;
 use crate::objects::buffer::Buffer;
 use crate::objects::granule::{GRANULE, bytes_of};
-use crate::objects::overlay::{self, new_file, write_all};
+use crate::objects::overlay::{self, KeptFile, new_file, write_all};
 use crate::objects::pages::{LEAST_BASE, PAGE, Pages};
 use crate::protocol::Base;
 use crate::signals;
@@ -22,7 +22,14 @@ use crate::store::client::Client;
 use crate::store::keys;
 use crate::store::request::text;
 
-pub use crate::objects::overlay::KeptFile;
+/// A base that this process offers.
+pub struct Offered {
+    file: KeptFile,
+    /// The version of its content.
+    version: u64,
+    /// Whether it is certain that the store has the note of it.
+    is_noted: bool,
+}
 
 impl SharedRegion {
     /// Publishes the region and offers a base, unless there is one of which most is still true. Without a base others only
@@ -48,25 +55,38 @@ impl SharedRegion {
         let Some(mut twin) = self.twin() else {
             return Ok(());
         };
-        let is_stale = twin.bytes.changed() * 4 > self.buffer.len().div_ceil(GRANULE);
-        if twin.version == 0 || twin.base.is_some() && !is_stale {
+        if twin.version == 0 {
             return Ok(());
         }
-        let version = twin.version;
-        // The first base is the twin's own file; the others are copies.
-        let own = pages.become_base(|file| self.note(client, file, version))?;
-        twin.base = match own {
-            Some(own) => Some(own),
-            None => match KeptFile::new(self.copy_of(&twin)?) {
-                Some(copy) => {
-                    self.note(client, copy.file(), version)?;
-                    Some(copy)
-                }
-                None => return Ok(()),
-            },
-        };
-        twin.bytes.forget_changes();
+        let is_stale = twin.bytes.changed() * 4 > self.buffer.len().div_ceil(GRANULE);
+        if twin.base.is_none() || is_stale {
+            let Some(file) = self.new_base(&twin, pages)? else {
+                return Ok(());
+            };
+            twin.bytes.forget_changes();
+            twin.base = Some(Offered {
+                file,
+                version: twin.version,
+                is_noted: false,
+            });
+        }
+        if let Some(base) = twin.base.as_mut().filter(|base| !base.is_noted) {
+            // After an error the store may have the note all the same: the base stays, and is noted again.
+            self.note(client, base)?;
+            base.is_noted = true;
+        }
         Ok(())
+    }
+
+    /// A file with the content of the twin: the first is the twin's own, the others are copies. None if there are too many.
+    fn new_base(&self, twin: &Twin, pages: &Pages) -> Result<Option<KeptFile>> {
+        if let Some(own) = pages.become_base() {
+            return Ok(Some(own));
+        }
+        if !KeptFile::may_be_one_more() {
+            return Ok(None);
+        }
+        Ok(KeptFile::new(self.copy_of(twin)?))
     }
 
     /// A new file with the content of the twin.
@@ -80,7 +100,8 @@ impl SharedRegion {
     }
 
     /// Notes where other processes find a base.
-    fn note(&self, client: &Client, file: &File, version: u64) -> Result<()> {
+    fn note(&self, client: &Client, base: &Offered) -> Result<()> {
+        let (file, version) = (base.file.file(), base.version);
         let found = file.metadata()?;
         let base = Base {
             machine: machine(),

@@ -54,7 +54,7 @@ struct Twin {
     /// A later version, for each granule that only this process has written since.
     granules: Vec<u64>,
     /// The file with the content at some version, which other processes of the machine map.
-    base: Option<base::KeptFile>,
+    base: Option<base::Offered>,
 }
 
 impl SharedRegion {

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::objects::buffer::Buffer;
 use crate::store::client::Client;
 
-pub enum KeptFile {}
+pub enum Offered {}
 
 impl SharedRegion {
     #[allow(clippy::unnecessary_wraps, reason = "as where there are bases")]
