@@ -1,12 +1,13 @@
 """The state that reaches a forked worker, beyond the programs in test_field: costs, classification, warnings."""
 
+import gc
 import importlib
 import os
 import types
 
 import pytest
 
-from serverless_mp.fork import places
+from serverless_mp.fork import collector, places
 from serverless_mp.program import modules
 
 
@@ -126,3 +127,21 @@ def test_an_older_cloudpickle_is_named_at_the_first_fork(run, tmp_path):
     )
     done = run(program)
     assert done.stdout == "spawned\n" and "needs cloudpickle 3 or newer, and 1.6.0 is installed" in done.stderr
+
+
+def test_a_pause_of_the_collector_stays_in_its_process():
+    with collector.paused(), collector.paused():
+        assert not gc.isenabled()
+        assert collector.is_enabled()
+        pid = os.fork()
+        if pid == 0:
+            os._exit(not gc.isenabled())
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with collector.paused():
+            assert not collector.is_enabled()
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

@@ -136,3 +136,50 @@ def test_a_fork_waits_for_them(run, tmp_path):
     done = run(program, env={"SERVERLESS_MP_PRELOAD": "counted", "PYTHONPATH": package.parent})
     # Imported by the program, and once for all its workers.
     assert sorted(done.stdout.split()) == ["-15", "-15", "imported", "imported"], done.stderr
+
+
+AMONG_OTHERS = """
+import multiprocessing
+import os
+import sys
+import threading
+
+import endless
+
+
+def leave(code):
+    sys.exit(code)
+
+
+def start_others(until, context):
+    number = 0
+    while not until.is_set():
+        os.environ["ROUND"] = str(number)
+        number += 1
+        process = context.Process(target=leave, args=(0,))
+        process.start()
+        process.join()
+
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("fork")
+    has_started = threading.Event()
+    others = threading.Timer(1, start_others, args=(has_started, context))
+    others.start()
+    process = context.Process(target=leave, args=(5,))
+    process.start()
+    has_started.set()
+    process.join()
+    others.join()
+    print(process.exitcode)
+"""
+
+
+def test_a_start_waits_only_a_while_also_among_others(run, tmp_path):
+    package = tmp_path / "site-packages" / "endless.py"
+    package.parent.mkdir()
+    package.write_text(f"import threading, traceback\n\nif {IN_THE_ZYGOTE}: threading.Event().wait()\n")
+    program = tmp_path / "among_others.py"
+    program.write_text(AMONG_OTHERS)
+    done = run(program, env={"SERVERLESS_MP_PRELOAD": "endless", "PYTHONPATH": package.parent})
+    assert done.stdout == "5\n", done.stderr

@@ -54,6 +54,7 @@ def test_another_name_and_its_submodules(run, tmp_path):
         ("own_manager.py", ()),
         ("shared_blocks.py", ()),
         ("one_copy.py", ()),
+        ("receiving_thread.py", ()),
         ("pipeline.py", ()),
         ("process_map.py", ()),
         ("reusable_executor.py", ()),
