@@ -25,6 +25,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from cliffs import median
 
 PROCESSES = 4
 # The numbers of the quicksort in the literature, and more.
@@ -33,12 +34,7 @@ SORTED = {"1,600 numbers": 1600, "100,000 numbers": 100_000}
 
 def took(operation, times):
     """Returns the median wall time of an operation in seconds."""
-    times_taken = []
-    for _ in range(times):
-        start = time.perf_counter()
-        operation()
-        times_taken.append(time.perf_counter() - start)
-    return statistics.median(times_taken)
+    return median(operation, times) / 1e6
 
 
 def per_call(operation, calls=5000):

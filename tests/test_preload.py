@@ -62,6 +62,15 @@ def test_a_package_that_cannot_be_shared_is_imported_by_each_worker(run, program
     assert imported <= {f"imported {program.parent / 'dice.py'}"} | {f"imported {package.parent / 'dice.py'}"}
 
 
+def run_with(run, folder, name, text, program, *arguments):
+    """Runs a program with an installed module of this text, which is to be preloaded."""
+    module, path = folder / "site-packages" / f"{name}.py", folder / "program.py"
+    module.parent.mkdir()
+    module.write_text(text)
+    path.write_text(program)
+    return run(path, *arguments, env={"SERVERLESS_MP_PRELOAD": name, "PYTHONPATH": module.parent})
+
+
 KEEPS_MAIN = """
 import __main__
 import atexit
@@ -89,12 +98,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize(("method", "byes"), [("spawn", 4), ("fork", 1 if sys.version_info < (3, 13) else 4)])
 def test_main_and_exit_handlers_are_the_worker_s(run, tmp_path, method, byes):
-    package = tmp_path / "site-packages" / "quiet.py"
-    package.parent.mkdir()
-    package.write_text(KEEPS_MAIN)
-    program = tmp_path / "looks.py"
-    program.write_text(LOOKS_AT_IT)
-    done = run(program, method, env={"SERVERLESS_MP_PRELOAD": "quiet", "PYTHONPATH": package.parent})
+    done = run_with(run, tmp_path, "quiet", KEEPS_MAIN, LOOKS_AT_IT, method)
     said = done.stdout.split()
     assert said.count("bye") == byes, done.stderr
     # A spawned worker sets `__main__` after it has imported the package, except if the package is preloaded.
@@ -128,12 +132,7 @@ if __name__ == "__main__":
 
 
 def test_a_fork_waits_for_them(run, tmp_path):
-    package = tmp_path / "site-packages" / "counted.py"
-    package.parent.mkdir()
-    package.write_text("import os\n\nos.write(1, b'imported\\n')\n")
-    program = tmp_path / "forks.py"
-    program.write_text(WITH_A_FORK)
-    done = run(program, env={"SERVERLESS_MP_PRELOAD": "counted", "PYTHONPATH": package.parent})
+    done = run_with(run, tmp_path, "counted", "import os\n\nos.write(1, b'imported\\n')\n", WITH_A_FORK)
     # Imported by the program, and once for all its workers.
     assert sorted(done.stdout.split()) == ["-15", "-15", "imported", "imported"], done.stderr
 
@@ -176,10 +175,7 @@ if __name__ == "__main__":
 
 
 def test_a_start_waits_only_a_while_also_among_others(run, tmp_path):
-    package = tmp_path / "site-packages" / "endless.py"
-    package.parent.mkdir()
-    package.write_text(f"import threading, traceback\n\nif {IN_THE_ZYGOTE}: threading.Event().wait()\n")
-    program = tmp_path / "among_others.py"
-    program.write_text(AMONG_OTHERS)
-    done = run(program, env={"SERVERLESS_MP_PRELOAD": "endless", "PYTHONPATH": package.parent})
+    done = run_with(
+        run, tmp_path, "endless", f"import threading, traceback\n\nif {IN_THE_ZYGOTE}: threading.Event().wait()\n", AMONG_OTHERS
+    )
     assert done.stdout == "5\n", done.stderr

@@ -50,7 +50,7 @@ class Digest:
         for container, read, parts in self._containers:
             now = read(container)
             # Most parts are the same objects, which is quickly seen.
-            if len(now) != len(parts) or not (all(map(operator.is_, parts, now)) or all(map(_is_as, parts, now))):
+            if not same(parts, now) and not (len(parts) == len(now) and all(map(_is_as, parts, now))):
                 return False
         return True
 
@@ -171,6 +171,6 @@ def _raw(value: str | bytes) -> bytes:
     return value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")
 
 
-def same(before: list[Any], now: Any, by: Callable[[Any, Any], bool] = operator.is_) -> bool:
+def same(before: list[Any], now: Any) -> bool:
     """Whether two lists have the same parts."""
-    return len(before) == len(now) and all(map(by, before, now))
+    return len(before) == len(now) and all(map(operator.is_, before, now))

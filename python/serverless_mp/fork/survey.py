@@ -21,7 +21,7 @@ from .introspect import is_a
 from .pickler import OBJECT, TYPE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 # The worker has its own values of these.
 NOT_CONTENT = {"__builtins__", "__spec__", "__loader__", "__cached__", "__warningregistry__"}
@@ -46,32 +46,31 @@ class _Libraries:
 
 
 class _Kept(threading.local):
-    """For each thread: whether several starts in a row share what the first has found, and that."""
+    """For each thread: what the first of several starts in a row has found, by the function that finds it; else None."""
 
-    in_a_row = False
-    libraries: _Libraries | None = None
-    registered: list[tuple[type, list[type]]] | None = None
+    found: dict[Callable[..., Any], Any] | None = None
 
 
 _kept = _Kept()
 
 
-def _libraries() -> _Libraries:
-    if not _kept.in_a_row:
-        return _Libraries()
-    if _kept.libraries is None:
-        _kept.libraries = _Libraries()
-    return _kept.libraries
+def _once_in_a_row(find: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function finds, or what it has found for a start before this one."""
+    if _kept.found is None:
+        return find(*arguments)
+    if find not in _kept.found:
+        _kept.found[find] = find(*arguments)
+    return _kept.found[find]
 
 
 @contextlib.contextmanager
 def starts_in_a_row() -> Iterator[None]:
     """For several starts between which no code of the program runs: only the first examines all modules."""
-    _kept.in_a_row = True
+    _kept.found = {}
     try:
         yield
     finally:
-        _kept.in_a_row, _kept.libraries, _kept.registered = False, None, None
+        _kept.found = None
 
 
 class Program:
@@ -83,7 +82,7 @@ class Program:
         self.made = {name: module for name, module in own.items() if _must_be_made(name, module)}
         self.imported = {name: module for name, module in own.items() if name not in self.made}
         self.by_value = frozenset(["__main__", *self.made])
-        libraries = _libraries()
+        libraries: _Libraries = _once_in_a_row(_Libraries)
         self.installed, self.removed = libraries.installed, libraries.removed
         # Persistent ids, by id. An object that a library owns stays its own, even where a module of the program refers to it.
         self.owned = {**libraries.owned}
@@ -211,11 +210,8 @@ def _used(own: list[Any]) -> names_in_code.Names:
 
 def registered(program: Program) -> list[tuple[type, list[type]]]:
     """Classes that the program has registered with abstract base classes, its own or others."""
-    if not _kept.in_a_row:
-        return _registered(program)
-    if _kept.registered is None:
-        _kept.registered = _registered(program)
-    return _kept.registered
+    found: list[tuple[type, list[type]]] = _once_in_a_row(_registered, program)
+    return found
 
 
 def _registered(program: Program) -> list[tuple[type, list[type]]]:

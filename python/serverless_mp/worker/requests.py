@@ -83,11 +83,10 @@ class Preloaded:
 
     def end(self) -> None:
         """Ends it together with the first zygote. Its workers end before it."""
-        if self.is_reaped:
-            return
-        if not self.is_ready:  # kill it, whatever it is doing
-            os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
+        if not self.is_ready:  # whatever it is doing
+            self.kill()
+        elif not self.is_reaped:
+            os.waitpid(self.pid, 0)
 
     def kill(self) -> None:
         """Ends it at once."""

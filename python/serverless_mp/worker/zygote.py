@@ -265,10 +265,12 @@ class Zygote:
             self.start(request)
 
     def forget(self, one: Preloaded) -> None:
-        """Closes the connection to a preloaded zygote of a function."""
+        """Closes the connection to a preloaded zygote. On this machine its environment is not preloaded again."""
         self.selector.unregister(one.socket)
         one.socket.close()
-        self.preloaded.remove(one)
+        one.is_gone = True
+        if isinstance(one.kind, str):
+            self.preloaded.remove(one)
 
     def begin_preloading(
         self, preload: Preload | FunctionPreload, kind: dict[str, str] | str, timeout: float, waiting: list[Request]
@@ -326,11 +328,7 @@ class Zygote:
         """Does without a preloaded zygote that has ended, or whose imports must not be used."""
         if isinstance(preloaded.kind, str):
             self.failed = [*self.failed[1 - _MOST_STATES :], preloaded.kind]
-            self.forget(preloaded)
-        else:
-            self.selector.unregister(preloaded.socket)
-            preloaded.socket.close()
-            preloaded.is_gone = True
+        self.forget(preloaded)
         self.answer_waiting(preloaded)
 
     def answer_waiting(self, preloaded: Preloaded) -> None:
