@@ -186,10 +186,10 @@ impl End {
         self.take(Take::Task)
     }
 
-    /// Sends the result of the task in work, and takes the next task in the same step, for `get_task`.
+    /// Sends the result of the task in work, and may take the next tasks in the same step, for `get_task`.
     pub fn put_result(&self, result: &[u8]) -> Result<()> {
         let process = self.handle.process;
-        self.pipe.post_result_and_go_on(process, result)
+        self.pipe.post_result(process, result, u32::MAX).map(drop)
     }
 
     /// Waits for a result, and takes others that are there.

@@ -275,9 +275,10 @@ class TaskQueue:
         """
     def discard_task(self) -> bool:
         """On the workers' side: removes a task that is not to run any more. Returns False if there is none."""
-    def put_result(self, payload: bytes, goes_on: bool) -> None:
-        """Sends the result of the last task that this thread got, without waiting. If `goes_on`, the same step takes the next
-        task, which the next `get_task` returns.
+    def put_result(self, payload: bytes, most: int) -> bool:
+        """Sends the result of the last task that this thread got, without waiting. The same step may take up to `most` tasks,
+        which the next calls of `get_task` return; several only if tasks are short. Tasks that are not begun within 20 ms go
+        back. Returns whether tasks were taken or requested; then the caller must get the next one.
         """
     def get_results(self) -> list[tuple[bytes, int | None]]:
         """Waits for a result, and takes up to 256 more that are available. A task that has used up its attempts appears in

@@ -45,6 +45,9 @@ _BROKEN_PAUSE = 0.1
 # The maximum number of tasks sent together, and the maximum number of items in each of them.
 _MOST_TOGETHER, _FEW = 64, 4
 
+# The maximum number of tasks that a worker takes at once, as far as the pool is concerned.
+_MOST_AHEAD = 1000
+
 # The header of a task and of its result: job and index. It can be read even if the rest cannot be unpickled.
 _HEAD = struct.Struct("=qq")
 _NOBODY = _HEAD.pack(-1, -1)
@@ -241,8 +244,8 @@ class _WorkersSide:
 
     def __init__(self, ident: str, limit: int | None) -> None:
         self._queue = _core.TaskQueue(ident)
-        # `_left`: how many tasks the worker may still run, None without a limit. `_has_next`: the last result has taken the
-        # next task.
+        # `_left`: how many tasks the worker may still run, None without a limit. `_has_next`: the next task was taken, or
+        # requested with the last result.
         self._left, self._has_next = limit, False
 
     def get(self) -> bytes | None:
@@ -258,8 +261,8 @@ class _WorkersSide:
         if self._left is not None:
             self._left -= 1
         time = _time_for_tasks()
-        self._has_next = self._left != 0 and (time is None or time > 0)
-        self._queue.put_result(result, self._has_next)
+        most = _MOST_AHEAD if self._left is None else min(self._left, _MOST_AHEAD)
+        self._has_next = self._queue.put_result(result, most if time is None or time > 0 else 0)
 
 
 def _time_for_tasks() -> float | None:

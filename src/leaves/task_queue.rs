@@ -34,11 +34,6 @@ impl TaskQueue {
         Self { handle, pipe }
     }
 
-    fn post_as(&self, sent: Sent, payload: &[u8]) -> Result<()> {
-        let process = self.handle.current_process()?;
-        self.pipe.post(process, sent, &[payload])
-    }
-
     fn results(&self) -> Result<Vec<TaskOutcome>> {
         let process = self.handle.current_process()?;
         let wait = Wait::Until(None);
@@ -124,15 +119,12 @@ impl TaskQueue {
         Ok(!matches!(item, Taken::Nothing))
     }
 
-    /// Sends the result of the task in work, without waiting. With `goes_on` it takes the next task in the same step, which
-    /// the caller must get.
-    fn put_result(&self, py: Python<'_>, payload: &[u8], goes_on: bool) -> PyResult<()> {
+    /// Sends the result of the task in work, without waiting; may take up to `most` tasks in the same step. Returns whether it
+    /// has taken or requested tasks, which the caller must get.
+    fn put_result(&self, py: Python<'_>, payload: &[u8], most: u32) -> PyResult<bool> {
         Ok(py.detach(|| {
-            if !goes_on {
-                return self.post_as(Sent::Result, payload);
-            }
             let process = self.handle.current_process()?;
-            self.pipe.post_result_and_go_on(process, payload)
+            self.pipe.post_result(process, payload, most)
         })?)
     }
 
@@ -148,6 +140,9 @@ impl TaskQueue {
 
     /// Sends a message that is neither a task nor a result to the other end, without waiting.
     fn post(&self, py: Python<'_>, payload: &[u8]) -> PyResult<()> {
-        Ok(py.detach(|| self.post_as(Sent::Message, payload))?)
+        Ok(py.detach(|| {
+            let process = self.handle.current_process()?;
+            self.pipe.post(process, Sent::Message, &[payload])
+        })?)
     }
 }

@@ -213,16 +213,25 @@ local function next_item(from)
   return call('LINDEX', list, -2) or call('LMOVE', OBJECT .. ITEMS .. from, list, 'LEFT', 'LEFT')
 end
 
--- Acknowledges this many of the oldest items of the caller. Another item may have come after them already: a wait runs even if
--- the command before it was refused and is sent again.
+-- The items that the caller has in flight, the oldest first.
+local function in_flight_items()
+  local items, out = call('LRANGE', OBJECT .. IN_FLIGHT .. CALLER, 0, -2), {}
+  for i = #items, 1, -1 do out[#out + 1] = items[i] end
+  return out
+end
+
+-- Acknowledges this many of the oldest items of the caller, and returns whether it has no other. It may have others: tasks that
+-- were taken together, or an item that came later, since a wait runs even if the command before it was refused and is sent
+-- again.
 local function acknowledge(count)
   local list = OBJECT .. IN_FLIGHT .. CALLER
   if call('LLEN', list) <= count + 1 then
     call('LTRIM', list, -1, -1)
-  else
-    call('RPOP', list, count + 1)
-    call('RPUSH', list, ANCHOR)
+    return true
   end
+  call('RPOP', list, count + 1)
+  call('RPUSH', list, ANCHOR)
+  return false
 end
 
 -- The caller has no more items that it has read ahead from an end: threads that wait to take from that end look again.

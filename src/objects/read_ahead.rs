@@ -3,6 +3,8 @@
 //! A thread reads ahead only if it alone takes from an end, and the store knows that it does. A thread that begins to take
 //! from that end waits until nothing is left, so that items are delivered in their order. Items that are not asked for go back
 //! after a while. They are in the thread's in-flight list; each is acknowledged before it is delivered.
+//!
+//! Tasks are taken by many, and in no order; a task is acknowledged by its result.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
@@ -87,12 +89,7 @@ impl ReadAhead {
         caller: &str,
         acknowledge: impl FnOnce(usize, &Slot) -> Result<()>,
     ) -> Result<Option<Vec<u8>>> {
-        let mut state = self.state(client)?;
-        if state.owed.is_some() {
-            drop(state);
-            self.give_back(client, false)?;
-            state = self.state(client)?;
-        }
+        let mut state = self.settled(client)?;
         if let Some(item) = state.undelivered.take() {
             return Ok(Some(item));
         }
@@ -129,12 +126,20 @@ impl ReadAhead {
 
     /// How many items a thread may take at once.
     pub fn most(&self) -> usize {
-        let mut state = self.state.locked();
-        if state.pause > 0 {
-            state.pause -= 1;
-            return 1;
+        let pauses = self.pauses();
+        if !pauses && self.state.locked().has_more {
+            MOST
+        } else {
+            1
         }
-        if state.has_more { MOST } else { 1 }
+    }
+
+    /// Whether a thread takes only one item this time, since items went back lately.
+    pub fn pauses(&self) -> bool {
+        let mut state = self.state.locked();
+        let pauses = state.pause > 0;
+        state.pause = state.pause.saturating_sub(1);
+        pauses
     }
 
     /// Notes whether more items were there when the last one was taken.
@@ -148,7 +153,14 @@ impl ReadAhead {
         state.items.is_some() || state.undelivered.is_some()
     }
 
-    /// Notes the items that a thread has taken, more than one, and the time that this took.
+    /// Whether this thread has items to be delivered. If items are being given back, it waits for that.
+    pub fn has_items_of(&self, client: &Client, caller: &str) -> Result<bool> {
+        let state = self.settled(client)?;
+        let items = state.items.as_ref();
+        Ok(state.undelivered.is_some() || items.is_some_and(|read| read.caller == caller))
+    }
+
+    /// Notes the items that a thread has taken before they are asked for, and the time that this took.
     pub fn fill(&self, caller: &str, items: VecDeque<Vec<u8>>, took: Duration) {
         let mut state = self.state.locked();
         state.has_more = true;
@@ -200,6 +212,17 @@ impl ReadAhead {
         drop(state);
         self.changed.notify_all();
         given.map(drop)
+    }
+
+    /// The state, once all items that are to go back have gone.
+    fn settled(&self, client: &Client) -> Result<MutexGuard<'_, State>> {
+        let state = self.state(client)?;
+        if state.owed.is_none() {
+            return Ok(state);
+        }
+        drop(state);
+        self.give_back(client, false)?;
+        self.state(client)
     }
 
     /// The state, once no items are being given back.

@@ -1,6 +1,6 @@
 -- Releases all that an ended process held of one object. ARGV[4] the process, ARGV[5] its exit code, ARGV[6] how often a task
 -- may be begun. Items that it had taken and not acknowledged go back to the head; a task begun too often goes to the other
--- end, marked 'D' with the exit code. A unit that was granted and not acknowledged is granted to the next waiter.
+-- end, marked 'D' with the exit code. Of several tasks only the oldest was begun. A unit that was granted and not acknowledged is granted to the next waiter.
 local _, refused = read()
 if refused then return is_absent(refused) and OK or refused end
 
@@ -11,10 +11,12 @@ local function give_back(caller)
   local from, bound, has_waited = unpack(call('HMGET', OBJECT, TAKES .. caller, BOUND, HAS_WAITED))
   -- A task that was counted as taken counts against the bound again; any other item still does.
   local counted = call('HDEL', OBJECT, WORKS .. caller) == 0
-  for _, item in ipairs(call('LRANGE', list, 0, -1)) do
+  local items = call('LRANGE', list, 0, -2)
+  for i, item in ipairs(items) do
     local kind, begun, size = string.match(item, ITEM_HEAD)
     local is_task = kind == TASK or kind == TASK_IN_BLOB
-    if is_task and begun + 1 >= tonumber(ARGV[6]) then
+    begun = is_task and begun + (i == #items and 1 or 0)
+    if is_task and begun >= tonumber(ARGV[6]) then
       local back = OBJECT .. ITEMS .. (1 - from)
       call('RPUSH', back, DIED .. ARGV[5] .. ' ' .. item)
       renew_ttl(back)
@@ -22,8 +24,8 @@ local function give_back(caller)
         local field, left = taken(from, size, bound, has_waited, call('HGET', OBJECT, FILL .. from))
         if field then call('HSET', OBJECT, field, left) end
       end
-    elseif item ~= ANCHOR then
-      if is_task then item = kind .. math.floor(begun + 1) .. string.sub(item, 3) end
+    else
+      if is_task then item = kind .. math.floor(begun) .. string.sub(item, 3) end
       call('LPUSH', OBJECT .. ITEMS .. from, item)
       if bound and is_task and not counted then call('HINCRBY', OBJECT, FILL .. from, size) end
       renew_ttl(OBJECT .. ITEMS .. from)

@@ -1,12 +1,19 @@
--- Puts back the items that a thread has read ahead. ARGV[4] the end, ARGV[5] the thread, ARGV[6] at most how many: the last
--- ones that it took. The others were acknowledged.
-local fields, answered = open(HAS_WAITED, AHEAD .. ARGV[4])
+-- Puts back items or tasks that a thread has taken before they were asked for. ARGV[4] the end, ARGV[5] the thread, ARGV[6] at
+-- most how many: the last ones that it took. The others were acknowledged, or are in work.
+local from, thread = ARGV[4], ARGV[5]
+local fields, answered = open(HAS_WAITED, AHEAD .. from, WORKS .. thread, BOUND, FILL .. from)
 if answered then return answered end
-if fields[4] == ARGV[5] then
-  local list, items = OBJECT .. IN_FLIGHT .. ARGV[5], OBJECT .. ITEMS .. ARGV[4]
-  for _ = 1, math.min(tonumber(ARGV[6]), call('LLEN', list) - 1) do call('LMOVE', list, items, 'LEFT', 'LEFT') end
+local is_ahead, works = fields[4] == thread, fields[5]
+if is_ahead or works then
+  local list, items, fill = OBJECT .. IN_FLIGHT .. thread, OBJECT .. ITEMS .. from, tonumber(fields[7] or '0')
+  for _ = 1, math.min(tonumber(ARGV[6]), call('LLEN', list) - 1) do
+    local item = call('LMOVE', list, items, 'LEFT', 'LEFT')
+    -- A task was counted as taken.
+    if works then fill = fill + string.match(item, TASK_HEAD) end
+  end
   renew_ttl(items)
-  end_reading_ahead(ARGV[4], fields[3])
-  hand_out(ARGV[4])
+  if works and fields[6] then call('HSET', OBJECT, FILL .. from, fill) end
+  if is_ahead then end_reading_ahead(from, fields[3]) end
+  hand_out(from)
 end
 return answer(OK)

@@ -32,8 +32,5 @@ else
   renew_ttl(key)
   hand_out(to)
 end
-if ARGV[5] == '1' then
-  acknowledge(1)
-  call('HDEL', OBJECT, WORKS .. CALLER)
-end
+if ARGV[5] == '1' and acknowledge(1) then call('HDEL', OBJECT, WORKS .. CALLER) end
 return answer(OK, added(to, ARGV[7], fields[5], fields[4]))

@@ -4,8 +4,8 @@
 local fields, answered = open(BOUND, HAS_WAITED, AHEAD .. ARGV[4], FILL .. ARGV[4])
 if answered then return answered end
 if is_moving and (fields[4] or ARGV[6] ~= '' or not is_here(IN_FLIGHT .. CALLER)) then return on_its_way() end
-acknowledge(tonumber(ARGV[7]))
-if fields[5] == CALLER and call('LLEN', OBJECT .. IN_FLIGHT .. CALLER) == 1 then end_reading_ahead(ARGV[4], fields[4]) end
+local is_last = acknowledge(tonumber(ARGV[7]))
+if is_last and fields[5] == CALLER then end_reading_ahead(ARGV[4], fields[4]) end
 if ARGV[6] ~= '' then revoke(ARGV[6]) end
 local rest = ARGV[8] == '1' and is_here(ITEMS .. ARGV[4]) and tostring(call('LLEN', OBJECT .. ITEMS .. ARGV[4])) or '0'
 return answer(rest, taken(ARGV[4], ARGV[5], fields[3], fields[4], fields[6]))

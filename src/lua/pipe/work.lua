@@ -1,11 +1,12 @@
--- Sends the result of the task that this thread took last, which acknowledges the task, and takes the next task, in one step.
+-- Sends the result of the task that this thread took last, which acknowledges the task, and takes the next tasks, in one step.
 -- ARGV[4] the end that the result is for; ARGV[5] '1' to queue as a taker if there is no task, ARGV[6] the size of the result
--- in bytes, ARGV[7] the result. Replies the task, 'wait WAITER' or 'none'.
+-- in bytes, ARGV[7] the result, ARGV[8] how many tasks to take at most: the first, and of the others this thread's share.
+-- Replies the tasks, 'wait WAITER' or 'none'.
 local to, from = ARGV[4], 1 - ARGV[4]
 local in_flight, tasks = OBJECT .. IN_FLIGHT .. CALLER, OBJECT .. ITEMS .. from
 local fields, answered =
-  open(HOLDERS .. to, BOUND, HAS_WAITED, SPILLED .. to, SPILLED .. from, FILL .. to, FILL .. from)
-if answered then return answered == TOOK and call('LINDEX', in_flight, -2) or answered end
+  open(HOLDERS .. to, BOUND, HAS_WAITED, SPILLED .. to, SPILLED .. from, FILL .. to, FILL .. from, OPENED .. from)
+if answered then return answered == TOOK and in_flight_items() or answered end
 if tonumber(fields[3]) <= 0 then return answer(NONE) end
 unspill(to, fields[6])
 unspill(from, fields[7])
@@ -17,15 +18,23 @@ acknowledge(1)
 local item = call('LMOVE', tasks, in_flight, 'LEFT', 'LEFT')
 local size = item and string.match(item, TASK_HEAD)
 if size then
-  -- It is in work in the place of the last one.
+  local out, most = {item}, 1
+  if ARGV[8] ~= '1' then most = math.min(ARGV[8], 1 + math.floor(call('LLEN', tasks) / fields[10])) end
+  while #out < most and size + 0 < 65536 do
+    local next_size = string.match(call('LINDEX', tasks, 0), TASK_HEAD)
+    if not next_size then break end
+    out[#out + 1] = call('LMOVE', tasks, in_flight, 'LEFT', 'LEFT')
+    size = size + next_size
+  end
+  -- They are in work in the place of the last one.
   written[3], written[4] = taken(from, size, fields[4], fields[5], fields[9])
   answer(TOOK, WORKS .. CALLER, 1, unpack(written))
-  return item
+  return out
 end
 call('HDEL', OBJECT, WORKS .. CALLER)
 if item then
   answer(TOOK, unpack(written))
-  return item
+  return {item}
 end
 if ARGV[5] == '0' then return answer(NONE, unpack(written)) end
 return wait(TAKERS .. from, unpack(written))

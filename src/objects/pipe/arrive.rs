@@ -22,7 +22,7 @@ pub(super) struct How {
     pub(super) together: Option<RefCell<Together>>,
     /// The waiter that the item was handed to in the queue of takers; else empty.
     pub(super) waiter: String,
-    /// Whether the item counts as taken already: a task that came with the last result.
+    /// Whether a task counts as taken already: it came with the last result.
     pub(super) is_counted: bool,
     /// Whether the item was acknowledged: it was read ahead.
     pub(super) is_acknowledged: bool,
@@ -99,7 +99,9 @@ impl PipeEnd {
                 script.arg(&how.waiter).post()?;
             }
         } else {
-            self.taken(process, payload.size, blob, how)?;
+            let is_counted = how.is_counted && payload.is_task;
+            let size = if is_counted { 0 } else { payload.size };
+            self.taken(process, size, blob, how)?;
         }
         let message = message?;
         // A task may come again, after it was given back.

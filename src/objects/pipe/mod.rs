@@ -2,6 +2,7 @@
 
 mod arrive;
 mod delivered;
+mod pace;
 mod send;
 mod take;
 
@@ -12,6 +13,7 @@ use std::time::Instant;
 use redis::Value;
 
 use self::delivered::Delivered;
+use self::pace::Pace;
 use crate::error::Result;
 use crate::objects::length;
 use crate::objects::payload::Message;
@@ -33,8 +35,9 @@ pub struct PipeEnd {
     delivered: Delivered,
     /// How often the cluster's slots had been read at the last look at the store: since then the items may have moved.
     looked_with: AtomicU64,
-    /// The thread whose last result takes the next task, and the slot for that task.
-    next_task: Mutex<Option<(String, Slot)>>,
+    /// The last result, until the next task is taken.
+    result: Mutex<Option<SentResult>>,
+    pace: Mutex<Pace>,
     /// The slot for the number of items that were left after a take.
     rest: Mutex<Option<Slot>>,
     /// Bytes posted since the pipe was asked whether it is full.
@@ -42,6 +45,16 @@ pub struct PipeEnd {
     /// The process that made this end, and what it has read ahead. A child of its own `fork()` uses none of it.
     origin: &'static Process,
     ahead: Arc<ReadAhead>,
+}
+
+/// A task's result that was sent.
+struct SentResult {
+    /// The thread that has sent it.
+    caller: String,
+    /// The slot of the command.
+    slot: Slot,
+    /// Since when the next tasks are on their way, if the command takes them.
+    asked: Option<Instant>,
 }
 
 /// The result of a take.
@@ -104,7 +117,8 @@ impl PipeEnd {
             blob: Mutex::new(None),
             delivered: Delivered::default(),
             looked_with: AtomicU64::new(0),
-            next_task: Mutex::default(),
+            result: Mutex::default(),
+            pace: Mutex::default(),
             rest: Mutex::default(),
             bytes_since_check: AtomicUsize::new(0),
         }

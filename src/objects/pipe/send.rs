@@ -4,8 +4,9 @@
 //! capacity now and then.
 
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
-use super::{PipeEnd, Sent, kind};
+use super::{PipeEnd, Sent, SentResult, kind};
 use crate::error::{Error, Result};
 use crate::kept;
 use crate::locked::Locked;
@@ -57,6 +58,16 @@ impl PipeEnd {
 
     /// Sends messages, in order, without waiting.
     pub fn post(&self, process: &Process, sent: Sent, payloads: &[&[u8]]) -> Result<()> {
+        self.post_for(process, sent, payloads, &Slot::default())
+    }
+
+    fn post_for(
+        &self,
+        process: &Process,
+        sent: Sent,
+        payloads: &[&[u8]],
+        slot: &Slot,
+    ) -> Result<()> {
         let versions = process.memory.publish(process)?;
         let mut packed = Vec::with_capacity(payloads.len());
         for payload in payloads {
@@ -83,7 +94,7 @@ impl PipeEnd {
             }
         }
         if blobs.is_empty() {
-            return script.post();
+            return script.post_for(slot);
         }
         // A blob that nobody will take must be deleted: the sender waits for the reply.
         let is_sent = script
@@ -98,28 +109,41 @@ impl PipeEnd {
         is_sent.map(drop)
     }
 
-    /// Sends the result of the task that this thread took last, and takes the next task in the same step, for `take`. It does
-    /// not wait.
-    pub fn post_result_and_go_on(&self, process: &Process, payload: &[u8]) -> Result<()> {
+    /// Sends the result of the task that this thread took last. If the thread has no further task, it takes up to `most` tasks
+    /// in the same step, for `take`. It does not wait. Returns whether the next take does not begin to wait for a task.
+    pub fn post_result(&self, process: &Process, payload: &[u8], most: u32) -> Result<bool> {
         let (caller, consumed) = process.with_thread_client(|thread_client| {
             Ok((
                 thread_client.caller.clone(),
                 thread_client.consumed(&self.id),
             ))
         })?;
-        let (Some(consumed), true) = (consumed, payload::is_inline(payload)) else {
-            return self.post(process, Sent::Result, &[payload]);
+        self.pace.locked().ends();
+        let has_further = self.has_further_tasks(process, &caller)?;
+        // A signal handler raised when the task's result was sent, which is on its way. This second result is dropped.
+        if matches!(&*self.result.locked(), Some(sent) if sent.caller == caller && is_on_its_way(&sent.slot))
+        {
+            return Ok(true);
+        }
+        let slot = Slot::default();
+        let may_take = most > 0 && !has_further && payload::is_inline(payload);
+        let consumed = consumed.filter(|_| may_take);
+        *self.result.locked() = Some(SentResult {
+            caller,
+            slot: slot.clone(),
+            asked: consumed.map(|_| Instant::now()),
+        });
+        let Some(consumed) = consumed else {
+            self.post_for(process, Sent::Result, &[payload], &slot)?;
+            return Ok(has_further);
+        };
+        let most = match self.ahead(process) {
+            Some(ahead) if !ahead.pauses() => most.min(self.pace.locked().next()),
+            _ => 1,
         };
         let versions = process.memory.publish(process)?;
         let packed = self.pack(process, Sent::Result, &versions, payload)?;
         self.drop_task_blob(process)?;
-        // The task's result is on its way already: a signal handler raised when it was sent. This second result is dropped.
-        if matches!(&*self.next_task.locked(), Some((who, slot)) if *who == caller && is_on_its_way(slot))
-        {
-            return Ok(());
-        }
-        let slot = Slot::default();
-        *self.next_task.locked() = Some((caller, slot.clone()));
         process
             .script(&scripts::WORK, &self.id)
             .waits_for_memory()
@@ -127,7 +151,9 @@ impl PipeEnd {
             .arg(consumed.place == Place::Line)
             .arg(item::size(payload.len()))
             .bytes(packed.item)
-            .post_for(&slot)
+            .arg(most)
+            .post_for(&slot)?;
+        Ok(true)
     }
 
     /// Deletes the blob of the task in work.

@@ -4,6 +4,7 @@
 //! takers instead, and items are handed to them: for each item, a store looks through all clients that wait at a list.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -45,8 +46,13 @@ impl PipeEnd {
             Ok(Some(taken)) => Ok(taken),
             Err(e) => Err(e),
         };
-        if result.is_err() {
-            self.be_unsure(process);
+        match &result {
+            Ok(Taken::Message(_)) if what == Take::Task => {
+                *self.result.locked() = None;
+                self.pace.locked().begins();
+            }
+            Ok(_) => {}
+            Err(_) => self.be_unsure(process),
         }
         result
     }
@@ -59,14 +65,13 @@ impl PipeEnd {
         wait: Wait,
         what: Take,
     ) -> Result<Option<Taken>> {
-        let may_read_ahead = what != Take::Task && process.may_read_ahead();
-        let Some(ahead) = self.ahead(process).filter(|_| may_read_ahead) else {
+        let Some(ahead) = self.ahead(process).filter(|_| process.may_read_ahead()) else {
             return Ok(None);
         };
-        if let Some(taken) = self.deliver_ahead(process, ahead, caller)? {
+        if let Some(taken) = self.deliver_ahead(process, ahead, caller, what)? {
             return Ok(Some(taken));
         }
-        if what == Take::Item || self.is_at_end() {
+        if what != Take::Items || self.is_at_end() {
             return Ok(None);
         }
         let most = ahead.most();
@@ -85,13 +90,13 @@ impl PipeEnd {
                 return Err(e);
             }
         };
-        match items.as_slice() {
-            [] => {
+        match (items.len(), items.front()) {
+            (_, None) => {
                 ahead.saw(false);
                 Ok(None)
             }
             // If others take from this end there may be more items: the reply to the acknowledgement tells.
-            [item] => {
+            (1, Some(item)) => {
                 let how = How {
                     tells_rest: true,
                     ..How::default()
@@ -99,9 +104,9 @@ impl PipeEnd {
                 self.received(process, item, &how, what).map(Some)
             }
             _ => {
-                ahead.fill(caller, items.into(), began.elapsed());
+                ahead.fill(caller, items, began.elapsed());
                 process.reads_ahead.watch(&process.client, ahead)?;
-                self.deliver_ahead(process, ahead, caller)
+                self.deliver_ahead(process, ahead, caller, what)
             }
         }
     }
@@ -111,8 +116,13 @@ impl PipeEnd {
         process: &'static Process,
         ahead: &Arc<ReadAhead>,
         caller: &str,
+        what: Take,
     ) -> Result<Option<Taken>> {
+        let is_task = what == Take::Task;
         let item = ahead.next(process, caller, |size, slot| {
+            if is_task {
+                return Ok(()); // its result will acknowledge it
+            }
             let done = process.script(&scripts::TAKE_DONE, &self.id);
             let done = done.arg(self.end).arg(size).arg("");
             done.arg(1).arg(false).post_for(slot)
@@ -122,10 +132,11 @@ impl PipeEnd {
         }
         let Some(item) = item? else { return Ok(None) };
         let how = How {
-            is_acknowledged: true,
+            is_acknowledged: !is_task,
+            is_counted: is_task,
             ..How::default()
         };
-        match self.received(process, &item, &how, Take::Item) {
+        match self.received(process, &item, &how, what) {
             Err(e) if e.is_raised() => {
                 ahead.put_back(item);
                 Err(e)
@@ -136,7 +147,7 @@ impl PipeEnd {
 
     fn take_next(
         &self,
-        process: &Process,
+        process: &'static Process,
         caller: &str,
         wait: Wait,
         what: Take,
@@ -235,17 +246,28 @@ impl PipeEnd {
         self.await_token(process, reply, deadline)
     }
 
-    /// The reply to the take that the last result included; None if there was none, or it neither took a task nor queued this
-    /// thread.
-    fn taken_with_result(&self, process: &Process, caller: &str) -> Result<Option<Value>> {
-        let slot = match &*self.next_task.locked() {
-            Some((who, slot)) if who == caller => slot.clone(),
+    /// The first task that the last result has taken, or the waiter as which it has queued this thread; None if it did neither.
+    fn taken_with_result(&self, process: &'static Process, caller: &str) -> Result<Option<Value>> {
+        let (slot, asked) = match &*self.result.locked() {
+            Some(sent) if sent.caller == caller => (sent.slot.clone(), sent.asked),
             _ => return Ok(None),
         };
+        let Some(asked) = asked else { return Ok(None) };
         let reply = process.reply_in(&slot)?;
-        *self.next_task.locked() = None;
-        Ok(reply
-            .filter(|reply| !matches!(reply, Value::BulkString(text) if text == NONE.as_bytes())))
+        *self.result.locked() = None;
+        let Some(Value::Array(tasks)) = reply else {
+            let is_none =
+                |reply: &Value| matches!(reply, Value::BulkString(text) if text == NONE.as_bytes());
+            return Ok(reply.filter(|reply| !is_none(reply)));
+        };
+        self.pace.locked().arrived_after(asked.elapsed());
+        let mut tasks = items(tasks);
+        let first = tasks.pop_front().map(Value::BulkString);
+        if let Some(ahead) = self.ahead(process).filter(|_| !tasks.is_empty()) {
+            ahead.fill(caller, tasks, asked.elapsed());
+            process.reads_ahead.watch(&process.client, ahead)?;
+        }
+        Ok(first)
     }
 
     /// The item in a script's reply, or the item that is handed to the waiter in that reply.
@@ -294,16 +316,23 @@ impl PipeEnd {
         Ok(items)
     }
 
-    fn ask_for_many(&self, process: &Process, most: usize, ahead: bool) -> Result<Vec<Vec<u8>>> {
+    fn ask_for_many(
+        &self,
+        process: &Process,
+        most: usize,
+        ahead: bool,
+    ) -> Result<VecDeque<Vec<u8>>> {
         let script = process.script(&scripts::TAKE_MANY, &self.id);
-        let Value::Array(found) = script.arg(self.end).arg(most).arg(ahead).call()? else {
-            return Ok(Vec::new());
-        };
-        let items = found.into_iter().filter_map(|item| match item {
-            Value::BulkString(item) => Some(item),
-            _ => None,
-        });
-        Ok(items.collect())
+        Ok(match script.arg(self.end).arg(most).arg(ahead).call()? {
+            Value::Array(found) => items(found),
+            _ => VecDeque::new(),
+        })
+    }
+
+    /// Whether this thread has taken more tasks than the one in work.
+    pub(super) fn has_further_tasks(&self, process: &Process, caller: &str) -> Result<bool> {
+        self.ahead(process)
+            .map_or(Ok(false), |ahead| ahead.has_items_of(process, caller))
     }
 
     /// Prepares this thread's in-flight list for a take. None if the time is over first.
@@ -381,4 +410,13 @@ impl PipeEnd {
             Ok(())
         });
     }
+}
+
+/// The items in a reply.
+fn items(reply: Vec<Value>) -> VecDeque<Vec<u8>> {
+    let items = reply.into_iter().filter_map(|item| match item {
+        Value::BulkString(item) => Some(item),
+        _ => None,
+    });
+    items.collect()
 }

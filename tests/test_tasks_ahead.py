@@ -1,0 +1,134 @@
+"""A worker may take several short tasks at once, which no program can see."""
+
+import collections
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from serverless_mp import _core
+
+SHORT, ALL = 300, 400
+
+
+def note(path, word):
+    """Appends a line in one write."""
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(file, f"{word}\n".encode())
+    os.close(file)
+
+
+def noted(path):
+    return collections.Counter(int(word) for word in Path(path).read_text().split())
+
+
+def set_event(value):
+    global event
+    event = value
+
+
+def run(task):
+    """Notes the task. The task `SHORT` waits for the event, or kills its worker: always, or with a mark for the first time."""
+    i, path, what = task
+    note(path, i)
+    if i == SHORT:
+        if what == "wait":
+            event.wait()
+        elif what == "die" or not os.path.exists(what):
+            what == "die" or note(what, i)
+            os.kill(os.getpid(), signal.SIGKILL)
+    return i
+
+
+def round_trips(_):
+    return os.getpid(), _core.counters()["round_trips"]
+
+
+def test_short_tasks_are_taken_together(smp):
+    with smp.Pool(1) as pool:
+        seen = pool.map(round_trips, range(500), chunksize=1)
+        assert len(set(seen)) < 250
+
+
+def test_a_long_task_holds_up_no_other(mp, tmp_path):
+    release = mp.Event()
+    with mp.Pool(2, set_event, (release,)) as pool:
+        results = pool.imap_unordered(run, [(i, tmp_path / "ran", "wait") for i in range(ALL)])
+        others = {next(results) for _ in range(ALL - 1)}
+        assert others == set(range(ALL)) - {SHORT}
+        release.set()
+        assert next(results) == SHORT
+    assert set(noted(tmp_path / "ran").values()) == {1}
+
+
+def test_a_task_may_wait_for_the_one_behind_it(mp):
+    done = mp.Event()
+    with mp.Pool(2, set_event, (done,)) as pool:
+        pool.map(abs, range(200), chunksize=1)
+        for _ in range(10):
+            waits = [pool.apply_async(event_is_set, (True,)), pool.apply_async(event_is_set, (False,))]
+            assert [one.get(timeout=30) for one in waits] == [True, True]
+            done.clear()
+
+
+def event_is_set(waits):
+    event.wait() if waits else event.set()
+    return event.is_set()
+
+
+@pytest.mark.parametrize("dies_always", [False, True])
+def test_a_worker_that_dies_repeats_only_the_task_in_work(smp, tmp_path, dies_always):
+    what = "die" if dies_always else tmp_path / "mark"
+    with smp.Pool(2) as pool:
+        tasks = [(i, tmp_path / "ran", what) for i in range(ALL)]
+        results = pool.imap(run, tasks)
+        got = [next(results) for _ in range(SHORT)]
+        if dies_always:
+            with pytest.raises(multiprocessing.ProcessError, match="exit code -9"):
+                next(results)
+        else:
+            got.append(next(results))
+        got += results
+    assert got == [i for i in range(ALL) if i != SHORT or not dies_always]
+    ran = noted(tmp_path / "ran")
+    assert ran.pop(SHORT) == 2
+    assert set(ran.values()) == {1} and len(ran) == ALL - 1
+
+
+def test_a_low_maxtasksperchild_is_kept(mp):
+    with mp.Pool(2, maxtasksperchild=7) as pool:
+        tasks = collections.Counter(pool.map(pid_of, range(140), chunksize=1))
+        assert max(tasks.values()) == 7
+
+
+def pid_of(_):
+    return os.getpid()
+
+
+def slow_or_fast(i):
+    time.sleep(0.3 if i % 50 == 49 else 0)
+    return i
+
+
+def test_a_pool_is_closed_while_tasks_wait_for_their_turn(mp):
+    pool = mp.Pool(2)
+    results = pool.map_async(slow_or_fast, range(200), chunksize=1)
+    pool.close()
+    pool.join()
+    assert results.get(timeout=0) == list(range(200))
+
+
+def test_a_pool_is_terminated_while_tasks_wait_for_their_turn(mp):
+    pool = mp.Pool(2)
+    results = pool.imap_unordered(slow_or_fast, range(2000))
+    for _ in range(120):
+        next(results)
+    ended = threading.Thread(target=pool.terminate)
+    ended.start()
+    ended.join(30)
+    assert not ended.is_alive()
+    pool.join()
