@@ -551,6 +551,12 @@ impl<'a> Grant<'a> {
     }
 }
 
+/// How many items are left of an end, and how many processes hold it; None if the store could not tell.
+pub fn left(reply: &str) -> Option<(u64, u64)> {
+    let (items, holders) = reply.split_once(' ')?;
+    Some((items.parse().ok()?, holders.parse().ok()?))
+}
+
 /// The waiter in the reply to a take; None if the reply is an item, which never begins with `w`.
 pub fn waiter(reply: &[u8]) -> Option<&str> {
     let (word, waiter) = split_word(reply);

@@ -125,7 +125,7 @@ pub fn close_session(py: Python<'_>) -> PyResult<()> {
     Ok(py.detach(open::close)?)
 }
 
-/// Before the program's own `fork()`: shares the objects that only this process knew.
+/// Before the program's own `fork()`: shares the objects that only this process knew or held.
 #[pyfunction]
 pub fn before_fork(py: Python<'_>) -> PyResult<()> {
     Ok(py.detach(|| {
@@ -133,6 +133,7 @@ pub fn before_fork(py: Python<'_>) -> PyResult<()> {
             return Ok(());
         };
         process.memory.freshness.pause();
+        process.reads_ahead.share(&process.client)?;
         process.unshared.share()
     })?)
 }

@@ -41,6 +41,13 @@ impl Channel {
         Ok(Self::with(Handle::attach(id.clone(), end)?, id, end))
     }
 
+    /// The same for a pipe that any process may open, since it knows the name.
+    fn open_known(id: String, end: u8) -> Result<Self> {
+        let channel = Self::open(id, end)?;
+        channel.pipe.share(channel.origin)?;
+        Ok(channel)
+    }
+
     fn current_process(&self) -> Result<&'static Process> {
         current_process(self.origin)
     }
@@ -172,13 +179,13 @@ impl Channel {
     /// One end of the pipe of events of a process of the session.
     #[staticmethod]
     fn of_process(py: Python<'_>, process: &str, end: u8) -> PyResult<Self> {
-        Ok(py.detach(|| Self::open(keys::process(process), end))?)
+        Ok(py.detach(|| Self::open_known(keys::process(process), end))?)
     }
 
     /// One end of the session's own pipe.
     #[staticmethod]
     fn of_session(py: Python<'_>, end: u8) -> PyResult<Self> {
-        Ok(py.detach(|| Self::open(keys::SESSION.into(), end))?)
+        Ok(py.detach(|| Self::open_known(keys::SESSION.into(), end))?)
     }
 
     /// Both ends of a new pipe, which holds about `bound` bytes in each direction.
@@ -283,8 +290,9 @@ impl Channel {
     /// Holds this end for a handle on its way in a message, in the name of `holder`.
     fn transfer_ref(&self, py: Python<'_>, holder: &str) -> PyResult<()> {
         Ok(py.detach(|| {
-            self.current_process()?
-                .acquire_ref_as(&self.pipe.id, self.pipe.end, holder)
+            let process = self.current_process()?;
+            self.pipe.share(process)?;
+            process.acquire_ref_as(&self.pipe.id, self.pipe.end, holder)
         })?)
     }
 

@@ -168,6 +168,7 @@ impl Job {
                 process.memory.offer_bases(process)?;
             }
             for (object, end) in &holds {
+                process.reads_ahead.of(object, *end).share(process)?;
                 process.acquire_ref(object, *end)?;
             }
             write_record(process, &job, &worker, record)?;

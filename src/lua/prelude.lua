@@ -220,11 +220,11 @@ local function in_flight_items()
   return out
 end
 
--- Acknowledges this many of the oldest items of the caller, and returns whether it has no other. It may have others: tasks that
+-- Acknowledges this many of the oldest items of a caller, and returns whether it has no other. It may have others: tasks that
 -- were taken together, or an item that came later, since a wait runs even if the command before it was refused and is sent
 -- again.
-local function acknowledge(count)
-  local list = OBJECT .. IN_FLIGHT .. CALLER
+local function acknowledge(count, caller)
+  local list = OBJECT .. IN_FLIGHT .. caller
   if call('LLEN', list) <= count + 1 then
     call('LTRIM', list, -1, -1)
     return true

@@ -24,13 +24,14 @@ pub fn send(process: &Process, to: &str, event: &[u8], wait: bool) -> Result<()>
     let object = keys::process(to);
     let packed = payload::pack(process, &object, pipe::kind(0), false, event)?;
     let blob = packed.blob.map(|blob| process.key(&blob));
-    // An event is no result, does not wait for capacity, and does not count against it.
+    // An event is no result, does not wait for capacity, does not count against it, and acknowledges nothing.
     let send = process.script(&scripts::SEND, &object);
     let send = blob.into_iter().fold(send, Cmd::key);
     let send = send.waits_for_memory().arg(0);
     send.arg(false)
         .arg(false)
         .arg(0)
+        .arg("")
         .bytes(packed.item)
         .post()?;
     if wait { process.settle() } else { Ok(()) }

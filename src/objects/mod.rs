@@ -2,6 +2,7 @@
 
 pub mod blob;
 pub mod buffer;
+pub mod deferred;
 pub mod freshness;
 #[cfg_attr(not(target_os = "linux"), path = "no_futex.rs")]
 pub mod futex;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::locked::{Locked, Sound};
+use crate::objects::deferred::{self, Deferred};
 use crate::protocol::Entry;
 use crate::signals;
 use crate::store::client::{self, Client};
@@ -37,6 +38,7 @@ pub struct ReadAhead {
     end: u8,
     state: Mutex<State>,
     changed: Condvar,
+    pub deferred: Deferred,
 }
 
 #[derive(Default)]
@@ -179,6 +181,28 @@ impl ReadAhead {
         state.owed = Some((caller.to_owned(), usize::MAX));
     }
 
+    /// Sends the acknowledgement that waits for the next message, if there is one. Its reply tells what is left.
+    pub fn acknowledge_deferred(&self, client: &Client, slot: impl FnOnce() -> Slot) -> Result<()> {
+        let Some(waiting) = self.deferred.take() else {
+            return Ok(());
+        };
+        let (caller, size) = (&waiting.caller, waiting.size);
+        let done = deferred::acknowledge(client, &self.id, self.end, caller, size, 1);
+        let slot = slot();
+        let result = done.arg(true).post_for(&slot);
+        // A second time does nothing.
+        if result.is_err() {
+            self.deferred.put_back(waiting);
+        }
+        result
+    }
+
+    /// Other processes will get this end: no acknowledgement waits any more.
+    pub fn share(&self, client: &Client) -> Result<()> {
+        self.deferred.share();
+        self.acknowledge_deferred(client, Slot::default)
+    }
+
     /// Gives back what is owed or was not delivered. With `only_old`, items go back only if they were not asked for in a
     /// while.
     pub fn give_back(&self, client: &Client, only_old: bool) -> Result<()> {
@@ -263,9 +287,21 @@ impl ReadsAhead {
             end,
             state: Mutex::default(),
             changed: Condvar::new(),
+            deferred: Deferred::default(),
         });
         all.insert((id.to_owned(), end), Arc::downgrade(&new));
         new
+    }
+
+    /// A child of the program's own `fork()` will have all ends.
+    pub fn share(&self, client: &Client) -> Result<()> {
+        let all: Vec<_> = self
+            .all
+            .locked()
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect();
+        all.iter().try_for_each(|one| one.share(client))
     }
 
     /// Watches an end until nothing is left to give back.

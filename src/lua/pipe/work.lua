@@ -14,7 +14,7 @@ call('RPUSH', OBJECT .. ITEMS .. to, ARGV[7])
 renew_ttl(OBJECT .. ITEMS .. to)
 hand_out(to)
 local written = {added(to, ARGV[6], fields[4], fields[8])}
-acknowledge(1)
+acknowledge(1, CALLER)
 local item = call('LMOVE', tasks, in_flight, 'LEFT', 'LEFT')
 local size = item and string.match(item, TASK_HEAD)
 if size then

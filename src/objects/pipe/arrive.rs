@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use super::{PipeEnd, Take, Taken, kind};
 use crate::error::{Error, Result};
 use crate::locked::Locked;
+use crate::objects::deferred::{self, Acknowledgement};
 use crate::objects::payload;
 use crate::objects::process::Process;
 use crate::protocol::{self, Item};
@@ -26,7 +27,8 @@ pub(super) struct How {
     pub(super) is_counted: bool,
     /// Whether the item was acknowledged: it was read ahead.
     pub(super) is_acknowledged: bool,
-    /// Whether the reply to its acknowledgement is to tell how many more items there are.
+    /// Whether the reply to its acknowledgement is to tell how many more items there are. Such an acknowledgement may wait for
+    /// the next message.
     pub(super) tells_rest: bool,
 }
 
@@ -134,12 +136,36 @@ impl PipeEnd {
             together.blobs.extend::<Vec<String>>(blobs);
             return Ok(());
         }
+        if how.tells_rest
+            && how.waiter.is_empty()
+            && blobs.is_empty()
+            && let Some(ahead) = self.ahead(process)
+            && ahead.deferred.defer(Acknowledgement {
+                caller: process.caller()?,
+                size,
+            })
+        {
+            return Ok(());
+        }
         let one = Together {
             count: 1,
             size,
             blobs,
         };
         self.acknowledge(process, one, how)
+    }
+
+    /// Sends the acknowledgement that waits for the next message, if there is one.
+    pub(super) fn acknowledge_deferred(&self, process: &Process) -> Result<()> {
+        self.ahead(process).map_or(Ok(()), |ahead| {
+            ahead.acknowledge_deferred(process, || self.rest_slot(process))
+        })
+    }
+
+    /// Other processes will get this end.
+    pub fn share(&self, process: &Process) -> Result<()> {
+        self.ahead(process)
+            .map_or(Ok(()), |ahead| ahead.share(process))
     }
 
     pub(super) fn acknowledge(
@@ -149,9 +175,15 @@ impl PipeEnd {
         how: &How,
     ) -> Result<()> {
         if arrived.count > 0 {
-            let script = process.script(&scripts::TAKE_DONE, &self.id);
-            let script = script.arg(self.end).arg(arrived.size).arg(&how.waiter);
-            let script = script.arg(arrived.count).arg(how.tells_rest);
+            let (caller, size) = (process.caller()?, arrived.size);
+            let script =
+                deferred::acknowledge(process, &self.id, self.end, &caller, size, arrived.count);
+            let script = script.arg(how.tells_rest);
+            let script = if how.waiter.is_empty() {
+                script
+            } else {
+                script.arg(&how.waiter)
+            };
             if how.tells_rest {
                 script.post_for(&self.rest_slot(process))?;
             } else {
@@ -161,13 +193,15 @@ impl PipeEnd {
         self.drop_blobs(process, arrived.blobs)
     }
 
-    /// The slot for the number of items that are left. Takes note of the number that came since the take before.
+    /// The slot for what is left. Takes note of what came since the take before.
     fn rest_slot(&self, process: &Process) -> Slot {
         let slot = Slot::default();
         let before = self.rest.locked().replace(slot.clone());
         let reply = before.and_then(|before| before.get().cloned());
         if let (Some(reply), Some(ahead)) = (reply, self.ahead(process)) {
-            ahead.saw(!matches!(text(&reply).as_str(), "0" | ""));
+            let (items, holders) = protocol::left(&text(&reply)).unwrap_or_default();
+            ahead.saw(items > 0);
+            ahead.deferred.saw_holders(holders);
         }
         slot
     }

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::kept;
 use crate::locked::Locked;
 use crate::objects::blob;
+use crate::objects::deferred::Acknowledgement;
 use crate::objects::item;
 use crate::objects::payload::{self, Packed};
 use crate::objects::process::Process;
@@ -40,14 +41,23 @@ impl PipeEnd {
 
     /// Sends an item, and repeats it whenever there may be capacity.
     fn deliver(&self, process: &Process, packed: &Packed, size: usize) -> Result<()> {
+        let mut waiting = self.waiting_of_this_thread(process)?;
         loop {
-            let mut script = self.script(process, Sent::Message, true, size);
+            let acknowledged = waiting.as_ref().map(|waiting| waiting.size);
+            let mut script = self.script(process, Sent::Message, true, size, acknowledged);
             if let Some(blob) = &packed.blob {
                 script = script.key(process.key(blob));
             }
             let mut copy = kept::take(packed.item.len());
             copy.extend_from_slice(&packed.item);
-            let reply = script.bytes(copy).text()?;
+            let sent = script.bytes(copy).text();
+            if let (Err(_), Some(waiting), Some(ahead)) =
+                (&sent, waiting.take(), self.ahead(process))
+            {
+                // To acknowledge it once more does nothing.
+                ahead.deferred.put_back(waiting);
+            }
+            let reply = sent?;
             match Reply::decode(&reply)? {
                 Reply::Wait(waiter) => self.wait_until_not_full(process, waiter)?,
                 Reply::Broken => return Err(Error::Broken),
@@ -84,7 +94,7 @@ impl PipeEnd {
             self.drop_task_blob(process)?;
         }
         self.bytes_since_check.fetch_add(size, Ordering::AcqRel);
-        let mut script = self.script(process, sent, false, size);
+        let mut script = self.script(process, sent, false, size, None);
         let mut blobs = Vec::new();
         for Packed { item, blob } in packed {
             script = script.bytes(item);
@@ -195,13 +205,22 @@ impl PipeEnd {
         payload::pack_with(process, &self.id, to, is_task, versions, payload)
     }
 
-    /// The sending script, without the items.
+    /// The acknowledgement that goes with this thread's next message.
+    fn waiting_of_this_thread(&self, process: &Process) -> Result<Option<Acknowledgement>> {
+        let Some(ahead) = self.ahead(process) else {
+            return Ok(None);
+        };
+        Ok(ahead.deferred.take_of(&process.caller()?))
+    }
+
+    /// The sending script, without the items; it may acknowledge an item of this size.
     fn script<'p>(
         &self,
         process: &'p Process,
         sent: Sent,
         waits_for_capacity: bool,
         size: usize,
+        acknowledged: Option<usize>,
     ) -> Cmd<'p> {
         process
             .script(&scripts::SEND, &self.id)
@@ -210,6 +229,7 @@ impl PipeEnd {
             .arg(sent == Sent::Result)
             .arg(waits_for_capacity)
             .arg(size)
+            .arg(acknowledged.map_or_else(String::new, |size| size.to_string()))
     }
 
     /// Waits as this waiter, and again if others were faster. Asking costs less than sending the messages.

@@ -15,6 +15,7 @@ use super::{PipeEnd, Take, Taken, Wait};
 use crate::error::{Error, Result};
 use crate::kept::Bytes;
 use crate::locked::Locked;
+use crate::objects::deferred;
 use crate::objects::process::Process;
 use crate::objects::read_ahead::ReadAhead;
 use crate::objects::wait::{self, Waited};
@@ -41,6 +42,7 @@ impl PipeEnd {
         seen: impl Fn(),
     ) -> Result<Taken> {
         let caller = process.caller()?;
+        self.acknowledge_deferred(process)?;
         let result = match self.take_ahead(process, &caller, wait, what) {
             Ok(None) => self.take_next(process, &caller, wait, what, seen),
             Ok(Some(taken)) => Ok(taken),
@@ -123,9 +125,7 @@ impl PipeEnd {
             if is_task {
                 return Ok(()); // its result will acknowledge it
             }
-            let done = process.script(&scripts::TAKE_DONE, &self.id);
-            let done = done.arg(self.end).arg(size).arg("");
-            done.arg(1).arg(false).post_for(slot)
+            deferred::acknowledge(process, &self.id, self.end, caller, size, 1).post_for(slot)
         });
         if item.is_err() {
             process.reads_ahead.watch(&process.client, ahead)?;
