@@ -41,6 +41,10 @@ def nothing(*_):
     pass
 
 
+def write(array):
+    array[:] = range(len(array))
+
+
 def share(mp, *objects):
     process = mp.Process(target=nothing, args=objects)
     process.start()
@@ -103,6 +107,9 @@ def cases(mp):
     yield "Connection.recv", there.recv, 1, 2
     yield "Connection.send of 1 MiB", lambda: here.send_bytes(bytes(1 << 20)), 1, 3
     yield "Connection.recv of 1 MiB", there.recv_bytes, 2, 4
+    written = mp.RawArray("i", 1000)
+    share(mp, written)
+    yield "Connection.send with writes to shared memory", lambda: here.send(write(written)), 1, 1
 
     yield "Value read under its own lock", lambda: value.value, 1, 2
     yield "Value write under its own lock (dirty)", lambda: setattr(value, "value", 6), 1, 2

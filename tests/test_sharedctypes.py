@@ -468,3 +468,51 @@ def test_a_release_that_fails_keeps_the_writes(mp):
     assert here.recv() == 5
     here.send(None)
     process.join()
+
+
+def write_and_tell(array, step, connection):
+    """Writes every fourth place of an array, and says so, as often as asked."""
+    while (number := connection.recv()) is not None:
+        np.frombuffer(array, "i4")[step::4] = number
+        connection.send(number)
+
+
+@pytest.mark.parametrize("size", [400, 16_000, 100_000])
+def test_writes_that_go_with_messages(mp, size):
+    array = mp.RawArray("i", size)
+    view = np.frombuffer(array, "i4")
+    pipes = [mp.Pipe() for _ in range(3)]
+    processes = [mp.Process(target=write_and_tell, args=(array, step, there)) for step, (_, there) in enumerate(pipes)]
+    for process in processes:
+        process.start()
+    for number in range(1, 60):
+        view[3::4] = number
+        for here, _ in pipes:
+            here.send(number)
+        for here, _ in pipes:
+            assert here.recv() == number
+        assert (view == number).all()
+    for here, _ in pipes:
+        here.send(None)
+    for process in processes:
+        process.join()
+
+
+def send_into_nothing(array, connection):
+    array[0] = 1
+    try:
+        for _ in range(100):
+            connection.send(None)
+            array[0] += 1
+    except BrokenPipeError:
+        array[1] = 1
+
+
+def test_writes_before_a_message_that_nobody_gets(mp):
+    array, (here, there) = mp.RawArray("i", 2), mp.Pipe()
+    process = mp.Process(target=send_into_nothing, args=(array, there))
+    here.close()
+    process.start()
+    there.close()
+    process.join()
+    assert list(array) == [1, 1]

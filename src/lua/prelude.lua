@@ -307,6 +307,19 @@ local function each_key(visit)
   for _, suffix in ipairs({ITEMS .. 0, ITEMS .. 1, TAKERS .. 0, TAKERS .. 1, WAITERS, ACTING, GRANTED, VERSIONS, HELD}) do visit(OBJECT .. suffix) end
 end
 
+-- Writes spans to a region that is no greater than a granule: from ARGV[at] their number, and for each its offset and its bytes.
+-- Returns the region's new version, or nil if it is gone, and where the arguments go on.
+local function write_region(region, args, at)
+  local version, last = call('HGET', region, VERSION), at + 2 * args[at]
+  if version then
+    version = math.floor(version + 1)
+    for span = at + 1, last, 2 do call('SETRANGE', region .. GRANULE .. 0, args[span], args[span + 1]) end
+    call('HSET', region, VERSION, version, GRANULE_VERSION .. 0, version)
+    renew_ttl(region .. GRANULE .. 0)
+  end
+  return version, last + 1
+end
+
 -- How many pieces a blob has; nil if a piece of it is not here.
 local function pieces_of(blob)
   local pieces = redis.pcall('HGET', blob, PIECES)

@@ -32,6 +32,7 @@ pub fn send(process: &Process, to: &str, event: &[u8], wait: bool) -> Result<()>
         .arg(false)
         .arg(0)
         .arg("")
+        .arg(1)
         .bytes(packed.item)
         .post()?;
     if wait { process.settle() } else { Ok(()) }

@@ -8,17 +8,10 @@ if is_moving and (fields[4] or #KEYS > 1 or ARGV[5] ~= '' and not is_here(VERSIO
 local value = tonumber(fields[3])
 local written, news, at = {OK}, {ARGV[5]}, 7
 for i = 2, #KEYS do
-  local region, version = KEYS[i], call('HGET', KEYS[i], VERSION)
-  local name, last = ARGV[at], at + 1 + 2 * ARGV[at + 1]
-  if version then
-    version = math.floor(version + 1)
-    for span = at + 2, last, 2 do call('SETRANGE', region .. GRANULE .. 0, ARGV[span], ARGV[span + 1]) end
-    call('HSET', region, VERSION, version, GRANULE_VERSION .. 0, version)
-    renew_ttl(region .. GRANULE .. 0)
-    news[#news + 1] = name .. ':' .. version
-  end
+  local version, next = write_region(KEYS[i], ARGV, at + 1)
+  if version then news[#news + 1] = ARGV[at] .. ':' .. version end
   written[#written + 1] = version or 0
-  at = last + 1
+  at = next
 end
 for i = 2, #KEYS do
   -- The lock's grants carry the content of these regions.

@@ -5,14 +5,8 @@ if answered then return answered end
 if is_moving then return on_its_way() end
 local versions, at = {}, 4
 for _, region in ipairs(KEYS) do
-  local version, last = call('HGET', region, VERSION), at + 1 + 2 * ARGV[at + 1]
-  if version then
-    version = math.floor(version + 1)
-    for span = at + 2, last, 2 do call('SETRANGE', region .. GRANULE .. 0, ARGV[span], ARGV[span + 1]) end
-    call('HSET', region, VERSION, version, GRANULE_VERSION .. 0, version)
-    renew_ttl(region .. GRANULE .. 0)
-  end
+  local version, next = write_region(region, ARGV, at + 1)
   versions[#versions + 1] = version or 0
-  at = last + 1
+  at = next
 end
 return answer(table.concat(versions, ' '))

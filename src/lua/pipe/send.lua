@@ -1,13 +1,17 @@
 -- Sends items to one end of a pipe. ARGV[4] that end, ARGV[5] '1' if this acknowledges the sender's task, ARGV[6] '1' if the
 -- sender waits for capacity, ARGV[7] the size of the items in bytes, ARGV[8] the size of the item of its own end that this
--- acknowledges, or '', then the items. KEYS[2] and on: the blobs that the items name; they were sent before, and live as long as
--- the pipe. Replies 'ok', 'broken' if nobody holds that end, or 'wait WAITER' if the pipe is full.
+-- acknowledges, or '', ARGV[9] the number of items, then the items. KEYS[2] and on: the blobs that the items name; they were sent
+-- before, and live as long as the pipe. Or, if there are more arguments, regions that the sender has written, none greater than a
+-- granule; for each its version, the number of spans, and for each span its offset and its bytes. They are written if the item
+-- is sent. Replies 'ok', 'broken' if nobody holds that end, or 'wait WAITER' if the pipe is full; with regions, 'newer' in place
+-- of 'wait', or if a region has another version: then nothing is done.
 local to, from = ARGV[4], 1 - ARGV[4]
 local fields, answered =
   open(HOLDERS .. to, FILL .. to, BOUND, SPILLED .. to, FILL .. from, HAS_WAITED)
 if answered then return answered end
-local pieces = {}
-for i = 2, #KEYS do
+local behind = 10 + ARGV[9]
+local writes, pieces = behind <= #ARGV, {}
+for i = 2, writes and 0 or #KEYS do
   pieces[i] = pieces_of(KEYS[i])
   -- The blob was refused before: the sender sends it again, then this command, and ignores this answer.
   if not pieces[i] then return is_moving and on_its_way() or redis.error_reply(LOST .. ' ' .. KEYS[i]) end
@@ -15,13 +19,21 @@ end
 local is_broken = tonumber(fields[3]) <= 0
 local must_wait = not is_broken and ARGV[6] == '1' and is_full(to, fields[4], fields[5])
 local acknowledges = ARGV[8] ~= ''
-if is_moving and (must_wait or acknowledges and fields[8]
+if writes then
+  local at, is_newer = behind, must_wait
+  for i = 2, #KEYS do
+    is_newer = is_newer or call('HGET', KEYS[i], VERSION) ~= ARGV[at]
+    at = at + 2 + 2 * ARGV[at + 1]
+  end
+  if is_newer then return answer(NEWER) end
+end
+if is_moving and (must_wait or writes or acknowledges and fields[8]
   or (acknowledges or ARGV[5] == '1') and not is_here(IN_FLIGHT .. CALLER))
 then
   return on_its_way()
 end
 -- From now on the blobs live as long as the pipe, even while it is full.
-for i = 2, #KEYS do call('HSET', OBJECT, BLOB .. KEYS[i], pieces[i]) end
+for i, number in pairs(pieces) do call('HSET', OBJECT, BLOB .. KEYS[i], number) end
 local written = {}
 if acknowledges then
   acknowledge(1, CALLER)
@@ -29,16 +41,20 @@ if acknowledges then
 end
 if is_broken then return answer(IS_BROKEN, unpack(written)) end
 if must_wait then return wait(nil, unpack(written)) end
+for i = 2, writes and #KEYS or 0 do
+  local _, next = write_region(KEYS[i], ARGV, behind + 1)
+  behind = next
+end
 if is_moving and (fields[6] or not is_here(ITEMS .. to)) then
   local spilled = tonumber(fields[6] or '0')
-  for i = 9, #ARGV do
+  for i = 10, 9 + ARGV[9] do
     spilled = spilled + 1
     call('HSET', OBJECT, SPILL .. to .. ':' .. spilled, ARGV[i], SPILLED .. to, spilled)
   end
 else
   local key = OBJECT .. ITEMS .. to
   unspill(to, fields[6])
-  for i = 9, #ARGV do call('RPUSH', key, ARGV[i]) end
+  for i = 10, 9 + ARGV[9] do call('RPUSH', key, ARGV[i]) end
   renew_ttl(key)
   hand_out(to)
 end

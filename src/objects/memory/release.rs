@@ -1,5 +1,6 @@
 //! Releases: publish what this process wrote, and leave its versions with an object.
 
+use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
@@ -22,6 +23,30 @@ impl Memory {
     pub fn publish(&self, client: &Client) -> Result<String> {
         self.publish_writes(client)?;
         Ok(self.versions.locked().all())
+    }
+
+    /// The regions whose writes may go with a message.
+    pub fn regions(&self) -> Vec<Arc<SharedRegion>> {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return Vec::new();
+        }
+        self.learn();
+        self.all()
+    }
+
+    /// The writes that go with a message; everything else is published before. Also the versions to send along.
+    pub fn written_for_message<'r>(
+        &self,
+        client: &Client,
+        regions: &'r [Arc<SharedRegion>],
+    ) -> Result<(Vec<Written<'r>>, String)> {
+        let written = self.written(client, regions, |region| region.written_for_message(client))?;
+        self.note_release(client)?;
+        let mut versions = self.versions.locked().all();
+        for one in &written {
+            _ = write!(versions, " {}:{}", one.name(), one.version_by_message());
+        }
+        Ok((written, versions.trim_start().to_owned()))
     }
 
     /// Publishes this process' writes. Returns the versions to leave with an object that keeps a list, and the time to pass to
@@ -60,7 +85,8 @@ impl Memory {
             Ok(()) => Vec::new(),
             Err(e) => return (false, Err(e)),
         };
-        let written = match self.written(client, object, &regions) {
+        let written = self.written(client, &regions, |region| region.written(client, object));
+        let written = match written {
             Ok(written) => written,
             Err(e) => return (false, Err(e)),
         };
@@ -105,8 +131,8 @@ impl Memory {
     fn written<'r>(
         &self,
         client: &Client,
-        object: &str,
         regions: &'r [Arc<SharedRegion>],
+        of_region: impl Fn(&'r SharedRegion) -> Changes<'r>,
     ) -> Result<Vec<Written<'r>>> {
         // All threads lock the regions in this order.
         let mut regions: Vec<&SharedRegion> = regions.iter().map(Arc::as_ref).collect();
@@ -114,7 +140,7 @@ impl Memory {
         let mut written = Vec::new();
         for region in regions {
             let changes = if written.len() < MOST_WRITTEN {
-                region.written(client, object)
+                of_region(region)
             } else {
                 Changes::Much
             };

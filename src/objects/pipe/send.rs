@@ -3,6 +3,7 @@
 //! A pipe has a bound. A sender that waits for the store's answer also waits for capacity; a sender that posts asks for
 //! capacity now and then.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -15,8 +16,10 @@ use crate::objects::deferred::Acknowledgement;
 use crate::objects::item;
 use crate::objects::payload::{self, Packed};
 use crate::objects::process::Process;
+use crate::objects::shared_region::SharedRegion;
+use crate::objects::shared_region::publish::Written;
 use crate::objects::wait::{self, Waited};
-use crate::protocol::Reply;
+use crate::protocol::{IS_BROKEN, OK, Reply};
 use crate::store::command::Cmd;
 use crate::store::conn::Until;
 use crate::store::request::{Slot, is_on_its_way};
@@ -29,7 +32,15 @@ const CHECK_EVERY: usize = 1 << 20;
 impl PipeEnd {
     /// Sends one message, and waits until the store has it.
     pub fn send(&self, process: &Process, payload: &[u8]) -> Result<()> {
-        let versions = process.memory.publish(process)?;
+        let regions = process.memory.regions();
+        let versions = if regions.is_empty() || !payload::is_inline(payload) {
+            process.memory.publish(process)?
+        } else {
+            match self.send_with_writes(process, payload, &regions)? {
+                Some(versions) => versions,
+                None => return Ok(()),
+            }
+        };
         let packed = self.pack(process, Sent::Message, &versions, payload)?;
         let sent = self.deliver(process, &packed, item::size(payload.len()));
         kept::give(packed.item);
@@ -39,23 +50,67 @@ impl PipeEnd {
         sent
     }
 
+    /// Sends a message together with this process' writes to small regions. If there are none, or if it cannot be done in one
+    /// step, the writes are published; then it returns the versions to send along.
+    fn send_with_writes(
+        &self,
+        process: &Process,
+        payload: &[u8],
+        regions: &[Arc<SharedRegion>],
+    ) -> Result<Option<String>> {
+        let (written, versions) = process.memory.written_for_message(process, regions)?;
+        if written.is_empty() {
+            return Ok(Some(versions));
+        }
+        let packed = self.pack(process, Sent::Message, &versions, payload)?;
+        let waiting = self.waiting_of_this_thread(process)?;
+        // Other threads may need the regions to take the messages that make room.
+        let script = self
+            .script(
+                process,
+                Sent::Message,
+                true,
+                item::size(payload.len()),
+                waiting.as_ref(),
+            )
+            .fails_when_full();
+        let script = written
+            .iter()
+            .fold(script.arg(1).bytes(packed.item), |script, one| {
+                one.add_to_message(script)
+            });
+        let reply = script.text();
+        if !matches!(reply.as_deref(), Ok(OK | IS_BROKEN)) {
+            self.keep_waiting(process, waiting);
+        }
+        match reply {
+            Ok(reply) if reply == OK => {
+                written.into_iter().try_for_each(Written::sent_by_message)?;
+                Ok(None)
+            }
+            Ok(reply) if reply == IS_BROKEN => Err(Error::Broken),
+            Ok(_) | Err(Error::Memory(_)) => {
+                drop(written);
+                process.memory.publish(process).map(Some)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
     /// Sends an item, and repeats it whenever there may be capacity.
     fn deliver(&self, process: &Process, packed: &Packed, size: usize) -> Result<()> {
         let mut waiting = self.waiting_of_this_thread(process)?;
         loop {
-            let acknowledged = waiting.as_ref().map(|waiting| waiting.size);
-            let mut script = self.script(process, Sent::Message, true, size, acknowledged);
+            let mut script = self.script(process, Sent::Message, true, size, waiting.as_ref());
             if let Some(blob) = &packed.blob {
                 script = script.key(process.key(blob));
             }
             let mut copy = kept::take(packed.item.len());
             copy.extend_from_slice(&packed.item);
-            let sent = script.bytes(copy).text();
-            if let (Err(_), Some(waiting), Some(ahead)) =
-                (&sent, waiting.take(), self.ahead(process))
-            {
-                // To acknowledge it once more does nothing.
-                ahead.deferred.put_back(waiting);
+            let sent = script.arg(1).bytes(copy).text();
+            let acknowledgement = waiting.take();
+            if sent.is_err() {
+                self.keep_waiting(process, acknowledgement);
             }
             let reply = sent?;
             match Reply::decode(&reply)? {
@@ -94,7 +149,9 @@ impl PipeEnd {
             self.drop_task_blob(process)?;
         }
         self.bytes_since_check.fetch_add(size, Ordering::AcqRel);
-        let mut script = self.script(process, sent, false, size, None);
+        let mut script = self
+            .script(process, sent, false, size, None)
+            .arg(packed.len());
         let mut blobs = Vec::new();
         for Packed { item, blob } in packed {
             script = script.bytes(item);
@@ -213,14 +270,21 @@ impl PipeEnd {
         Ok(ahead.deferred.take_of(&process.caller()?))
     }
 
-    /// The sending script, without the items; it may acknowledge an item of this size.
+    /// Keeps an acknowledgement that may not have been sent. To acknowledge the item once more does nothing.
+    fn keep_waiting(&self, process: &Process, unsent: Option<Acknowledgement>) {
+        if let (Some(unsent), Some(ahead)) = (unsent, self.ahead(process)) {
+            ahead.deferred.put_back(unsent);
+        }
+    }
+
+    /// The sending script, without the items; it may acknowledge an item.
     fn script<'p>(
         &self,
         process: &'p Process,
         sent: Sent,
         waits_for_capacity: bool,
         size: usize,
-        acknowledged: Option<usize>,
+        acknowledged: Option<&Acknowledgement>,
     ) -> Cmd<'p> {
         process
             .script(&scripts::SEND, &self.id)
@@ -229,7 +293,7 @@ impl PipeEnd {
             .arg(sent == Sent::Result)
             .arg(waits_for_capacity)
             .arg(size)
-            .arg(acknowledged.map_or_else(String::new, |size| size.to_string()))
+            .arg(acknowledged.map_or_else(String::new, |one| one.size.to_string()))
     }
 
     /// Waits as this waiter, and again if others were faster. Asking costs less than sending the messages.

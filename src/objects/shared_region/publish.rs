@@ -82,6 +82,29 @@ impl SharedRegion {
         })
     }
 
+    /// The differences from the twin, for a message: it is sent only if the store has the twin's version.
+    pub fn written_for_message(&self, client: &Client) -> Changes<'_> {
+        let is_alone = !client.session.seal_memory && !client.shared.cluster.endpoint.cluster;
+        if self.buffer.len() > GRANULE || !is_alone || client::is_nested() {
+            return Changes::Much;
+        }
+        let Some(mut twin) = self.twin() else {
+            return Changes::Nothing;
+        };
+        let (granules, mut same) = (twin.bytes.may_differ(), Vec::new());
+        let (spans, _) = self.changes(&twin, &granules, 0, &mut same);
+        if spans.is_empty() {
+            twin.bytes.are_same(&same);
+            return Changes::Nothing;
+        }
+        let region = self;
+        Changes::Little(Written {
+            region,
+            twin,
+            spans,
+        })
+    }
+
     /// Publishes what differs from the twin.
     pub fn publish(&self, client: &Client) -> Result<()> {
         let result = match self.twin() {
@@ -104,23 +127,29 @@ impl SharedRegion {
                 return Ok(());
             }
             if let Some(version) = self.send(client, &spans)? {
-                for span in spans.iter().filter(|span| span.newest.is_some()) {
-                    twin.granules[span.start / GRANULE] = version;
-                }
-                for span in &spans {
-                    twin.bytes
-                        .make_own(&(span.start..span.start + span.bytes.len()))?;
-                }
-                twin.take(&spans);
-                twin.published(version);
-                self.sent.fetch_add(1, Ordering::AcqRel);
-                self.versions.locked().saw(&self.id, version);
+                self.published_as(twin, &spans, version)?;
                 (begin, refusals) = (begin + end, 0);
             } else {
                 self.refresh(client, twin)?;
                 refusals += 1;
             }
         }
+    }
+
+    /// Notes the version as which spans were published.
+    fn published_as(&self, twin: &mut Twin, spans: &[PublishedSpan], version: u64) -> Result<()> {
+        for span in spans.iter().filter(|span| span.newest.is_some()) {
+            twin.granules[span.start / GRANULE] = version;
+        }
+        for span in spans {
+            twin.bytes
+                .make_own(&(span.start..span.start + span.bytes.len()))?;
+        }
+        twin.take(spans);
+        twin.published(version);
+        self.sent.fetch_add(1, Ordering::AcqRel);
+        self.versions.locked().saw(&self.id, version);
+        Ok(())
     }
 
     /// The differences from the twin in some granules, as many as one command takes, and the number of granules looked at;
@@ -210,10 +239,32 @@ impl Written<'_> {
         } else {
             command.key(self.region.client.key(&self.region.id))
         };
-        let head = command.arg(&self.region.id).arg(self.spans.len());
-        self.spans.iter().fold(head, |command, span| {
+        self.add_spans_to(command.arg(&self.region.id))
+    }
+
+    /// Adds the spans to a message: the region's key, the version that it must have, the number of spans, and the spans.
+    pub fn add_to_message<'c>(&self, command: Cmd<'c>) -> Cmd<'c> {
+        let command = command.key(self.region.client.key(&self.region.id));
+        self.add_spans_to(command.arg(self.twin.version))
+    }
+
+    fn add_spans_to<'c>(&self, command: Cmd<'c>) -> Cmd<'c> {
+        let command = command.arg(self.spans.len());
+        self.spans.iter().fold(command, |command, span| {
             command.arg(span.start).arg(span.bytes.as_slice())
         })
+    }
+
+    /// The version that the region has once a message was sent.
+    pub fn version_by_message(&self) -> u64 {
+        self.twin.version + 1
+    }
+
+    /// Notes that a message was sent.
+    pub fn sent_by_message(mut self) -> Result<()> {
+        let version = self.version_by_message();
+        self.region
+            .published_as(&mut self.twin, &self.spans, version)
     }
 
     /// The region's name.
