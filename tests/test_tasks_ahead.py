@@ -109,6 +109,35 @@ def pid_of(_):
     return os.getpid()
 
 
+def interrupted(_frame, _number):
+    raise RuntimeError("interrupted")
+
+
+def set_up_interruptions():
+    signal.signal(signal.SIGUSR1, interrupted)
+
+
+def interrupt_late(i):
+    """Has a signal arrive when the result is sent, for every tenth task."""
+    if i % 10 == 9:
+        main = threading.main_thread().ident
+        threading.Timer(0.001, signal.pthread_kill, (main, signal.SIGUSR1)).start()
+        time.sleep(0.0009)
+    return i
+
+
+def test_handlers_that_raise_between_tasks(smp):
+    with smp.Pool(2, set_up_interruptions, maxtasksperchild=50) as pool:
+        results = [pool.apply_async(interrupt_late, (i,)) for i in range(300)]
+        failed = 0
+        for i, result in enumerate(results):
+            try:
+                assert result.get(timeout=30) == i
+            except (RuntimeError, multiprocessing.pool.MaybeEncodingError, multiprocessing.ProcessError):
+                failed += 1
+        assert failed <= 2 * 30, "a signal stops one task, or the worker and with it the task once more"
+
+
 def slow_or_fast(i):
     time.sleep(0.3 if i % 50 == 49 else 0)
     return i

@@ -244,7 +244,7 @@ class _WorkersSide:
 
     def __init__(self, ident: str, limit: int | None) -> None:
         self._queue = _core.TaskQueue(ident)
-        # `_left`: how many tasks the worker may still run, None without a limit. `_has_next`: the next task was taken, or
+        # `_left`: how many tasks the worker may still begin, None without a limit. `_has_next`: the next task was taken, or
         # requested with the last result.
         self._left, self._has_next = limit, False
 
@@ -254,12 +254,13 @@ class _WorkersSide:
         if time is not None and time <= 0 and not self._has_next:
             return None
         self._has_next = False
-        return self._queue.get_task(time)
-
-    def put(self, result: bytes) -> None:
-        """Puts the result of the task in work."""
+        task = self._queue.get_task(time)
         if self._left is not None:
             self._left -= 1
+        return task
+
+    def put(self, result: bytes) -> None:
+        """Puts the result of the task in work. A second result for it, after an error in the first, is dropped."""
         time = _time_for_tasks()
         most = _MOST_AHEAD if self._left is None else min(self._left, _MOST_AHEAD)
         self._has_next = self._queue.put_result(result, most if time is None or time > 0 else 0)

@@ -23,10 +23,11 @@ use crate::store::threads;
 
 /// How many items are taken at once.
 const MOST: usize = 64;
-/// Items that are not asked for go back after this time; or after this multiple of the time that taking them took, if that is
-/// longer.
+/// Items that are not asked for go back after the first time; or after this multiple of the time that taking them took, if that
+/// is longer, but after the second time at most.
 const UNUSED_LIMIT: Duration = Duration::from_millis(20);
 const ROUND_TRIPS: u32 = 4;
+const LONGEST_LIMIT: Duration = Duration::from_millis(500);
 /// After items went back, this many are taken one by one before a thread reads ahead again.
 const PAUSE: usize = 16;
 
@@ -170,7 +171,7 @@ impl ReadAhead {
             caller: caller.to_owned(),
             left: items,
             asked: Instant::now(),
-            patience: UNUSED_LIMIT.max(took * ROUND_TRIPS),
+            patience: (took * ROUND_TRIPS).clamp(UNUSED_LIMIT, LONGEST_LIMIT),
         });
     }
 

@@ -12,6 +12,8 @@ if is_ahead or works then
     if works then fill = fill + string.match(item, TASK_HEAD) end
   end
   renew_ttl(items)
+  -- The result of the task in work may have come before this.
+  if works and call('LLEN', list) == 1 then call('HDEL', OBJECT, WORKS .. thread) end
   if works and fields[6] then call('HSET', OBJECT, FILL .. from, fill) end
   if is_ahead then end_reading_ahead(from, fields[3]) end
   hand_out(from)
