@@ -4,8 +4,8 @@ use std::fmt;
 
 #[cfg(feature = "python")]
 use pyo3::exceptions::{
-    PyAssertionError, PyBrokenPipeError, PyConnectionError, PyEOFError, PyOSError, PyRuntimeError,
-    PyValueError,
+    PyAssertionError, PyBrokenPipeError, PyConnectionError, PyEOFError, PyMemoryError, PyOSError,
+    PyRuntimeError, PyValueError,
 };
 #[cfg(feature = "python")]
 use pyo3::prelude::*;
@@ -18,6 +18,8 @@ pub enum Error {
     Invalid(String),
     /// There is not enough memory.
     Memory(String),
+    /// Something is greater than the store's memory.
+    NoRoom(String),
     /// The store cannot be reached, for now.
     Unreachable(String),
     /// The store refuses access, now and later.
@@ -66,6 +68,7 @@ impl fmt::Display for Error {
             Self::Value(text)
             | Self::Invalid(text)
             | Self::Memory(text)
+            | Self::NoRoom(text)
             | Self::Unreachable(text)
             | Self::Refused(text)
             | Self::Store(text)
@@ -119,6 +122,7 @@ impl From<Error> for PyErr {
             Error::Eof => PyEOFError::new_err(()),
             Error::Broken => PyBrokenPipeError::new_err((nix::libc::EPIPE, text)),
             Error::Store(_) | Error::Protocol(_) | Error::State(_) => PyRuntimeError::new_err(text),
+            Error::NoRoom(_) => PyMemoryError::new_err(text),
             Error::Memory(_) => PyOSError::new_err((nix::libc::ENOMEM, text)),
             Error::Invalid(_) => PyOSError::new_err((nix::libc::EINVAL, text)),
             Error::Io(_) => PyOSError::new_err(text),

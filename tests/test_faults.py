@@ -275,6 +275,32 @@ def test_a_store_without_a_limit_evicts_nothing(run, tmp_path):
     assert done.stdout == "True\n", done.stderr
 
 
+TOO_LARGE = """
+import multiprocessing
+from multiprocessing import shared_memory
+context = multiprocessing.get_context("spawn")
+array = context.RawArray("b", 30_000_000)
+starts = context.Process(target=len, args=(array,)).start
+for share in (starts, lambda: shared_memory.SharedMemory(create=True, size=30_000_000)):
+    try:
+        share()
+    except MemoryError as e:
+        print(e)
+process = context.Process(target=len, args=(context.RawArray("b", 2_000_000),))
+process.start()
+process.join()
+print(process.exitcode)
+"""
+
+
+def test_memory_greater_than_the_stores_is_refused(run, tmp_path):
+    with stores.server(tmp_path / "server", "--maxmemory", "25000000") as port:
+        url = f"redis://:{stores.QUOTED}@127.0.0.1:{port}"
+        done = run("-c", TOO_LARGE, env={"SERVERLESS_MP_REDIS_URL": url})
+    refused = "shared memory of 30000000 bytes is greater than the store's memory of 25000000 bytes"
+    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == [refused, refused, "0"], done.stderr
+
+
 FORGED = """
 import multiprocessing, os, sys
 sys.path.insert(0, {tests!r})

@@ -2,13 +2,18 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::objects::buffer::Buffer;
 use crate::objects::handle::Handle;
 use crate::objects::shareable::Shareable;
 use crate::objects::shared_region::{Origin, SharedRegion};
 use crate::objects::unshared::Unshared;
+use crate::store::client::Client;
 use crate::store::keys;
+use crate::store::request::text;
+
+/// Whether memory of at least this size in bytes fits into the store is asked.
+const QUESTIONABLE: usize = 1 << 20;
 
 pub struct Span {
     pub buffer: Arc<Buffer>,
@@ -50,6 +55,7 @@ impl Span {
     pub fn in_store(&self) -> Result<(&Handle, &SharedRegion)> {
         let handle = self.object.shared_by(|| {
             let (process, id) = (self.object.process, &self.object.id);
+            check_room(process, self.buffer.len())?;
             let handle = Handle::create(process, id.clone(), &[(keys::VERSION, 0)])?;
             // Its content counts as written by this process over the zeros of the store.
             let shared = process
@@ -61,6 +67,22 @@ impl Span {
         })?;
         let shared = self.shared.get().expect("it was set before the handle");
         Ok((handle, shared))
+    }
+}
+
+/// Refuses memory that is greater than that of the store.
+fn check_room(client: &Client, size: usize) -> Result<()> {
+    if size < QUESTIONABLE {
+        return Ok(());
+    }
+    let session = client.plain("HGET", client.key(keys::SESSION));
+    let limit = text(&session.arg(keys::MAX_MEMORY).call()?);
+    match limit.parse::<usize>() {
+        Ok(limit) if size > limit => Err(Error::NoRoom(format!(
+            "shared memory of {size} bytes is greater than the store's memory of {limit} bytes: share less, or raise its \
+             maxmemory"
+        ))),
+        _ => Ok(()),
     }
 }
 

@@ -31,12 +31,16 @@ pub fn new_session(url: &str, ttl: u64, seal_memory: bool) -> Result<Session> {
 /// Opens a session: its first keys, its scripts on every node, its heartbeat.
 pub fn open(session: Session, needs_persistence: bool) -> Result<()> {
     let process = process::enter(session, None)?;
-    let opened = prepare(process, needs_persistence).and_then(|()| {
+    let opened = prepare(process, needs_persistence).and_then(|max_memory| {
         if process.session.ttl > 0 {
             process.create::<&str>(keys::INDEX, 0, &[])?;
         }
         // The session is a pipe, too: workers send to it what the summary of a run needs.
         mailbox::create(process, keys::SESSION)?;
+        if let Some(limit) = max_memory {
+            let session = process.plain("HSET", process.key(keys::SESSION));
+            session.arg(keys::MAX_MEMORY).arg(limit).post()?;
+        }
         mailbox::create(process, &keys::process(&process.id))?;
         process.settle()?;
         heartbeat::begin(process)
@@ -97,22 +101,33 @@ pub fn after_fork() {
     process::after_fork(|| join_after_fork(process::current()?));
 }
 
-/// Loads the scripts on every node, and checks that no node evicts keys.
-fn prepare(process: &Process, needs_persistence: bool) -> Result<()> {
+/// Loads the scripts on every node, and checks that no node evicts keys. Returns the memory of the smallest node in bytes, if
+/// it has a limit.
+fn prepare(process: &Process, needs_persistence: bool) -> Result<Option<u64>> {
+    let mut limits = Vec::new();
     for place in process.shared.cluster.nodes() {
         let end = Instant::now() + CONNECT_TIMEOUT;
-        while let Err(e) = prepare_node(process, &place, needs_persistence) {
-            if Instant::now() > end || !matches!(e, Error::Io(_) | Error::Unreachable(_)) {
-                return Err(e);
+        limits.extend(loop {
+            match prepare_node(process, &place, needs_persistence) {
+                Ok(limit) => break limit,
+                Err(e @ (Error::Io(_) | Error::Unreachable(_))) if Instant::now() > end => {
+                    return Err(e);
+                }
+                Err(Error::Io(_) | Error::Unreachable(_)) => {}
+                Err(e) => return Err(e),
             }
             crate::signals::check()?;
             std::thread::sleep(TICK);
-        }
+        });
     }
-    Ok(())
+    Ok(limits.into_iter().min())
 }
 
-fn prepare_node(process: &Process, place: &NodeAddr, needs_persistence: bool) -> Result<()> {
+fn prepare_node(
+    process: &Process,
+    place: &NodeAddr,
+    needs_persistence: bool,
+) -> Result<Option<u64>> {
     let mut conn = Conn::open(&process.shared.cluster.endpoint, place)?;
     if let Some(policy) = eviction(&mut conn)? {
         return Err(Error::Value(format!(
@@ -132,7 +147,9 @@ fn prepare_node(process: &Process, place: &NodeAddr, needs_persistence: bool) ->
                  its appendonly to yes (and appendfsync to always, where not even the last second may be lost)"
         )));
     }
-    Conn::for_commands(&process.shared.cluster.endpoint, place, "serverless_mp").map(drop)
+    let limit = info(&mut conn, "memory", "maxmemory:")?.and_then(|limit| limit.parse().ok());
+    Conn::for_commands(&process.shared.cluster.endpoint, place, "serverless_mp")?;
+    Ok(limit.filter(|limit| *limit > 0))
 }
 
 /// The policy by which a store evicts keys when its memory is full; None if it does not, if its memory has no limit, or if it

@@ -80,6 +80,8 @@ names! {
     ARRIVED = "arrived";
     /// Whether a barrier is broken: 0 or 1.
     BROKEN = "broken";
+    /// In the session's own object: the memory of the smallest node in bytes, if it has a limit.
+    MAX_MEMORY = "max_memory";
     /// How many bytes a pipe may hold for each end.
     BOUND = "bound";
     /// How many bytes the pipe holds for one end; the end follows.
