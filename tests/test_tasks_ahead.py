@@ -117,22 +117,24 @@ def set_up_interruptions():
     signal.signal(signal.SIGUSR1, interrupted)
 
 
-def interrupt_late(i):
-    """Has a signal arrive when the result is sent, for every tenth task."""
+def interrupt_late(i, size):
+    """Has a signal arrive when the result is sent, which has this size, for every tenth task."""
     if i % 10 == 9:
         main = threading.main_thread().ident
         threading.Timer(0.001, signal.pthread_kill, (main, signal.SIGUSR1)).start()
         time.sleep(0.0009)
-    return i
+        return i, bytes(size)
+    return i, b""
 
 
-def test_handlers_that_raise_between_tasks(smp):
+@pytest.mark.parametrize("size", [0, 300_000])
+def test_handlers_that_raise_between_tasks(smp, size):
     with smp.Pool(2, set_up_interruptions, maxtasksperchild=50) as pool:
-        results = [pool.apply_async(interrupt_late, (i,)) for i in range(300)]
+        results = [pool.apply_async(interrupt_late, (i, size)) for i in range(300)]
         failed = 0
         for i, result in enumerate(results):
             try:
-                assert result.get(timeout=30) == i
+                assert result.get(timeout=30)[0] == i
             except (RuntimeError, multiprocessing.pool.MaybeEncodingError, multiprocessing.ProcessError):
                 failed += 1
         assert failed <= 2 * 30, "a signal stops one task, or the worker and with it the task once more"

@@ -124,20 +124,16 @@ class _Tasks:
         parent asks for it, if the worker's machine has too little time left, or if the worker was idle for too long. The pool
         replaces the worker.
         """
-        while True:
-            try:
-                data = self._queue.get()
-            except ValueError:  # not one of our tasks: it was refused, and the refusal is recorded
-                continue
-            if data is None or data == _NOBODY:
-                return None
-            job, i = _HEAD.unpack_from(data)
-            try:
-                return job, i, *reduction.loads(data[_HEAD.size :])
-            except Exception as e:  # noqa: BLE001 - the program's own pickling rules run here
-                e.add_note("serverless_mp: the task could not be unpickled in the worker")
-                main_module.explain(e)
-                return job, i, _fail, (e,), {}
+        data = self._queue.get()
+        if data is None or data == _NOBODY:
+            return None
+        job, i = _HEAD.unpack_from(data)
+        try:
+            return job, i, *reduction.loads(data[_HEAD.size :])
+        except Exception as e:  # noqa: BLE001 - the program's own pickling rules run here
+            e.add_note("serverless_mp: the task could not be unpickled in the worker")
+            main_module.explain(e)
+            return job, i, _fail, (e,), {}
 
     def __reduce__(self) -> Any:
         return _rebuild, (type(self), _hold(self._queue), self._limit)
@@ -247,6 +243,8 @@ class _WorkersSide:
         # `_left`: how many tasks the worker may still begin, None without a limit. `_has_next`: the next task was taken, or
         # requested with the last result.
         self._left, self._has_next = limit, False
+        # If results are lost with a worker, all tasks that it took together are begun again.
+        self._most = _MOST_AHEAD if config.attempts() > 1 else 1
 
     def get(self) -> bytes | None:
         """The next task. Returns None if there is none in time, or if no time is left for one."""
@@ -262,7 +260,7 @@ class _WorkersSide:
     def put(self, result: bytes) -> None:
         """Puts the result of the task in work. A second result for it, after an error in the first, is dropped."""
         time = _time_for_tasks()
-        most = _MOST_AHEAD if self._left is None else min(self._left, _MOST_AHEAD)
+        most = self._most if self._left is None else min(self._left, self._most)
         self._has_next = self._queue.put_result(result, most if time is None or time > 0 else 0)
 
 

@@ -92,7 +92,7 @@ impl TaskQueue {
         })?)
     }
 
-    /// The next task, in work until its result is put; None if the time is over.
+    /// The next task, in work until its result is put; None if the time is over. Tasks that are refused are passed over.
     #[pyo3(signature = (timeout=None))]
     fn get_task<'py>(
         &self,
@@ -102,7 +102,12 @@ impl TaskQueue {
         let item = py.detach(|| {
             let wait = Wait::Until(wait::deadline(timeout)?);
             let process = self.handle.current_process()?;
-            self.pipe.take(process, wait, Take::Task, || {})
+            loop {
+                match self.pipe.take(process, wait, Take::Task, || {}) {
+                    Err(Error::Seal(text)) => log(&text),
+                    result => return result,
+                }
+            }
         })?;
         Ok(match item {
             Taken::Message(message) => Some(PyBytes::new(py, &message.payload)),

@@ -22,7 +22,7 @@ use crate::objects::wait::{self, Waited};
 use crate::protocol::{IS_BROKEN, OK, Reply};
 use crate::store::command::Cmd;
 use crate::store::conn::Until;
-use crate::store::request::{Slot, is_on_its_way};
+use crate::store::request::{Slot, is_on_its_way, text};
 use crate::store::scripts;
 use crate::store::thread_client::Place;
 
@@ -164,13 +164,16 @@ impl PipeEnd {
             return script.post_for(slot);
         }
         // A blob that nobody will take must be deleted: the sender waits for the reply.
-        let is_sent = script
-            .text()
-            .and_then(|reply| match Reply::decode(&reply)? {
-                Reply::Broken => Ok(false),
-                _ => Ok(true),
-            });
-        if !matches!(is_sent, Ok(true)) {
+        let reply = script.post_for(slot).and_then(|()| process.reply_in(slot));
+        let is_sent = reply.and_then(|reply| {
+            let reply = reply.map(|reply| text(&reply)).unwrap_or_default();
+            Ok(!matches!(Reply::decode(&reply)?, Reply::Broken))
+        });
+        // If a signal handler has raised, the items are on their way.
+        if !is_sent
+            .as_ref()
+            .map_or_else(Error::is_raised, |is_sent| *is_sent)
+        {
             self.drop_blobs(process, blobs)?;
         }
         is_sent.map(drop)
