@@ -191,3 +191,31 @@ def test_a_full_pipe_goes_on_when_its_only_reader_does(smp, monkeypatch):
         sender.join()
     here.send(None)
     process.join()
+
+
+def receive_and_wait(connection, resume):
+    """Receives some messages, then the others when it is told to."""
+    for _ in range(6):
+        connection.recv_bytes()
+    resume.wait()
+    with pytest.raises(EOFError):
+        while True:
+            connection.recv_bytes()
+
+
+def test_a_received_message_takes_no_capacity(mp, monkeypatch):
+    monkeypatch.setenv("SERVERLESS_MP_PIPE_SIZE", "65536")
+    (there, here), resume = mp.Pipe(duplex=False), mp.Event()
+    process = mp.Process(target=receive_and_wait, args=(there, resume))
+    process.start()
+    there.close()
+    for _ in range(5):
+        here.send_bytes(b"small")
+    here.send_bytes(bytes(16_000))
+    for _ in range(3):
+        here.send_bytes(bytes(16_000))
+    here.send_bytes(bytes(100))
+    resume.set()
+    here.close()
+    process.join()
+    assert process.exitcode == 0

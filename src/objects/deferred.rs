@@ -1,6 +1,7 @@
 //! The acknowledgement of an item that waits for the next message of the thread that took it, and goes with it.
 //!
-//! It may wait if no other process holds the end: if this process dies, nobody can take the item a second time. It is sent
+//! It may wait if no other process holds the end: if this process dies, nobody can take the item a second time. The pipe must be
+//! large, since the item counts against its bound. It is sent
 //! before this process takes from that end again, and before another process can get the end.
 
 use std::sync::Mutex;
@@ -10,7 +11,7 @@ use crate::store::client::Client;
 use crate::store::command::Cmd;
 use crate::store::scripts;
 
-/// The acknowledgement of a greater item does not wait: until then the item counts against the bound of its pipe.
+/// The acknowledgement of a greater item in bytes does not wait.
 const MOST: usize = 16 << 10;
 
 #[derive(Default)]
@@ -34,7 +35,7 @@ pub struct Acknowledgement {
 }
 
 impl Deferred {
-    /// Notes how many processes hold the end, by the store.
+    /// Notes how many processes hold the end, by the store; 0 if the pipe is small.
     pub fn saw_holders(&self, holders: u64) {
         self.0.locked().is_sole = holders == 1;
     }
