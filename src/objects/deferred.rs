@@ -23,7 +23,8 @@ struct State {
     is_sole: bool,
     /// Whether this process has shared the end since.
     is_shared: bool,
-    waiting: Option<Acknowledgement>,
+    /// One at most, and those that could not be sent.
+    waiting: Vec<Acknowledgement>,
 }
 
 /// The acknowledgement of one item.
@@ -44,27 +45,30 @@ impl Deferred {
     pub fn defer(&self, new: Acknowledgement) -> bool {
         let mut state = self.0.locked();
         let may_wait = state.is_sole && !state.is_shared && new.size <= MOST;
-        let is_kept = may_wait && state.waiting.is_none();
+        let is_kept = may_wait && state.waiting.is_empty();
         if is_kept {
-            state.waiting = Some(new);
+            state.waiting.push(new);
         }
         is_kept
     }
 
-    /// Takes the acknowledgement that waits, to be sent.
+    /// Takes an acknowledgement that waits, to be sent.
     pub fn take(&self) -> Option<Acknowledgement> {
-        self.0.locked().waiting.take()
+        self.0.locked().waiting.pop()
     }
 
-    /// The same if it is of this thread.
+    /// The same for one of this thread.
     pub fn take_of(&self, caller: &str) -> Option<Acknowledgement> {
-        let mut state = self.0.locked();
-        state.waiting.take_if(|waiting| waiting.caller == caller)
+        let waiting = &mut self.0.locked().waiting;
+        let place = waiting.iter().position(|one| one.caller == caller)?;
+        Some(waiting.swap_remove(place))
     }
 
-    /// Keeps an acknowledgement again that may not have been sent.
-    pub fn put_back(&self, unsent: Acknowledgement) {
-        self.0.locked().waiting = Some(unsent);
+    /// Keeps an acknowledgement again that may not have been sent. Returns whether it may wait; else it must be sent.
+    pub fn put_back(&self, unsent: Acknowledgement) -> bool {
+        let mut state = self.0.locked();
+        state.waiting.push(unsent);
+        !state.is_shared
     }
 
     /// Other processes will get the end: nothing waits any more.
@@ -108,10 +112,15 @@ mod tests {
         assert!(!deferred.defer(of("p.1", 9)), "one at a time");
         assert!(deferred.take_of("p.2").is_none());
         assert_eq!(deferred.take_of("p.1").map(|one| one.size), Some(9));
+        assert!(deferred.defer(of("p.2", 7)));
+        assert!(deferred.put_back(of("p.1", 9)));
+        assert_eq!(deferred.take_of("p.2").map(|one| one.size), Some(7));
+        assert_eq!(deferred.take().map(|one| one.size), Some(9));
         assert!(!deferred.defer(of("p.1", MOST + 1)));
         deferred.share();
         deferred.saw_holders(1);
         assert!(!deferred.defer(of("p.1", 9)));
         assert!(deferred.take().is_none());
+        assert!(!deferred.put_back(of("p.1", 9)));
     }
 }

@@ -182,20 +182,18 @@ impl ReadAhead {
         state.owed = Some((caller.to_owned(), usize::MAX));
     }
 
-    /// Sends the acknowledgement that waits for the next message, if there is one. Its reply tells what is left.
-    pub fn acknowledge_deferred(&self, client: &Client, slot: impl FnOnce() -> Slot) -> Result<()> {
-        let Some(waiting) = self.deferred.take() else {
-            return Ok(());
-        };
-        let (caller, size) = (&waiting.caller, waiting.size);
-        let done = deferred::acknowledge(client, &self.id, self.end, caller, size, 1);
-        let slot = slot();
-        let result = done.arg(true).post_for(&slot);
-        // A second time does nothing.
-        if result.is_err() {
-            self.deferred.put_back(waiting);
+    /// Sends the acknowledgements that wait for the next message. The replies tell what is left.
+    pub fn acknowledge_deferred(&self, client: &Client, slot: impl Fn() -> Slot) -> Result<()> {
+        while let Some(waiting) = self.deferred.take() {
+            let (caller, size) = (&waiting.caller, waiting.size);
+            let done = deferred::acknowledge(client, &self.id, self.end, caller, size, 1);
+            if let Err(e) = done.arg(true).post_for(&slot()) {
+                // A second time does nothing.
+                self.deferred.put_back(waiting);
+                return Err(e);
+            }
         }
-        result
+        Ok(())
     }
 
     /// Other processes will get this end: no acknowledgement waits any more.

@@ -110,17 +110,19 @@ fn prepare(process: &Process, needs_persistence: bool) -> Result<Option<u64>> {
         limits.extend(loop {
             match prepare_node(process, &place, needs_persistence) {
                 Ok(limit) => break limit,
-                Err(e @ (Error::Io(_) | Error::Unreachable(_))) if Instant::now() > end => {
-                    return Err(e);
-                }
-                Err(Error::Io(_) | Error::Unreachable(_)) => {}
-                Err(e) => return Err(e),
+                Err(e) if Instant::now() > end || !is_passing(&e) => return Err(e),
+                Err(_) => {}
             }
             crate::signals::check()?;
             std::thread::sleep(TICK);
         });
     }
     Ok(limits.into_iter().min())
+}
+
+/// Whether a connection may succeed a moment later.
+const fn is_passing(e: &Error) -> bool {
+    matches!(e, Error::Io(_) | Error::Unreachable(_))
 }
 
 fn prepare_node(
@@ -191,7 +193,7 @@ fn connect(url: &str) -> Result<Conn> {
     loop {
         match Conn::open(&endpoint, &endpoint.first[0]) {
             Ok(conn) => return Ok(conn),
-            Err(e) if Instant::now() > end || !matches!(e, Error::Unreachable(_)) => return Err(e),
+            Err(e) if Instant::now() > end || !is_passing(&e) => return Err(e),
             Err(_) => {
                 crate::signals::check()?;
                 std::thread::sleep(TICK);

@@ -155,7 +155,7 @@ impl PipeEnd {
         self.acknowledge(process, one, how)
     }
 
-    /// Sends the acknowledgement that waits for the next message, if there is one.
+    /// Sends the acknowledgements that wait for the next message.
     pub(super) fn acknowledge_deferred(&self, process: &Process) -> Result<()> {
         self.ahead(process).map_or(Ok(()), |ahead| {
             ahead.acknowledge_deferred(process, || self.rest_slot(process))

@@ -275,8 +275,11 @@ impl PipeEnd {
 
     /// Keeps an acknowledgement that may not have been sent. To acknowledge the item once more does nothing.
     fn keep_waiting(&self, process: &Process, unsent: Option<Acknowledgement>) {
-        if let (Some(unsent), Some(ahead)) = (unsent, self.ahead(process)) {
-            ahead.deferred.put_back(unsent);
+        if let (Some(unsent), Some(ahead)) = (unsent, self.ahead(process))
+            && !ahead.deferred.put_back(unsent)
+        {
+            // If this fails as well, the next take sends it.
+            let _ = self.acknowledge_deferred(process);
         }
     }
 
