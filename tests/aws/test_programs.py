@@ -44,7 +44,7 @@ def test_without_a_guard(aws, function):
 @pytest.mark.timeout(300)
 def test_32_at_once(aws, function):
     done = aws.run(function, PROGRAMS / "many.py", 32, timeout=250)
-    assert ours(done) == python(PROGRAMS / "many.py", 32)
+    assert ours(done) == python(PROGRAMS / "many.py", 32), done.stderr
     assert f"32 processes in 32 invocations of {function}" in done.stderr
 
 
