@@ -9,8 +9,8 @@ import pytest
 from serverless_mp import _core
 
 
-def echo(connection):
-    while (message := connection.recv()) is not None:
+def echo(connection, last=None):
+    while (message := connection.recv()) != last:
         connection.send(message)
 
 
@@ -42,8 +42,7 @@ def test_a_question_and_its_answer_take_two_commands(smp):
 
 def echo_until_asked(connection, ready, resume):
     """Receives a last message without an answer, says so, and waits."""
-    while (message := connection.recv()) != "last":
-        connection.send(message)
+    echo(connection, "last")
     ready.set()
     resume.wait()
     os.kill(os.getpid(), signal.SIGKILL)
@@ -62,8 +61,7 @@ def test_the_item_of_a_killed_receiver_does_not_come_back(smp):
 
 def echo_and_pass_on(connection, queue, resume):
     """Receives a last message without an answer, gives the connection to another process, and dies."""
-    while (message := connection.recv()) != "last":
-        connection.send(message)
+    echo(connection, "last")
     queue.put(connection)
     resume.wait()
     os.kill(os.getpid(), signal.SIGKILL)
@@ -85,8 +83,7 @@ def echo_and_start_another(connection, queue):
     """Receives a last message without an answer, and starts a process that goes on."""
     import multiprocessing
 
-    while (message := connection.recv()) != "last":
-        connection.send(message)
+    echo(connection, "last")
     process = type(multiprocessing.current_process())(target=echo, args=(connection,))
     process.start()
     connection.close()
@@ -107,8 +104,7 @@ def test_a_child_gets_what_follows(mp):
 
 
 def echo_and_fork(connection):
-    while (message := connection.recv()) != "last":
-        connection.send(message)
+    echo(connection, "last")
     child = os.fork()
     if child == 0:
         echo(connection)

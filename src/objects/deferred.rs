@@ -1,8 +1,8 @@
 //! The acknowledgement of an item that waits for the next message of the thread that took it, and goes with it.
 //!
 //! It may wait if no other process holds the end: if this process dies, nobody can take the item a second time. The pipe must be
-//! large, since the item counts against its bound. It is sent
-//! before this process takes from that end again, and before another process can get the end.
+//! large, since the item counts against its bound. The acknowledgement is sent before this process takes from that end again,
+//! and before another process can get the end.
 
 use std::sync::Mutex;
 

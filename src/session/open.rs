@@ -131,7 +131,8 @@ fn prepare_node(
     needs_persistence: bool,
 ) -> Result<Option<u64>> {
     let mut conn = Conn::open(&process.shared.cluster.endpoint, place)?;
-    if let Some(policy) = eviction(&mut conn)? {
+    let (limit, eviction) = memory(&mut conn)?;
+    if let Some(policy) = eviction {
         return Err(Error::Value(format!(
             "the store at {place} ({VARIABLE}) has maxmemory-policy {policy}: it would throw locks and queues away; \
                  set it to noeviction"
@@ -149,26 +150,40 @@ fn prepare_node(
                  its appendonly to yes (and appendfsync to always, where not even the last second may be lost)"
         )));
     }
-    let limit = info(&mut conn, "memory", "maxmemory:")?.and_then(|limit| limit.parse().ok());
     Conn::for_commands(&process.shared.cluster.endpoint, place, "serverless_mp")?;
-    Ok(limit.filter(|limit| *limit > 0))
+    Ok(limit)
 }
 
-/// The policy by which a store evicts keys when its memory is full; None if it does not, if its memory has no limit, or if it
-/// does not tell its policy.
-fn eviction(conn: &mut Conn) -> Result<Option<String>> {
-    let policy = info(conn, "memory", "maxmemory_policy:")?;
-    let has_limit = info(conn, "memory", "maxmemory:")?.is_none_or(|limit| limit != "0");
-    Ok(policy.filter(|policy| has_limit && policy != "noeviction"))
+/// The limit of a store's memory in bytes, if it has one and tells it; and the policy by which it evicts keys when its memory is
+/// full, None if it does not, if its memory has no limit, or if it does not tell its policy.
+fn memory(conn: &mut Conn) -> Result<(Option<u64>, Option<String>)> {
+    let section = section(conn, "memory")?;
+    let limit = line(&section, "maxmemory:");
+    let policy = line(&section, "maxmemory_policy:").filter(|policy| policy != "noeviction");
+    let is_unlimited = limit.as_deref() == Some("0");
+    Ok((
+        limit
+            .and_then(|limit| limit.parse().ok())
+            .filter(|limit| *limit > 0),
+        policy.filter(|_| !is_unlimited),
+    ))
 }
 
 /// The value of a line of a section of INFO, by the beginning of the line.
-fn info(conn: &mut Conn, section: &str, name: &str) -> Result<Option<String>> {
-    conn.send(&cmd("INFO").arg(section).get_packed_command())?;
+fn info(conn: &mut Conn, name: &str, beginning: &str) -> Result<Option<String>> {
+    Ok(line(&section(conn, name)?, beginning))
+}
+
+fn section(conn: &mut Conn, name: &str) -> Result<String> {
+    conn.send(&cmd("INFO").arg(name).get_packed_command())?;
     let reply = conn.read(Until::prompt());
-    let all = reply.map(|v| text(&v)).unwrap_or_default();
-    let line = all.lines().find_map(|line| line.strip_prefix(name));
-    Ok(line.map(|value| value.trim().to_owned()))
+    Ok(reply.map(|v| text(&v)).unwrap_or_default())
+}
+
+fn line(section: &str, beginning: &str) -> Option<String> {
+    let mut lines = section.lines();
+    let value = lines.find_map(|line| line.strip_prefix(beginning))?;
+    Some(value.trim().to_owned())
 }
 
 fn sweep(process: &Process) -> Result<()> {
@@ -219,7 +234,7 @@ pub fn examine(url: &str) -> Result<Facts> {
     let valkey = info(&mut conn, "server", "valkey_version:")?.map(|v| format!("Valkey {v}"));
     let redis = info(&mut conn, "server", "redis_version:")?.map(|v| format!("Redis {v}"));
     let version = valkey.or(redis).unwrap_or_else(|| "unknown".into());
-    let eviction = eviction(&mut conn)?;
+    let eviction = memory(&mut conn)?.1;
     let mut times = Vec::new();
     for _ in 0..ROUND_TRIPS {
         let begun = Instant::now();

@@ -45,6 +45,17 @@ struct PublishedSpan {
     newest: Option<u64>,
 }
 
+impl PublishedSpan {
+    /// Bytes that this process has written, all of them.
+    fn own((start, bytes): (usize, Vec<u8>)) -> Self {
+        Self {
+            start,
+            bytes,
+            newest: None,
+        }
+    }
+}
+
 impl SharedRegion {
     /// The differences from the twin, for a release of an object.
     pub fn written(&self, client: &Client, object: &str) -> Changes<'_> {
@@ -63,23 +74,8 @@ impl SharedRegion {
         else {
             return Changes::Much;
         };
-        let spans: Vec<PublishedSpan> = runs
-            .into_iter()
-            .map(|(start, bytes)| PublishedSpan {
-                start,
-                bytes,
-                newest: None,
-            })
-            .collect();
-        if spans.is_empty() {
-            return Changes::Nothing;
-        }
-        let region = self;
-        Changes::Little(Written {
-            region,
-            twin,
-            spans,
-        })
+        let spans = runs.into_iter().map(PublishedSpan::own).collect();
+        self.little(twin, spans)
     }
 
     /// The differences from the twin, for a message: it is sent only if the store has the twin's version.
@@ -95,6 +91,12 @@ impl SharedRegion {
         let (spans, _) = self.changes(&twin, &granules, 0, &mut same);
         if spans.is_empty() {
             twin.bytes.are_same(&same);
+        }
+        self.little(twin, spans)
+    }
+
+    fn little<'r>(&'r self, twin: MutexGuard<'r, Twin>, spans: Vec<PublishedSpan>) -> Changes<'r> {
+        if spans.is_empty() {
             return Changes::Nothing;
         }
         let region = self;
@@ -184,11 +186,7 @@ impl SharedRegion {
             } else {
                 let few = if refusals < TRIES { RUNS } else { usize::MAX };
                 if let Some(runs) = self.buffer.differences(start, known, few) {
-                    spans.extend(runs.into_iter().map(|(start, bytes)| PublishedSpan {
-                        start,
-                        bytes,
-                        newest: None,
-                    }));
+                    spans.extend(runs.into_iter().map(PublishedSpan::own));
                 } else {
                     let (first, last) = self.buffer.bounds(start, known);
                     spans.push(whole(first, last));
