@@ -212,6 +212,35 @@ def test_the_size_of_tasks_whose_workers_died_is_counted_once(smp):
     client.close()
 
 
+def get_and_die(queue, count, go):
+    go.wait()
+    for _ in range(count):
+        queue.get()
+    os._exit(0)
+
+
+@private
+@pytest.mark.parametrize("pipe_size", [SIZE, 16 << 20])
+@pytest.mark.parametrize("count", [1, 30, 100])
+def test_the_size_of_items_that_were_read_ahead_is_counted_once(smp, monkeypatch, pipe_size, count):
+    monkeypatch.setenv("SERVERLESS_MP_PIPE_SIZE", str(pipe_size))
+    client = store_of(smp)
+    queue, go = smp.Queue(), smp.Event()
+    pipe = queue._reader._handle.id
+    process = smp.Process(target=get_and_die, args=(queue, count, go))
+    process.start()
+    for i in range(100):
+        queue.put(bytes(1000 + i))
+    go.set()
+    process.join()
+    assert [len(queue.get(timeout=30)) for _ in range(100 - count)] == [1000 + i for i in range(count, 100)]
+    _core.settle()
+    (key,) = (key.decode() for key in client.call("KEYS", f"*{pipe}*") if client.call("TYPE", key.decode()) == b"hash")
+    until(lambda: client.call("HGET", key, "b0") == b"0")
+    assert client.call("KEYS", "*:b:*") == []
+    client.close()
+
+
 @private
 def test_nothing_of_big_tasks_is_left(smp):
     """A task of more than a megabyte is stored apart, until its result has arrived or it has killed its workers."""

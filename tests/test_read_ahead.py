@@ -91,6 +91,25 @@ def test_a_killed_reader_takes_nothing_along(smp):
     assert [queue.get(timeout=30) for _ in range(ITEMS - 20)] == list(range(20, ITEMS))
 
 
+def take_and_die(queue, count, path):
+    for _ in range(count):
+        item = queue.get()
+        with open(path, "a") as file:
+            file.write(f"{item}\n")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("count", [1, 2, 20, 65, 66])
+def test_what_a_killed_reader_has_got_does_not_come_again(smp, tmp_path, count):
+    queue = filled(smp)
+    process = smp.Process(target=take_and_die, args=(queue, count, tmp_path / "got"))
+    process.start()
+    process.join()
+    assert (tmp_path / "got").read_text().split() == [str(i) for i in range(count)]
+    assert queue.qsize() == ITEMS - count
+    assert [queue.get(timeout=30) for _ in range(ITEMS - count)] == list(range(count, ITEMS))
+
+
 def test_a_reader_that_ends_takes_nothing_along(mp):
     queue = filled(mp)
     process, results, resume = stopped_reader(mp, queue, 20)

@@ -213,6 +213,30 @@ local function next_item(from)
   return call('LINDEX', list, -2) or call('LMOVE', OBJECT .. ITEMS .. from, list, 'LEFT', 'LEFT')
 end
 
+-- Appends arguments from this one to that one to a list: so many at once that Lua's stack holds them.
+local function append(list, args, first, last)
+  for at = first, last, 1000 do call('RPUSH', list, unpack(args, at, math.min(at + 999, last))) end
+end
+
+-- Moves items from the head of a list into the caller's in-flight list: `most` in all with those that are in `out`, to which it
+-- adds them; until they have this many bytes, or up to the first of which `size_of` returns no size. Returns their size.
+local function take_some(source, most, most_bytes, size_of, out)
+  local size, chunk = 0, 8
+  repeat
+    local items, count = call('LRANGE', source, 0, math.min(chunk, most - #out) - 1), 0
+    for i, item in ipairs(items) do
+      local one = size < most_bytes and size_of(item)
+      if not one then break end
+      size, count, out[#out + 1] = size + one, i, item
+    end
+    if count > 0 then
+      call('LTRIM', source, count, -1)
+      call('LPUSH', OBJECT .. IN_FLIGHT .. CALLER, unpack(items, 1, count))
+    end
+  until count < chunk or #out >= most
+  return size
+end
+
 -- The items that the caller has in flight, the oldest first.
 local function in_flight_items()
   local items, out = call('LRANGE', OBJECT .. IN_FLIGHT .. CALLER, 0, -2), {}
@@ -232,6 +256,29 @@ local function acknowledge(count, caller)
   call('RPOP', list, count + 1)
   call('RPUSH', list, ANCHOR)
   return false
+end
+
+-- A batch is items that a thread took in one step, to deliver them one by one. The thread notes how many it has delivered by a
+-- plain SET of one key, which does nothing once the batch has ended.
+local function progress_key(caller, batch)
+  return OBJECT .. PROGRESS .. caller .. ':' .. batch
+end
+
+local function begin_batch(batch)
+  call('SET', progress_key(CALLER, batch), 0)
+  renew_ttl(progress_key(CALLER, batch))
+  call('HSET', OBJECT, BATCH .. CALLER, batch)
+end
+
+local function end_batch(caller, batch)
+  if not batch then return end
+  call('DEL', progress_key(caller, batch))
+  call('HDEL', OBJECT, BATCH .. caller)
+end
+
+-- How many items of a batch were delivered.
+local function delivered_of(caller, batch)
+  return tonumber(batch and call('GET', progress_key(caller, batch)) or '0')
 end
 
 -- The caller has no more items that it has read ahead from an end: threads that wait to take from that end look again.
@@ -296,7 +343,9 @@ end
 local function each_key(visit)
   for _, field in ipairs(call('HKEYS', OBJECT)) do
     local caller, granule, blob = after(TAKES, field), after(GRANULE_VERSION, field), after(BLOB, field)
+    local reader = after(BATCH, field)
     if caller then visit(OBJECT .. IN_FLIGHT .. caller)
+    elseif reader then visit(progress_key(reader, call('HGET', OBJECT, field)))
     elseif granule then visit(OBJECT .. GRANULE .. granule)
     elseif field == PIECES or blob then
       for piece = 0, call('HGET', OBJECT, field) - 1 do visit((blob or OBJECT) .. GRANULE .. piece) end

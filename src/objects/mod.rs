@@ -1,5 +1,6 @@
 //! The parts that leaves are made of: objects in the store, and waiting for them.
 
+pub mod batch;
 pub mod blob;
 pub mod buffer;
 pub mod deferred;

@@ -2,7 +2,7 @@
 //!
 //! A thread reads ahead only if it alone takes from an end, and the store knows that it does. A thread that begins to take
 //! from that end waits until nothing is left, so that items are delivered in their order. Items that are not asked for go back
-//! after a while. They are in the thread's in-flight list; each is acknowledged before it is delivered.
+//! after a while. They are a batch in the thread's in-flight list; the store takes note of each before it is delivered.
 //!
 //! Tasks are taken by many, and in no order; a task is acknowledged by its result.
 
@@ -10,8 +10,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::locked::{Locked, Sound};
+use crate::objects::batch::{Batch, Delivered};
 use crate::objects::deferred::{self, Deferred};
 use crate::protocol::Entry;
 use crate::signals;
@@ -45,9 +46,8 @@ pub struct ReadAhead {
 #[derive(Default)]
 struct State {
     items: Option<Items>,
-    /// A thread that may have items in flight without knowing, or that could not give them back; and how many of the items
-    /// that it took last must go back before anything else is taken.
-    owed: Option<(String, usize)>,
+    /// What must go back before anything else is taken.
+    owed: Option<Owed>,
     /// Whether items are being given back.
     is_returning: bool,
     /// An item that was acknowledged and not delivered, since a signal handler raised.
@@ -62,9 +62,20 @@ struct Items {
     /// The thread that has taken them.
     caller: String,
     left: VecDeque<Vec<u8>>,
+    /// None for tasks.
+    batch: Option<Batch>,
     /// When the thread last asked, and after how long without a question the items go back.
     asked: Instant,
     patience: Duration,
+}
+
+/// The items of a thread that may have some in flight without knowing, or that could not give them back.
+struct Owed {
+    caller: String,
+    /// How many of those that it took last go back.
+    count: usize,
+    /// Those before them that were delivered.
+    delivered: Delivered,
 }
 
 /// The items that the threads of a process have read ahead.
@@ -84,14 +95,9 @@ struct ReadyEnds {
 }
 
 impl ReadAhead {
-    /// The next item that this thread has read ahead. `acknowledge` gets its size in bytes, and the slot of the command that
-    /// it sends.
-    pub fn next(
-        &self,
-        client: &Client,
-        caller: &str,
-        acknowledge: impl FnOnce(usize, &Slot) -> Result<()>,
-    ) -> Result<Option<Vec<u8>>> {
+    /// The next item that this thread has read ahead; unless it is a task, it counts as delivered. The last one of a batch
+    /// acknowledges all.
+    pub fn next(&self, client: &Client, caller: &str) -> Result<Option<Vec<u8>>> {
         let mut state = self.settled(client)?;
         if let Some(item) = state.undelivered.take() {
             return Ok(Some(item));
@@ -99,27 +105,45 @@ impl ReadAhead {
         let Some(read) = state.items.as_mut().filter(|read| read.caller == caller) else {
             return Ok(None);
         };
-        let item = read.left.pop_front();
+        let Some(item) = read.left.pop_front() else {
+            return Ok(None);
+        };
         read.asked = Instant::now();
-        if read.left.is_empty() {
+        let batch = read.batch.as_mut().map(|batch| {
+            batch.delivers(match Entry::decode(&item) {
+                Ok(Entry::Item(item)) => item.size,
+                _ => 0,
+            });
+            batch.clone()
+        });
+        let is_last = read.left.is_empty();
+        if is_last {
             state.items = None;
         }
         drop(state);
-        let Some(item) = item else { return Ok(None) };
-        let size = match Entry::decode(&item) {
-            Ok(Entry::Item(item)) => item.size,
-            _ => 0,
+        let noted = match batch {
+            None => Ok(()), // its result will acknowledge it
+            Some(batch) if is_last => self.acknowledge(client, caller, batch.delivered),
+            Some(batch) => batch.note(client, &self.id, caller).post(),
         };
-        let slot = Slot::default();
-        if let Err(e) = acknowledge(size, &slot) {
-            if is_on_its_way(&slot) {
-                self.put_back(item);
-            } else {
-                self.lost_sight(caller);
-            }
+        // The item counts as delivered, also if a signal handler has raised.
+        if let Err(e) = noted {
+            self.put_back(item);
             return Err(e);
         }
         Ok(Some(item))
+    }
+
+    /// Acknowledges a batch of which nothing is left.
+    fn acknowledge(&self, client: &Client, caller: &str, delivered: Delivered) -> Result<()> {
+        let Delivered { count, size } = delivered;
+        let slot = Slot::default();
+        let sent =
+            deferred::acknowledge(client, &self.id, self.end, caller, size, count).post_for(&slot);
+        if sent.is_err() && !is_on_its_way(&slot) {
+            self.owe(caller, 0, delivered);
+        }
+        sent
     }
 
     /// Keeps an item that was not delivered.
@@ -163,23 +187,38 @@ impl ReadAhead {
         Ok(state.undelivered.is_some() || items.is_some_and(|read| read.caller == caller))
     }
 
-    /// Notes the items that a thread has taken before they are asked for, and the time that this took.
-    pub fn fill(&self, caller: &str, items: VecDeque<Vec<u8>>, took: Duration) {
+    /// Notes the items that a thread has taken before they are asked for, their batch unless they are tasks, and the time that
+    /// this took.
+    pub fn fill(
+        &self,
+        caller: &str,
+        items: VecDeque<Vec<u8>>,
+        batch: Option<Batch>,
+        took: Duration,
+    ) {
         let mut state = self.state.locked();
         state.has_more = true;
         state.items = Some(Items {
             caller: caller.to_owned(),
             left: items,
+            batch,
             asked: Instant::now(),
             patience: (took * ROUND_TRIPS).clamp(UNUSED_LIMIT, LONGEST_LIMIT),
         });
     }
 
-    /// A thread may have taken or acknowledged something without knowing: all that it has in flight must go back.
+    /// A thread may have taken something without knowing: all that it has in flight must go back.
     pub fn lost_sight(&self, caller: &str) {
-        let mut state = self.state.locked();
-        state.items = None;
-        state.owed = Some((caller.to_owned(), usize::MAX));
+        self.owe(caller, usize::MAX, Delivered::default());
+    }
+
+    fn owe(&self, caller: &str, count: usize, delivered: Delivered) {
+        let caller = caller.to_owned();
+        self.state.locked().owed = Some(Owed {
+            caller,
+            count,
+            delivered,
+        });
     }
 
     /// Sends the acknowledgements that wait for the next message. The replies tell what is left.
@@ -205,36 +244,44 @@ impl ReadAhead {
     /// Gives back what is owed or was not delivered. With `only_old`, items go back only if they were not asked for in a
     /// while.
     pub fn give_back(&self, client: &Client, only_old: bool) -> Result<()> {
-        let (caller, count) = {
+        let owed = {
             let mut state = self.state(client)?;
             if state.is_returning {
                 return Ok(());
             }
             let is_due = |read: &Items| !only_old || read.asked.elapsed() >= read.patience;
-            let what = if let Some(owed) = state.owed.take() {
+            let owed = if let Some(owed) = state.owed.take() {
                 owed
             } else if state.items.as_ref().is_some_and(is_due)
                 && let Some(read) = state.items.take()
             {
-                (read.caller, read.left.len())
+                Owed {
+                    caller: read.caller,
+                    count: read.left.len(),
+                    delivered: read.batch.map(|batch| batch.delivered).unwrap_or_default(),
+                }
             } else {
                 return Ok(());
             };
             state.is_returning = true;
             state.has_more = false;
             state.pause = PAUSE;
-            what
+            owed
         };
         let script = client.script(&scripts::GIVE_BACK, &self.id);
-        let given = script.arg(self.end).arg(&caller).arg(count).call();
+        let script = script.arg(self.end).arg(&owed.caller).arg(owed.count);
+        let script = script.arg(owed.delivered.count).arg(owed.delivered.size);
+        let slot = Slot::default();
+        let given = script.post_for(&slot).and_then(|()| client.settle());
         let mut state = self.state.locked();
         state.is_returning = false;
-        if matches!(&given, Err(e) if !matches!(e, Error::ObjectGone(_))) {
-            state.owed = Some((caller, count));
+        // After the exception of a signal handler it is on its way, and must not be sent a second time.
+        if given.is_err() && !is_on_its_way(&slot) {
+            state.owed = Some(owed);
         }
         drop(state);
         self.changed.notify_all();
-        given.map(drop)
+        given
     }
 
     /// The state, once all items that are to go back have gone.

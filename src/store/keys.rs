@@ -27,6 +27,8 @@ names! {
     ITEMS = ":q";
     /// List: the items that a thread has taken and not acknowledged, then an anchor; the caller follows.
     IN_FLIGHT = ":I:";
+    /// String: how many items of a batch a thread has delivered; the caller, a colon and the batch follow.
+    PROGRESS = ":b:";
     /// List: the waiters, the longest first.
     WAITERS = ":w";
     /// List: the waiters for items of one end, the longest first; the end follows.
@@ -94,6 +96,8 @@ names! {
     OPENED = "o";
     /// Set while a thread works on a task; the caller follows.
     WORKS = "T:";
+    /// The batch that a thread has in flight; the caller follows.
+    BATCH = "b:";
     /// The version of a region.
     VERSION = "version";
     /// The version of a granule; its index follows.
@@ -135,6 +139,10 @@ pub fn items(object: &str, end: u8) -> String {
 
 pub fn in_flight(object: &str, caller: &str) -> String {
     format!("{object}{IN_FLIGHT}{caller}")
+}
+
+pub fn progress(object: &str, caller: &str, batch: u64) -> String {
+    format!("{object}{PROGRESS}{caller}:{batch}")
 }
 
 pub fn waiters(object: &str) -> String {
@@ -188,6 +196,7 @@ mod tests {
         let keys = [
             items(&lock, 0),
             in_flight(&lock, "p.1"),
+            progress(&lock, "p.1", 2),
             waiters(&lock),
             token(&lock, "p.1:2"),
             held(&lock),

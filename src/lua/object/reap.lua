@@ -1,6 +1,7 @@
 -- Releases all that an ended process held of one object. ARGV[4] the process, ARGV[5] its exit code, ARGV[6] how often a task
--- may be begun. Items that it had taken and not acknowledged go back to the head; a task begun too often goes to the other
--- end, marked 'D' with the exit code. Of several tasks only the oldest was begun. A unit that was granted and not acknowledged is granted to the next waiter.
+-- may be begun. Items that it had taken and neither acknowledged nor delivered go back to the head; a task begun too often goes
+-- to the other end, marked 'D' with the exit code. Of several tasks only the oldest was begun. A unit that was granted and not
+-- acknowledged is granted to the next waiter.
 local _, refused = read()
 if refused then return is_absent(refused) and OK or refused end
 
@@ -9,9 +10,18 @@ local function is_mine(caller) return after(ARGV[4] .. '.', caller) end
 local function give_back(caller)
   local list = OBJECT .. IN_FLIGHT .. caller
   local from, bound, has_waited = unpack(call('HMGET', OBJECT, TAKES .. caller, BOUND, HAS_WAITED))
+  local function take_from_fill(size)
+    local field, left = taken(from, size, bound, has_waited, call('HGET', OBJECT, FILL .. from))
+    if field then call('HSET', OBJECT, field, left) end
+  end
   -- A task that was counted as taken counts against the bound again; any other item still does.
   local counted = call('HDEL', OBJECT, WORKS .. caller) == 0
-  local items = call('LRANGE', list, 0, -2)
+  local items, batch = call('LRANGE', list, 0, -2), call('HGET', OBJECT, BATCH .. caller)
+  for _ = 1, math.min(delivered_of(caller, batch), #items) do
+    local _, _, size = string.match(table.remove(items), ITEM_HEAD)
+    if size then take_from_fill(size) end
+  end
+  end_batch(caller, batch)
   for i, item in ipairs(items) do
     local kind, begun, size = string.match(item, ITEM_HEAD)
     local is_task = kind == TASK or kind == TASK_IN_BLOB
@@ -20,10 +30,7 @@ local function give_back(caller)
       local back = OBJECT .. ITEMS .. (1 - from)
       call('RPUSH', back, DIED .. ARGV[5] .. ' ' .. item)
       renew_ttl(back)
-      if counted then
-        local field, left = taken(from, size, bound, has_waited, call('HGET', OBJECT, FILL .. from))
-        if field then call('HSET', OBJECT, field, left) end
-      end
+      if counted then take_from_fill(size) end
     else
       if is_task then item = kind .. math.floor(begun) .. string.sub(item, 3) end
       call('LPUSH', OBJECT .. ITEMS .. from, item)
@@ -33,6 +40,7 @@ local function give_back(caller)
   end
   call('DEL', list)
   call('HDEL', OBJECT, TAKES .. caller)
+  call('HINCRBY', OBJECT, OPENED .. from, -1)
   if call('HGET', OBJECT, AHEAD .. from) == caller then end_reading_ahead(from, has_waited) end
 end
 

@@ -1,21 +1,30 @@
 -- Puts back items or tasks that a thread has taken before they were asked for. ARGV[4] the end, ARGV[5] the thread, ARGV[6] at
--- most how many: the last ones that it took. The others were acknowledged, or are in work.
-local from, thread = ARGV[4], ARGV[5]
-local fields, answered = open(HAS_WAITED, AHEAD .. from, WORKS .. thread, BOUND, FILL .. from)
+-- most how many: the last ones that it took; ARGV[7] how many items of its batch were delivered, which this acknowledges, ARGV[8]
+-- their size in bytes. Of tasks the others were acknowledged, or are in work.
+local from, thread, delivered = ARGV[4], ARGV[5], tonumber(ARGV[7])
+local fields, answered = open(HAS_WAITED, AHEAD .. from, WORKS .. thread, BOUND, FILL .. from, BATCH .. thread)
 if answered then return answered end
-local is_ahead, works = fields[4] == thread, fields[5]
+local has_waited, is_ahead, works, bound, fill = fields[3], fields[4] == thread, fields[5], fields[6], fields[7]
+local written = {}
 if is_ahead or works then
-  local list, items, fill = OBJECT .. IN_FLIGHT .. thread, OBJECT .. ITEMS .. from, tonumber(fields[7] or '0')
+  local list, items = OBJECT .. IN_FLIGHT .. thread, OBJECT .. ITEMS .. from
+  if delivered > 0 then
+    acknowledge(delivered, thread)
+    written = {taken(from, ARGV[8], bound, has_waited, fill)}
+  end
   for _ = 1, math.min(tonumber(ARGV[6]), call('LLEN', list) - 1) do
     local item = call('LMOVE', list, items, 'LEFT', 'LEFT')
     -- A task was counted as taken.
-    if works then fill = fill + string.match(item, TASK_HEAD) end
+    if works then fill = (fill or 0) + string.match(item, TASK_HEAD) end
   end
   renew_ttl(items)
   -- The result of the task in work may have come before this.
   if works and call('LLEN', list) == 1 then call('HDEL', OBJECT, WORKS .. thread) end
-  if works and fields[6] then call('HSET', OBJECT, FILL .. from, fill) end
-  if is_ahead then end_reading_ahead(from, fields[3]) end
+  if works and bound then written = {FILL .. from, fill or 0} end
+  if is_ahead then
+    end_batch(thread, fields[8])
+    end_reading_ahead(from, has_waited)
+  end
   hand_out(from)
 end
-return answer(OK)
+return answer(OK, unpack(written))

@@ -54,7 +54,7 @@ if is_moving and (fields[6] or not is_here(ITEMS .. to)) then
 else
   local key = OBJECT .. ITEMS .. to
   unspill(to, fields[6])
-  for i = 10, 9 + ARGV[9] do call('RPUSH', key, ARGV[i]) end
+  append(key, ARGV, 10, 9 + ARGV[9])
   renew_ttl(key)
   hand_out(to)
 end

@@ -1,21 +1,20 @@
--- Takes up to ARGV[5] items of one end (ARGV[4]) for its only reader, without waiting. A reader that reads ahead (ARGV[6] is
--- '1') gets one item if others have taken from that end. Items that were taken before, and whose reply was lost, come first.
-local fields, refused = read(SPILLED .. ARGV[4], OPENED .. ARGV[4])
+-- Takes up to ARGV[5] items of one end (ARGV[4]) for its only reader, without waiting. If ARGV[6] is set, the reader reads ahead,
+-- and several items are the batch of this name; it gets one item if others have taken from that end, and no more than a quarter
+-- of what the pipe may hold. Items that were taken before, and whose reply was lost, come first.
+local fields, refused = read(SPILLED .. ARGV[4], OPENED .. ARGV[4], BOUND)
 if refused then return refused end
 if not (is_here(ITEMS .. ARGV[4]) and is_here(IN_FLIGHT .. CALLER)) then return on_its_way() end
 if not is_moving then unspill(ARGV[4], fields[2]) end
-local in_flight = OBJECT .. IN_FLIGHT .. CALLER
-local source = OBJECT .. ITEMS .. ARGV[4]
-local out = in_flight_items()
-local left, most, size = call('LLEN', source), tonumber(ARGV[5]), 0
-if ARGV[6] == '1' and fields[3] ~= '1' then most = 1 end
-while #out < most and left > 0 and size < 262144 do
-  left = left - 1
-  local item = call('LINDEX', source, 0)
-  if not item or item == END_OF_FILE then break end
-  call('LMOVE', source, in_flight, 'LEFT', 'LEFT')
-  out[#out + 1] = item
-  size = size + #item
+local out, most, most_bytes = in_flight_items(), tonumber(ARGV[5]), 262144
+local reads_ahead = ARGV[6] ~= ''
+if reads_ahead and (fields[3] ~= '1' or is_moving) then most = 1 end
+if reads_ahead and fields[4] then most_bytes = math.min(most_bytes, fields[4] / 4) end
+if #out < most then
+  take_some(OBJECT .. ITEMS .. ARGV[4], most, most_bytes, function(item) return item ~= END_OF_FILE and #item end, out)
 end
-if ARGV[6] == '1' and #out > 1 then call('HSET', OBJECT, AHEAD .. ARGV[4], CALLER) end
+if reads_ahead and #out > 1 then
+  call('HSET', OBJECT, AHEAD .. ARGV[4], CALLER)
+  -- The slot is migrating: the reply was lost of a time when it was not, and the batch was begun.
+  if not is_moving then begin_batch(ARGV[6]) end
+end
 return out

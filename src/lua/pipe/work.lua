@@ -15,23 +15,18 @@ renew_ttl(OBJECT .. ITEMS .. to)
 hand_out(to)
 local written = {added(to, ARGV[6], fields[4], fields[8])}
 acknowledge(1, CALLER)
-local item = call('LMOVE', tasks, in_flight, 'LEFT', 'LEFT')
-local size = item and string.match(item, TASK_HEAD)
-if size then
-  local out, most = {item}, 1
-  if ARGV[8] ~= '1' then most = math.min(ARGV[8], 1 + math.floor(call('LLEN', tasks) / fields[10])) end
-  while #out < most and size + 0 < 65536 do
-    local next_size = string.match(call('LINDEX', tasks, 0), TASK_HEAD)
-    if not next_size then break end
-    out[#out + 1] = call('LMOVE', tasks, in_flight, 'LEFT', 'LEFT')
-    size = size + next_size
-  end
+local out, most = {}, 1
+if ARGV[8] ~= '1' then most = math.min(ARGV[8], math.max(1, math.ceil(call('LLEN', tasks) / fields[10]))) end
+local size = take_some(tasks, most, 65536, function(item) return string.match(item, TASK_HEAD) end, out)
+if #out > 0 then
   -- They are in work in the place of the last one.
   written[3], written[4] = taken(from, size, fields[4], fields[5], fields[9])
   answer(TOOK, WORKS .. CALLER, 1, unpack(written))
   return out
 end
 call('HDEL', OBJECT, WORKS .. CALLER)
+-- If there is something, it is no task.
+local item = call('LMOVE', tasks, in_flight, 'LEFT', 'LEFT')
 if item then
   answer(TOOK, unpack(written))
   return {item}

@@ -16,8 +16,9 @@ const MOST: u32 = 16;
 pub(super) struct Pace {
     /// When the task in work was begun.
     begun: Option<Instant>,
-    /// The longest of the tasks taken at once.
-    longest: Duration,
+    /// How many of the tasks taken at once are done, and how long they took in all.
+    done: u32,
+    took: Duration,
     /// The time between the last request for tasks and their arrival.
     round_trip: Duration,
     /// How many tasks were taken at once.
@@ -31,7 +32,8 @@ impl Pace {
 
     pub(super) fn ends(&mut self) {
         if let Some(begun) = self.begun.take() {
-            self.longest = self.longest.max(begun.elapsed());
+            self.took += begun.elapsed();
+            self.done += 1;
         }
     }
 
@@ -41,13 +43,14 @@ impl Pace {
 
     /// How many tasks to take now.
     pub(super) fn next(&mut self) -> u32 {
-        let longest = std::mem::take(&mut self.longest);
-        self.last = after(longest, self.round_trip, self.last);
+        let mean = std::mem::take(&mut self.took) / self.done.max(1);
+        self.done = 0;
+        self.last = after(mean, self.round_trip, self.last);
         self.last
     }
 }
 
-/// How many tasks to take after one of this duration, if `last` were taken at once before.
+/// How many tasks to take after some of this mean duration, if `last` were taken at once before.
 fn after(task: Duration, round_trip: Duration, last: u32) -> u32 {
     let nanos = task.as_nanos().max(1);
     let fitting = BUDGET.as_nanos() / nanos;

@@ -15,7 +15,7 @@ use super::{PipeEnd, Take, Taken, Wait};
 use crate::error::{Error, Result};
 use crate::kept::Bytes;
 use crate::locked::Locked;
-use crate::objects::deferred;
+use crate::objects::batch::Batch;
 use crate::objects::process::Process;
 use crate::objects::read_ahead::ReadAhead;
 use crate::objects::wait::{self, Waited};
@@ -84,7 +84,8 @@ impl PipeEnd {
             return Ok(Some(Taken::Nothing));
         }
         let began = Instant::now();
-        let items = match self.ask_for_many(process, most, true) {
+        let batch = Batch::new();
+        let items = match self.ask_for_many(process, most, Some(&batch)) {
             Ok(items) => items,
             Err(e) => {
                 ahead.lost_sight(caller);
@@ -106,7 +107,7 @@ impl PipeEnd {
                 self.received(process, item, &how, what).map(Some)
             }
             _ => {
-                ahead.fill(caller, items, began.elapsed());
+                ahead.fill(caller, items, Some(batch), began.elapsed());
                 process.reads_ahead.watch(&process.client, ahead)?;
                 self.deliver_ahead(process, ahead, caller, what)
             }
@@ -121,12 +122,7 @@ impl PipeEnd {
         what: Take,
     ) -> Result<Option<Taken>> {
         let is_task = what == Take::Task;
-        let item = ahead.next(process, caller, |size, slot| {
-            if is_task {
-                return Ok(()); // its result will acknowledge it
-            }
-            deferred::acknowledge(process, &self.id, self.end, caller, size, 1).post_for(slot)
-        });
+        let item = ahead.next(process, caller);
         if item.is_err() {
             process.reads_ahead.watch(&process.client, ahead)?;
         }
@@ -264,7 +260,7 @@ impl PipeEnd {
         let mut tasks = items(tasks);
         let first = tasks.pop_front().map(Value::BulkString);
         if let Some(ahead) = self.ahead(process).filter(|_| !tasks.is_empty()) {
-            ahead.fill(caller, tasks, asked.elapsed());
+            ahead.fill(caller, tasks, None, asked.elapsed());
             process.reads_ahead.watch(&process.client, ahead)?;
         }
         Ok(first)
@@ -301,7 +297,7 @@ impl PipeEnd {
     /// Takes up to `most` items that are there, for an end with one reader whose in-flight list is known. Each item has a
     /// result of its own: if one is refused, the others are still good.
     pub fn take_many(&self, process: &Process, most: usize) -> Result<Vec<Result<Taken>>> {
-        let found = self.ask_for_many(process, most, false)?;
+        let found = self.ask_for_many(process, most, None)?;
         let how = How {
             together: Some(RefCell::default()),
             ..How::default()
@@ -320,10 +316,11 @@ impl PipeEnd {
         &self,
         process: &Process,
         most: usize,
-        ahead: bool,
+        batch: Option<&Batch>,
     ) -> Result<VecDeque<Vec<u8>>> {
         let script = process.script(&scripts::TAKE_MANY, &self.id);
-        Ok(match script.arg(self.end).arg(most).arg(ahead).call()? {
+        let batch = batch.map_or_else(String::new, |batch| batch.name.to_string());
+        Ok(match script.arg(self.end).arg(most).arg(batch).call()? {
             Value::Array(found) => items(found),
             _ => VecDeque::new(),
         })
