@@ -151,25 +151,6 @@ pub fn is_alone() -> bool {
     is_main_thread()
 }
 
-#[cfg(test)]
-pub use with_tests::{is_alone, set_alone};
-
-/// Each test says for itself whether it is alone.
-#[cfg(test)]
-mod with_tests {
-    use std::cell::Cell;
-
-    thread_local!(static IS_ALONE: Cell<bool> = const { Cell::new(false) });
-
-    pub fn is_alone() -> bool {
-        IS_ALONE.get()
-    }
-
-    pub fn set_alone(is_alone: bool) {
-        IS_ALONE.set(is_alone);
-    }
-}
-
 /// Without an interpreter there are no handlers.
 #[cfg(not(feature = "python"))]
 #[allow(clippy::unnecessary_wraps, reason = "as with an interpreter")]
@@ -192,4 +173,23 @@ pub fn with_gil<T>(work: impl FnOnce() -> T) -> T {
 #[allow(clippy::unnecessary_wraps, reason = "as with an interpreter")]
 pub fn without_gil<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
     Some(work())
+}
+
+#[cfg(test)]
+pub use with_tests::{is_alone, set_alone};
+
+/// Each test says for itself whether it is alone.
+#[cfg(test)]
+mod with_tests {
+    use std::cell::Cell;
+
+    thread_local!(static IS_ALONE: Cell<bool> = const { Cell::new(false) });
+
+    pub fn is_alone() -> bool {
+        IS_ALONE.get()
+    }
+
+    pub fn set_alone(is_alone: bool) {
+        IS_ALONE.set(is_alone);
+    }
 }

@@ -244,18 +244,19 @@ local function in_flight_items()
   return out
 end
 
--- Acknowledges this many of the oldest items of a caller, and returns whether it has no other. It may have others: tasks that
--- were taken together, or an item that came later, since a wait runs even if the command before it was refused and is sent
--- again.
+-- Acknowledges this many of the oldest items of a caller. Returns whether it has no other, and whether it had any: it may have
+-- acknowledged them before. It may have others: tasks that were taken together, or an item that came later, since a wait runs
+-- even if the command before it was refused and is sent again.
 local function acknowledge(count, caller)
   local list = OBJECT .. IN_FLIGHT .. caller
-  if call('LLEN', list) <= count + 1 then
+  local length = call('LLEN', list)
+  if length <= count + 1 then
     call('LTRIM', list, -1, -1)
-    return true
+    return true, length > 1
   end
   call('RPOP', list, count + 1)
   call('RPUSH', list, ANCHOR)
-  return false
+  return false, true
 end
 
 -- A batch is items that a thread took in one step, to deliver them one by one. The thread notes how many it has delivered by a

@@ -168,7 +168,7 @@ impl Cmd<'_> {
         self
     }
 
-    /// For a plain command that need not have room: if the store's memory stays full, it fails.
+    /// For a command that need not have room: if the store's memory stays full, it fails.
     pub const fn fails_when_full(mut self) -> Self {
         self.waits_for_memory = false;
         self

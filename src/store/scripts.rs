@@ -202,6 +202,7 @@ scripts! {
     FETCH "memory" "fetch" Reads goes_on;
     STALE "memory" "stale" Reads goes_on;
     FORGET "memory" "forget" Repeatable;
+    NOTE_BASE "memory" "note_base" Repeatable;
     NAME "memory" "name" Numbered needs_memory;
     CLAIM "job" "claim" Repeatable goes_on;
     FINISH "job" "finish" Numbered goes_on;

@@ -36,8 +36,8 @@ end
 for i, number in pairs(pieces) do call('HSET', OBJECT, BLOB .. KEYS[i], number) end
 local written = {}
 if acknowledges then
-  acknowledge(1, CALLER)
-  written = {taken(from, ARGV[8], fields[5], fields[8], fields[7])}
+  local _, had_one = acknowledge(1, CALLER)
+  if had_one then written = {taken(from, ARGV[8], fields[5], fields[8], fields[7])} end
 end
 if is_broken then return answer(IS_BROKEN, unpack(written)) end
 if must_wait then return wait(nil, unpack(written)) end

@@ -21,6 +21,7 @@ use crate::signals;
 use crate::store::client::Client;
 use crate::store::keys;
 use crate::store::request::text;
+use crate::store::scripts;
 
 /// A base that this process offers.
 pub struct Offered {
@@ -111,8 +112,8 @@ impl SharedRegion {
             inode: found.ino(),
             version,
         };
-        let note = client.plain("HSET", client.key(&self.id)).fails_when_full();
-        note.arg(keys::BASE).arg(base.encode()).call().map(drop)
+        let note = client.script(&scripts::NOTE_BASE, &self.id);
+        note.arg(base.encode()).call().map(drop)
     }
 }
 
