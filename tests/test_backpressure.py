@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import multiprocessing
 import os
+import signal
 import threading
 import time
 
@@ -212,11 +214,12 @@ def test_the_size_of_tasks_whose_workers_died_is_counted_once(smp):
     client.close()
 
 
-def get_and_die(queue, count, go):
+def get_and_die(queue, count, ready, go):
+    ready.set()
     go.wait()
     for _ in range(count):
         queue.get()
-    os._exit(0)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @private
@@ -225,9 +228,9 @@ def get_and_die(queue, count, go):
 def test_the_size_of_items_that_were_read_ahead_is_counted_once(smp, monkeypatch, pipe_size, count):
     monkeypatch.setenv("SERVERLESS_MP_PIPE_SIZE", str(pipe_size))
     client = store_of(smp)
-    queue, go = smp.Queue(), smp.Event()
+    queue, ready, go = smp.Queue(), smp.Event(), smp.Event()
     pipe = queue._reader._handle.id
-    process = smp.Process(target=get_and_die, args=(queue, count, go))
+    process = smp.Process(target=get_and_die, args=(queue, count, ready, go))
     process.start()
     for i in range(100):
         queue.put(bytes(1000 + i))
@@ -238,6 +241,36 @@ def test_the_size_of_items_that_were_read_ahead_is_counted_once(smp, monkeypatch
     (key,) = (key.decode() for key in client.call("KEYS", f"*{pipe}*") if client.call("TYPE", key.decode()) == b"hash")
     until(lambda: client.call("HGET", key, "b0") == b"0")
     assert client.call("KEYS", "*:b:*") == []
+    client.close()
+
+
+@contextlib.contextmanager
+def without_memory(client):
+    """The store has no memory for anything new."""
+    _, before = client.call("CONFIG", "GET", "maxmemory")
+    client.call("CONFIG", "SET", "maxmemory", "1")
+    try:
+        yield
+    finally:
+        client.call("CONFIG", "SET", "maxmemory", before.decode())
+
+
+@private
+@pytest.mark.parametrize("count", [0, 30])
+def test_a_full_store_does_not_hold_up_a_reader(smp, monkeypatch, count):
+    monkeypatch.setenv("SERVERLESS_MP_PIPE_SIZE", str(16 << 20))
+    client = store_of(smp)
+    queue, ready, go = smp.Queue(), smp.Event(), smp.Event()
+    process = smp.Process(target=get_and_die, args=(queue, count, ready, go))
+    process.start()
+    for i in range(130):
+        queue.put(i)
+    ready.wait()
+    until(lambda: queue._sem.unsent == 0)
+    with without_memory(client):
+        go.set()
+        process.join()
+        assert [queue.get(timeout=10) for _ in range(130 - count)] == list(range(count, 130))
     client.close()
 
 

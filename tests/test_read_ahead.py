@@ -200,6 +200,21 @@ def test_threads_share_a_reader(mp):
     assert sorted(got) == list(range(ITEMS))
 
 
+def test_one_thread_takes_from_both_ends(mp):
+    one, other = mp.Pipe()
+    for i in range(100):
+        one.send(("to other", i))
+        other.send(("to one", i))
+    for i in range(100):
+        assert other.recv() == ("to other", i)
+        assert one.recv() == ("to one", i)
+        if i % 20 == 0:
+            one.send(("to other", 100 + i // 20))
+            assert one.poll(0) is (i < 99)
+    assert [other.recv() for _ in range(5)] == [("to other", 100 + i) for i in range(5)]
+    assert not one.poll(0) and not other.poll(0)
+
+
 def test_two_connections_to_one_end(mp):
     reader, writer = mp.Pipe(duplex=False)
     again = pickle.loads(reduction.ForkingPickler.dumps(reader))

@@ -259,16 +259,11 @@ local function acknowledge(count, caller)
   return false, true
 end
 
--- A batch is items that a thread took in one step, to deliver them one by one. The thread notes how many it has delivered by a
--- plain SET of one key, which does nothing once the batch has ended.
+-- A batch is items that a thread took in one step, to deliver them one by one. Those that it has not delivered are numbers in a
+-- set, from which the thread removes each by a plain command: it may be repeated, does nothing once the batch has ended, and no
+-- store refuses it for want of memory.
 local function progress_key(caller, batch)
   return OBJECT .. PROGRESS .. caller .. ':' .. batch
-end
-
-local function begin_batch(batch)
-  call('SET', progress_key(CALLER, batch), 0)
-  renew_ttl(progress_key(CALLER, batch))
-  call('HSET', OBJECT, BATCH .. CALLER, batch)
 end
 
 local function end_batch(caller, batch)
@@ -277,9 +272,19 @@ local function end_batch(caller, batch)
   call('HDEL', OBJECT, BATCH .. caller)
 end
 
--- How many items of a batch were delivered.
+local function begin_batch(batch, count)
+  end_batch(CALLER, call('HGET', OBJECT, BATCH .. CALLER))
+  local numbers = {}
+  for i = 1, count do numbers[i] = i end
+  call('SADD', progress_key(CALLER, batch), unpack(numbers))
+  renew_ttl(progress_key(CALLER, batch))
+  call('HSET', OBJECT, BATCH .. CALLER, batch)
+end
+
+-- How many items of a thread were delivered, of those that it has in flight.
 local function delivered_of(caller, batch)
-  return tonumber(batch and call('GET', progress_key(caller, batch)) or '0')
+  if not batch then return 0 end
+  return call('LLEN', OBJECT .. IN_FLIGHT .. caller) - 1 - call('SCARD', progress_key(caller, batch))
 end
 
 -- The caller has no more items that it has read ahead from an end: threads that wait to take from that end look again.

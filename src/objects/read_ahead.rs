@@ -10,7 +10,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
-use crate::error::Result;
+use redis::Value;
+
+use crate::error::{Error, Result};
 use crate::locked::{Locked, Sound};
 use crate::objects::batch::{Batch, Delivered};
 use crate::objects::deferred::{self, Deferred};
@@ -241,6 +243,26 @@ impl ReadAhead {
         self.acknowledge_deferred(client, Slot::default)
     }
 
+    /// This thread takes from the other end: an object has one list in flight for each thread.
+    pub fn leave(&self, client: &Client, caller: &str) -> Result<()> {
+        self.acknowledge_deferred(client, Slot::default)?;
+        let has_taken = {
+            let mut state = self.state.locked();
+            let owes = state
+                .owed
+                .as_ref()
+                .is_some_and(|owed| owed.caller == caller);
+            owes || state
+                .items
+                .as_mut()
+                .is_some_and(|read| read.caller == caller)
+        };
+        if has_taken {
+            self.give_back(client, false)?;
+        }
+        Ok(())
+    }
+
     /// Gives back what is owed or was not delivered. With `only_old`, items go back only if they were not asked for in a
     /// while.
     pub fn give_back(&self, client: &Client, only_old: bool) -> Result<()> {
@@ -275,8 +297,14 @@ impl ReadAhead {
         let given = script.post_for(&slot).and_then(|()| client.settle());
         let mut state = self.state.locked();
         state.is_returning = false;
-        // After the exception of a signal handler it is on its way, and must not be sent a second time.
-        if given.is_err() && !is_on_its_way(&slot) {
+        let has_failed = match &given {
+            Ok(()) | Err(Error::ObjectGone(_)) => false,
+            // After the exception of a signal handler it is on its way, and must not be sent a second time.
+            Err(_) => slot
+                .get()
+                .map_or(!is_on_its_way(&slot), |reply| *reply == Value::Nil),
+        };
+        if has_failed {
             state.owed = Some(owed);
         }
         drop(state);

@@ -27,7 +27,7 @@ names! {
     ITEMS = ":q";
     /// List: the items that a thread has taken and not acknowledged, then an anchor; the caller follows.
     IN_FLIGHT = ":I:";
-    /// String: how many items of a batch a thread has delivered; the caller, a colon and the batch follow.
+    /// Set: the numbers of the items of a batch that a thread has not delivered; the caller, a colon and the batch follow.
     PROGRESS = ":b:";
     /// List: the waiters, the longest first.
     WAITERS = ":w";

@@ -83,7 +83,9 @@ def test_no_store_before_the_program_begins(tmp_path):
     program.write_text("print('begun')")
     done = command("run", "--on", "lambda", program, **KEYS, AWS_REGION="eu-central-1")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("serverless-mp: error: the store is a private store of this machine, which no Lambda function can reach; set ")
+    assert done.stderr.startswith(
+        "serverless-mp: error: the store is a private store of this machine, which no Lambda function can reach; set "
+    )
     assert done.stderr.count("\n") == 1
 
 

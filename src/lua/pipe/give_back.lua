@@ -8,16 +8,16 @@ local has_waited, is_ahead, works, bound, fill = fields[3], fields[4] == thread,
 local written = {}
 if is_ahead or works then
   local list, items = OBJECT .. IN_FLIGHT .. thread, OBJECT .. ITEMS .. from
-  if delivered > 0 then
-    acknowledge(delivered, thread)
-    written = {taken(from, ARGV[8], bound, has_waited, fill)}
-  end
-  for _ = 1, math.min(tonumber(ARGV[6]), call('LLEN', list) - 1) do
+  for _ = 1, math.min(tonumber(ARGV[6]), call('LLEN', list) - 1 - delivered) do
     local item = call('LMOVE', list, items, 'LEFT', 'LEFT')
     -- A task was counted as taken.
     if works then fill = (fill or 0) + string.match(item, TASK_HEAD) end
   end
   renew_ttl(items)
+  if delivered > 0 then
+    acknowledge(delivered, thread)
+    written = {taken(from, ARGV[8], bound, has_waited, fill)}
+  end
   -- The result of the task in work may have come before this.
   if works and call('LLEN', list) == 1 then call('HDEL', OBJECT, WORKS .. thread) end
   if works and bound then written = {FILL .. from, fill or 0} end

@@ -5,7 +5,11 @@
 local from, thread = ARGV[4], ARGV[5]
 local fields, answered = open(BOUND, HAS_WAITED, AHEAD .. from, FILL .. from, HOLDERS .. from, BATCH .. thread)
 if answered then return answered end
-if is_moving and (fields[4] or fields[8] or ARGV[9] or not is_here(IN_FLIGHT .. thread)) then return on_its_way() end
+if is_moving and (fields[4] or ARGV[9] or not is_here(IN_FLIGHT .. thread)
+  or fields[8] and not is_here(PROGRESS .. thread .. ':' .. fields[8]))
+then
+  return on_its_way()
+end
 end_batch(thread, fields[8])
 local is_last, had_any = acknowledge(tonumber(ARGV[7]), thread)
 if is_last and fields[5] == thread then end_reading_ahead(from, fields[4]) end

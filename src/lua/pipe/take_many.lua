@@ -10,11 +10,15 @@ local reads_ahead = ARGV[6] ~= ''
 if reads_ahead and (fields[3] ~= '1' or is_moving) then most = 1 end
 if reads_ahead and fields[4] then most_bytes = math.min(most_bytes, fields[4] / 4) end
 if #out < most then
-  take_some(OBJECT .. ITEMS .. ARGV[4], most, most_bytes, function(item) return item ~= END_OF_FILE and #item end, out)
+  local function size_of(item)
+    local _, _, size = string.match(item, ITEM_HEAD)
+    return size or item ~= END_OF_FILE and #item
+  end
+  take_some(OBJECT .. ITEMS .. ARGV[4], most, most_bytes, size_of, out)
 end
 if reads_ahead and #out > 1 then
   call('HSET', OBJECT, AHEAD .. ARGV[4], CALLER)
   -- The slot is migrating: the reply was lost of a time when it was not, and the batch was begun.
-  if not is_moving then begin_batch(ARGV[6]) end
+  if not is_moving then begin_batch(ARGV[6], #out) end
 end
 return out

@@ -45,6 +45,8 @@ pub struct PipeEnd {
     /// The process that made this end, and what it has read ahead. A child of its own `fork()` uses none of it.
     origin: &'static Process,
     ahead: Arc<ReadAhead>,
+    /// The same of the other end.
+    other_ahead: Arc<ReadAhead>,
 }
 
 /// A task's result that was sent.
@@ -110,6 +112,7 @@ impl PipeEnd {
     pub fn new(origin: &'static Process, id: String, end: u8) -> Self {
         Self {
             ahead: origin.reads_ahead.of(&id, end),
+            other_ahead: origin.reads_ahead.of(&id, 1 - end),
             origin,
             id,
             end,

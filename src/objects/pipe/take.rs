@@ -43,6 +43,9 @@ impl PipeEnd {
     ) -> Result<Taken> {
         let caller = process.caller()?;
         self.acknowledge_deferred(process)?;
+        if let Some(other) = self.ahead(process).map(|_| &self.other_ahead) {
+            other.leave(process, &caller)?;
+        }
         let result = match self.take_ahead(process, &caller, wait, what) {
             Ok(None) => self.take_next(process, &caller, wait, what, seen),
             Ok(Some(taken)) => Ok(taken),
@@ -152,7 +155,10 @@ impl PipeEnd {
         if self.is_at_end() {
             return Err(Error::Eof);
         }
-        let Some(Consumed { place, is_unsure }) = self.consumed(process, wait)? else {
+        let Some(Consumed {
+            place, is_unsure, ..
+        }) = self.consumed(process, wait)?
+        else {
             return Ok(Taken::Nothing);
         };
         if place == Place::Line {
@@ -336,7 +342,7 @@ impl PipeEnd {
     fn consumed(&self, process: &Process, wait: Wait) -> Result<Option<Consumed>> {
         let known = process
             .with_thread_client_unordered(|thread_client| Ok(thread_client.consumed(&self.id)))?;
-        let consumed = match known {
+        let consumed = match known.filter(|known| known.end == self.end) {
             Some(known) if !known.is_unsure => return Ok(Some(known)),
             Some(unsure) => unsure,
             None => match self.open(process, wait)? {
@@ -379,6 +385,7 @@ impl PipeEnd {
             // A thread of a process that nobody clears up after does not queue: its entry might stay for ever.
             let stands_in_line = reply == LINE && process.session.parent.is_some();
             return Ok(Some(Consumed {
+                end: self.end,
                 place: if stands_in_line {
                     Place::Line
                 } else {

@@ -50,6 +50,8 @@ pub enum Place {
 /// The state of a thread in a pipe from which it takes.
 #[derive(Clone, Copy)]
 pub struct Consumed {
+    /// The end from which it takes, until it takes from the other one.
+    pub end: u8,
     pub place: Place,
     /// Whether its in-flight list may hold an item that the thread does not know of.
     pub is_unsure: bool,

@@ -163,6 +163,9 @@ impl ThreadClient {
                     tracing::warn!(error = %e, key = request.keys[0], "a posted command failed");
                     self.deferred.get_or_insert(e);
                 }
+                if request.is_numbered() {
+                    self.has_failed(&request.keys[0]);
+                }
             }
         }
         Ok(())
