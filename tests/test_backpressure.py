@@ -296,7 +296,7 @@ def test_a_deleted_pipe_takes_its_big_messages_along(smp, size):
     queue, (reader, writer) = smp.Queue(), smp.Pipe(duplex=False)
     queue.put(bytes(size))
     writer.send_bytes(bytes(size))
-    until(lambda: queue.qsize() == 1)
+    until(lambda: queue._sem.unsent == 0)
     assert len(names_of_big_messages(client) - before) >= 2
     queue.close()
     queue.join_thread()

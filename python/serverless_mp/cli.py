@@ -92,7 +92,6 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     os.environ.update({name: value for name, value in settings.items() if value})
 
     from .command import run as runner  # noqa: PLC0415 - only when there is something to run
-    from .function import launcher  # noqa: PLC0415 - the same
     from .install import install  # noqa: PLC0415 - the same
 
     try:
@@ -101,8 +100,6 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
             _refuse_ours(options)
         else:
             report.check()
-            if config.launcher() == "lambda":
-                launcher.check()
             session.try_store()
             runner.preload()
         install(options.names)

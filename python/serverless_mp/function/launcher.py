@@ -35,34 +35,24 @@ def launch_through(program: str) -> None:
     _program = _core.Program(program)
 
 
-def check() -> None:
-    """Raises ValueError or RuntimeError with a remedy for settings by which no function can work. Asks nobody."""
-    _from_settings()
-
-
 def invoker() -> Any:
     """The launcher of the function. Raises ValueError or RuntimeError with a remedy before anything is launched."""
     global _invoker  # noqa: PLW0603 - one per process
     if _program is not None:
         return _program
     if _invoker is None or _invoker[0] != os.getpid():
-        found = _from_settings()
+        if not hasattr(_core, "Lambda"):
+            message = "this build of serverless_mp has no launcher for AWS: build it with the feature `aws`"
+            raise RuntimeError(message)
+        timeouts = config.start_timeout(), config.stall_timeout()
+        found = _core.Lambda(config.function(), config.packing(), *timeouts, config.function_redis_url(), credentials.command())
+        _check_store(found.endpoint)
         description = json.loads(found.describe())
         _check_function(description)
         _invoker = (os.getpid(), found, description)
         session.report_with(report)
         pids.forward_interrupts()
     return _invoker[1]
-
-
-def _from_settings() -> Any:
-    if not hasattr(_core, "Lambda"):
-        message = "this build of serverless_mp has no launcher for AWS: build it with the feature `aws`"
-        raise RuntimeError(message)
-    timeouts = config.start_timeout(), config.stall_timeout()
-    found = _core.Lambda(config.function(), config.packing(), *timeouts, config.function_redis_url(), credentials.command())
-    _check_store(found.endpoint)
-    return found
 
 
 def launched(job: Any) -> None:
