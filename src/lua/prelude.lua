@@ -281,10 +281,10 @@ local function begin_batch(batch, count)
   call('HSET', OBJECT, BATCH .. CALLER, batch)
 end
 
--- How many items of a thread were delivered, of those that it has in flight.
-local function delivered_of(caller, batch)
-  if not batch then return 0 end
-  return call('LLEN', OBJECT .. IN_FLIGHT .. caller) - 1 - call('SCARD', progress_key(caller, batch))
+-- How many items a thread has in flight that it has not delivered.
+local function undelivered_of(caller, batch)
+  if batch then return call('SCARD', progress_key(caller, batch)) end
+  return math.max(0, call('LLEN', OBJECT .. IN_FLIGHT .. caller) - 1)
 end
 
 -- The caller has no more items that it has read ahead from an end: threads that wait to take from that end look again.

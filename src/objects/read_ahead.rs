@@ -247,15 +247,10 @@ impl ReadAhead {
     pub fn leave(&self, client: &Client, caller: &str) -> Result<()> {
         self.acknowledge_deferred(client, Slot::default)?;
         let has_taken = {
-            let mut state = self.state.locked();
-            let owes = state
-                .owed
-                .as_ref()
-                .is_some_and(|owed| owed.caller == caller);
-            owes || state
-                .items
-                .as_mut()
-                .is_some_and(|read| read.caller == caller)
+            let state = self.state(client)?;
+            let owed = state.owed.as_ref().map(|owed| &owed.caller);
+            let taken = state.items.as_ref().map(|read| &read.caller);
+            owed.into_iter().chain(taken).any(|one| one == caller)
         };
         if has_taken {
             self.give_back(client, false)?;

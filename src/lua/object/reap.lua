@@ -17,7 +17,7 @@ local function give_back(caller)
   -- A task that was counted as taken counts against the bound again; any other item still does.
   local counted = call('HDEL', OBJECT, WORKS .. caller) == 0
   local items, batch = call('LRANGE', list, 0, -2), call('HGET', OBJECT, BATCH .. caller)
-  for _ = 1, math.min(delivered_of(caller, batch), #items) do
+  for _ = 1, #items - undelivered_of(caller, batch) do
     local _, _, size = string.match(table.remove(items), ITEM_HEAD)
     if size then take_from_fill(size) end
   end

@@ -8,7 +8,7 @@ if fields[3] then
   if not is_here(IN_FLIGHT .. fields[3]) then return on_its_way() end
   local batch = call('HGET', OBJECT, BATCH .. fields[3])
   if batch and not is_here(PROGRESS .. fields[3] .. ':' .. batch) then return on_its_way() end
-  ahead = call('LLEN', OBJECT .. IN_FLIGHT .. fields[3]) - 1 - delivered_of(fields[3], batch)
+  ahead = undelivered_of(fields[3], batch)
 end
 if not is_here(ITEMS .. ARGV[4]) then
   -- The list is not here: the reply is the least that there is.
