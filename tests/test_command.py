@@ -93,6 +93,7 @@ def test_doctor_without_an_account(tmp_path):
     done = doctor()
     assert done.returncode == 0
     assert "\nok   store: a private one, " in done.stdout
+    assert re.search(r"^(ok   shared memory here: written pages|note shared memory here: each release) ", done.stdout, re.M)
     with stores.server(tmp_path) as port:
         url = f"redis://:{stores.QUOTED}@127.0.0.1:{port}/0"
         done = doctor(SERVERLESS_MP_REDIS_URL=url, SERVERLESS_MP_WORKRES="3")

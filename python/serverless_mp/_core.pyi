@@ -308,6 +308,9 @@ class Region:
     @property
     def exports(self) -> int:
         """The number of buffers of the region that are in use."""
+    @staticmethod
+    def are_writes_told() -> tuple[bool, str]:
+        """Whether the kernel tells which pages of a large region were written, and how, or why not."""
     def sync(self) -> None:
         """Publishes what this process has written and fetches what others have published, without any other synchronisation."""
     def __buffer__(self, flags: int, /) -> memoryview: ...

@@ -10,6 +10,7 @@ use pyo3::exceptions::{PyBufferError, PyOverflowError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use crate::objects::pages::Pages;
 use crate::objects::span::Span;
 
 #[pyclass(frozen, module = "serverless_mp._core")]
@@ -57,6 +58,13 @@ impl Region {
     /// Lets other processes attach from now on; the content goes to the store with the next release.
     fn share(&self, py: Python<'_>) -> PyResult<()> {
         Ok(py.detach(|| self.span.in_store().map(drop))?)
+    }
+
+    /// Whether the kernel tells which pages of a large region were written, and how, or why not.
+    #[staticmethod]
+    fn are_writes_told() -> (bool, &'static str) {
+        let how = Pages::how_known();
+        (how.is_ok(), how.unwrap_or_else(|why| why))
     }
 
     /// Makes the writes visible to processes that attach from now on, and fetches those that others have made visible.

@@ -7,7 +7,8 @@ use std::fs::File;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::error::{Error, Result};
-use crate::objects::pages::{PAGE, Pages};
+use crate::objects::granule::PAGE;
+use crate::objects::pages::Pages;
 
 /// A larger buffer has pages: the kernel tells which of them are written.
 const SMALL: usize = 64 << 10;

@@ -1,6 +1,9 @@
-//! Granules: the parts of a region that have versions of their own.
+//! The parts of a region: pages, and granules, which have versions of their own.
 
 use std::ops::Range;
+
+/// The size of a page in bytes: the unit of what the kernel tells.
+pub const PAGE: usize = 4096;
 
 /// The size of a granule in bytes: the unit of versions and fetches.
 pub const GRANULE: usize = 64 << 10;

@@ -15,6 +15,8 @@ pub mod mailbox;
 pub mod memory;
 #[cfg(target_os = "linux")]
 mod overlay;
+#[cfg(target_os = "linux")]
+mod pagemap;
 #[cfg_attr(not(target_os = "linux"), path = "no_pages.rs")]
 pub mod pages;
 pub mod payload;

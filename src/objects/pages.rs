@@ -1,19 +1,15 @@
 //! Memory for which the kernel tells which pages are written.
 //!
 //! The program has a private view of a file in memory. The first write to a page, even by the kernel in a system call, gives
-//! the process a copy of it: the page no longer belongs to the file, as `/proc/self/pagemap` shows. The file keeps the old
+//! the process a copy of it: the page no longer belongs to the file, as the kernel tells (`pagemap`). The file keeps the old
 //! content. So writes are found without comparing everything, only written pages take memory twice, and no signal is needed.
 //! The file is this process' own, or a base that the processes of the machine share (`overlay`).
 
 #![allow(unsafe_code, reason = "mappings")]
 
-use std::cell::RefCell;
-use std::fs::File;
-use std::io;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -21,25 +17,14 @@ use std::sync::{Mutex, OnceLock};
 use nix::libc;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap};
 use nix::sys::resource::{UsageWho, getrusage};
-use nix::unistd::{Pid, getpid};
 
 use crate::locked::Locked;
-use crate::objects::granule::bytes_of;
+use crate::objects::granule::{PAGE, bytes_of};
 use crate::objects::overlay::{KeptFile, Overlay, new_file};
-
-pub const PAGE: usize = 4096;
+use crate::objects::pagemap;
 
 /// Smaller memory is no base: it is fetched as quickly.
 pub const LEAST_BASE: usize = 1 << 20;
-
-/// The size of a page's entry in the pagemap, in bytes.
-const ENTRY: usize = 8;
-/// How many entries are read at once.
-const ENTRIES: usize = 1024;
-const PRESENT: u64 = 1 << 63;
-const SWAPPED: u64 = 1 << 62;
-/// The page belongs to a file or to shared memory.
-const OF_FILE: u64 = 1 << 61;
 
 const READ_WRITE: ProtFlags = ProtFlags::PROT_READ.union(ProtFlags::PROT_WRITE);
 
@@ -74,10 +59,25 @@ impl Pages {
 
     /// The length in whole pages; None if the kernel does not tell which are written.
     fn whole_pages(length: usize) -> Option<NonZeroUsize> {
-        static ARE_TOLD: OnceLock<bool> = OnceLock::new();
-        let are_told = ARE_TOLD.get_or_init(|| Self::are_told().unwrap_or(false));
+        let are_told = Self::how_known().is_ok();
         let length = NonZeroUsize::new(length.checked_next_multiple_of(PAGE)?)?;
         are_told.then_some(length)
+    }
+
+    /// How this process knows which pages are written, or why it does not; for a person.
+    pub fn how_known() -> Result<&'static str, &'static str> {
+        static HOW: OnceLock<Result<&str, String>> = OnceLock::new();
+        let how = HOW.get_or_init(|| {
+            let how = match Self::are_told() {
+                Ok(true) => Ok(pagemap::how()),
+                Ok(false) => Err("the kernel does not tell which pages were written".into()),
+                Err(e) => Err(format!("a file in memory cannot be mapped: {e}")),
+            };
+            tracing::info!(?how, "written pages of shared memory");
+            how
+        });
+        how.as_ref()
+            .map_or_else(|why| Err(why.as_str()), |how| Ok(*how))
     }
 
     fn map(length: NonZeroUsize) -> nix::Result<Self> {
@@ -257,25 +257,12 @@ impl Pages {
     /// The same for some pages.
     pub fn written_in(&self, pages: Range<usize>) -> Option<Vec<Range<usize>>> {
         let first = self.view.as_ptr() as usize / PAGE;
-        let mut runs: Vec<Range<usize>> = Vec::new();
-        let mut entries = [0; ENTRIES * ENTRY];
-        for start in pages.clone().step_by(ENTRIES) {
-            let count = (pages.end - start).min(ENTRIES);
-            let bytes = &mut entries[..count * ENTRY];
-            let place = u64::try_from((first + start) * ENTRY).ok()?;
-            with_pagemap(|map| map.read_exact_at(bytes, place))?;
-            for (page, entry) in (start..).zip(bytes.chunks_exact(ENTRY)) {
-                let entry = u64::from_ne_bytes(entry.try_into().expect("eight bytes"));
-                if entry & (PRESENT | SWAPPED) == 0 || entry & OF_FILE != 0 {
-                    continue;
-                }
-                match runs.last_mut() {
-                    Some(run) if run.end == page => run.end += 1,
-                    _ => runs.push(page..page + 1),
-                }
-            }
-        }
-        Some(runs)
+        let own = pagemap::own_pages(first + pages.start..first + pages.end)?;
+        Some(
+            own.into_iter()
+                .map(|run| run.start - first..run.end - first)
+                .collect(),
+        )
     }
 
     /// Gives up this process' own pages, which equal the file's, so that the view shows the file again. What a thread has
@@ -337,25 +324,10 @@ pub fn faults() -> i64 {
     })
 }
 
-thread_local! {
-    /// The pagemap, and the process that opened it.
-    static PAGEMAP: RefCell<Option<(Pid, File)>> = const { RefCell::new(None) };
-}
-
-/// Reads from this process' pagemap; one that was opened before a fork shows the parent.
-fn with_pagemap<T>(read: impl FnOnce(&File) -> io::Result<T>) -> Option<T> {
-    PAGEMAP.with_borrow_mut(|open| {
-        let me = getpid();
-        if open.as_ref().is_none_or(|(process, _)| *process != me) {
-            *open = Some((me, File::open("/proc/self/pagemap").ok()?));
-        }
-        let (_, file) = open.as_ref()?;
-        read(file).ok()
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt;
+
     use super::*;
 
     fn pages(count: usize) -> Option<Pages> {

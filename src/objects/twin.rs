@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::objects::buffer::Buffer;
-use crate::objects::granule::{GRANULE, granules_of};
-use crate::objects::pages::{self, PAGE, Pages};
+use crate::objects::granule::{GRANULE, PAGE, granules_of};
+use crate::objects::pages::{self, Pages};
 use crate::signals;
 
 pub struct Content {

@@ -208,6 +208,7 @@ def test_doctor(aws, functions, tmp_path):
     assert f"ok   function {function}\n" in done.stdout
     assert f"ok   store redis://127.0.0.1:{port}/0 from here: " in done.stdout
     assert f"ok   store redis://127.0.0.1:{port}/0 from the function\n" in done.stdout
+    assert " shared memory there: " in done.stdout
     assert "cloudpickle" in done.stdout and version not in done.stdout  # versions that are equal on both sides are not shown
     assert stores.PASSWORD not in done.stdout
 

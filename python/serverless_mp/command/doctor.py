@@ -33,6 +33,7 @@ def show(checks: Iterable[tuple[str, str]]) -> int:
 def local() -> Iterable[tuple[str, str]]:
     """Checks this machine: versions, settings, and the store as seen from here."""
     yield "ok", f"Python {platform.python_version()}, serverless_mp {metadata.version('serverless_mp')}, {platform.platform()}"
+    yield memory("here", *_core.Region.are_writes_told())
     for problem in config.unknown():
         yield "note", problem
     try:
@@ -47,6 +48,13 @@ def local() -> Iterable[tuple[str, str]]:
         yield from _given(url)
         if config.launcher() == "lambda":
             yield "note", _large_arguments()
+
+
+def memory(place: str, are_told: bool, how: str) -> tuple[str, str]:
+    """Describes how a process finds what it has written to large shared memory: whether the kernel tells; how, or why not."""
+    if are_told:
+        return "ok", f"shared memory {place}: written pages are found by {how}"
+    return "note", f"shared memory {place}: each release compares all of it and a copy, since {how}"
 
 
 def _large_arguments() -> str:

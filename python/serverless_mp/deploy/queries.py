@@ -111,6 +111,8 @@ def _needs(function: str, session: Any) -> Iterator[tuple[str, str]]:
         yield "BAD", f"invocation: {body.get('errorMessage', body)}"
         return
     yield from _compare(body["serverless_mp"])
+    if "memory" in body["serverless_mp"]:  # an older version does not say
+        yield local.memory("there", *body["serverless_mp"]["memory"])
     if theirs is None:
         yield (
             "BAD",

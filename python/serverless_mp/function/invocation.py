@@ -59,7 +59,7 @@ def _run(event: dict[str, Any], left: float) -> dict[str, Any]:
 
 
 def describe(url: str | None) -> dict[str, Any]:
-    """The versions here, and whether the store can be reached, for `serverless-mp doctor`."""
+    """The versions here, how shared memory works, and whether the store can be reached, for `serverless-mp doctor`."""
     problem = None
     if url is not None:
         try:
@@ -69,6 +69,7 @@ def describe(url: str | None) -> dict[str, Any]:
             problem = str(e)
     return {
         "store": problem,
+        "memory": _core.Region.are_writes_told(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()},
