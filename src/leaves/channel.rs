@@ -124,12 +124,8 @@ impl Channel {
             _ => {
                 let new = {
                     let process = self.current_process()?;
-                    ReadinessFd::new(
-                        &process.readiness_fds,
-                        &process.client,
-                        self.pipe.id.clone(),
-                        self.pipe.end,
-                    )?
+                    let (id, end) = (self.pipe.id.clone(), self.pipe.end);
+                    process.bells.descriptor(&process.client, id, end)?
                 };
                 Ok(readiness.insert(new).fd())
             }

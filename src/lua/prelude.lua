@@ -189,9 +189,22 @@ local function unspill(to, spilled)
   end
 end
 
+-- What the bell of one end is to say when items come; nil if nobody waits to hear it.
+local function bell_of(to)
+  return call('HGET', OBJECT, WATCHED .. to)
+end
+
+-- Rings the bell. A user whose access list forbids it was refused when the session began.
+local function ring(to, bell)
+  if not bell then return end
+  call('HDEL', OBJECT, WATCHED .. to)
+  redis.pcall('PUBLISH', OBJECT .. BELL .. to, bell)
+end
+
 -- Hands items to the takers that are queued: each item goes into the taker's in-flight list, and is its token. Nothing is
--- handed out during a migration: a blocked client gets an error when the slot has moved, and looks again.
-local function hand_out(to)
+-- handed out during a migration: a blocked client gets an error when the slot has moved, and looks again. Rings the end's bell.
+local function hand_out(to, bell)
+  ring(to, bell)
   while not is_moving do
     local waiter = call('LINDEX', OBJECT .. TAKERS .. to, 0)
     local item = waiter and call('LINDEX', OBJECT .. ITEMS .. to, 0)
@@ -332,7 +345,7 @@ local function cancel_wait(waiter, late)
     if call('LREM', OBJECT .. IN_FLIGHT .. caller, 1, token) > 0 then
       call('LPUSH', OBJECT .. ITEMS .. from, token)
       renew_ttl(OBJECT .. ITEMS .. from)
-      hand_out(from)
+      hand_out(from, bell_of(from))
     end
     return
   end
@@ -360,6 +373,29 @@ local function each_key(visit)
   end
   for _, waiter in ipairs(call('HKEYS', OBJECT .. GRANTED)) do visit(OBJECT .. TOKEN .. waiter) end
   for _, suffix in ipairs({ITEMS .. 0, ITEMS .. 1, TAKERS .. 0, TAKERS .. 1, WAITERS, ACTING, GRANTED, VERSIONS, HELD}) do visit(OBJECT .. suffix) end
+end
+
+-- How many items one end has to take, without the end of file, and 1 if the end of file follows them.
+local function count_items(from)
+  local fields, refused = read(SPILLED .. from, AHEAD .. from)
+  if refused then return refused end
+  local key, spilled = OBJECT .. ITEMS .. from, tonumber(fields[2] or '0')
+  -- Items that were read ahead are still to be taken.
+  local ahead = 0
+  if fields[3] then
+    if not is_here(IN_FLIGHT .. fields[3]) then return on_its_way() end
+    local batch = call('HGET', OBJECT, BATCH .. fields[3])
+    if batch and not is_here(PROGRESS .. fields[3] .. ':' .. batch) then return on_its_way() end
+    ahead = undelivered_of(fields[3], batch)
+  end
+  if not is_here(ITEMS .. from) then
+    -- The list is not here: the reply is the least that there is.
+    if spilled + ahead == 0 then return on_its_way() end
+    return {spilled + ahead, 0}
+  end
+  local length = call('LLEN', key)
+  if spilled == 0 and length > 0 and call('LINDEX', key, -1) == END_OF_FILE then return {length - 1 + ahead, 1} end
+  return {length + spilled + ahead, 0}
 end
 
 -- Writes spans to a region that is no greater than a granule: from ARGV[at] their number, and for each its offset and its bytes.
@@ -407,7 +443,7 @@ local function release_refs(holder, ends)
       unspill(other, call('HGET', OBJECT, SPILLED .. other))
       call('RPUSH', OBJECT .. ITEMS .. other, END_OF_FILE)
       renew_ttl(OBJECT .. ITEMS .. other)
-      hand_out(other)
+      hand_out(other, bell_of(other))
       if call('HEXISTS', OBJECT, BOUND) == 1 then wake_all(WAITERS, LOOK) end
     end
   end

@@ -17,6 +17,12 @@ pub fn question<'c>(client: &'c Client, id: &str, end: u8) -> Cmd<'c> {
     client.script(&scripts::LENGTH, id).arg(end)
 }
 
+/// Whether a reply says that there is something to take.
+pub fn is_some(reply: &Value) -> bool {
+    let (n, eof) = read(reply);
+    n > 0 || eof
+}
+
 /// Reads the reply.
 pub fn read(reply: &Value) -> (i64, bool) {
     match reply {

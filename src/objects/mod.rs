@@ -1,6 +1,7 @@
 //! The parts that leaves are made of: objects in the store, and waiting for them.
 
 pub mod batch;
+pub mod bells;
 pub mod blob;
 pub mod buffer;
 pub mod deferred;

@@ -1,4 +1,4 @@
-//! This OS process' part of a session: its client, the versions that it has seen, its readiness descriptors.
+//! This OS process' part of a session: its client, the versions that it has seen, its descriptors.
 //!
 //! None of it survives a `fork()` of the program: the child gets a state and an id of its own.
 
@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use crate::error::{Error, Result};
 use crate::locked::Locked;
 use crate::logging;
+use crate::objects::bells::Bells;
 use crate::objects::memory::Memory;
 use crate::objects::read_ahead::ReadsAhead;
-use crate::objects::readiness::ReadinessFds;
 use crate::objects::shareable::AllUnshared;
 use crate::random;
 use crate::store::client::{self, Client, Session};
@@ -27,7 +27,7 @@ const PIDS: i32 = 1024;
 pub struct Process {
     pub client: Client,
     pub memory: Memory,
-    pub readiness_fds: ReadinessFds,
+    pub bells: Bells,
     pub reads_ahead: ReadsAhead,
     pub unshared: AllUnshared,
     /// The process ids that this process may still give to remote workers: the next one, and the first that it may not.
@@ -107,7 +107,7 @@ impl Process {
         Ok(Self {
             client: Client::new(session, id)?,
             memory: Memory::default(),
-            readiness_fds: ReadinessFds::default(),
+            bells: Bells::default(),
             reads_ahead: ReadsAhead::default(),
             unshared: AllUnshared::default(),
             pids: Mutex::default(),

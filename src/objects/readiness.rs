@@ -1,116 +1,130 @@
 //! A file descriptor that is readable while a channel has something to take.
 //!
 //! The descriptor is the read end of a pipe, which has a byte in it while the channel has something. While that is not known,
-//! a thread peeks at the channel with a blocking command that takes nothing.
+//! the descriptor is *armed*, and a thread watches the channel (`bells`).
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::{Arc, Condvar, Mutex, Weak};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{pipe2, read, write};
-use redis::Value;
 
 use crate::error::Result;
-use crate::locked::{Locked, Sound};
-use crate::objects::length;
+use crate::locked::Locked;
 use crate::store::client::Client;
-use crate::store::conn::Until;
-use crate::store::keys;
-use crate::store::thread_client::Outcome;
-use crate::store::threads;
 
 pub struct ReadinessFd {
     client: &'static Client,
-    shared: Arc<Watched>,
-    stop_write: OwnedFd,
+    watched: Arc<Watched>,
 }
 
-/// The readiness descriptors of a process.
-#[derive(Default)]
-pub struct ReadinessFds(Mutex<Vec<Weak<Watched>>>);
-
-struct Watched {
-    id: String,
-    end: u8,
+/// One end of a pipe that has a descriptor.
+pub struct Watched {
+    pub id: String,
+    pub end: u8,
     read: OwnedFd,
     write: OwnedFd,
-    stop: OwnedFd,
     state: Mutex<State>,
-    changed: Condvar,
+    unwatched: Arc<Unwatched>,
 }
 
-#[derive(Default)]
 struct State {
     is_signalled: bool,
     /// How often it was signalled: a look before the last signal that found nothing does not count.
     signals: u64,
-    /// Whether the thread should peek.
-    armed: bool,
-    /// How often it was armed: a look before the last time does not count.
+    is_armed: bool,
+    /// When it was armed, on the clock of this process: a look before that does not count.
     epoch: u64,
-    closed: bool,
+    is_closed: bool,
 }
 
-impl ReadinessFds {
-    /// Signals the descriptors whose channels have something by now, without waiting for their threads: the end of a process
-    /// must not be seen before what it has sent.
-    pub fn catch_up(&self, client: &Client) {
-        let readiness_fds: Vec<_> = {
-            let mut known = self.0.locked();
-            known.retain(|readiness| readiness.strong_count() > 0);
-            known.iter().filter_map(Weak::upgrade).collect()
-        };
-        for readiness in readiness_fds {
-            while let Some(epoch) = readiness.armed()
-                // If the store cannot be asked, the descriptor's own thread does it.
-                && let Ok((n, eof)) = length::ask(client, &readiness.id, readiness.end)
-                && (n > 0 || eof)
-                && !readiness.signal_if(epoch)
-            {}
+/// The armed ends that are still to be watched.
+pub struct Unwatched {
+    ends: Mutex<Vec<Arc<Watched>>>,
+    /// Wakes the thread.
+    wake: OwnedFd,
+    wakes: OwnedFd,
+}
+
+/// A pipe whose read end does not block.
+fn flag() -> Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
+    fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok((read, write))
+}
+
+fn next_epoch() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+impl Unwatched {
+    pub fn new() -> Result<Self> {
+        let (wakes, wake) = flag()?;
+        Ok(Self {
+            ends: Mutex::default(),
+            wake,
+            wakes,
+        })
+    }
+
+    /// Readable while there are some.
+    pub fn wakes(&self) -> BorrowedFd<'_> {
+        self.wakes.as_fd()
+    }
+
+    pub fn add(&self, end: Arc<Watched>) {
+        let mut ends = self.ends.locked();
+        if ends.is_empty() {
+            // The pipe has room: it is emptied with the list.
+            let _ = write(&self.wake, b"x");
         }
+        ends.push(end);
+    }
+
+    pub fn take(&self) -> Vec<Arc<Watched>> {
+        let mut ends = self.ends.locked();
+        if !ends.is_empty() {
+            let _ = read(&self.wakes, &mut [0; 8]);
+        }
+        std::mem::take(&mut *ends)
     }
 }
 
 impl ReadinessFd {
     pub fn new(
-        readiness_fds: &ReadinessFds,
         client: &'static Client,
         id: String,
         end: u8,
+        unwatched: Arc<Unwatched>,
     ) -> Result<Self> {
-        let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
-        fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        let (stop, stop_write) = pipe2(OFlag::O_CLOEXEC)?;
-        let shared = Arc::new(Watched {
+        let (read, write) = flag()?;
+        let watched = Arc::new(Watched {
             id,
             end,
             read,
             write,
-            stop,
             // Armed from the beginning, so that nothing is missed.
             state: Mutex::new(State {
-                armed: true,
-                ..State::default()
+                is_signalled: false,
+                signals: 0,
+                is_armed: true,
+                epoch: next_epoch(),
+                is_closed: false,
             }),
-            changed: Condvar::new(),
+            unwatched,
         });
-        let mut readiness_fds = readiness_fds.0.locked();
-        readiness_fds.retain(|readiness| readiness.strong_count() > 0);
-        readiness_fds.push(Arc::downgrade(&shared));
-        drop(readiness_fds);
-        let theirs = shared.clone();
-        threads::spawn("serverless_mp-readiness", 256 << 10, move || {
-            theirs.watch(client);
-        })?;
-        Ok(Self {
-            client,
-            shared,
-            stop_write,
-        })
+        watched.unwatched.add(watched.clone());
+        Ok(Self { client, watched })
+    }
+
+    pub fn watched(&self) -> Weak<Watched> {
+        Arc::downgrade(&self.watched)
     }
 
     pub fn fd(&self) -> i32 {
-        self.shared.read.as_raw_fd()
+        self.watched.read.as_raw_fd()
     }
 
     /// False in a child of the program's own `fork()`: there the pipe and the thread are the parent's.
@@ -121,8 +135,7 @@ impl ReadinessFd {
     /// Notes that something was taken: the thread looks whether there is more.
     pub fn taken(&self) {
         if self.is_current() {
-            let mut state = self.shared.state.locked();
-            self.shared.clear(&mut state);
+            self.watched.arm(&mut self.watched.state.locked());
         }
     }
 
@@ -131,110 +144,70 @@ impl ReadinessFd {
         if !self.is_current() {
             return 0;
         }
-        let state = self.shared.state.locked();
-        state.signals
+        self.watched.state.locked().signals
     }
 
     /// Records a look at the channel: whether it was ready, and how often the descriptor had been signalled before.
-    pub fn seen(&self, ready: bool, signals: u64) {
+    pub fn seen(&self, is_ready: bool, signals: u64) {
         if !self.is_current() {
             return;
         }
-        let mut state = self.shared.state.locked();
-        if ready {
-            self.shared.signal(&mut state);
-        } else if state.signals == signals {
-            self.shared.clear(&mut state);
+        let mut state = self.watched.state.locked();
+        if is_ready {
+            self.watched.signal_in(&mut state);
+        } else if !state.is_armed && state.signals == signals {
+            self.watched.arm(&mut state);
         }
     }
 }
 
 impl Drop for ReadinessFd {
     fn drop(&mut self) {
-        if !self.is_current() {
-            return;
+        if self.is_current() {
+            self.watched.state.locked().is_closed = true;
         }
-        self.shared.state.locked().closed = true;
-        self.shared.changed.notify_all();
-        let _ = write(&self.stop_write, b"x");
     }
 }
 
 impl Watched {
-    fn signal(&self, state: &mut State) {
-        state.armed = false;
+    fn signal_in(&self, state: &mut State) {
+        state.is_armed = false;
         state.signals += 1;
         if !state.is_signalled && write(&self.write, b"x").is_ok() {
             state.is_signalled = true;
         }
     }
 
-    fn clear(&self, state: &mut State) {
+    fn arm(self: &Arc<Self>, state: &mut State) {
         if state.is_signalled {
             let _ = read(&self.read, &mut [0; 8]);
             state.is_signalled = false;
         }
-        state.armed = true;
-        state.epoch += 1;
-        self.changed.notify_all();
+        state.is_armed = true;
+        state.epoch = next_epoch();
+        self.unwatched.add(self.clone());
     }
 
     /// The epoch in which it is armed; None if it is not.
-    fn armed(&self) -> Option<u64> {
+    pub fn armed(&self) -> Option<u64> {
         let state = self.state.locked();
-        (state.armed && !state.closed).then_some(state.epoch)
+        (state.is_armed && !state.is_closed).then_some(state.epoch)
     }
 
-    /// Signals that there was something to take. False if it may have been taken since.
-    fn signal_if(&self, epoch: u64) -> bool {
+    pub fn signal(&self) {
         let mut state = self.state.locked();
-        let is_still = state.armed && state.epoch == epoch;
+        if !state.is_closed {
+            self.signal_in(&mut state);
+        }
+    }
+
+    /// Signals that there was something to take in this epoch. False if it may have been taken since.
+    pub fn signal_if(&self, epoch: u64) -> bool {
+        let mut state = self.state.locked();
+        let is_still = state.is_armed && state.epoch == epoch;
         if is_still {
-            self.signal(&mut state);
+            self.signal_in(&mut state);
         }
         is_still
-    }
-
-    fn watch(&self, client: &Client) {
-        let key = keys::items(&client.key(&self.id), self.end);
-        loop {
-            let epoch = {
-                let mut state = self.state.locked();
-                while !state.armed && !state.closed {
-                    state = self.changed.wait(state).sound();
-                }
-                if state.closed {
-                    return;
-                }
-                state.epoch
-            };
-            let until = Until {
-                wake_fd: Some(self.stop.as_fd()),
-                ..Until::default()
-            };
-            let peek = client.take_head(key.clone(), key.clone(), None);
-            match peek.block(until) {
-                // In a cluster, the list may have moved, with items that came meanwhile.
-                Ok(Outcome::Again | Outcome::Reply(Value::Nil)) => {
-                    if matches!(length::ask(client, &self.id, self.end), Ok((n, eof)) if n > 0 || eof)
-                    {
-                        self.signal_if(epoch);
-                    }
-                }
-                Ok(Outcome::Reply(_)) => {
-                    self.signal_if(epoch);
-                }
-                // Closed, or the store does not answer: a reader must not sleep. The store may answer again.
-                Ok(Outcome::Stopped(..)) | Err(_) => {
-                    let mut state = self.state.locked();
-                    if !state.closed {
-                        self.signal(&mut state);
-                    }
-                    if client.healthy().is_err() {
-                        return;
-                    }
-                }
-            }
-        }
     }
 }

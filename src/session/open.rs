@@ -15,6 +15,7 @@ use crate::store::endpoint::{self, CONNECT_TIMEOUT, Endpoint, NodeAddr, VARIABLE
 use crate::store::keys;
 use crate::store::request::text;
 use crate::store::scripts;
+use crate::store::subscriber;
 
 /// A new session, with an id and a key of its own. `ttl`: the lease of its keys in ms, 0 for none.
 pub fn new_session(url: &str, ttl: u64, seal_memory: bool) -> Result<Session> {
@@ -150,6 +151,7 @@ fn prepare_node(
                  its appendonly to yes (and appendfsync to always, where not even the last second may be lost)"
         )));
     }
+    subscriber::check_permission(&mut conn, place)?;
     Conn::for_commands(&process.shared.cluster.endpoint, place, "serverless_mp")?;
     Ok(limit)
 }

@@ -139,7 +139,7 @@ impl StartedJob {
             self.attempts,
         )?;
         process.settle()?;
-        process.readiness_fds.catch_up(process);
+        process.bells.catch_up(process);
         Ok(())
     }
 }

@@ -45,6 +45,8 @@ names! {
     GRANULE = ":G:";
     /// Set: the objects that a process holds, or that an index names.
     HELD = ":held";
+    /// Channel: says that items have come for one end of a pipe; the end follows.
+    BELL = ":bell:";
     /// Never there: it shows a script whether a slot of a cluster is migrating to another node.
     PROBE = ":probe";
     /// String: exists while a supervisor of remote workers lives.
@@ -102,6 +104,8 @@ names! {
     VERSION = "version";
     /// The version of a granule; its index follows.
     GRANULE_VERSION = "G:";
+    /// What the bell is to say when items come for an end, if a process has asked for it; the end follows.
+    WATCHED = "W";
     /// The size of a blob in bytes.
     SIZE = "size";
     /// In the hash of a large region: where processes of a machine find its content.
@@ -135,6 +139,10 @@ pub fn object(session: &str, id: &str) -> String {
 
 pub fn items(object: &str, end: u8) -> String {
     format!("{object}{ITEMS}{end}")
+}
+
+pub fn bell(object: &str, end: u8) -> String {
+    format!("{object}{BELL}{end}")
 }
 
 pub fn in_flight(object: &str, caller: &str) -> String {

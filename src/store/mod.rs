@@ -15,6 +15,7 @@ pub mod retry;
 pub mod scripts;
 pub mod seal;
 pub mod shared;
+pub mod subscriber;
 pub mod thread_client;
 pub mod threads;
 pub mod tls;

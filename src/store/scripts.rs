@@ -197,6 +197,7 @@ scripts! {
     TAKE_DONE "pipe" "take_done" Numbered goes_on;
     TASK_BEGUN "pipe" "task_begun" Numbered goes_on;
     LENGTH "pipe" "length" Reads goes_on;
+    WATCH "pipe" "watch" Repeatable goes_on;
     PUBLISH "memory" "publish" Numbered goes_on;
     PUBLISH_SMALL "memory" "publish_small" Numbered;
     FETCH "memory" "fetch" Reads goes_on;

@@ -64,7 +64,6 @@ for thread in string.gmatch(call('HGET', OBJECT, CALLERS .. ARGV[4]) or '', '%d+
   call('HDEL', OBJECT, ANSWER .. caller)
 end
 call('HDEL', OBJECT, CALLERS .. ARGV[4])
-hand_out(0)
-hand_out(1)
+for from = 0, 1 do hand_out(from, bell_of(from)) end
 release_refs(ARGV[4], {0, 1})
 return OK

@@ -25,6 +25,6 @@ if is_ahead or works then
     end_batch(thread, fields[8])
     end_reading_ahead(from, has_waited)
   end
-  hand_out(from)
+  hand_out(from, bell_of(from))
 end
 return answer(OK, unpack(written))

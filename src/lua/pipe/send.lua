@@ -7,7 +7,7 @@
 -- of 'wait', or if a region has another version: then nothing is done.
 local to, from = ARGV[4], 1 - ARGV[4]
 local fields, answered =
-  open(HOLDERS .. to, FILL .. to, BOUND, SPILLED .. to, FILL .. from, HAS_WAITED)
+  open(HOLDERS .. to, FILL .. to, BOUND, SPILLED .. to, FILL .. from, HAS_WAITED, WATCHED .. to)
 if answered then return answered end
 local behind = 10 + ARGV[9]
 local writes, pieces = behind <= #ARGV, {}
@@ -51,12 +51,13 @@ if is_moving and (fields[6] or not is_here(ITEMS .. to)) then
     spilled = spilled + 1
     call('HSET', OBJECT, SPILL .. to .. ':' .. spilled, ARGV[i], SPILLED .. to, spilled)
   end
+  ring(to, fields[9])
 else
   local key = OBJECT .. ITEMS .. to
   unspill(to, fields[6])
   append(key, ARGV, 10, 9 + ARGV[9])
   renew_ttl(key)
-  hand_out(to)
+  hand_out(to, fields[9])
 end
 if ARGV[5] == '1' and acknowledge(1, CALLER) then call('HDEL', OBJECT, WORKS .. CALLER) end
 local last = #written

@@ -7,6 +7,6 @@ local in_flight = OBJECT .. IN_FLIGHT .. CALLER
 if call('LLEN', in_flight) > 1 then
   call('LMOVE', in_flight, OBJECT .. ITEMS .. ARGV[4], 'LEFT', ARGV[5])
   renew_ttl(OBJECT .. ITEMS .. ARGV[4])
-  hand_out(ARGV[4])
+  hand_out(ARGV[4], bell_of(ARGV[4]))
 end
 return answer(OK)

@@ -9,7 +9,7 @@ if other ~= from then
   if other then
     for _ = 2, call('LLEN', key) do call('LMOVE', key, OBJECT .. ITEMS .. other, 'LEFT', 'LEFT') end
     renew_ttl(OBJECT .. ITEMS .. other)
-    hand_out(other)
+    hand_out(other, bell_of(other))
     call('HINCRBY', OBJECT, OPENED .. other, -1)
   end
   count = count + 1

@@ -5,14 +5,14 @@
 local to, from = ARGV[4], 1 - ARGV[4]
 local in_flight, tasks = OBJECT .. IN_FLIGHT .. CALLER, OBJECT .. ITEMS .. from
 local fields, answered =
-  open(HOLDERS .. to, BOUND, HAS_WAITED, SPILLED .. to, SPILLED .. from, FILL .. to, FILL .. from, OPENED .. from)
+  open(HOLDERS .. to, BOUND, HAS_WAITED, SPILLED .. to, SPILLED .. from, FILL .. to, FILL .. from, OPENED .. from, WATCHED .. to)
 if answered then return answered == TOOK and in_flight_items() or answered end
 if tonumber(fields[3]) <= 0 then return answer(NONE) end
 unspill(to, fields[6])
 unspill(from, fields[7])
 call('RPUSH', OBJECT .. ITEMS .. to, ARGV[7])
 renew_ttl(OBJECT .. ITEMS .. to)
-hand_out(to)
+hand_out(to, fields[11])
 local written = {added(to, ARGV[6], fields[4], fields[8])}
 acknowledge(1, CALLER)
 local out, most = {}, 1

@@ -1,0 +1,245 @@
+//! Tells this process when items come for the ends of pipes for which it has descriptors.
+//!
+//! One thread does it, with one connection that has subscribed to a channel for each end, its bell. The thread *watches* an end
+//! whose descriptor is not readable: it asks whether there are items, and if there are none, the next script that brings some
+//! rings the bell once. A bell may be lost with a connection or a node, so the thread also looks at all ends now and then.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use nix::poll::PollFlags;
+
+use crate::error::{Error, Result};
+use crate::locked::Locked;
+use crate::objects::length;
+use crate::objects::readiness::{ReadinessFd, Unwatched, Watched};
+use crate::store::client::Client;
+use crate::store::conn::{TICK, Until, ready};
+use crate::store::keys;
+use crate::store::scripts;
+use crate::store::subscriber::{Message, Subscriber};
+use crate::store::threads;
+
+/// How often the thread looks at the ends although no bell has rung.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The ends of pipes for which a process has descriptors.
+#[derive(Default)]
+pub struct Bells(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    /// By their bells; several handles may be on one end.
+    ends: HashMap<String, Vec<Weak<Watched>>>,
+    /// What the thread is told, while there is one.
+    unwatched: Option<Arc<Unwatched>>,
+}
+
+impl Known {
+    fn all(&self) -> Vec<Arc<Watched>> {
+        let ends = self.ends.values().flatten();
+        ends.filter_map(Weak::upgrade).collect()
+    }
+
+    /// Forgets the ends whose descriptors are closed.
+    fn tidy(&mut self) {
+        self.ends.retain(|_, ends| {
+            ends.retain(|end| end.strong_count() > 0);
+            !ends.is_empty()
+        });
+    }
+}
+
+impl Bells {
+    /// Makes a descriptor for an end.
+    pub fn descriptor(
+        &'static self,
+        client: &'static Client,
+        id: String,
+        end: u8,
+    ) -> Result<ReadinessFd> {
+        let mut known = self.0.locked();
+        let unwatched = match &known.unwatched {
+            Some(unwatched) => unwatched.clone(),
+            None => self.begin(&mut known, client)?,
+        };
+        let bell = keys::bell(&client.key(&id), end);
+        let descriptor = ReadinessFd::new(client, id, end, unwatched)?;
+        let ends = known.ends.entry(bell).or_default();
+        ends.push(descriptor.watched());
+        Ok(descriptor)
+    }
+
+    fn begin(&'static self, known: &mut Known, client: &'static Client) -> Result<Arc<Unwatched>> {
+        let unwatched = Arc::new(Unwatched::new()?);
+        let listener = Listener {
+            bells: self,
+            client,
+            unwatched: unwatched.clone(),
+            subscriber: None,
+        };
+        threads::spawn("serverless_mp-bells", 256 << 10, move || listener.run())?;
+        Ok(known.unwatched.insert(unwatched).clone())
+    }
+
+    /// Signals the descriptors of ends that have something by now: the end of a process must not be seen before what it has sent.
+    pub fn catch_up(&self, client: &Client) {
+        let mut ends = self.0.locked().all();
+        while !ends.is_empty() {
+            let armed = ends.into_iter().filter_map(|end| Some((end.armed()?, end)));
+            let armed: Vec<(u64, Arc<Watched>)> = armed.collect();
+            let questions = armed.iter();
+            let questions = questions.map(|(_, end)| length::question(client, &end.id, end.end));
+            // If the store cannot be asked, the thread looks.
+            let Ok(replies) = client.peek_all(questions.collect()) else {
+                return;
+            };
+            let found = armed.into_iter().zip(&replies);
+            let found = found.filter(|(_, reply)| length::is_some(reply));
+            ends = found
+                .filter_map(|((epoch, end), _)| (!end.signal_if(epoch)).then_some(end))
+                .collect();
+        }
+    }
+}
+
+/// The thread's own.
+struct Listener {
+    bells: &'static Bells,
+    client: &'static Client,
+    unwatched: Arc<Unwatched>,
+    /// None while the store cannot be reached.
+    subscriber: Option<Subscriber>,
+}
+
+impl Listener {
+    fn run(mut self) {
+        let mut next_look = Instant::now();
+        while self.check().is_ok() {
+            let mut ends = self.unwatched.take();
+            if self.subscriber.is_none() || Instant::now() >= next_look {
+                next_look = Instant::now() + LOOK;
+                let Some(all) = self.renew() else { return };
+                ends = all;
+            }
+            self.watch(&ends);
+            if let Err(e) = self.listen(next_look) {
+                tracing::debug!(error = %e, "bells are not heard");
+                self.subscriber = None;
+            }
+        }
+        let mut known = self.bells.0.locked();
+        known.unwatched = None;
+        // A reader must not sleep: its next call raises the error.
+        known.all().iter().for_each(|end| end.signal());
+    }
+
+    fn check(&self) -> Result<()> {
+        self.client.healthy()?;
+        if self.client.is_current() {
+            return Ok(());
+        }
+        Err(Error::State("the session has ended".into()))
+    }
+
+    /// Connects, or checks the connection. Returns all ends; None if there are none, so that the thread is not needed.
+    fn renew(&mut self) -> Option<Vec<Arc<Watched>>> {
+        let mut known = self.bells.0.locked();
+        known.tidy();
+        if known.ends.is_empty() {
+            known.unwatched = None;
+            return None;
+        }
+        let bells: HashSet<String> = known.ends.keys().cloned().collect();
+        let ends = known.all();
+        drop(known);
+        self.subscriber = match self.subscriber.take() {
+            None => Subscriber::open(self.client).ok(),
+            Some(mut subscriber) => subscriber.check(&bells).is_ok().then_some(subscriber),
+        };
+        Some(ends)
+    }
+
+    /// Watches the ends whose descriptors are not readable.
+    fn watch(&mut self, ends: &[Arc<Watched>]) {
+        let armed = ends.iter().filter_map(|end| Some((end.armed()?, end)));
+        let armed: Vec<(u64, &Arc<Watched>)> = armed.collect();
+        if armed.is_empty() {
+            return;
+        }
+        let bells = armed.iter().map(|(_, end)| self.bell_of(end)).collect();
+        if let Some(subscriber) = &mut self.subscriber
+            && subscriber.subscribe(bells).is_err()
+        {
+            self.subscriber = None;
+        }
+        let questions = armed.iter().map(|(epoch, end)| {
+            let question = self.client.script(&scripts::WATCH, &end.id);
+            question.arg(end.end).arg(self.text_of(*epoch))
+        });
+        match self.client.peek_all(questions.collect()) {
+            Ok(replies) => {
+                let found = armed.iter().zip(&replies);
+                for ((epoch, end), _) in found.filter(|(_, reply)| length::is_some(reply)) {
+                    end.signal_if(*epoch);
+                }
+            }
+            // One of them may have been closed and deleted meanwhile.
+            Err(_) if ends.len() > 1 => {
+                for end in ends {
+                    self.watch(std::slice::from_ref(end));
+                }
+            }
+            Err(_) => ends[0].signal(),
+        }
+    }
+
+    fn bell_of(&self, end: &Watched) -> String {
+        keys::bell(&self.client.key(&end.id), end.end)
+    }
+
+    /// What the bell says if it rings after the question of an epoch.
+    fn text_of(&self, epoch: u64) -> String {
+        format!("{}.{epoch}", self.client.id)
+    }
+
+    /// Hears bells until an end is to be watched, or until the next look.
+    fn listen(&mut self, next_look: Instant) -> Result<()> {
+        let subscriber = self.subscriber.take();
+        let check = || self.check();
+        let until = Until {
+            deadline: Some(next_look),
+            wake_fd: Some(self.unwatched.wakes()),
+            on_tick: Some(&check),
+            ..Until::default()
+        };
+        let Some(mut subscriber) = subscriber else {
+            let deadline = Some(Instant::now() + TICK);
+            let _ = ready(
+                self.unwatched.wakes(),
+                PollFlags::POLLIN,
+                &Until { deadline, ..until },
+            );
+            return Ok(());
+        };
+        while let Some(message) = subscriber.next(until)? {
+            self.rang(&message);
+        }
+        self.subscriber = Some(subscriber);
+        Ok(())
+    }
+
+    fn rang(&self, message: &Message) {
+        let ends = self.bells.0.locked().ends.get(&message.channel).cloned();
+        for end in ends.iter().flatten().filter_map(Weak::upgrade) {
+            let is_new = end
+                .armed()
+                .is_some_and(|epoch| message.text == self.text_of(epoch) && end.signal_if(epoch));
+            if !is_new {
+                // Rung for another process, or before the last item was taken.
+                self.unwatched.add(end);
+            }
+        }
+    }
+}
