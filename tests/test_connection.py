@@ -140,6 +140,84 @@ def test_descriptor_is_level_triggered(mp):
         assert selector.select(30), "the end of file is something to read"
 
 
+def echo_all(connections):
+    left = set(connections)
+    while left:
+        for connection in wait(list(left)):
+            try:
+                connection.send(connection.recv())
+            except EOFError:
+                left.remove(connection)
+
+
+def test_many_connections(mp):
+    """Each side waits for 150 connections, each of which brings two messages and then the end of file."""
+    pipes = [mp.Pipe() for _ in range(150)]
+    process = mp.Process(target=echo_all, args=([there for _, there in pipes],))
+    process.start()
+    for _, there in pipes:
+        there.close()
+    left = {here: [] for here, _ in pipes}
+    for number, here in enumerate(left):
+        here.send(number)
+        here.send(-number)
+    while unfinished := [here for here, got in left.items() if len(got) < 2]:
+        for here in wait(unfinished, 60):
+            left[here].append(here.recv())
+    assert list(left.values()) == [[number, -number] for number in range(150)]
+    for here in left:
+        here.close()
+    process.join(60)
+    assert process.exitcode == 0
+
+
+def send_by_all(connections, lock):
+    for connection in connections:
+        connection.send("sent")
+    lock.release()
+
+
+def test_wait_sees_what_was_sent_before_a_lock_was_released(mp):
+    lock, pipes = mp.Lock(), [mp.Pipe(duplex=False) for _ in range(40)]
+    readers = [reader for reader, _ in pipes]
+    for _ in range(5):
+        lock.acquire()
+        assert wait(readers, 0) == []
+        process = mp.Process(target=send_by_all, args=([writer for _, writer in pipes], lock))
+        process.start()
+        assert lock.acquire(timeout=60)
+        assert wait(readers, 0) == readers
+        assert [reader.recv() for reader in readers] == ["sent"] * 40
+        lock.release()
+        process.join()
+
+
+def take_in_turn(connection, lock, results):
+    taken = []
+    while None not in taken:
+        wait([connection])
+        with lock:
+            if connection.poll():
+                taken.append(connection.recv())
+    results.put(taken)
+
+
+def test_two_processes_wait_at_one_end(mp):
+    """Each message wakes both, and one of them takes it."""
+    reader, writer = mp.Pipe(duplex=False)
+    lock, results = mp.Lock(), mp.SimpleQueue()
+    processes = [mp.Process(target=take_in_turn, args=(reader, lock, results)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for message in [*range(100), None, None]:
+        writer.send(message)
+    taken = [results.get() for _ in processes]
+    assert sorted(message for part in taken for message in part[:-1]) == list(range(100))
+    for process in processes:
+        process.join(30)
+        assert process.exitcode == 0
+
+
 def test_a_connection_through_a_connection(mp):
     here, there = mp.Pipe()
     process = mp.Process(target=echo_back_through_what_is_sent, args=(there,))

@@ -55,6 +55,16 @@ def test_nothing_is_lost_or_doubled_when_connections_are_cut(run):
     assert cuts[0] > 3, "the connections were cut"
 
 
+def test_lost_bells(tmp_path):
+    """The connection by which a process hears of items is cut again and again, and items come meanwhile."""
+    with stores.server(tmp_path) as port:
+        url = f"redis://:{stores.QUOTED}@127.0.0.1:{port}/0"
+        command = [sys.executable, PROGRAMS / "lost_bells.py", str(port), stores.PASSWORD]
+        env = {**os.environ, "SERVERLESS_MP_REDIS_URL": url}
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=100)
+    assert (done.stdout, done.stderr) == ("all heard\n", "")
+
+
 def test_after_an_outage_everything_works(run):
     with through_a_proxy(0) as (url, _, proxy):
         command = [sys.executable, "-m", "serverless_mp.cli", "run", PROGRAMS / "through_outage.py"]

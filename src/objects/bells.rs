@@ -14,11 +14,12 @@ use crate::error::{Error, Result};
 use crate::locked::Locked;
 use crate::objects::length;
 use crate::objects::readiness::{ReadinessFd, Unwatched, Watched};
+use crate::signals;
 use crate::store::client::Client;
 use crate::store::conn::{TICK, Until, ready};
 use crate::store::keys;
 use crate::store::scripts;
-use crate::store::subscriber::{Message, Subscriber};
+use crate::store::subscriber::{Heard, Message, Subscriber};
 use crate::store::threads;
 
 /// How often the thread looks at the ends although no bell has rung.
@@ -78,9 +79,27 @@ impl Bells {
             client,
             unwatched: unwatched.clone(),
             subscriber: None,
+            asked: 0,
         };
         threads::spawn("serverless_mp-bells", 256 << 10, move || listener.run())?;
         Ok(known.unwatched.insert(unwatched).clone())
+    }
+
+    /// Signals the descriptors of all ends that have something by now. False if this is not known, as in a cluster: its nodes pass
+    /// bells on in their own time.
+    pub fn hear(&self, client: &Client) -> Result<bool> {
+        let unwatched = self.0.locked().unwatched.clone();
+        let Some(unwatched) = unwatched.filter(|_| !client.shared.cluster.endpoint.cluster) else {
+            return Ok(false);
+        };
+        client.settle()?;
+        unwatched.hear(|| {
+            client.healthy()?;
+            signals::check()
+        })?;
+        client.shared.cluster.count(|c| &c.commands, 1);
+        client.shared.cluster.count(|c| &c.round_trips, 1);
+        Ok(true)
     }
 
     /// Signals the descriptors of ends that have something by now: the end of a process must not be seen before what it has sent.
@@ -111,19 +130,31 @@ struct Listener {
     unwatched: Arc<Unwatched>,
     /// None while the store cannot be reached.
     subscriber: Option<Subscriber>,
+    /// The last hearing of which it has asked the subscriber.
+    asked: u64,
 }
 
 impl Listener {
     fn run(mut self) {
         let mut next_look = Instant::now();
         while self.check().is_ok() {
-            let mut ends = self.unwatched.take();
+            let (mut ends, hearing) = self.unwatched.take();
             if self.subscriber.is_none() || Instant::now() >= next_look {
                 next_look = Instant::now() + LOOK;
                 let Some(all) = self.renew() else { return };
                 ends = all;
             }
             self.watch(&ends);
+            // In order with the bells; without them the ends were looked at.
+            match &mut self.subscriber {
+                Some(subscriber) if hearing > self.asked => {
+                    // If it fails, so does the next read.
+                    let _ = subscriber.ask(hearing);
+                    self.asked = hearing;
+                }
+                Some(_) => {}
+                None => self.unwatched.heard(hearing),
+            }
             if let Err(e) = self.listen(next_look) {
                 tracing::debug!(error = %e, "bells are not heard");
                 self.subscriber = None;
@@ -155,8 +186,16 @@ impl Listener {
         let ends = known.all();
         drop(known);
         self.subscriber = match self.subscriber.take() {
-            None => Subscriber::open(self.client).ok(),
-            Some(mut subscriber) => subscriber.check(&bells).is_ok().then_some(subscriber),
+            None => {
+                self.asked = 0;
+                Subscriber::open(self.client).ok()
+            }
+            Some(mut subscriber) => {
+                let checked = subscriber
+                    .keep(&bells)
+                    .and_then(|()| subscriber.check(self.asked));
+                checked.is_ok().then_some(subscriber)
+            }
         };
         Some(ends)
     }
@@ -223,8 +262,11 @@ impl Listener {
             );
             return Ok(());
         };
-        while let Some(message) = subscriber.next(until)? {
-            self.rang(&message);
+        while let Some(heard) = subscriber.next(until)? {
+            match heard {
+                Heard::Message(message) => self.rang(&message),
+                Heard::Answer(hearing) => self.unwatched.heard(hearing),
+            }
         }
         self.subscriber = Some(subscriber);
         Ok(())

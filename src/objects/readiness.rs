@@ -5,14 +5,15 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{pipe2, read, write};
 
 use crate::error::Result;
-use crate::locked::Locked;
+use crate::locked::{Locked, Sound};
 use crate::store::client::Client;
+use crate::store::conn::TICK;
 
 pub struct ReadinessFd {
     client: &'static Client,
@@ -39,12 +40,20 @@ struct State {
     is_closed: bool,
 }
 
-/// The armed ends that are still to be watched.
+/// What the thread is to do: to watch armed ends, and to say when it has heard all bells that have rung so far.
 pub struct Unwatched {
     ends: Mutex<Vec<Arc<Watched>>>,
+    hearings: Mutex<Hearings>,
+    answered: Condvar,
     /// Wakes the thread.
     wake: OwnedFd,
     wakes: OwnedFd,
+}
+
+#[derive(Default)]
+struct Hearings {
+    asked: u64,
+    answered: u64,
 }
 
 /// A pipe whose read end does not block.
@@ -64,12 +73,14 @@ impl Unwatched {
         let (wakes, wake) = flag()?;
         Ok(Self {
             ends: Mutex::default(),
+            hearings: Mutex::default(),
+            answered: Condvar::new(),
             wake,
             wakes,
         })
     }
 
-    /// Readable while there are some.
+    /// Readable while there is something to do.
     pub fn wakes(&self) -> BorrowedFd<'_> {
         self.wakes.as_fd()
     }
@@ -77,18 +88,46 @@ impl Unwatched {
     pub fn add(&self, end: Arc<Watched>) {
         let mut ends = self.ends.locked();
         if ends.is_empty() {
-            // The pipe has room: it is emptied with the list.
-            let _ = write(&self.wake, b"x");
+            self.wake();
         }
         ends.push(end);
     }
 
-    pub fn take(&self) -> Vec<Arc<Watched>> {
-        let mut ends = self.ends.locked();
-        if !ends.is_empty() {
-            let _ = read(&self.wakes, &mut [0; 8]);
+    fn wake(&self) {
+        // The pipe has room: the thread empties it.
+        let _ = write(&self.wake, b"x");
+    }
+
+    /// For the thread: the ends to be watched, and the number of the last hearing that was asked for.
+    pub fn take(&self) -> (Vec<Arc<Watched>>, u64) {
+        let _ = read(&self.wakes, &mut [0; 64]);
+        let asked = self.hearings.locked().asked;
+        (std::mem::take(&mut *self.ends.locked()), asked)
+    }
+
+    /// Waits until the thread has heard all bells that have rung so far, and has looked at the ends for which none could ring.
+    pub fn hear(&self, check: impl Fn() -> Result<()>) -> Result<()> {
+        let mut hearings = self.hearings.locked();
+        hearings.asked += 1;
+        let mine = hearings.asked;
+        self.wake();
+        while hearings.answered < mine {
+            drop(hearings);
+            check()?;
+            let waiting = self.hearings.locked();
+            let wait = self
+                .answered
+                .wait_timeout_while(waiting, TICK, |now| now.answered < mine);
+            hearings = wait.sound().0;
         }
-        std::mem::take(&mut *ends)
+        Ok(())
+    }
+
+    /// For the thread: all bells that had rung at this hearing were heard.
+    pub fn heard(&self, hearing: u64) {
+        let mut hearings = self.hearings.locked();
+        hearings.answered = hearings.answered.max(hearing);
+        self.answered.notify_all();
     }
 }
 
@@ -137,6 +176,11 @@ impl ReadinessFd {
         if self.is_current() {
             self.watched.arm(&mut self.watched.state.locked());
         }
+    }
+
+    /// Whether it is not known that there is something to take.
+    pub fn is_armed(&self) -> bool {
+        self.watched.armed().is_some()
     }
 
     /// How often the descriptor was signalled: to be read before a look at the channel.

@@ -2,7 +2,7 @@
 //!
 //! What is published while the connection is broken is lost. The listener must look for itself whenever it has a new one.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 
 use redis::{Value, cmd};
 
@@ -15,10 +15,10 @@ use crate::store::request::{checked, text};
 pub struct Subscriber {
     conn: Conn,
     channels: HashSet<String>,
-    /// Whether the store was asked for a sign of life, and has not given one.
+    /// Whether no question was answered since the last one.
     is_asked: bool,
-    /// Messages that came while an answer was awaited.
-    heard: Vec<Message>,
+    /// What came while it subscribed.
+    heard: VecDeque<Heard>,
 }
 
 /// What was published.
@@ -68,7 +68,7 @@ impl Subscriber {
                         conn,
                         channels: HashSet::new(),
                         is_asked: false,
-                        heard: Vec::new(),
+                        heard: VecDeque::new(),
                     });
                 }
                 Err(e) => last = e,
@@ -89,81 +89,101 @@ impl Subscriber {
         let mut missing = channels.len();
         while missing > 0 {
             match self.read(Until::prompt())? {
-                Some(Heard::Message(message)) => self.heard.push(message),
-                Some(Heard::Subscribed) => missing -= 1,
-                Some(Heard::Answer) => {}
+                Some(Read::Heard(heard)) => self.heard.push_back(heard),
+                Some(Read::Subscribed) => missing -= 1,
+                Some(Read::Unsubscribed) => {}
                 None => return Err(silent()),
             }
         }
         Ok(())
     }
 
-    /// Ends the subscriptions to all channels but these, and asks the store for a sign of life. An error if it has not given one
-    /// since the last time.
-    pub fn check(&mut self, channels: &HashSet<String>) -> Result<()> {
-        if self.is_asked {
-            return Err(silent());
-        }
+    /// Ends the subscriptions to all channels but these.
+    pub fn keep(&mut self, channels: &HashSet<String>) -> Result<()> {
         let old: Vec<&String> = self.channels.difference(channels).collect();
         if !old.is_empty() {
             self.conn
                 .send(&cmd("UNSUBSCRIBE").arg(&old).get_packed_command())?;
             self.channels.retain(|channel| channels.contains(channel));
         }
-        self.conn.send(&cmd("PING").get_packed_command())?;
-        self.is_asked = true;
         Ok(())
     }
 
-    /// The next message; None if something else has ended the wait.
-    pub fn next(&mut self, until: Until<'_>) -> Result<Option<Message>> {
-        if let Some(message) = self.heard.pop() {
-            return Ok(Some(message));
+    /// Asks a question, whose answer comes in order with the messages and names this number.
+    pub fn ask(&mut self, number: u64) -> Result<()> {
+        self.is_asked = true;
+        Ok(self
+            .conn
+            .send(&cmd("PING").arg(number).get_packed_command())?)
+    }
+
+    /// The same. An error if no question was answered since the last one.
+    pub fn check(&mut self, number: u64) -> Result<()> {
+        if self.is_asked {
+            return Err(silent());
+        }
+        self.ask(number)
+    }
+
+    /// The next message or answer; None if something else has ended the wait.
+    pub fn next(&mut self, until: Until<'_>) -> Result<Option<Heard>> {
+        if let Some(heard) = self.heard.pop_front() {
+            return Ok(Some(heard));
         }
         loop {
             match self.read(until)? {
-                Some(Heard::Message(message)) => return Ok(Some(message)),
-                Some(Heard::Subscribed | Heard::Answer) => {}
+                Some(Read::Heard(heard)) => return Ok(Some(heard)),
+                Some(Read::Subscribed | Read::Unsubscribed) => {}
                 None => return Ok(None),
             }
         }
     }
 
-    fn read(&mut self, until: Until<'_>) -> Result<Option<Heard>> {
+    fn read(&mut self, until: Until<'_>) -> Result<Option<Read>> {
         let value = match self.conn.read(until) {
             Ok(value) => checked(value)?,
             Err(Ended::Failed(e)) => return Err(e),
             Err(Ended::Deadline | Ended::Woken) => return Ok(None),
         };
-        let Value::Array(row) = value else {
-            return Err(Error::Store(format!(
-                "no reply to a subscriber: {}",
-                text(&value)
-            )));
+        let words: Vec<String> = match &value {
+            Value::Array(row) => row.iter().map(text).collect(),
+            // So is a question answered as long as there are no subscriptions.
+            Value::BulkString(_) => vec!["pong".into(), text(&value)],
+            _ => Vec::new(),
         };
-        let words: Vec<String> = row.iter().map(text).collect();
-        Ok(Some(match words.first().map(String::as_str) {
-            Some("message") if words.len() == 3 => {
-                let [_, channel, text] = words.try_into().expect("three");
-                Heard::Message(Message { channel, text })
-            }
-            Some("subscribe") => Heard::Subscribed,
-            Some("pong") => {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        Ok(Some(match words.as_slice() {
+            ["message", channel, text] => Read::Heard(Heard::Message(Message {
+                channel: (*channel).to_owned(),
+                text: (*text).to_owned(),
+            })),
+            ["pong", number] => {
                 self.is_asked = false;
-                Heard::Answer
+                Read::Heard(Heard::Answer(number.parse().unwrap_or(0)))
             }
-            _ => Heard::Answer,
+            ["subscribe", ..] => Read::Subscribed,
+            ["unsubscribe", ..] => Read::Unsubscribed,
+            _ => {
+                let answer = text(&value);
+                return Err(Error::Store(format!("no answer to a subscriber: {answer}")));
+            }
         }))
     }
 }
 
-fn silent() -> Error {
-    Error::Unreachable("the store does not answer".into())
+/// What a subscriber hears.
+pub enum Heard {
+    Message(Message),
+    /// The answer to a question.
+    Answer(u64),
 }
 
-enum Heard {
-    Message(Message),
+enum Read {
+    Heard(Heard),
     Subscribed,
-    /// To a question, or to the end of a subscription.
-    Answer,
+    Unsubscribed,
+}
+
+fn silent() -> Error {
+    Error::Unreachable("the store does not answer".into())
 }

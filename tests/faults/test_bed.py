@@ -231,8 +231,12 @@ def test_stores_that_do_not_serve_are_refused(tmp_path):
     addresses = {name: f"{stores.QUOTED}@127.0.0.1:{server.port}" for name, server in servers.items()}
     try:
         servers["two"].call("REPLICAOF", "127.0.0.1", servers["one"].port)
-        acl = ("+@all", "-function|load")
+        acl = ("&*", "+@all", "-function|load")
         servers["one"].call("ACL", "SETUSER", "few", "on", f">{stores.PASSWORD}", "~*", *acl)
+        servers["one"].call("ACL", "SETUSER", "deaf", "on", f">{stores.PASSWORD}", "~*", "+@all", "resetchannels")
+        told = refusal(f"redis://deaf:{addresses['one']}")
+        assert "does not let this user publish and subscribe (" in told
+        assert "add `+publish +subscribe +unsubscribe +ping &smp:*` to its access list" in told
         assert "takes no writes: use the address of its primary" in refusal(f"redis://:{addresses['two']}")
         assert "does not take our functions (NOPERM" in refusal(f"redis://few:{addresses['one']}")
         told = refusal(f"redis://:{addresses['one']}", SERVERLESS_MP_NEEDS_PERSISTENCE="1")
