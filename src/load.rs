@@ -247,7 +247,7 @@ impl Counter {
 
     /// Adds to the number under the lock. Returns the sum.
     pub fn add(&self, n: u64) -> Result<u64> {
-        if !self.lock.take_from_store(true, Until::default())? {
+        if !self.lock.take_from_store(true, Until::default(), false)? {
             return Err(Error::State("a wait without a limit has ended".into()));
         }
         let buffer = &self.number.buffer;

@@ -36,6 +36,8 @@ names! {
 
     /// Done.
     OK = "ok";
+    /// The same; and the lock is lent to the caller's process. Or not done: it is lent to another one.
+    LENT = "lent";
     /// A token will come.
     WAIT = "wait";
     /// Not now.
@@ -470,6 +472,8 @@ impl<'a> Command<'a> {
 pub enum Reply<'a> {
     /// `ok VERSIONS`: done; these versions must be visible from now on.
     Ok(&'a str),
+    /// `lent VERSIONS`: the same, and the lock is lent to this process.
+    Lent(&'a str),
     /// `wait WAITER`: a token will come.
     Wait(&'a str),
     /// `no`: not now.
@@ -490,6 +494,7 @@ impl<'a> Reply<'a> {
         let (word, rest) = reply.split_once(' ').unwrap_or((reply, ""));
         match (word, rest) {
             (OK, versions) => Ok(Self::Ok(versions)),
+            (LENT, versions) => Ok(Self::Lent(versions)),
             (WAIT, waiter) if !waiter.is_empty() => Ok(Self::Wait(waiter)),
             (NO, "") => Ok(Self::No),
             (OVER, "") => Ok(Self::Over),
@@ -505,6 +510,7 @@ impl<'a> Reply<'a> {
 /// A lock that was granted.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Grant<'a> {
+    pub is_lent: bool,
     pub versions: &'a str,
     pub regions: Vec<GrantedRegion<'a>>,
 }
@@ -529,8 +535,10 @@ impl<'a> Grant<'a> {
         };
         let refused = || malformed("grant", reply);
         let (text, mut rest) = line(reply).ok_or_else(refused)?;
-        let Reply::Ok(versions) = Reply::decode(text)? else {
-            return Ok(None);
+        let (versions, is_lent) = match Reply::decode(text)? {
+            Reply::Ok(versions) => (versions, false),
+            Reply::Lent(versions) => (versions, true),
+            _ => return Ok(None),
         };
         let mut regions = Vec::new();
         while !rest.is_empty() {
@@ -547,7 +555,11 @@ impl<'a> Grant<'a> {
             });
             rest = behind;
         }
-        Ok(Some(Self { versions, regions }))
+        Ok(Some(Self {
+            is_lent,
+            versions,
+            regions,
+        }))
     }
 }
 
@@ -655,10 +667,12 @@ mod tests {
         assert_eq!(
             grant.unwrap(),
             Some(Grant {
+                is_lent: false,
                 versions: "a-1:3 changes:2",
                 regions: vec![content("key", 3, b"\xff\nb\0"), content("other", 12, b"")],
             })
         );
+        assert!(Grant::decode(b"lent ").unwrap().unwrap().is_lent);
         assert_eq!(Grant::decode(b"no").unwrap(), None);
         for malformed in [
             &b"ok \nkey 3 4\nabc"[..],

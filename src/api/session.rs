@@ -133,6 +133,7 @@ pub fn before_fork(py: Python<'_>) -> PyResult<()> {
             return Ok(());
         };
         process.memory.freshness.pause();
+        process.memory.loans.recall();
         process.reads_ahead.share(&process.client)?;
         process.unshared.share()
     })?)

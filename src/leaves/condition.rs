@@ -81,7 +81,10 @@ impl Condition {
     #[new]
     #[pyo3(signature = (lock, *, id=None))]
     fn new(py: Python<'_>, lock: &SemLock, id: Option<String>) -> PyResult<Self> {
-        let make = || Handle::new(id, Some(&lock.in_store()?.id), &[]);
+        let make = || {
+            lock.never_borrow();
+            Handle::new(id, Some(&lock.in_store()?.id), &[])
+        };
         Ok(Self {
             handle: py.detach(make)?,
         })

@@ -71,7 +71,9 @@ impl Region {
     fn sync(&self, py: Python<'_>) -> PyResult<()> {
         Ok(py.detach(|| {
             let (handle, shared) = self.span.in_store()?;
-            shared.sync(handle.current_process()?)
+            let process = handle.current_process()?;
+            process.memory.loans.declare();
+            shared.sync(process)
         })?)
     }
 

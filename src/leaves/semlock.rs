@@ -14,7 +14,6 @@ use crate::objects::handle::Handle;
 use crate::objects::units::{self, Done, Units};
 use crate::objects::wait;
 use crate::store::conn::Until;
-use crate::store::keys;
 
 pub const RECURSIVE_MUTEX: i32 = 0;
 
@@ -60,6 +59,11 @@ impl SemLock {
         self.count.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// For a lock that has a condition: it is always in the store.
+    pub fn never_borrow(&self) {
+        self.units.never_borrow();
+    }
+
     /// Takes one unit; false if the time is over first.
     fn take(&self, block: bool, deadline: Option<Instant>) -> Result<bool> {
         match self.units.take(block, deadline)? {
@@ -68,13 +72,21 @@ impl SemLock {
                 Ok(true)
             }
             Done::No => Ok(false),
-            Done::InStore => self.take_from_store(block, wait::by(deadline)),
+            Done::InStore => {
+                let is_taken = self
+                    .units
+                    .take_from_store(block, wait::by(deadline), true)?;
+                if is_taken {
+                    self.taken();
+                }
+                Ok(is_taken)
+            }
         }
     }
 
     /// The same for a lock that is shared, or becomes so now.
     pub fn take_from_store(&self, block: bool, until: Until<'_>) -> Result<bool> {
-        let is_taken = self.units.take_from_store(block, until)?;
+        let is_taken = self.units.take_from_store(block, until, false)?;
         if is_taken {
             self.taken();
         }
@@ -89,9 +101,13 @@ impl SemLock {
     /// The same. Also returns whether the unit is on its way, even if a signal handler has raised.
     fn give_back_one(&self, is_held: bool) -> (bool, Result<()>) {
         match self.units.give() {
-            Done::Yes => (true, Ok(())),
-            Done::No => (false, Err(units::too_many())),
-            Done::InStore => self.units.give_to_store(is_held),
+            (Done::Yes, published) => (true, published),
+            (Done::No, _) => (false, Err(units::too_many())),
+            (Done::InStore, _) => {
+                let given = self.units.give_to_store(is_held);
+                self.units.gave_back();
+                given
+            }
         }
     }
 
@@ -119,13 +135,7 @@ impl SemLock {
         if let Some(value) = self.units.value() {
             return Ok(value.into());
         }
-        let handle = self.in_store()?;
-        let process = handle.current_process()?;
-        let question = process.plain("HGET", process.key(&handle.id));
-        let value = question.arg(keys::VALUE).text()?;
-        value
-            .parse()
-            .map_err(|_| Error::ObjectGone(format!("semaphore {}", handle.id)))
+        self.units.value_in_store()
     }
 
     fn release_one(&self) -> Result<()> {

@@ -121,11 +121,12 @@ end
 
 -- The same for a caller that is granted a lock, followed by the content of the lock's regions, as far as it is small: for each
 -- region a line of its key, its version and its size in bytes, then the bytes.
-local function grant(at, known)
+local function grant(at, known, word)
   local text = versions(at, known)
   local guarded = text ~= '' and not is_moving and call('HGET', at or OBJECT, GUARDED)
-  if not guarded then return OK .. ' ' .. text end
-  local parts, size = {OK .. ' ' .. text .. '\n'}, 0
+  text = (word or OK) .. ' ' .. text
+  if not guarded then return text end
+  local parts, size = {text .. '\n'}, 0
   for region in string.gmatch(guarded, '%S+') do
     local version = call('HGET', region, VERSION)
     local content = version and call('GET', region .. GRANULE .. 0)
@@ -324,6 +325,22 @@ local function added(to, size, bound, fill)
   if bound then return FILL .. to, tonumber(fill or '0') + tonumber(size) end
 end
 
+-- Asks the process to which the lock is lent to give it back.
+local function recall()
+  redis.pcall('PUBLISH', OBJECT .. BELL .. 0, '')
+end
+
+-- The lock is lent no more. Callers that would not wait, and have not got it, are told.
+local function end_loan(at)
+  call('HDEL', at, LENT_TO)
+  local impatient = call('HGET', at, IMPATIENT)
+  if not impatient then return end
+  call('HDEL', at, IMPATIENT)
+  for waiter in string.gmatch(impatient, '%S+') do
+    if call('LREM', at .. WAITERS, 0, waiter) > 0 then wake(waiter, NO, at) end
+  end
+end
+
 -- Gives one unit back to a semaphore: to the longest waiter, else to the value. Returns false if it was full.
 local function release(maximum, at)
   at = at or OBJECT
@@ -331,6 +348,7 @@ local function release(maximum, at)
   if value >= tonumber(maximum) then return false end
   local waiter = call('LPOP', at .. WAITERS)
   if waiter then wake(waiter, grant(at), at) else call('HSET', at, VALUE, value + 1) end
+  end_loan(at)
   return true
 end
 

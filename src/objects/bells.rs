@@ -2,10 +2,12 @@
 //!
 //! One thread does it, with one connection that has subscribed to a channel for each end, its bell. The thread *watches* an end
 //! whose descriptor is not readable: it asks whether there are items, and if there are none, the next script that brings some
-//! rings the bell once. A bell may be lost with a connection or a node, so the thread also looks at all ends now and then.
+//! rings the bell once. A lock that is lent to this process has a bell, too, which rings when another process wants it. A bell may
+//! be lost with a connection or a node, so the thread also looks at everything now and then.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use nix::poll::PollFlags;
@@ -13,6 +15,7 @@ use nix::poll::PollFlags;
 use crate::error::{Error, Result};
 use crate::locked::Locked;
 use crate::objects::length;
+use crate::objects::loans::Borrower;
 use crate::objects::readiness::{ReadinessFd, Unwatched, Watched};
 use crate::signals;
 use crate::store::client::Client;
@@ -25,16 +28,28 @@ use crate::store::threads;
 /// How often the thread looks at the ends although no bell has rung.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The ends of pipes for which a process has descriptors.
+/// How often the locks are looked after that are lent and in use, and after how many such times without use no more.
+const TICK_OF_LOANS: Duration = Duration::from_millis(5);
+const QUIET_TICKS: u32 = 4;
+
+/// The bells that a process hears.
 #[derive(Default)]
-pub struct Bells(Mutex<Known>);
+pub struct Bells {
+    known: Mutex<Known>,
+    is_ticking: AtomicBool,
+    /// What the thread is told.
+    unwatched: OnceLock<Arc<Unwatched>>,
+}
 
 #[derive(Default)]
 struct Known {
-    /// By their bells; several handles may be on one end.
+    has_thread: bool,
+    /// The ends of pipes for which there are descriptors, by their bells; several handles may be on one end.
     ends: HashMap<String, Vec<Weak<Watched>>>,
-    /// What the thread is told, while there is one.
-    unwatched: Option<Arc<Unwatched>>,
+    /// The locks that may be lent, by their bells.
+    locks: HashMap<String, Weak<dyn Borrower>>,
+    /// Those of them that are not heard yet.
+    new_locks: Vec<(String, Weak<dyn Borrower>)>,
 }
 
 impl Known {
@@ -43,8 +58,13 @@ impl Known {
         ends.filter_map(Weak::upgrade).collect()
     }
 
-    /// Forgets the ends whose descriptors are closed.
+    fn borrowers(&self) -> Vec<Arc<dyn Borrower>> {
+        self.locks.values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Forgets the ends whose descriptors are closed, and locks that are gone.
     fn tidy(&mut self) {
+        self.locks.retain(|_, lock| lock.strong_count() > 0);
         self.ends.retain(|_, ends| {
             ends.retain(|end| end.strong_count() > 0);
             !ends.is_empty()
@@ -60,11 +80,8 @@ impl Bells {
         id: String,
         end: u8,
     ) -> Result<ReadinessFd> {
-        let mut known = self.0.locked();
-        let unwatched = match &known.unwatched {
-            Some(unwatched) => unwatched.clone(),
-            None => self.begin(&mut known, client)?,
-        };
+        let mut known = self.known.locked();
+        let unwatched = self.begin(&mut known, client)?;
         let bell = keys::bell(&client.key(&id), end);
         let descriptor = ReadinessFd::new(client, id, end, unwatched)?;
         let ends = known.ends.entry(bell).or_default();
@@ -72,24 +89,60 @@ impl Bells {
         Ok(descriptor)
     }
 
+    /// Hears a lock's bell; the lock is told when that has begun.
+    pub fn hear_recalls(
+        &'static self,
+        client: &'static Client,
+        bell: String,
+        lock: Weak<dyn Borrower>,
+    ) -> Result<()> {
+        let mut known = self.known.locked();
+        let unwatched = self.begin(&mut known, client)?;
+        known.locks.insert(bell.clone(), lock.clone());
+        known.new_locks.push((bell, lock));
+        unwatched.wake();
+        Ok(())
+    }
+
+    /// Looks after the locks that are lent from now on, until they are not used for a while.
+    pub fn tick(&self) {
+        if !self.is_ticking.swap(true, Ordering::SeqCst)
+            && let Some(unwatched) = self.unwatched.get()
+        {
+            unwatched.wake();
+        }
+    }
+
+    pub fn is_ticking(&self) -> bool {
+        self.is_ticking.load(Ordering::SeqCst)
+    }
+
+    /// Starts the thread if there is none.
     fn begin(&'static self, known: &mut Known, client: &'static Client) -> Result<Arc<Unwatched>> {
-        let unwatched = Arc::new(Unwatched::new()?);
-        let listener = Listener {
-            bells: self,
-            client,
-            unwatched: unwatched.clone(),
-            subscriber: None,
-            asked: 0,
-        };
-        threads::spawn("serverless_mp-bells", 256 << 10, move || listener.run())?;
-        Ok(known.unwatched.insert(unwatched).clone())
+        if self.unwatched.get().is_none() {
+            let _ = self.unwatched.set(Arc::new(Unwatched::new()?));
+        }
+        let unwatched = self.unwatched.get().expect("it was set").clone();
+        if !known.has_thread {
+            let listener = Listener {
+                bells: self,
+                client,
+                unwatched: unwatched.clone(),
+                subscriber: None,
+                asked: 0,
+                quiet_ticks: 0,
+            };
+            threads::spawn("serverless_mp-bells", 512 << 10, move || listener.run())?;
+            known.has_thread = true;
+        }
+        Ok(unwatched)
     }
 
     /// Signals the descriptors of all ends that have something by now. False if this is not known, as in a cluster: its nodes pass
     /// bells on in their own time.
     pub fn hear(&self, client: &Client) -> Result<bool> {
-        let unwatched = self.0.locked().unwatched.clone();
-        let Some(unwatched) = unwatched.filter(|_| !client.shared.cluster.endpoint.cluster) else {
+        let is_in_order = !client.shared.cluster.endpoint.cluster;
+        let Some(unwatched) = self.unwatched.get().filter(|_| is_in_order) else {
             return Ok(false);
         };
         client.settle()?;
@@ -104,7 +157,7 @@ impl Bells {
 
     /// Signals the descriptors of ends that have something by now: the end of a process must not be seen before what it has sent.
     pub fn catch_up(&self, client: &Client) {
-        let mut ends = self.0.locked().all();
+        let mut ends = self.known.locked().all();
         while !ends.is_empty() {
             let armed = ends.into_iter().filter_map(|end| Some((end.armed()?, end)));
             let armed: Vec<(u64, Arc<Watched>)> = armed.collect();
@@ -132,11 +185,14 @@ struct Listener {
     subscriber: Option<Subscriber>,
     /// The last hearing of which it has asked the subscriber.
     asked: u64,
+    /// How many ticks in a row have found no lock in use.
+    quiet_ticks: u32,
 }
 
 impl Listener {
     fn run(mut self) {
         let mut next_look = Instant::now();
+        let mut next_tick = None;
         while self.check().is_ok() {
             let (mut ends, hearing) = self.unwatched.take();
             if self.subscriber.is_none() || Instant::now() >= next_look {
@@ -144,7 +200,9 @@ impl Listener {
                 let Some(all) = self.renew() else { return };
                 ends = all;
             }
+            self.hear_new_locks();
             self.watch(&ends);
+            next_tick = self.tick_by(next_tick);
             // In order with the bells; without them the ends were looked at.
             match &mut self.subscriber {
                 Some(subscriber) if hearing > self.asked => {
@@ -155,13 +213,14 @@ impl Listener {
                 Some(_) => {}
                 None => self.unwatched.heard(hearing),
             }
-            if let Err(e) = self.listen(next_look) {
+            let until = next_tick.map_or(next_look, |tick| next_look.min(tick));
+            if let Err(e) = self.listen(until) {
                 tracing::debug!(error = %e, "bells are not heard");
                 self.subscriber = None;
             }
         }
-        let mut known = self.bells.0.locked();
-        known.unwatched = None;
+        let mut known = self.bells.known.locked();
+        known.has_thread = false;
         // A reader must not sleep: its next call raises the error.
         known.all().iter().for_each(|end| end.signal());
     }
@@ -174,21 +233,25 @@ impl Listener {
         Err(Error::State("the session has ended".into()))
     }
 
-    /// Connects, or checks the connection. Returns all ends; None if there are none, so that the thread is not needed.
+    /// Connects, or checks the connection; looks whether a lock was recalled in vain. Returns all ends; None if there is no bell to
+    /// be heard, so that the thread is not needed.
     fn renew(&mut self) -> Option<Vec<Arc<Watched>>> {
-        let mut known = self.bells.0.locked();
+        let mut known = self.bells.known.locked();
         known.tidy();
-        if known.ends.is_empty() {
-            known.unwatched = None;
+        if known.ends.is_empty() && known.locks.is_empty() {
+            known.has_thread = false;
             return None;
         }
-        let bells: HashSet<String> = known.ends.keys().cloned().collect();
-        let ends = known.all();
+        let bells = known.ends.keys().chain(known.locks.keys());
+        let bells: HashSet<String> = bells.cloned().collect();
+        let locks: Vec<String> = known.locks.keys().cloned().collect();
+        let (ends, borrowers) = (known.all(), known.borrowers());
         drop(known);
         self.subscriber = match self.subscriber.take() {
             None => {
                 self.asked = 0;
-                Subscriber::open(self.client).ok()
+                let new = Subscriber::open(self.client).ok();
+                new.and_then(|mut new| new.subscribe(locks).is_ok().then_some(new))
             }
             Some(mut subscriber) => {
                 let checked = subscriber
@@ -197,7 +260,56 @@ impl Listener {
                 checked.is_ok().then_some(subscriber)
             }
         };
+        for lock in borrowers {
+            lock.look();
+        }
         Some(ends)
+    }
+
+    fn hear_new_locks(&mut self) {
+        let Some(subscriber) = &mut self.subscriber else {
+            return;
+        };
+        let (bells, locks): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.bells.known.locked().new_locks)
+                .into_iter()
+                .unzip();
+        if subscriber.subscribe(bells).is_err() {
+            self.subscriber = None;
+        }
+        // After an error all locks are subscribed to anew.
+        let locks = locks.iter().filter_map(Weak::upgrade);
+        locks.for_each(|lock| lock.is_heard());
+    }
+
+    /// Looks after the locks that are lent, if it is time. Returns when to do so again.
+    fn tick_by(&mut self, time: Option<Instant>) -> Option<Instant> {
+        if !self.bells.is_ticking() {
+            return None;
+        }
+        let next = Some(Instant::now() + TICK_OF_LOANS);
+        match time {
+            Some(time) if time > Instant::now() => return Some(time),
+            None => return next,
+            Some(_) => {}
+        }
+        let tick = || {
+            let borrowers = self.bells.known.locked().borrowers();
+            let in_use = borrowers.iter().filter(|lock| lock.tick());
+            in_use.count() > 0
+        };
+        self.quiet_ticks = if tick() { 0 } else { self.quiet_ticks + 1 };
+        if self.quiet_ticks < QUIET_TICKS {
+            return next;
+        }
+        self.quiet_ticks = 0;
+        self.bells.is_ticking.store(false, Ordering::SeqCst);
+        // A thread that has taken a lock just before has relied on the ticks.
+        if tick() {
+            self.bells.is_ticking.store(true, Ordering::SeqCst);
+            return next;
+        }
+        None
     }
 
     /// Watches the ends whose descriptors are not readable.
@@ -273,7 +385,13 @@ impl Listener {
     }
 
     fn rang(&self, message: &Message) {
-        let ends = self.bells.0.locked().ends.get(&message.channel).cloned();
+        let known = self.bells.known.locked();
+        let ends = known.ends.get(&message.channel).cloned();
+        let lock = known.locks.get(&message.channel).and_then(Weak::upgrade);
+        drop(known);
+        if let Some(lock) = lock {
+            lock.recall();
+        }
         for end in ends.iter().flatten().filter_map(Weak::upgrade) {
             let is_new = end
                 .armed()

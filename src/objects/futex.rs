@@ -35,6 +35,8 @@ pub struct Futex {
 
 /// The value of a semaphore whose units are elsewhere. No semaphore may have as many.
 const GONE: u32 = u32::MAX;
+/// The value of one whose only unit is set aside for a moment: it is there, and cannot be taken.
+const ASIDE: u32 = u32::MAX - 1;
 
 // SAFETY: the pointer is to atomics, which live as long as this.
 unsafe impl Send for Futex {}
@@ -95,7 +97,10 @@ impl Futex {
     }
 
     pub fn value(&self) -> u32 {
-        self.words().value.load(SeqCst)
+        match self.words().value.load(SeqCst) {
+            ASIDE => 1,
+            value => value,
+        }
     }
 
     /// Sets the value, while nobody else changes it.
@@ -106,6 +111,32 @@ impl Futex {
     /// Marks the units as moved elsewhere. Returns how many there were.
     pub fn leave(&self) -> u32 {
         self.words().value.swap(GONE, SeqCst)
+    }
+
+    /// Marks the units as moved elsewhere if there are none. Returns whether it has.
+    pub fn leave_if_none(&self) -> bool {
+        let value = &self.words().value;
+        value.compare_exchange(0, GONE, SeqCst, SeqCst).is_ok()
+    }
+
+    /// Sets the only unit aside, if it is there.
+    pub fn set_aside(&self) -> bool {
+        let value = &self.words().value;
+        value.compare_exchange(1, ASIDE, SeqCst, SeqCst).is_ok()
+    }
+
+    pub fn is_aside(&self) -> bool {
+        self.words().value.load(SeqCst) == ASIDE
+    }
+
+    /// Puts it back. False if the units are elsewhere by now.
+    pub fn put_back(&self) -> bool {
+        let words = self.words();
+        let is_back = words.value.compare_exchange(ASIDE, 1, SeqCst, SeqCst);
+        if is_back.is_ok() && words.waiters.load(SeqCst) > 0 {
+            wake(&words.value, 1);
+        }
+        is_back.is_ok()
     }
 
     pub fn is_gone(&self) -> bool {
@@ -119,7 +150,7 @@ impl Futex {
 
     /// Takes a unit if there is one.
     pub fn try_take(&self) -> bool {
-        let one_less = |value: u32| value.checked_sub(1).filter(|_| value != GONE);
+        let one_less = |value: u32| value.checked_sub(1).filter(|_| value < ASIDE);
         let value = &self.words().value;
         value.fetch_update(SeqCst, SeqCst, one_less).is_ok()
     }
@@ -134,6 +165,10 @@ impl Futex {
             }
             if self.is_gone() {
                 break Ok(WaitResult::Gone);
+            }
+            if self.is_aside() {
+                std::thread::yield_now();
+                continue;
             }
             let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
@@ -236,6 +271,20 @@ mod tests {
         assert!(semaphore.is_gone() && !semaphore.try_take() && !semaphore.give(7));
         semaphore.set(1);
         assert!(semaphore.try_take());
+    }
+
+    #[test]
+    fn a_unit_that_is_set_aside_is_there_and_cannot_be_taken() {
+        let lock = Futex::of_this_process(1);
+        assert!(lock.set_aside() && !lock.set_aside());
+        assert_eq!(lock.value(), 1);
+        assert!(!lock.try_take() && !lock.give(1) && !lock.leave_if_none());
+        std::thread::scope(|scope| {
+            let takes = scope.spawn(|| lock.take(None).unwrap());
+            assert!(lock.put_back());
+            assert_eq!(takes.join().unwrap(), WaitResult::Taken);
+        });
+        assert!(lock.leave_if_none() && lock.is_gone() && !lock.put_back());
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod granule;
 pub mod handle;
 pub mod item;
 pub mod length;
+pub mod loans;
 pub mod mailbox;
 pub mod memory;
 #[cfg(target_os = "linux")]

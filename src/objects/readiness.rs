@@ -93,7 +93,7 @@ impl Unwatched {
         ends.push(end);
     }
 
-    fn wake(&self) {
+    pub fn wake(&self) {
         // The pipe has room: the thread empties it.
         let _ = write(&self.wake, b"x");
     }

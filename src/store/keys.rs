@@ -72,6 +72,10 @@ names! {
     CALLERS = "p:";
     /// The value of a semaphore.
     VALUE = "value";
+    /// The process to which a lock is lent, a colon and the number of the loan: whether it is held is known there.
+    LENT_TO = "L";
+    /// Waiters for a lock that is lent, each followed by a space, that only wait to learn whether it is held.
+    IMPATIENT = "i";
     /// Set once there was a waiter.
     HAS_WAITED = "w";
     /// How many items for an end are in the hash; the end follows.

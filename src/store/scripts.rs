@@ -175,6 +175,7 @@ scripts! {
     DROP "object" "drop" Repeatable;
     SEM_ACQUIRE "lock" "acquire" Numbered goes_on;
     SEM_RELEASE "lock" "release" Numbered goes_on;
+    UNLEND "lock" "unlend" Repeatable;
     CANCEL "waiter" "cancel" Numbered;
     UNDO "waiter" "undo" Repeatable;
     COND_WAIT "lock" "condition_wait" Numbered;

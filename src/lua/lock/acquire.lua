@@ -1,15 +1,24 @@
--- Takes one unit. ARGV[4] '1' to wait for it, ARGV[5] how often the versions had changed when the caller last saw them.
--- Replies as `grant` does, 'no', or 'wait WAITER': a token will come.
-local fields, answered = open(VALUE, CHANGES, SEEN_BY)
+-- Takes one unit. ARGV[4] '1' to wait for it, ARGV[5] how often the versions had changed when the caller last saw them, ARGV[6]
+-- the number of a loan: a lock that is free is then lent to the caller's process; or ''. A lock that is lent is recalled; it is not
+-- known whether it is held, so a caller that would not wait waits for that. Replies as `grant` does, 'no', or 'wait WAITER': a
+-- token will come.
+local fields, answered = open(VALUE, CHANGES, SEEN_BY, LENT_TO)
 if fields[4] and not is_here(VERSIONS) then return on_its_way() end
-if answered == OK then return grant() end
+if answered == OK or answered == LENT then return grant(OBJECT, nil, answered) end
 if answered then return answered end
-local value = tonumber(fields[3])
+local value, lent_to = tonumber(fields[3]), fields[6]
 if value > 0 then
-  call('HSET', OBJECT, VALUE, value - 1, ANSWER .. CALLER, SEQ .. ' ' .. OK)
-  if not fields[4] or fields[5] == own_name() .. ' ' .. fields[4] then return OK .. ' ' end
-  return grant(OBJECT, ARGV[5])
+  local word = ARGV[6] ~= '' and not is_moving and LENT or OK
+  call('HSET', OBJECT, VALUE, value - 1, ANSWER .. CALLER, SEQ .. ' ' .. word)
+  if word == LENT then call('HSET', OBJECT, LENT_TO, own_name() .. ':' .. ARGV[6]) end
+  if not fields[4] or fields[5] == own_name() .. ' ' .. fields[4] then return word .. ' ' end
+  return grant(OBJECT, ARGV[5], word)
 end
-if ARGV[4] == '0' then return answer(NO) end
+if ARGV[4] == '0' and not lent_to then return answer(NO) end
 if not is_here(WAITERS) then return on_its_way() end
-return wait()
+local waiter = join_waiters()
+if lent_to then
+  if ARGV[4] == '0' then call('HSET', OBJECT, IMPATIENT, (call('HGET', OBJECT, IMPATIENT) or '') .. waiter .. ' ') end
+  recall()
+end
+return answer(WAIT .. ' ' .. waiter)

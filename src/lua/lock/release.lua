@@ -1,8 +1,8 @@
--- Gives one unit back. ARGV[4] the maximum, ARGV[5] the versions, ARGV[6] how often the lock's versions had changed when the
+-- Gives one unit back. ARGV[4] the maximum, or '' if the lock stays lent to the caller's process and only its regions are written, ARGV[5] the versions, ARGV[6] how often the lock's versions had changed when the
 -- caller last saw them. KEYS[2] and on: the regions that were written, none greater than a granule; for each its name, the
--- number of spans, and for each span its offset and its bytes. Replies 'ok' or 'over', and the new versions of these regions
--- ('0' if a region is gone).
-local fields, answered = open(VALUE, HAS_WAITED, CHANGES, SEEN_BY)
+-- number of spans, and for each span its offset and its bytes. Replies 'ok', 'over', or 'lent' if the lock is lent to another
+-- process, which is asked to give it back; and the new versions of these regions ('0' if a region is gone).
+local fields, answered = open(VALUE, HAS_WAITED, CHANGES, SEEN_BY, LENT_TO)
 if answered then return answered end
 if is_moving and (fields[4] or #KEYS > 1 or ARGV[5] ~= '' and not is_here(VERSIONS)) then return on_its_way() end
 local value = tonumber(fields[3])
@@ -25,15 +25,23 @@ for i = 2, #KEYS do
   end
 end
 local process, before = own_name(), fields[5] or '0'
-local after = leave_versions(table.concat(news, ' '))
-if after and (ARGV[6] == before or fields[6] == process .. ' ' .. before) then
-  call('HSET', OBJECT, SEEN_BY, process .. ' ' .. after)
+local changes = leave_versions(table.concat(news, ' '))
+if changes and (ARGV[6] == before or fields[6] == process .. ' ' .. before) then
+  call('HSET', OBJECT, SEEN_BY, process .. ' ' .. changes)
+end
+if ARGV[4] == '' then return answer(table.concat(written, ' ')) end
+-- If the unit is refused, the regions stay written.
+local lent_to = fields[7]
+if lent_to and not after(process .. ':', lent_to) then
+  recall()
+  written[1] = LENT
+  return answer(table.concat(written, ' '))
 end
 if value >= tonumber(ARGV[4]) then
-  -- The regions stay written.
   written[1] = OVER
   return answer(table.concat(written, ' '))
 end
 local waiter = value == 0 and fields[4] and call('LPOP', OBJECT .. WAITERS)
 if waiter then wake(waiter, grant()) else call('HSET', OBJECT, VALUE, value + 1) end
+if lent_to then end_loan(OBJECT) end
 return answer(table.concat(written, ' '))

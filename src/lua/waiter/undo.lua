@@ -7,5 +7,5 @@ if seq ~= ARGV[4] then return OK end
 call('HSET', OBJECT, ANSWER .. CALLER, seq .. ' ' .. UNDONE)
 local waiter = after(WAIT .. ' ', text)
 if waiter then cancel_wait(waiter, ARGV[5])
-elseif text == OK and ARGV[5] == LATE_UNIT then release(2147483647) end
+elseif (text == OK or text == LENT) and ARGV[5] == LATE_UNIT then release(2147483647) end
 return OK

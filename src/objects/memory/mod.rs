@@ -26,6 +26,7 @@ use crate::error::Result;
 use crate::locked::Locked;
 use crate::objects::buffer::Buffer;
 use crate::objects::freshness::Freshness;
+use crate::objects::loans::Loans;
 use crate::objects::shared_region::{Origin, SharedRegion, base};
 use crate::objects::versions::{Heard, Versions};
 use crate::protocol::Grant;
@@ -59,6 +60,7 @@ pub struct Memory {
     /// The first region, in the order of their names, that the next look covers.
     next_look: AtomicUsize,
     pub freshness: Freshness,
+    pub loans: Loans,
     /// How often this process has synchronised with others.
     synchronised: AtomicU64,
 }
@@ -125,6 +127,10 @@ impl Memory {
             }
         }
         Ok(())
+    }
+
+    pub fn has_regions(&self) -> bool {
+        self.count.load(Ordering::Acquire) > 0
     }
 
     /// How often this process has published any region: to be read before a lock is taken.

@@ -212,6 +212,7 @@ impl Memory {
     }
 
     fn note_release(&self, client: &Client) -> Result<()> {
+        self.loans.declare();
         self.synchronised.fetch_add(1, Ordering::Relaxed);
         self.releases.fetch_add(1, Ordering::AcqRel);
         self.shorten(client)

@@ -1,7 +1,13 @@
 //! The units of a semaphore, or the one of a lock: in this process until it is shared, then in the store.
 
+mod loan;
+
 use std::sync::Arc;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use loan::Loan;
+use redis::Value;
 
 use crate::error::{Error, Result};
 use crate::objects::futex::{Futex, WaitResult};
@@ -9,17 +15,24 @@ use crate::objects::handle::Handle;
 use crate::objects::shareable::Shareable;
 use crate::objects::unshared::Unshared;
 use crate::objects::wait;
-use crate::protocol::{Grant, Reply};
+use crate::protocol::{Grant, OK, Reply, waiter};
 use crate::signals;
 use crate::store::conn::Until;
 use crate::store::keys;
+use crate::store::request::text;
 use crate::store::scripts;
 
 pub struct Units {
     object: Unshared,
     here: Futex,
     most: u32,
+    loan: Loan,
 }
+
+/// How long a caller that would not wait waits to learn whether a lock that is lent is held, and how long a release waits between
+/// two attempts.
+const RECALL_TIMEOUT: Duration = Duration::from_secs(1);
+const RECALL_PAUSE: Duration = Duration::from_millis(1);
 
 /// Whether a unit was taken, or given back.
 pub enum Done {
@@ -40,6 +53,7 @@ impl Units {
             object: Unshared::new(beside)?,
             here: Futex::of_this_process(value),
             most,
+            loan: Loan::default(),
         });
         let one: Arc<dyn Shareable> = units.clone();
         units.object.process.unshared.note(Arc::downgrade(&one));
@@ -51,7 +65,12 @@ impl Units {
         let object = Unshared::attach(id)?;
         let here = Futex::of_this_process(0);
         here.leave();
-        Ok(Arc::new(Self { object, here, most }))
+        Ok(Arc::new(Self {
+            object,
+            here,
+            most,
+            loan: Loan::default(),
+        }))
     }
 
     pub fn id(&self) -> &str {
@@ -75,23 +94,36 @@ impl Units {
 
     /// Takes a unit if one is here, without waiting.
     pub fn take_now(&self) -> bool {
-        self.here.try_take()
+        let is_taken = self.here.try_take();
+        if is_taken && self.is_lent() {
+            self.used();
+        }
+        is_taken
     }
 
     /// Takes a unit; waits for it until a deadline.
     pub fn take(&self, block: bool, deadline: Option<Instant>) -> Result<Done> {
         loop {
-            if self.here.try_take() {
+            if self.take_now() {
                 return Ok(Done::Yes);
             }
             if self.here.is_gone() {
                 return Ok(Done::InStore);
             }
             if !block {
+                if self.here.is_aside() {
+                    thread::yield_now();
+                    continue;
+                }
                 return Ok(Done::No);
             }
             match self.here.take(deadline)? {
-                WaitResult::Taken => return Ok(Done::Yes),
+                WaitResult::Taken => {
+                    if self.is_lent() {
+                        self.used();
+                    }
+                    return Ok(Done::Yes);
+                }
                 WaitResult::TimedOut => return Ok(Done::No),
                 WaitResult::Gone => return Ok(Done::InStore),
                 WaitResult::Interrupted => signals::check()?,
@@ -99,31 +131,56 @@ impl Units {
         }
     }
 
-    /// Gives a unit back, unless there are as many as there may be.
-    pub fn give(&self) -> Done {
-        if self.here.give(self.most) {
+    /// Gives a unit back, unless there are as many as there may be. A raised exception does not prevent that.
+    pub fn give(&self) -> (Done, Result<()>) {
+        let published = if self.is_lent() {
+            self.before_release()
+        } else {
+            Ok(())
+        };
+        let done = if self.here.give(self.most) {
             Done::Yes
         } else if self.here.is_gone() {
             Done::InStore
         } else {
             Done::No
-        }
+        };
+        (done, published)
     }
 
-    /// Takes one unit from the store, which has the units or gets them now; false if the time is over.
-    pub fn take_from_store(&self, block: bool, until: Until<'_>) -> Result<bool> {
+    /// Takes one unit from the store, which has the units or gets them now; false if the time is over. The lock may be lent to
+    /// this process if it `may_borrow`.
+    pub fn take_from_store(
+        self: &Arc<Self>,
+        block: bool,
+        until: Until<'_>,
+        may_borrow: bool,
+    ) -> Result<bool> {
         let handle = self.in_store()?;
         let (process, id) = (handle.current_process()?, &handle.id);
+        let loan = self.wanted_loan().filter(|_| may_borrow);
+        let until = if block {
+            until
+        } else {
+            Until {
+                deadline: Some(Instant::now() + RECALL_TIMEOUT),
+                ..until
+            }
+        };
         let script = process.script(&scripts::SEM_ACQUIRE, id);
         let sent = process.memory.sent();
         let reply = script
             .arg(block)
             .arg(process.memory.changes(id))
+            .arg(loan.map(|number| number.to_string()).unwrap_or_default())
             .by(until.deadline)
             .or_undo(wait::FOR_UNIT.late)
             .bytes_of_reply()?;
         if reply.is_empty() {
             return Ok(false);
+        }
+        if waiter(&reply).is_some() {
+            self.loan.has_waited();
         }
         let token = wait::reply_or_token(process, id, reply, until, &wait::FOR_UNIT)?;
         let Some(token) = token else {
@@ -137,6 +194,11 @@ impl Units {
             self.give_to_store(false).1?;
             return Err(e);
         }
+        if grant.is_lent
+            && let Some(number) = loan
+        {
+            self.begin_loan(process, number);
+        }
         Ok(true)
     }
 
@@ -148,9 +210,23 @@ impl Units {
             Ok(found) => found,
             Err(e) => return (false, Err(e)),
         };
-        let script = process.script(&scripts::SEM_RELEASE, id).arg(self.most);
-        let (is_sent, reply) = process.memory.release(process, id, script, is_held);
-        (is_sent, reply.and_then(|reply| given(reply.as_deref())))
+        loop {
+            let script = process.script(&scripts::SEM_RELEASE, id).arg(self.most);
+            let (is_sent, reply) = process.memory.release(process, id, script, is_held);
+            let reply = match reply {
+                Ok(reply) => reply.unwrap_or_default(),
+                Err(e) => return (is_sent, Err(e)),
+            };
+            match Reply::decode(reply.split(' ').next().unwrap_or(OK)) {
+                Ok(Reply::Over) => return (is_sent, Err(too_many())),
+                // Another process holds it, or will give it back.
+                Ok(Reply::Lent(_)) => thread::sleep(RECALL_PAUSE),
+                _ => return (is_sent, Ok(())),
+            }
+            if let Err(e) = signals::check() {
+                return (false, Err(e));
+            }
+        }
     }
 
     /// The number of units; None if they are in the store.
@@ -158,14 +234,24 @@ impl Units {
         let value = self.here.value();
         (!self.here.is_gone()).then_some(value)
     }
-}
 
-/// An error if the store has refused a unit.
-fn given(reply: Option<&str>) -> Result<()> {
-    let word = reply.and_then(|reply| reply.split(' ').next());
-    match word.map(Reply::decode).transpose()? {
-        Some(Reply::Over) => Err(too_many()),
-        _ => Ok(()),
+    /// The number of units in the store. A lock that is lent to another process is recalled first.
+    pub fn value_in_store(self: &Arc<Self>) -> Result<i64> {
+        let handle = self.in_store()?;
+        let process = handle.current_process()?;
+        let key = process.key(&handle.id);
+        let lent_to = process.plain("HGET", key.clone()).arg(keys::LENT_TO);
+        let value = || process.plain("HGET", key.clone()).arg(keys::VALUE);
+        let replies = process.call_all(vec![value(), lent_to])?;
+        let mut found = text(&replies[0]);
+        if replies[1] != Value::Nil {
+            if self.take_from_store(false, Until::default(), false)? {
+                self.give_to_store(true).1?;
+            }
+            found = value().text()?;
+        }
+        let gone = || Error::ObjectGone(format!("semaphore {}", handle.id));
+        found.parse().map_err(|_| gone())
     }
 }
 

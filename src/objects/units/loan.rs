@@ -1,0 +1,273 @@
+//! Locks that stay. A lock that one process takes again and again is lent to it: its unit is in this process, as that of a lock
+//! that was never shared, until another process wants it.
+//!
+//! The store knows to whom a lock is lent, but not whether it is held. When another process wants it, the store rings the lock's
+//! bell, and the bells' thread gives the unit back, or tells the store that the lock is held. It also tells the store that the lock
+//! is held if that takes longer than a tick, and before this process does anything by which others could learn of it. If the
+//! process dies with the lock lent, nobody can have known that it was held, and the lock is free.
+//!
+//! What is written under the lock is published at a tick, under the lock, or at once if the lock was not used for some ticks.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use redis::Value;
+
+use super::Units;
+use crate::error::Result;
+use crate::locked::Locked;
+use crate::objects::loans::Borrower;
+use crate::objects::process::Process;
+use crate::signals;
+use crate::store::keys;
+use crate::store::request::text;
+use crate::store::scripts;
+
+/// After this many releases in a row without a wait the lock's bell is to be heard; after so many more, the lock is borrowed.
+const FEW: u32 = 8;
+const MANY: u32 = 16;
+
+#[derive(Default)]
+pub struct Loan {
+    state: Mutex<State>,
+    /// Whether there is a loan: as `number` in the state.
+    is_lent: AtomicBool,
+    /// How often this process has given the unit back to the store without having waited for it.
+    streak: AtomicU32,
+    is_heard: AtomicBool,
+    never: AtomicBool,
+    /// How often the lock was taken, and at the last tick.
+    uses: AtomicU64,
+    uses_at_tick: AtomicU64,
+    /// Whether something may have been written that is not published.
+    is_dirty: AtomicBool,
+    /// Whether the next release publishes.
+    is_first: AtomicBool,
+    /// Whether the thread that holds the unit publishes, and then gives it back.
+    is_publishing: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    number: Option<u64>,
+    /// Whether it was recalled before this process knew that it has it.
+    is_recalled: bool,
+}
+
+fn next_number() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+impl Loan {
+    /// The unit came from the store; another process may have had it.
+    pub fn has_waited(&self) {
+        self.streak.store(0, Ordering::Relaxed);
+    }
+}
+
+impl Units {
+    pub fn is_lent(&self) -> bool {
+        self.loan.is_lent.load(Ordering::Acquire)
+    }
+
+    /// From now on the lock is in the store. The GIL must not be held.
+    pub fn never_borrow(&self) {
+        self.loan.never.store(true, Ordering::Release);
+        self.recall();
+    }
+
+    /// The number of the loan for which the next take asks.
+    pub(super) fn wanted_loan(&self) -> Option<u64> {
+        let loan = &self.loan;
+        // In a child of the program's own `fork()` the bell is the parent's.
+        let wants = loan.streak.load(Ordering::Relaxed) >= MANY
+            && self.object.process.is_current()
+            && loan.is_heard.load(Ordering::Acquire)
+            && !loan.never.load(Ordering::Acquire);
+        wants.then(|| {
+            loan.state.locked().is_recalled = false;
+            next_number()
+        })
+    }
+
+    /// Notes that the unit went back to the store.
+    pub fn gave_back(self: &Arc<Self>) {
+        let (loan, process) = (&self.loan, self.object.process);
+        if self.most != 1 || loan.never.load(Ordering::Relaxed) || !process.is_current() {
+            return;
+        }
+        let streak = loan.streak.fetch_add(1, Ordering::Relaxed);
+        if streak % MANY == FEW && !loan.is_heard.load(Ordering::Acquire) {
+            let bell = keys::bell(&process.key(self.id()), 0);
+            let me: Arc<dyn Borrower> = self.clone();
+            // Without the bell nothing is borrowed.
+            let _ = process
+                .bells
+                .hear_recalls(&process.client, bell, Arc::downgrade(&me));
+        }
+    }
+
+    /// This thread holds the unit, which the store has lent.
+    pub(super) fn begin_loan(self: &Arc<Self>, process: &'static Process, number: u64) {
+        let loan = &self.loan;
+        let mut state = loan.state.locked();
+        if state.is_recalled {
+            drop(state);
+            return self.unlend(process, number);
+        }
+        state.number = Some(number);
+        let me: Arc<dyn Borrower> = self.clone();
+        process.memory.loans.begin(Arc::downgrade(&me));
+        self.here.set(0);
+        loan.is_dirty.store(false, Ordering::Release);
+        loan.is_lent.store(true, Ordering::Release);
+        drop(state);
+        self.used();
+    }
+
+    /// Notes that a lent unit was taken.
+    pub fn used(&self) {
+        self.loan.uses.fetch_add(1, Ordering::SeqCst);
+        if !self.object.process.bells.is_ticking() {
+            self.loan.is_first.store(true, Ordering::Release);
+            self.object.process.bells.tick();
+        }
+    }
+
+    /// Before a lent unit is given back here.
+    pub(super) fn before_release(&self) -> Result<()> {
+        let loan = &self.loan;
+        if !self.object.process.memory.has_regions() {
+            return Ok(());
+        }
+        if loan.is_first.swap(false, Ordering::AcqRel) {
+            loan.is_publishing.store(true, Ordering::SeqCst);
+            let published = self.publish();
+            loan.is_publishing.store(false, Ordering::SeqCst);
+            return published;
+        }
+        if !loan.is_dirty.load(Ordering::Relaxed) {
+            loan.is_dirty.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Publishes what was written, while no other thread has the unit.
+    fn publish(&self) -> Result<()> {
+        let loan = &self.loan;
+        loan.is_dirty.store(false, Ordering::Release);
+        let process = self.object.process;
+        let script = process.script(&scripts::SEM_RELEASE, self.id()).arg("");
+        let (_, published) = process.memory.release(process, self.id(), script, true);
+        published
+            .map(drop)
+            .inspect_err(|_| loan.is_dirty.store(true, Ordering::Release))
+    }
+
+    /// Ends the loan: the store has the unit, if it was here. Returns the number of the loan, and whether the unit is held;
+    /// None if there was none.
+    fn end_loan(&self, only_if_held: bool) -> Option<(u64, bool)> {
+        let loan = &self.loan;
+        let mut state = loan.state.locked();
+        let Some(number) = state.number else {
+            state.is_recalled = true;
+            return None;
+        };
+        let is_held = if only_if_held {
+            self.here.leave_if_none().then_some(true)?
+        } else {
+            self.here.leave() == 0
+        };
+        state.number = None;
+        loan.is_lent.store(false, Ordering::Release);
+        loan.streak.store(0, Ordering::Relaxed);
+        drop(state);
+        self.here.wake_all();
+        Some((number, is_held))
+    }
+
+    /// Tells the store that the lock is held.
+    fn unlend(&self, process: &Process, number: u64) {
+        // What cannot be sent now is sent later.
+        let _ = process
+            .script(&scripts::UNLEND, self.id())
+            .arg(number)
+            .post();
+    }
+}
+
+impl Borrower for Units {
+    fn recall(&self) {
+        match self.end_loan(false) {
+            Some((number, true)) => self.unlend(self.object.process, number),
+            // An error is for the program's next use of the store.
+            Some((_, false)) => {
+                let _ = self.give_to_store(true);
+            }
+            None => {}
+        }
+    }
+
+    fn declare(&self) {
+        if self.is_lent()
+            && !self.loan.is_publishing.load(Ordering::SeqCst)
+            && let Some((number, _)) = self.end_loan(true)
+        {
+            self.unlend(self.object.process, number);
+        }
+    }
+
+    fn tick(&self) -> bool {
+        if !self.is_lent() {
+            return false;
+        }
+        let loan = &self.loan;
+        let uses = loan.uses.load(Ordering::SeqCst);
+        let is_used = loan.uses_at_tick.swap(uses, Ordering::SeqCst) != uses;
+        if self.here.value() == 0 {
+            if !is_used {
+                self.declare();
+            }
+        } else if loan.is_dirty.load(Ordering::Acquire) && self.here.set_aside() {
+            // The next tick tries again what has failed.
+            let _ = self.publish();
+            if !self.here.put_back() {
+                // Recalled meanwhile.
+                let _ = self.give_to_store(true);
+            }
+        }
+        is_used || loan.is_dirty.load(Ordering::Acquire)
+    }
+
+    fn look(&self) {
+        let (process, number) = (self.object.process, self.loan.state.locked().number);
+        let Some(number) = number else { return };
+        let key = process.key(self.id());
+        let lent_to = process.plain("HGET", key.clone()).arg(keys::LENT_TO);
+        let waiters = process.plain("LLEN", keys::waiters(&key));
+        let Ok(replies) = process.peek_all(vec![lent_to, waiters]) else {
+            return;
+        };
+        if text(&replies[0]) != format!("{}:{number}", process.id) {
+            // The store has forgotten it, or somebody has given the unit back that this process holds.
+            if self.loan.state.locked().number == Some(number) {
+                let _ = self.end_loan(false);
+            }
+        } else if replies[1] != Value::Int(0) {
+            self.recall();
+        }
+    }
+
+    fn is_heard(&self) {
+        self.loan.is_heard.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for Units {
+    fn drop(&mut self) {
+        if self.is_lent() && self.object.process.is_current() {
+            let _ = signals::without_gil(|| self.recall());
+        }
+    }
+}
