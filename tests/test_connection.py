@@ -3,7 +3,10 @@
 import multiprocessing
 import os
 import selectors
+import signal
 import socket
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 
 import pytest
@@ -190,6 +193,79 @@ def test_wait_sees_what_was_sent_before_a_lock_was_released(mp):
         assert [reader.recv() for reader in readers] == ["sent"] * 40
         lock.release()
         process.join()
+
+
+def take_one_and_end(connection, how):
+    connection.recv()
+    if how == "return":
+        return
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    connection.close()
+    raise SystemExit(3)
+
+
+@pytest.mark.parametrize("how", ["return", "kill", "exit"])
+def test_the_end_of_a_process_makes_nothing_readable_that_is_empty(mp, how):
+    for _ in range(3):
+        here, there = mp.Pipe()
+        queue = mp.SimpleQueue()
+        process = mp.Process(target=take_one_and_end, args=(there, how))
+        process.start()
+        assert wait([here, queue._reader], 0) == []
+        here.send(1)
+        assert wait([here, queue._reader, process.sentinel], 60) == [process.sentinel]
+        process.join()
+        assert wait([here, queue._reader], 0.05) == []
+        assert not here.poll()
+
+
+def put_and_end(queue):
+    queue.put("item")
+
+
+def test_a_queue_whose_only_sender_has_ended(mp):
+    queue = mp.SimpleQueue()
+    assert wait([queue._reader], 0) == []
+    process = mp.Process(target=put_and_end, args=(queue,))
+    process.start()
+    while process.sentinel not in wait([queue._reader, process.sentinel], 60):
+        assert queue.get() == "item"
+    process.join()
+    if wait([queue._reader], 0):
+        assert queue.get() == "item"
+    assert wait([queue._reader], 0.1) == []
+
+
+def end_suddenly():
+    os._exit(7)
+
+
+def test_an_executor_whose_worker_dies(mp):
+    with ProcessPoolExecutor(2, mp_context=mp) as executor:
+        assert executor.submit(pow, 2, 5).result(60) == 32
+        with pytest.raises(BrokenProcessPool):
+            executor.submit(end_suddenly).result(60)
+
+
+def test_wait_of_two_for_the_same_ends(mp):
+    """Each wait sees what was sent before it began, whoever else waits."""
+    pipes = [mp.Pipe(duplex=False) for _ in range(12)]
+    readers = [reader for reader, _ in pipes]
+    process = mp.Process(target=wait_often, args=(readers,))
+    process.start()
+    for n in range(300):
+        reader, writer = pipes[n % 12]
+        writer.send(n)
+        assert wait(readers, 0) == [reader]
+        assert reader.recv() == n
+    process.kill()
+    process.join()
+
+
+def wait_often(connections):
+    while True:
+        wait(connections, 0.01)
 
 
 def take_in_turn(connection, lock, results):

@@ -292,6 +292,7 @@ impl Job {
     fn finish(py: Python<'_>, id: &str, parent: &str, code: i32, attempts: u32) -> PyResult<()> {
         Ok(py.detach(|| {
             let process = process::current()?;
+            process.memory.loans.recall();
             let versions = process.memory.publish(process)?;
             process.memory.freshness.close();
             process.release_all_refs(code, attempts)?;

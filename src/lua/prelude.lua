@@ -190,12 +190,12 @@ local function unspill(to, spilled)
   end
 end
 
--- What the bell of one end is to say when items come; nil if nobody waits to hear it.
+-- What the bell of one end is to say now that items may have come; nil if there are none, or if nobody waits to hear it.
 local function bell_of(to)
-  return call('HGET', OBJECT, WATCHED .. to)
+  return call('EXISTS', OBJECT .. ITEMS .. to) == 1 and call('HGET', OBJECT, WATCHED .. to)
 end
 
--- Rings the bell. A user whose access list forbids it was refused when the session began.
+-- Rings the bell: there is something to take. A user whose access list forbids it was refused when the session began.
 local function ring(to, bell)
   if not bell then return end
   call('HDEL', OBJECT, WATCHED .. to)

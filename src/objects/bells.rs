@@ -26,7 +26,7 @@ use crate::store::subscriber::{Heard, Message, Subscriber};
 use crate::store::threads;
 
 /// How often the thread looks at the ends although no bell has rung.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_secs(5);
 
 /// How often the locks are looked after that are lent and in use, and after how many such times without use no more.
 const TICK_OF_LOANS: Duration = Duration::from_millis(5);
@@ -46,8 +46,8 @@ struct Known {
     has_thread: bool,
     /// The ends of pipes for which there are descriptors, by their bells; several handles may be on one end.
     ends: HashMap<String, Vec<Weak<Watched>>>,
-    /// The locks that may be lent, by their bells.
-    locks: HashMap<String, Weak<dyn Borrower>>,
+    /// The locks that may be lent, likewise.
+    locks: HashMap<String, Vec<Weak<dyn Borrower>>>,
     /// Those of them that are not heard yet.
     new_locks: Vec<(String, Weak<dyn Borrower>)>,
 }
@@ -59,12 +59,16 @@ impl Known {
     }
 
     fn borrowers(&self) -> Vec<Arc<dyn Borrower>> {
-        self.locks.values().filter_map(Weak::upgrade).collect()
+        let locks = self.locks.values().flatten();
+        locks.filter_map(Weak::upgrade).collect()
     }
 
     /// Forgets the ends whose descriptors are closed, and locks that are gone.
     fn tidy(&mut self) {
-        self.locks.retain(|_, lock| lock.strong_count() > 0);
+        self.locks.retain(|_, locks| {
+            locks.retain(|lock| lock.strong_count() > 0);
+            !locks.is_empty()
+        });
         self.ends.retain(|_, ends| {
             ends.retain(|end| end.strong_count() > 0);
             !ends.is_empty()
@@ -98,7 +102,8 @@ impl Bells {
     ) -> Result<()> {
         let mut known = self.known.locked();
         let unwatched = self.begin(&mut known, client)?;
-        known.locks.insert(bell.clone(), lock.clone());
+        let locks = known.locks.entry(bell.clone()).or_default();
+        locks.push(lock.clone());
         known.new_locks.push((bell, lock));
         unwatched.wake();
         Ok(())
@@ -130,6 +135,8 @@ impl Bells {
                 unwatched: unwatched.clone(),
                 subscriber: None,
                 asked: 0,
+                answered: 0,
+                tried: None,
                 quiet_ticks: 0,
             };
             threads::spawn("serverless_mp-bells", 512 << 10, move || listener.run())?;
@@ -140,13 +147,18 @@ impl Bells {
 
     /// Signals the descriptors of all ends that have something by now. False if this is not known, as in a cluster: its nodes pass
     /// bells on in their own time.
-    pub fn hear(&self, client: &Client) -> Result<bool> {
-        let is_in_order = !client.shared.cluster.endpoint.cluster;
-        let Some(unwatched) = self.unwatched.get().filter(|_| is_in_order) else {
+    pub fn hear(&'static self, client: &'static Client) -> Result<bool> {
+        if client.shared.cluster.endpoint.cluster {
             return Ok(false);
-        };
+        }
         client.settle()?;
-        unwatched.hear(|| {
+        let (unwatched, hearing) = {
+            let mut known = self.known.locked();
+            let unwatched = self.begin(&mut known, client)?;
+            let hearing = unwatched.ask();
+            (unwatched, hearing)
+        };
+        unwatched.wait(hearing, || {
             client.healthy()?;
             signals::check()
         })?;
@@ -185,6 +197,10 @@ struct Listener {
     subscriber: Option<Subscriber>,
     /// The last hearing of which it has asked the subscriber.
     asked: u64,
+    /// The last hearing for which the answer has come.
+    answered: u64,
+    /// When it last tried to connect.
+    tried: Option<Instant>,
     /// How many ticks in a row have found no lock in use.
     quiet_ticks: u32,
 }
@@ -195,24 +211,26 @@ impl Listener {
         let mut next_tick = None;
         while self.check().is_ok() {
             let (mut ends, hearing) = self.unwatched.take();
-            if self.subscriber.is_none() || Instant::now() >= next_look {
+            let looks = self.subscriber.is_none() || Instant::now() >= next_look;
+            if looks {
                 next_look = Instant::now() + LOOK;
                 let Some(all) = self.renew() else { return };
                 ends = all;
             }
             self.hear_new_locks();
             self.watch(&ends);
-            next_tick = self.tick_by(next_tick);
-            // In order with the bells; without them the ends were looked at.
+            // Ends whose bells were rung for others were watched just now.
+            self.unwatched.heard(self.answered);
             match &mut self.subscriber {
                 Some(subscriber) if hearing > self.asked => {
-                    // If it fails, so does the next read.
+                    // In order with the bells. If it fails, so does the next read.
                     let _ = subscriber.ask(hearing);
                     self.asked = hearing;
                 }
-                Some(_) => {}
-                None => self.unwatched.heard(hearing),
+                None if looks => self.unwatched.heard(hearing),
+                Some(_) | None => {}
             }
+            next_tick = self.tick_by(next_tick);
             let until = next_tick.map_or(next_look, |tick| next_look.min(tick));
             if let Err(e) = self.listen(until) {
                 tracing::debug!(error = %e, "bells are not heard");
@@ -221,6 +239,7 @@ impl Listener {
         }
         let mut known = self.bells.known.locked();
         known.has_thread = false;
+        self.unwatched.end();
         // A reader must not sleep: its next call raises the error.
         known.all().iter().for_each(|end| end.signal());
     }
@@ -240,6 +259,7 @@ impl Listener {
         known.tidy();
         if known.ends.is_empty() && known.locks.is_empty() {
             known.has_thread = false;
+            self.unwatched.end();
             return None;
         }
         let bells = known.ends.keys().chain(known.locks.keys());
@@ -249,7 +269,11 @@ impl Listener {
         drop(known);
         self.subscriber = match self.subscriber.take() {
             None => {
-                self.asked = 0;
+                (self.asked, self.answered) = (0, 0);
+                if self.tried.is_some_and(|tried| tried.elapsed() < TICK) {
+                    return Some(ends);
+                }
+                self.tried = Some(Instant::now());
                 let new = Subscriber::open(self.client).ok();
                 new.and_then(|mut new| new.subscribe(locks).is_ok().then_some(new))
             }
@@ -377,7 +401,10 @@ impl Listener {
         while let Some(heard) = subscriber.next(until)? {
             match heard {
                 Heard::Message(message) => self.rang(&message),
-                Heard::Answer(hearing) => self.unwatched.heard(hearing),
+                Heard::Answer(hearing) => {
+                    self.answered = hearing;
+                    break;
+                }
             }
         }
         self.subscriber = Some(subscriber);
@@ -387,9 +414,9 @@ impl Listener {
     fn rang(&self, message: &Message) {
         let known = self.bells.known.locked();
         let ends = known.ends.get(&message.channel).cloned();
-        let lock = known.locks.get(&message.channel).and_then(Weak::upgrade);
+        let locks = known.locks.get(&message.channel).cloned();
         drop(known);
-        if let Some(lock) = lock {
+        for lock in locks.iter().flatten().filter_map(Weak::upgrade) {
             lock.recall();
         }
         for end in ends.iter().flatten().filter_map(Weak::upgrade) {

@@ -105,12 +105,18 @@ impl Unwatched {
         (std::mem::take(&mut *self.ends.locked()), asked)
     }
 
-    /// Waits until the thread has heard all bells that have rung so far, and has looked at the ends for which none could ring.
-    pub fn hear(&self, check: impl Fn() -> Result<()>) -> Result<()> {
+    /// Asks the thread to say when it has heard all bells that have rung so far, and has looked at the ends for which none could
+    /// ring. Returns the number of this hearing.
+    pub fn ask(&self) -> u64 {
         let mut hearings = self.hearings.locked();
         hearings.asked += 1;
-        let mine = hearings.asked;
         self.wake();
+        hearings.asked
+    }
+
+    /// Waits until the thread has said so.
+    pub fn wait(&self, mine: u64, check: impl Fn() -> Result<()>) -> Result<()> {
+        let mut hearings = self.hearings.locked();
         while hearings.answered < mine {
             drop(hearings);
             check()?;
@@ -121,6 +127,12 @@ impl Unwatched {
             hearings = wait.sound().0;
         }
         Ok(())
+    }
+
+    /// For the thread: it ends, and nobody waits for it any more.
+    pub fn end(&self) {
+        let asked = self.hearings.locked().asked;
+        self.heard(asked);
     }
 
     /// For the thread: all bells that had rung at this hearing were heard.

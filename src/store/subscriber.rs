@@ -3,20 +3,21 @@
 //! What is published while the connection is broken is lost. The listener must look for itself whenever it has a new one.
 
 use std::collections::{HashSet, VecDeque};
+use std::time::Instant;
 
 use redis::{Value, cmd};
 
 use crate::error::{Error, Result};
 use crate::store::client::Client;
 use crate::store::conn::{Conn, Ended, Until};
-use crate::store::endpoint::{NodeAddr, VARIABLE};
+use crate::store::endpoint::{CONNECT_TIMEOUT, NodeAddr, VARIABLE};
 use crate::store::request::{checked, text};
 
 pub struct Subscriber {
     conn: Conn,
     channels: HashSet<String>,
-    /// Whether no question was answered since the last one.
-    is_asked: bool,
+    /// Since when a question is not answered.
+    asked: Option<Instant>,
     /// What came while it subscribed.
     heard: VecDeque<Heard>,
 }
@@ -32,6 +33,7 @@ pub fn check_permission(conn: &mut Conn, place: &NodeAddr) -> Result<()> {
     let channel = "smp:";
     let words = [
         vec!["SUBSCRIBE", channel],
+        vec!["PING", ""],
         vec!["UNSUBSCRIBE", channel],
         vec!["PUBLISH", channel, ""],
     ];
@@ -67,7 +69,7 @@ impl Subscriber {
                     return Ok(Self {
                         conn,
                         channels: HashSet::new(),
-                        is_asked: false,
+                        asked: None,
                         heard: VecDeque::new(),
                     });
                 }
@@ -111,15 +113,18 @@ impl Subscriber {
 
     /// Asks a question, whose answer comes in order with the messages and names this number.
     pub fn ask(&mut self, number: u64) -> Result<()> {
-        self.is_asked = true;
+        self.asked.get_or_insert_with(Instant::now);
         Ok(self
             .conn
             .send(&cmd("PING").arg(number).get_packed_command())?)
     }
 
-    /// The same. An error if no question was answered since the last one.
+    /// The same. An error if an answer is overdue.
     pub fn check(&mut self, number: u64) -> Result<()> {
-        if self.is_asked {
+        if self
+            .asked
+            .is_some_and(|since| since.elapsed() > CONNECT_TIMEOUT)
+        {
             return Err(silent());
         }
         self.ask(number)
@@ -158,7 +163,7 @@ impl Subscriber {
                 text: (*text).to_owned(),
             })),
             ["pong", number] => {
-                self.is_asked = false;
+                self.asked = None;
                 Read::Heard(Heard::Answer(number.parse().unwrap_or(0)))
             }
             ["subscribe", ..] => Read::Subscribed,

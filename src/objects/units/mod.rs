@@ -159,14 +159,6 @@ impl Units {
         let handle = self.in_store()?;
         let (process, id) = (handle.current_process()?, &handle.id);
         let loan = self.wanted_loan().filter(|_| may_borrow);
-        let until = if block {
-            until
-        } else {
-            Until {
-                deadline: Some(Instant::now() + RECALL_TIMEOUT),
-                ..until
-            }
-        };
         let script = process.script(&scripts::SEM_ACQUIRE, id);
         let sent = process.memory.sent();
         let reply = script
@@ -182,6 +174,11 @@ impl Units {
         if waiter(&reply).is_some() {
             self.loan.has_waited();
         }
+        let until = if block {
+            until
+        } else {
+            wait::by(Some(Instant::now() + RECALL_TIMEOUT))
+        };
         let token = wait::reply_or_token(process, id, reply, until, &wait::FOR_UNIT)?;
         let Some(token) = token else {
             return Ok(false);
