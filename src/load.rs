@@ -225,7 +225,7 @@ const SIZE: usize = size_of::<u64>();
 impl Counter {
     /// Makes a shared counter.
     pub fn new() -> Result<Self> {
-        let (lock, number) = (Units::new(1, 1, None)?, Span::new(SIZE)?);
+        let (lock, number) = (Units::new(1, 1, None, false)?, Span::new(SIZE)?);
         lock.in_store()?;
         number.in_store()?;
         Ok(Self { lock, number })

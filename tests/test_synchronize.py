@@ -26,6 +26,41 @@ def test_lock_excludes_another_process(mp):
     process.join()
 
 
+def take_along(lock, connection, how):
+    if how == "often":
+        for _ in range(100):
+            with lock:
+                pass
+    lock.acquire()
+    connection.send("held")
+    if how != "ends":
+        connection.recv()
+
+
+@pytest.mark.parametrize("kind", ["Lock", "RLock", "BoundedSemaphore"])
+@pytest.mark.parametrize("how", ["once", "often", "ends"])
+def test_robust_locks(smp, monkeypatch, kind, how):
+    """The holder dies while the lock has a waiter, or none."""
+    monkeypatch.setenv("SERVERLESS_MP_ROBUST_LOCKS", "1")
+    lock, (here, there) = getattr(smp, kind)(), smp.Pipe()
+    for is_awaited in (False, True):
+        process = smp.Process(target=take_along, args=(lock, there, how))
+        process.start()
+        assert here.recv() == "held"
+        waiter = threading.Thread(target=lock.acquire)
+        if is_awaited:
+            waiter.start()
+        if how != "ends":
+            process.kill()
+        process.join()
+        if is_awaited:
+            waiter.join(30)
+            assert not waiter.is_alive()
+        else:
+            assert lock.acquire(timeout=30)
+            lock.release()
+
+
 def test_lock_released_too_often(mp):
     with pytest.raises(ValueError, match="released too many times"):
         mp.Lock().release()

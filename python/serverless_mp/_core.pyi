@@ -89,7 +89,9 @@ class SemLock:
     """
 
     SEM_VALUE_MAX: Final[int]
-    def __new__(cls, kind: int, value: int, maxvalue: int, *, id: str | None = None, beside: str | None = None) -> SemLock: ...
+    def __new__(
+        cls, kind: int, value: int, maxvalue: int, *, id: str | None = None, beside: str | None = None, robust: bool = False
+    ) -> SemLock: ...
     @property
     def id(self) -> str: ...
     @property

@@ -135,6 +135,12 @@ seal_memory = _choice(
     "1: shared memory is encrypted as messages are, and transferred in whole pieces of 64 KiB; processes that write to the "
     "same piece without a lock then wait for each other.",
 )
+robust_locks = _choice(
+    "ROBUST_LOCKS",
+    ("0", "1"),
+    "1: a lock that is made from now on is free again when a process that holds it ends or is killed; CPython's stays taken. What "
+    "the lock protects may then be half done.",
+)
 large_argument = _number(
     "LARGE_ARGUMENT",
     1 << 16,
@@ -221,6 +227,7 @@ SETTINGS: tuple[Setting[Any], ...] = (
         attempts,
         pipe_size,
         seal_memory,
+        robust_locks,
         large_argument,
         own_packages,
         preload,

@@ -11,7 +11,7 @@ from multiprocessing import synchronize
 from multiprocessing.synchronize import RECURSIVE_MUTEX, SEM_VALUE_MAX, SEMAPHORE
 from typing import Any
 
-from . import _core
+from . import _core, config
 from .stdlib import public_names
 from .store import pickling_guard, session
 
@@ -24,7 +24,8 @@ class SemLock(synchronize.SemLock):
     def __init__(self, kind: int, value: int, maxvalue: int, *, ctx: Any = None, beside: str | None = None) -> None:
         session.ensure()
         self._is_fork_ctx = pickling_guard.is_fork(ctx)
-        self._semlock = _core.SemLock(kind, value, maxvalue, beside=beside)
+        is_robust = config.robust_locks() == "1"
+        self._semlock = _core.SemLock(kind, value, maxvalue, beside=beside, robust=is_robust)
         self._make_methods()
 
     def __getstate__(self) -> Any:

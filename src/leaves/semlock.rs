@@ -166,7 +166,7 @@ impl SemLock {
     const SEM_VALUE_MAX: i64 = SEM_VALUE_MAX;
 
     #[new]
-    #[pyo3(signature = (kind, value, maxvalue, *, id=None, beside=None))]
+    #[pyo3(signature = (kind, value, maxvalue, *, id=None, beside=None, robust=false))]
     fn new(
         py: Python<'_>,
         kind: i32,
@@ -174,6 +174,7 @@ impl SemLock {
         maxvalue: i64,
         id: Option<String>,
         beside: Option<String>,
+        robust: bool,
     ) -> PyResult<Self> {
         let (Ok(units), Ok(most)) = (u32::try_from(value), i32::try_from(maxvalue)) else {
             return Err(not_within(value, maxvalue));
@@ -182,7 +183,7 @@ impl SemLock {
             return Err(not_within(value, maxvalue));
         }
         let units = py.detach(|| match id {
-            None => Units::new(units, most.unsigned_abs(), beside.as_deref()),
+            None => Units::new(units, most.unsigned_abs(), beside.as_deref(), robust),
             Some(id) => Units::attach(id, most.unsigned_abs()),
         })?;
         Ok(Self {

@@ -325,6 +325,12 @@ local function added(to, size, bound, fill)
   if bound then return FILL .. to, tonumber(fill or '0') + tonumber(size) end
 end
 
+-- Gives the unit of a lock to a waiter; `taken_by`: whether the lock notes its holder.
+local function grant_to(waiter, at, taken_by)
+  wake(waiter, grant(at), at)
+  if taken_by then call('HSET', at, TAKEN_BY, string.match(waiter, '^(.*)%.%d+:')) end
+end
+
 -- Asks the process to which the lock is lent to give it back.
 local function recall()
   redis.pcall('PUBLISH', OBJECT .. BELL .. 0, '')
@@ -347,7 +353,7 @@ local function release(maximum, at)
   local value = tonumber(call('HGET', at, VALUE))
   if value >= tonumber(maximum) then return false end
   local waiter = call('LPOP', at .. WAITERS)
-  if waiter then wake(waiter, grant(at), at) else call('HSET', at, VALUE, value + 1) end
+  if waiter then grant_to(waiter, at, call('HGET', at, TAKEN_BY)) else call('HSET', at, VALUE, value + 1) end
   end_loan(at)
   return true
 end

@@ -74,6 +74,8 @@ names! {
     VALUE = "value";
     /// The process to which a lock is lent, a colon and the number of the loan: whether it is held is known there.
     LENT_TO = "L";
+    /// Only in a lock that becomes free when its holder dies: the process that took it last.
+    TAKEN_BY = "t";
     /// Waiters for a lock that is lent, each followed by a space, that only wait to learn whether it is held.
     IMPATIENT = "i";
     /// Set once there was a waiter.

@@ -2,7 +2,7 @@
 -- the number of a loan: a lock that is free is then lent to the caller's process; or ''. A lock that is lent is recalled; it is not
 -- known whether it is held, so a caller that would not wait waits for that. Replies as `grant` does, 'no', or 'wait WAITER': a
 -- token will come.
-local fields, answered = open(VALUE, CHANGES, SEEN_BY, LENT_TO)
+local fields, answered = open(VALUE, CHANGES, SEEN_BY, LENT_TO, TAKEN_BY)
 if fields[4] and not is_here(VERSIONS) then return on_its_way() end
 if answered == OK or answered == LENT then return grant(OBJECT, nil, answered) end
 if answered then return answered end
@@ -10,6 +10,7 @@ local value, lent_to = tonumber(fields[3]), fields[6]
 if value > 0 then
   local word = ARGV[6] ~= '' and not is_moving and LENT or OK
   call('HSET', OBJECT, VALUE, value - 1, ANSWER .. CALLER, SEQ .. ' ' .. word)
+  if fields[7] then call('HSET', OBJECT, TAKEN_BY, (own_name())) end
   if word == LENT then call('HSET', OBJECT, LENT_TO, own_name() .. ':' .. ARGV[6]) end
   if not fields[4] or fields[5] == own_name() .. ' ' .. fields[4] then return word .. ' ' end
   return grant(OBJECT, ARGV[5], word)

@@ -60,6 +60,7 @@ for _, waiter in ipairs(call('HKEYS', OBJECT .. GRANTED)) do
 end
 -- Had anybody been able to know that it held the lock, it would have said so: the lock is free.
 if after(ARGV[4] .. ':', call('HGET', OBJECT, LENT_TO) or '') then release(1) end
+if call('HGET', OBJECT, TAKEN_BY) == ARGV[4] and call('HGET', OBJECT, VALUE) == '0' then release(1) end
 for thread in string.gmatch(call('HGET', OBJECT, CALLERS .. ARGV[4]) or '', '%d+') do
   local caller = ARGV[4] .. '.' .. thread
   if call('HEXISTS', OBJECT, TAKES .. caller) == 1 then give_back(caller) end

@@ -2,6 +2,7 @@
 
 mod loan;
 
+use std::iter;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,6 +27,8 @@ pub struct Units {
     object: Unshared,
     here: Futex,
     most: u32,
+    /// Whether the unit comes back when the process that has it dies.
+    is_robust: bool,
     loan: Loan,
 }
 
@@ -47,12 +50,14 @@ pub fn too_many() -> Error {
 }
 
 impl Units {
-    /// Makes `value` units, of which there may be `most`; `beside` names an object whose slot of a cluster they share.
-    pub fn new(value: u32, most: u32, beside: Option<&str>) -> Result<Arc<Self>> {
+    /// Makes `value` units, of which there may be `most`; `beside` names an object whose slot of a cluster they share. A lock that
+    /// `is_robust` is free again when its holder dies.
+    pub fn new(value: u32, most: u32, beside: Option<&str>, is_robust: bool) -> Result<Arc<Self>> {
         let units = Arc::new(Self {
             object: Unshared::new(beside)?,
             here: Futex::of_this_process(value),
             most,
+            is_robust: is_robust && most == 1,
             loan: Loan::default(),
         });
         let one: Arc<dyn Shareable> = units.clone();
@@ -69,6 +74,7 @@ impl Units {
             object,
             here,
             most,
+            is_robust: false, // the store knows
             loan: Loan::default(),
         }))
     }
@@ -83,7 +89,12 @@ impl Units {
             // From now on, a thread that finds no units here waits until they are in the store.
             let value = self.here.leave();
             let (process, id) = (self.object.process, self.object.id.clone());
-            let made = Handle::create(process, id, &[(keys::VALUE, value)]);
+            // If it is taken, it was taken here.
+            let holder = self
+                .is_robust
+                .then_some((keys::TAKEN_BY, process.id.clone()));
+            let fields = iter::once((keys::VALUE, value.to_string())).chain(holder);
+            let made = Handle::create(process, id, &fields.collect::<Vec<_>>());
             if made.is_err() {
                 self.here.set(value);
             }
