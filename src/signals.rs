@@ -1,5 +1,7 @@
 //! The program's signals, and its interpreter's lock.
 
+use std::cell::Cell;
+
 #[cfg(feature = "python")]
 pub use with_python::{check, has_other_threads, note_waits, with_gil, without_gil};
 
@@ -126,6 +128,18 @@ mod with_python {
     pub fn without_gil<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
         Python::try_attach(|py| py.detach(work))
     }
+}
+
+thread_local!(static AVOIDS_GIL: Cell<bool> = const { Cell::new(false) });
+
+/// From now on this thread takes the interpreter's lock only where it must: others wait for it, and the program may keep the lock
+/// for long.
+pub fn avoid_gil() {
+    AVOIDS_GIL.set(true);
+}
+
+pub fn avoids_gil() -> bool {
+    AVOIDS_GIL.get()
 }
 
 /// Whether this is the process' first thread.

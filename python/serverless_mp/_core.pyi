@@ -56,6 +56,7 @@ __all__ = [
     "send_death",
     "send_output",
     "session_info",
+    "return_loans",
     "settle",
     "store_connections",
     "try_store",
@@ -476,6 +477,9 @@ def after_fork_in_parent() -> None:
 
 def after_fork() -> None:
     """After the program's `fork()`, in the child: starts with a state of its own and leaves the inherited one untouched."""
+
+def return_loans() -> None:
+    """Gives the locks back that are lent to this process, with what was written under them."""
 
 def settle() -> None:
     """Waits until the store has received everything that was sent without waiting."""

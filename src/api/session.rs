@@ -125,6 +125,16 @@ pub fn close_session(py: Python<'_>) -> PyResult<()> {
     Ok(py.detach(open::close)?)
 }
 
+/// Gives the locks back that are lent to this process, with what was written under them.
+#[pyfunction]
+pub fn return_loans(py: Python<'_>) {
+    py.detach(|| {
+        if let Ok(process) = process::current() {
+            process.memory.loans.recall();
+        }
+    });
+}
+
 /// Before the program's own `fork()`: shares the objects that only this process knew or held.
 #[pyfunction]
 pub fn before_fork(py: Python<'_>) -> PyResult<()> {

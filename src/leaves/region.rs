@@ -71,9 +71,7 @@ impl Region {
     fn sync(&self, py: Python<'_>) -> PyResult<()> {
         Ok(py.detach(|| {
             let (handle, shared) = self.span.in_store()?;
-            let process = handle.current_process()?;
-            process.memory.loans.declare();
-            shared.sync(process)
+            shared.sync(handle.current_process()?)
         })?)
     }
 

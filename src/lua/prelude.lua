@@ -343,7 +343,8 @@ local function end_loan(at)
   if not impatient then return end
   call('HDEL', at, IMPATIENT)
   for waiter in string.gmatch(impatient, '%S+') do
-    if call('LREM', at .. WAITERS, 0, waiter) > 0 then wake(waiter, NO, at) end
+    -- One that has got it has its token.
+    if call('LREM', at .. WAITERS, 0, waiter) > 0 or call('HEXISTS', at .. GRANTED, waiter) == 0 then wake(waiter, NO, at) end
   end
 end
 
@@ -358,10 +359,20 @@ local function release(maximum, at)
   return true
 end
 
+-- A waiter no longer wants to know whether the lock is held.
+local function forget_impatient(waiter)
+  local impatient, left = call('HGET', OBJECT, IMPATIENT), ''
+  for other in string.gmatch(impatient or '', '%S+') do
+    if other ~= waiter then left = left .. other .. ' ' end
+  end
+  if left ~= (impatient or '') then call('HSET', OBJECT, IMPATIENT, left) end
+end
+
 -- Removes a waiter from its list. Returns the token that has come before; nil if none has.
 local function cancel_wait(waiter, late)
   local caller = caller_of(waiter)
   local from = late == LATE_ITEM and call('HGET', OBJECT, TAKES .. caller)
+  if late == LATE_UNIT then forget_impatient(waiter) end
   if call('LREM', OBJECT .. (from and TAKERS .. from or WAITERS), 0, waiter) > 0 then return end
   local token = revoke(waiter)
   if token and from then

@@ -10,7 +10,7 @@ use std::num::NonZeroUsize;
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -43,12 +43,15 @@ unsafe impl Send for Futex {}
 // SAFETY: the same.
 unsafe impl Sync for Futex {}
 
+/// How long a thread waits for a unit that is set aside before it looks again.
+pub const MOMENT: Duration = Duration::from_micros(50);
+
 /// How a wait ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum WaitResult {
     Taken,
     TimedOut,
-    /// A signal arrived.
+    /// A signal may have arrived.
     Interrupted,
     /// The units are elsewhere.
     Gone,
@@ -108,9 +111,10 @@ impl Futex {
         self.words().value.store(value, SeqCst);
     }
 
-    /// Marks the units as moved elsewhere. Returns how many there were.
-    pub fn leave(&self) -> u32 {
-        self.words().value.swap(GONE, SeqCst)
+    /// Marks the units as moved elsewhere. Returns how many there were; None if one is set aside, which stays with its thread.
+    pub fn leave(&self) -> Option<u32> {
+        let value = self.words().value.swap(GONE, SeqCst);
+        (value != ASIDE).then_some(value)
     }
 
     /// Marks the units as moved elsewhere if there are none. Returns whether it has.
@@ -166,13 +170,13 @@ impl Futex {
             if self.is_gone() {
                 break Ok(WaitResult::Gone);
             }
-            if self.is_aside() {
-                std::thread::yield_now();
-                continue;
-            }
             let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
                 break Ok(WaitResult::TimedOut);
+            }
+            if self.is_aside() {
+                std::thread::sleep(MOMENT);
+                break Ok(WaitResult::Interrupted);
             }
             let left = left.map(|left| libc::timespec {
                 tv_sec: left.as_secs().try_into().unwrap_or(libc::time_t::MAX),
@@ -245,7 +249,6 @@ fn wake(word: &AtomicU32, most: i32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn units_are_counted_and_not_exceeded() {
@@ -264,7 +267,7 @@ mod tests {
             while semaphore.words().waiters.load(SeqCst) == 0 {
                 std::hint::spin_loop();
             }
-            assert_eq!(semaphore.leave(), 0);
+            assert_eq!(semaphore.leave(), Some(0));
             semaphore.wake_all();
             assert_eq!(waits.join().unwrap(), WaitResult::Gone);
         });
@@ -280,9 +283,9 @@ mod tests {
         assert_eq!(lock.value(), 1);
         assert!(!lock.try_take() && !lock.give(1) && !lock.leave_if_none());
         std::thread::scope(|scope| {
-            let takes = scope.spawn(|| lock.take(None).unwrap());
+            let takes = scope.spawn(|| while lock.take(None).unwrap() != WaitResult::Taken {});
             assert!(lock.put_back());
-            assert_eq!(takes.join().unwrap(), WaitResult::Taken);
+            takes.join().unwrap();
         });
         assert!(lock.leave_if_none() && lock.is_gone() && !lock.put_back());
     }

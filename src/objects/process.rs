@@ -116,6 +116,9 @@ impl Process {
 
     fn make_current(self) -> &'static Self {
         let process: &'static Self = Box::leak(Box::new(self));
+        process
+            .client
+            .before_commands(|| process.memory.loans.declare());
         process.client.make_current();
         CURRENT.store(std::ptr::from_ref(process).cast_mut(), Ordering::Release);
         process

@@ -27,7 +27,7 @@ pub struct Watched {
     read: OwnedFd,
     write: OwnedFd,
     state: Mutex<State>,
-    unwatched: Arc<Unwatched>,
+    errands: Arc<Errands>,
 }
 
 struct State {
@@ -41,7 +41,7 @@ struct State {
 }
 
 /// What the thread is to do: to watch armed ends, and to say when it has heard all bells that have rung so far.
-pub struct Unwatched {
+pub struct Errands {
     ends: Mutex<Vec<Arc<Watched>>>,
     hearings: Mutex<Hearings>,
     answered: Condvar,
@@ -68,7 +68,7 @@ fn next_epoch() -> u64 {
     LAST.fetch_add(1, Ordering::Relaxed) + 1
 }
 
-impl Unwatched {
+impl Errands {
     pub fn new() -> Result<Self> {
         let (wakes, wake) = flag()?;
         Ok(Self {
@@ -148,7 +148,7 @@ impl ReadinessFd {
         client: &'static Client,
         id: String,
         end: u8,
-        unwatched: Arc<Unwatched>,
+        errands: Arc<Errands>,
     ) -> Result<Self> {
         let (read, write) = flag()?;
         let watched = Arc::new(Watched {
@@ -164,9 +164,9 @@ impl ReadinessFd {
                 epoch: next_epoch(),
                 is_closed: false,
             }),
-            unwatched,
+            errands,
         });
-        watched.unwatched.add(watched.clone());
+        watched.errands.add(watched.clone());
         Ok(Self { client, watched })
     }
 
@@ -241,7 +241,7 @@ impl Watched {
         }
         state.is_armed = true;
         state.epoch = next_epoch();
-        self.unwatched.add(self.clone());
+        self.errands.add(self.clone());
     }
 
     /// The epoch in which it is armed; None if it is not.

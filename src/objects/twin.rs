@@ -119,7 +119,7 @@ impl Content {
     /// These granules of the buffer equalled the twin a moment ago: they need not be compared until they are written. Only if
     /// no other thread can use them, not even one that has released the GIL: such a thread would not see its last write.
     pub fn are_same(&mut self, granules: &[usize]) {
-        if self.buffer.pages().is_some() && !granules.is_empty() {
+        if self.buffer.pages().is_some() && !granules.is_empty() && !signals::avoids_gil() {
             signals::with_gil(|| {
                 if signals::is_alone() {
                     self.give_up(granules);

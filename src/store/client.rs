@@ -59,6 +59,8 @@ pub struct Client {
     thread_clients: Mutex<Vec<Thread>>,
     /// The clients of threads that have ended, for new threads.
     idle: Mutex<Vec<Thread>>,
+    /// A function to be called before each command by which others may learn of what this process does.
+    before_commands: OnceLock<Box<dyn Fn() + Send + Sync>>,
     /// A function to be called before the first command, and whether that is still to be done.
     begin: OnceLock<fn() -> Result<()>>,
     is_new: AtomicBool,
@@ -147,6 +149,7 @@ impl Client {
             threads: AtomicU32::new(1),
             thread_clients: Mutex::default(),
             idle: Mutex::default(),
+            before_commands: OnceLock::new(),
             begin: OnceLock::new(),
             is_new: AtomicBool::new(false),
         })
@@ -161,6 +164,12 @@ impl Client {
     pub fn begin_with(&self, begin: fn() -> Result<()>) {
         self.is_new
             .store(self.begin.set(begin).is_ok(), Ordering::Release);
+    }
+
+    /// Registers a function to be called before each command except questions.
+    pub fn before_commands(&self, call: impl Fn() + Send + Sync + 'static) {
+        // A client has one.
+        let _ = self.before_commands.set(Box::new(call));
     }
 
     /// Whether items that it has taken and not delivered go back after its end, or no longer matter. False in a child of the
@@ -281,6 +290,9 @@ impl Client {
         &self,
         f: impl FnOnce(&mut ThreadClient) -> Result<T>,
     ) -> Result<T> {
+        if let Some(call) = self.before_commands.get() {
+            call();
+        }
         self.with_thread(|thread, nested| {
             self.settle_others(thread, nested)?;
             self.with_client_of(thread, f)

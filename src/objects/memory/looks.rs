@@ -59,7 +59,6 @@ impl Memory {
             written.extend(regions.iter().map(|region| region.id.clone()));
             return Ok(false);
         }
-        self.loans.declare();
         regions.sort_by_key(|region| Reverse(region.buffer.len()));
         let (small, large): (Vec<_>, Vec<_>) = regions.iter().partition(|one| one.is_small());
         large.iter().try_for_each(|region| region.publish(client))?;

@@ -40,7 +40,8 @@ impl Memory {
         client: &Client,
         regions: &'r [Arc<SharedRegion>],
     ) -> Result<(Vec<Written<'r>>, String)> {
-        let written = self.written(client, regions, |region| region.written_for_message(client))?;
+        let of_region = |region| SharedRegion::written_for_message(region, client);
+        let written = self.written(client, regions, of_region, &|| {})?;
         self.note_release(client)?;
         let mut versions = self.versions.locked().all();
         for one in &written {
@@ -70,7 +71,7 @@ impl Memory {
     }
 
     /// Publishes this process' writes, and sends a release of an object; writes to a few small regions go with it. The release
-    /// is posted if its reply need not be waited for. Returns whether it is done or on its way, also if an error is raised;
+    /// is posted if its reply need not be waited for. `before_parts` is called if other writes are published before it. Returns whether it is done or on its way, also if an error is raised;
     /// and its reply, if that was waited for.
     pub fn release(
         &self,
@@ -78,6 +79,7 @@ impl Memory {
         object: &str,
         script: Cmd<'_>,
         is_posted: bool,
+        before_parts: &dyn Fn(),
     ) -> (bool, Result<Option<String>>) {
         self.learn();
         let regions = match self.note_release(client) {
@@ -85,7 +87,8 @@ impl Memory {
             Ok(()) => Vec::new(),
             Err(e) => return (false, Err(e)),
         };
-        let written = self.written(client, &regions, |region| region.written(client, object));
+        let of_region = |region| SharedRegion::written(region, client, object);
+        let written = self.written(client, &regions, of_region, before_parts);
         let written = match written {
             Ok(written) => written,
             Err(e) => return (false, Err(e)),
@@ -133,6 +136,7 @@ impl Memory {
         client: &Client,
         regions: &'r [Arc<SharedRegion>],
         of_region: impl Fn(&'r SharedRegion) -> Changes<'r>,
+        before_parts: &dyn Fn(),
     ) -> Result<Vec<Written<'r>>> {
         // All threads lock the regions in this order.
         let mut regions: Vec<&SharedRegion> = regions.iter().map(Arc::as_ref).collect();
@@ -147,7 +151,10 @@ impl Memory {
             match changes {
                 Changes::Nothing => {}
                 Changes::Little(one) => written.push(one),
-                Changes::Much => region.publish(client)?,
+                Changes::Much => {
+                    before_parts();
+                    region.publish(client)?;
+                }
             }
         }
         self.await_posted(client)?;
@@ -212,7 +219,6 @@ impl Memory {
     }
 
     fn note_release(&self, client: &Client) -> Result<()> {
-        self.loans.declare();
         self.synchronised.fetch_add(1, Ordering::Relaxed);
         self.releases.fetch_add(1, Ordering::AcqRel);
         self.shorten(client)

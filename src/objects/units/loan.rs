@@ -23,9 +23,12 @@ use crate::store::keys;
 use crate::store::request::text;
 use crate::store::scripts;
 
-/// After this many releases in a row without a wait the lock's bell is to be heard; after so many more, the lock is borrowed.
-const FEW: u32 = 8;
+/// After this many releases in a row without a wait the lock is borrowed: at first, and at most, after loans that were of little
+/// use. Half-way, its bell is to be heard.
 const MANY: u32 = 16;
+const MOST: u32 = 1024;
+/// A loan with more uses was of use.
+const USEFUL: u64 = 64;
 
 #[derive(Default)]
 pub struct Loan {
@@ -34,10 +37,13 @@ pub struct Loan {
     is_lent: AtomicBool,
     /// How often this process has given the unit back to the store without having waited for it.
     streak: AtomicU32,
+    /// After how many more it is borrowed than `MANY`.
+    reluctance: AtomicU32,
     is_heard: AtomicBool,
     never: AtomicBool,
     /// How often the lock was taken, and at the last tick.
     uses: AtomicU64,
+    uses_at_begin: AtomicU64,
     uses_at_tick: AtomicU64,
     /// Whether something may have been written that is not published.
     is_dirty: AtomicBool,
@@ -52,6 +58,15 @@ struct State {
     number: Option<u64>,
     /// Whether it was recalled before this process knew that it has it.
     is_recalled: bool,
+}
+
+/// Where the unit is when a loan ends.
+enum Unit {
+    Here,
+    /// A thread of the program holds it.
+    Held,
+    /// A thread of the package has set it aside, and gives it to the store.
+    Aside,
 }
 
 fn next_number() -> u64 {
@@ -81,14 +96,12 @@ impl Units {
     pub(super) fn wanted_loan(&self) -> Option<u64> {
         let loan = &self.loan;
         // In a child of the program's own `fork()` the bell is the parent's.
-        let wants = loan.streak.load(Ordering::Relaxed) >= MANY
+        let many = MANY + loan.reluctance.load(Ordering::Relaxed);
+        let wants = loan.streak.load(Ordering::Relaxed) >= many
             && self.object.process.is_current()
             && loan.is_heard.load(Ordering::Acquire)
             && !loan.never.load(Ordering::Acquire);
-        wants.then(|| {
-            loan.state.locked().is_recalled = false;
-            next_number()
-        })
+        wants.then(next_number)
     }
 
     /// Notes that the unit went back to the store.
@@ -98,7 +111,7 @@ impl Units {
             return;
         }
         let streak = loan.streak.fetch_add(1, Ordering::Relaxed);
-        if streak % MANY == FEW && !loan.is_heard.load(Ordering::Acquire) {
+        if streak % MANY == MANY / 2 && !loan.is_heard.load(Ordering::Acquire) {
             let bell = keys::bell(&process.key(self.id()), 0);
             let me: Arc<dyn Borrower> = self.clone();
             // Without the bell nothing is borrowed.
@@ -112,15 +125,17 @@ impl Units {
     pub(super) fn begin_loan(self: &Arc<Self>, process: &'static Process, number: u64) {
         let loan = &self.loan;
         let mut state = loan.state.locked();
-        if state.is_recalled {
+        if std::mem::take(&mut state.is_recalled) {
             drop(state);
-            return self.unlend(process, number);
+            return self.unlend(process, number, false);
         }
         state.number = Some(number);
         let me: Arc<dyn Borrower> = self.clone();
         process.memory.loans.begin(Arc::downgrade(&me));
         self.here.set(0);
         loan.is_dirty.store(false, Ordering::Release);
+        let uses = loan.uses.load(Ordering::Relaxed);
+        loan.uses_at_begin.store(uses, Ordering::Relaxed);
         loan.is_lent.store(true, Ordering::Release);
         drop(state);
         self.used();
@@ -153,68 +168,96 @@ impl Units {
         Ok(())
     }
 
-    /// Publishes what was written, while no other thread has the unit.
+    /// Publishes what was written, while no other thread has the unit. If that takes more than one script, the loan ends before.
     fn publish(&self) -> Result<()> {
         let loan = &self.loan;
         loan.is_dirty.store(false, Ordering::Release);
-        let process = self.object.process;
-        let script = process.script(&scripts::SEM_RELEASE, self.id()).arg("");
-        let (_, published) = process.memory.release(process, self.id(), script, true);
+        let (process, id) = (self.object.process, self.id());
+        let script = process.script(&scripts::SEM_RELEASE, id).arg("");
+        let end = || {
+            if let Some((number, _)) = self.end_loan(None, false) {
+                self.unlend(process, number, true);
+            }
+        };
+        // The new versions are known at once: otherwise they would look like those of another process.
+        let (_, published) = process.memory.release(process, id, script, false, &end);
         published
             .map(drop)
             .inspect_err(|_| loan.is_dirty.store(true, Ordering::Release))
     }
 
-    /// Ends the loan: the store has the unit, if it was here. Returns the number of the loan, and whether the unit is held;
-    /// None if there was none.
-    fn end_loan(&self, only_if_held: bool) -> Option<(u64, bool)> {
+    /// Ends the loan, or only the one of this number, or only if the unit is held: the units are in the store. Returns the number
+    /// of the loan, and where the unit is; None if there was none.
+    fn end_loan(&self, only: Option<u64>, only_if_held: bool) -> Option<(u64, Unit)> {
         let loan = &self.loan;
         let mut state = loan.state.locked();
-        let Some(number) = state.number else {
-            state.is_recalled = true;
-            return None;
-        };
-        let is_held = if only_if_held {
-            self.here.leave_if_none().then_some(true)?
+        let number = state
+            .number
+            .filter(|number| only.is_none_or(|only| only == *number))?;
+        let unit = if only_if_held {
+            self.here.leave_if_none().then_some(Unit::Held)?
         } else {
-            self.here.leave() == 0
+            match self.here.leave() {
+                Some(0) => Unit::Held,
+                Some(_) => Unit::Here,
+                None => Unit::Aside,
+            }
         };
         state.number = None;
         loan.is_lent.store(false, Ordering::Release);
         loan.streak.store(0, Ordering::Relaxed);
+        let uses = loan.uses.load(Ordering::Relaxed) - loan.uses_at_begin.load(Ordering::Relaxed);
+        let reluctance = if uses > USEFUL {
+            0
+        } else {
+            (2 * loan.reluctance.load(Ordering::Relaxed)).clamp(MANY, MOST)
+        };
+        loan.reluctance.store(reluctance, Ordering::Relaxed);
         drop(state);
         self.here.wake_all();
-        Some((number, is_held))
+        Some((number, unit))
+    }
+
+    /// Gives the unit to the store, after a loan. `before_parts` as in `give_after`.
+    fn return_unit(&self, before_parts: &dyn Fn()) {
+        let is_dirty = self.loan.is_dirty.swap(false, Ordering::AcqRel);
+        let is_sent = is_dirty && self.give_after(true, before_parts).0;
+        if !is_sent {
+            // Nothing was written since the last publication, or it goes with another release.
+            let release = self.object.process.script(&scripts::SEM_RELEASE, self.id());
+            release.arg(self.most).arg("").arg(0).when_possible();
+        }
     }
 
     /// Tells the store that the lock is held.
-    fn unlend(&self, process: &Process, number: u64) {
+    fn unlend(&self, process: &Process, number: u64, is_coming_back: bool) {
+        let unlend = process.script(&scripts::UNLEND, self.id());
         // What cannot be sent now is sent later.
-        let _ = process
-            .script(&scripts::UNLEND, self.id())
-            .arg(number)
-            .post();
+        let _ = unlend.arg(number).arg(is_coming_back).post();
     }
 }
 
 impl Borrower for Units {
     fn recall(&self) {
-        match self.end_loan(false) {
-            Some((number, true)) => self.unlend(self.object.process, number),
-            // An error is for the program's next use of the store.
-            Some((_, false)) => {
-                let _ = self.give_to_store(true);
+        match self.end_loan(None, false) {
+            Some((number, Unit::Here)) => {
+                self.return_unit(&|| self.unlend(self.object.process, number, true));
             }
-            None => {}
+            Some((number, unit)) => {
+                let is_coming_back = matches!(unit, Unit::Aside);
+                self.unlend(self.object.process, number, is_coming_back);
+            }
+            // If a loan is on its way, it ends when it is here.
+            None => self.loan.state.locked().is_recalled = true,
         }
     }
 
     fn declare(&self) {
         if self.is_lent()
             && !self.loan.is_publishing.load(Ordering::SeqCst)
-            && let Some((number, _)) = self.end_loan(true)
+            && let Some((number, _)) = self.end_loan(None, true)
         {
-            self.unlend(self.object.process, number);
+            self.unlend(self.object.process, number, false);
         }
     }
 
@@ -233,8 +276,8 @@ impl Borrower for Units {
             // The next tick tries again what has failed.
             let _ = self.publish();
             if !self.here.put_back() {
-                // Recalled meanwhile.
-                let _ = self.give_to_store(true);
+                // The loan has ended meanwhile.
+                self.return_unit(&|| {});
             }
         }
         is_used || loan.is_dirty.load(Ordering::Acquire)
@@ -251,9 +294,7 @@ impl Borrower for Units {
         };
         if text(&replies[0]) != format!("{}:{number}", process.id) {
             // The store has forgotten it, or somebody has given the unit back that this process holds.
-            if self.loan.state.locked().number == Some(number) {
-                let _ = self.end_loan(false);
-            }
+            let _ = self.end_loan(Some(number), false);
         } else if replies[1] != Value::Int(0) {
             self.recall();
         }

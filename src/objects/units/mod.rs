@@ -11,7 +11,7 @@ use loan::Loan;
 use redis::Value;
 
 use crate::error::{Error, Result};
-use crate::objects::futex::{Futex, WaitResult};
+use crate::objects::futex::{Futex, MOMENT, WaitResult};
 use crate::objects::handle::Handle;
 use crate::objects::shareable::Shareable;
 use crate::objects::unshared::Unshared;
@@ -69,7 +69,7 @@ impl Units {
     pub fn attach(id: String, most: u32) -> Result<Arc<Self>> {
         let object = Unshared::attach(id)?;
         let here = Futex::of_this_process(0);
-        here.leave();
+        let _ = here.leave();
         Ok(Arc::new(Self {
             object,
             here,
@@ -87,7 +87,7 @@ impl Units {
     pub fn in_store(&self) -> Result<&Handle> {
         self.object.shared_by(|| {
             // From now on, a thread that finds no units here waits until they are in the store.
-            let value = self.here.leave();
+            let value = self.here.leave().unwrap_or(0);
             let (process, id) = (self.object.process, self.object.id.clone());
             // If it is taken, it was taken here.
             let holder = self
@@ -114,6 +114,7 @@ impl Units {
 
     /// Takes a unit; waits for it until a deadline.
     pub fn take(&self, block: bool, deadline: Option<Instant>) -> Result<Done> {
+        let patience = Instant::now();
         loop {
             if self.take_now() {
                 return Ok(Done::Yes);
@@ -122,8 +123,9 @@ impl Units {
                 return Ok(Done::InStore);
             }
             if !block {
-                if self.here.is_aside() {
-                    thread::yield_now();
+                if self.here.is_aside() && patience.elapsed() < RECALL_TIMEOUT {
+                    thread::sleep(MOMENT);
+                    signals::check()?;
                     continue;
                 }
                 return Ok(Done::No);
@@ -213,6 +215,11 @@ impl Units {
     /// Gives one unit to the store. It does not wait if this process holds one: then the count cannot exceed the maximum. Also
     /// returns whether the unit is on its way, even if a signal handler has raised.
     pub fn give_to_store(&self, is_held: bool) -> (bool, Result<()>) {
+        self.give_after(is_held, &|| {})
+    }
+
+    /// The same. `before_parts` is called if writes are published before.
+    fn give_after(&self, is_held: bool, before_parts: &dyn Fn()) -> (bool, Result<()>) {
         let handle = self.in_store();
         let (process, id) = match handle.and_then(|h| Ok((h.current_process()?, &h.id))) {
             Ok(found) => found,
@@ -220,7 +227,8 @@ impl Units {
         };
         loop {
             let script = process.script(&scripts::SEM_RELEASE, id).arg(self.most);
-            let (is_sent, reply) = process.memory.release(process, id, script, is_held);
+            let memory = &process.memory;
+            let (is_sent, reply) = memory.release(process, id, script, is_held, before_parts);
             let reply = match reply {
                 Ok(reply) => reply.unwrap_or_default(),
                 Err(e) => return (is_sent, Err(e)),
@@ -247,19 +255,25 @@ impl Units {
     pub fn value_in_store(self: &Arc<Self>) -> Result<i64> {
         let handle = self.in_store()?;
         let process = handle.current_process()?;
-        let key = process.key(&handle.id);
-        let lent_to = process.plain("HGET", key.clone()).arg(keys::LENT_TO);
-        let value = || process.plain("HGET", key.clone()).arg(keys::VALUE);
-        let replies = process.call_all(vec![value(), lent_to])?;
-        let mut found = text(&replies[0]);
-        if replies[1] != Value::Nil {
-            if self.take_from_store(false, Until::default(), false)? {
-                self.give_to_store(true).1?;
-            }
-            found = value().text()?;
+        let ask = || {
+            let fields = process.plain("HMGET", process.key(&handle.id));
+            let found = fields.arg(keys::VALUE).arg(keys::LENT_TO).call()?;
+            let Value::Array(fields) = found else {
+                return Ok((String::new(), false));
+            };
+            let is_lent = fields.get(1).is_some_and(|lent_to| *lent_to != Value::Nil);
+            Ok::<_, Error>((fields.first().map(text).unwrap_or_default(), is_lent))
+        };
+        let (mut value, is_lent) = ask()?;
+        if is_lent {
+            let script = process.script(&scripts::SEM_ACQUIRE, &handle.id);
+            let reply = script.arg("?").arg("").arg("").bytes_of_reply()?;
+            let until = wait::by(Some(Instant::now() + RECALL_TIMEOUT));
+            wait::reply_or_token(process, &handle.id, reply, until, &wait::FOR_UNIT)?;
+            (value, _) = ask()?;
         }
         let gone = || Error::ObjectGone(format!("semaphore {}", handle.id));
-        found.parse().map_err(|_| gone())
+        value.parse().map_err(|_| gone())
     }
 }
 

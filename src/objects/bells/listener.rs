@@ -1,29 +1,23 @@
-//! Tells this process when items come for the ends of pipes for which it has descriptors.
-//!
-//! One thread does it, with one connection that has subscribed to a channel for each end, its bell. The thread *watches* an end
-//! whose descriptor is not readable: it asks whether there are items, and if there are none, the next script that brings some
-//! rings the bell once. A lock that is lent to this process has a bell, too, which rings when another process wants it. A bell may
-//! be lost with a connection or a node, so the thread also looks at everything now and then.
+//! The thread that hears the bells.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use nix::poll::PollFlags;
 
+use super::known::Shared;
 use crate::error::{Error, Result};
 use crate::locked::Locked;
 use crate::objects::length;
-use crate::objects::loans::Borrower;
-use crate::objects::readiness::{ReadinessFd, Unwatched, Watched};
+use crate::objects::readiness::{Errands, Watched};
 use crate::signals;
 use crate::store::client::Client;
 use crate::store::conn::{TICK, Until, ready};
 use crate::store::keys;
 use crate::store::scripts;
 use crate::store::subscriber::{Heard, Message, Subscriber};
-use crate::store::threads;
 
 /// How often the thread looks at the ends although no bell has rung.
 const LOOK: Duration = Duration::from_secs(5);
@@ -32,167 +26,11 @@ const LOOK: Duration = Duration::from_secs(5);
 const TICK_OF_LOANS: Duration = Duration::from_millis(5);
 const QUIET_TICKS: u32 = 4;
 
-/// The bells that a process hears.
-#[derive(Default)]
-pub struct Bells {
-    known: Mutex<Known>,
-    is_ticking: AtomicBool,
-    /// What the thread is told.
-    unwatched: OnceLock<Arc<Unwatched>>,
-}
-
-#[derive(Default)]
-struct Known {
-    has_thread: bool,
-    /// The ends of pipes for which there are descriptors, by their bells; several handles may be on one end.
-    ends: HashMap<String, Vec<Weak<Watched>>>,
-    /// The locks that may be lent, likewise.
-    locks: HashMap<String, Vec<Weak<dyn Borrower>>>,
-    /// Those of them that are not heard yet.
-    new_locks: Vec<(String, Weak<dyn Borrower>)>,
-}
-
-impl Known {
-    fn all(&self) -> Vec<Arc<Watched>> {
-        let ends = self.ends.values().flatten();
-        ends.filter_map(Weak::upgrade).collect()
-    }
-
-    fn borrowers(&self) -> Vec<Arc<dyn Borrower>> {
-        let locks = self.locks.values().flatten();
-        locks.filter_map(Weak::upgrade).collect()
-    }
-
-    /// Forgets the ends whose descriptors are closed, and locks that are gone.
-    fn tidy(&mut self) {
-        self.locks.retain(|_, locks| {
-            locks.retain(|lock| lock.strong_count() > 0);
-            !locks.is_empty()
-        });
-        self.ends.retain(|_, ends| {
-            ends.retain(|end| end.strong_count() > 0);
-            !ends.is_empty()
-        });
-    }
-}
-
-impl Bells {
-    /// Makes a descriptor for an end.
-    pub fn descriptor(
-        &'static self,
-        client: &'static Client,
-        id: String,
-        end: u8,
-    ) -> Result<ReadinessFd> {
-        let mut known = self.known.locked();
-        let unwatched = self.begin(&mut known, client)?;
-        let bell = keys::bell(&client.key(&id), end);
-        let descriptor = ReadinessFd::new(client, id, end, unwatched)?;
-        let ends = known.ends.entry(bell).or_default();
-        ends.push(descriptor.watched());
-        Ok(descriptor)
-    }
-
-    /// Hears a lock's bell; the lock is told when that has begun.
-    pub fn hear_recalls(
-        &'static self,
-        client: &'static Client,
-        bell: String,
-        lock: Weak<dyn Borrower>,
-    ) -> Result<()> {
-        let mut known = self.known.locked();
-        let unwatched = self.begin(&mut known, client)?;
-        let locks = known.locks.entry(bell.clone()).or_default();
-        locks.push(lock.clone());
-        known.new_locks.push((bell, lock));
-        unwatched.wake();
-        Ok(())
-    }
-
-    /// Looks after the locks that are lent from now on, until they are not used for a while.
-    pub fn tick(&self) {
-        if !self.is_ticking.swap(true, Ordering::SeqCst)
-            && let Some(unwatched) = self.unwatched.get()
-        {
-            unwatched.wake();
-        }
-    }
-
-    pub fn is_ticking(&self) -> bool {
-        self.is_ticking.load(Ordering::SeqCst)
-    }
-
-    /// Starts the thread if there is none.
-    fn begin(&'static self, known: &mut Known, client: &'static Client) -> Result<Arc<Unwatched>> {
-        if self.unwatched.get().is_none() {
-            let _ = self.unwatched.set(Arc::new(Unwatched::new()?));
-        }
-        let unwatched = self.unwatched.get().expect("it was set").clone();
-        if !known.has_thread {
-            let listener = Listener {
-                bells: self,
-                client,
-                unwatched: unwatched.clone(),
-                subscriber: None,
-                asked: 0,
-                answered: 0,
-                tried: None,
-                quiet_ticks: 0,
-            };
-            threads::spawn("serverless_mp-bells", 512 << 10, move || listener.run())?;
-            known.has_thread = true;
-        }
-        Ok(unwatched)
-    }
-
-    /// Signals the descriptors of all ends that have something by now. False if this is not known, as in a cluster: its nodes pass
-    /// bells on in their own time.
-    pub fn hear(&'static self, client: &'static Client) -> Result<bool> {
-        if client.shared.cluster.endpoint.cluster {
-            return Ok(false);
-        }
-        client.settle()?;
-        let (unwatched, hearing) = {
-            let mut known = self.known.locked();
-            let unwatched = self.begin(&mut known, client)?;
-            let hearing = unwatched.ask();
-            (unwatched, hearing)
-        };
-        unwatched.wait(hearing, || {
-            client.healthy()?;
-            signals::check()
-        })?;
-        client.shared.cluster.count(|c| &c.commands, 1);
-        client.shared.cluster.count(|c| &c.round_trips, 1);
-        Ok(true)
-    }
-
-    /// Signals the descriptors of ends that have something by now: the end of a process must not be seen before what it has sent.
-    pub fn catch_up(&self, client: &Client) {
-        let mut ends = self.known.locked().all();
-        while !ends.is_empty() {
-            let armed = ends.into_iter().filter_map(|end| Some((end.armed()?, end)));
-            let armed: Vec<(u64, Arc<Watched>)> = armed.collect();
-            let questions = armed.iter();
-            let questions = questions.map(|(_, end)| length::question(client, &end.id, end.end));
-            // If the store cannot be asked, the thread looks.
-            let Ok(replies) = client.peek_all(questions.collect()) else {
-                return;
-            };
-            let found = armed.into_iter().zip(&replies);
-            let found = found.filter(|(_, reply)| length::is_some(reply));
-            ends = found
-                .filter_map(|((epoch, end), _)| (!end.signal_if(epoch)).then_some(end))
-                .collect();
-        }
-    }
-}
-
 /// The thread's own.
-struct Listener {
-    bells: &'static Bells,
+pub struct Listener {
+    shared: &'static Shared,
     client: &'static Client,
-    unwatched: Arc<Unwatched>,
+    errands: Arc<Errands>,
     /// None while the store cannot be reached.
     subscriber: Option<Subscriber>,
     /// The last hearing of which it has asked the subscriber.
@@ -206,11 +44,29 @@ struct Listener {
 }
 
 impl Listener {
-    fn run(mut self) {
+    pub const fn new(
+        shared: &'static Shared,
+        client: &'static Client,
+        errands: Arc<Errands>,
+    ) -> Self {
+        Self {
+            shared,
+            client,
+            errands,
+            subscriber: None,
+            asked: 0,
+            answered: 0,
+            tried: None,
+            quiet_ticks: 0,
+        }
+    }
+
+    pub fn run(mut self) {
+        signals::avoid_gil();
         let mut next_look = Instant::now();
         let mut next_tick = None;
         while self.check().is_ok() {
-            let (mut ends, hearing) = self.unwatched.take();
+            let (mut ends, hearing) = self.errands.take();
             let looks = self.subscriber.is_none() || Instant::now() >= next_look;
             if looks {
                 next_look = Instant::now() + LOOK;
@@ -220,14 +76,14 @@ impl Listener {
             self.hear_new_locks();
             self.watch(&ends);
             // Ends whose bells were rung for others were watched just now.
-            self.unwatched.heard(self.answered);
+            self.errands.heard(self.answered);
             match &mut self.subscriber {
                 Some(subscriber) if hearing > self.asked => {
                     // In order with the bells. If it fails, so does the next read.
                     let _ = subscriber.ask(hearing);
                     self.asked = hearing;
                 }
-                None if looks => self.unwatched.heard(hearing),
+                None if looks => self.errands.heard(hearing),
                 Some(_) | None => {}
             }
             next_tick = self.tick_by(next_tick);
@@ -237,9 +93,9 @@ impl Listener {
                 self.subscriber = None;
             }
         }
-        let mut known = self.bells.known.locked();
+        let mut known = self.shared.known.locked();
         known.has_thread = false;
-        self.unwatched.end();
+        self.errands.end();
         // A reader must not sleep: its next call raises the error.
         known.all().iter().for_each(|end| end.signal());
     }
@@ -255,11 +111,11 @@ impl Listener {
     /// Connects, or checks the connection; looks whether a lock was recalled in vain. Returns all ends; None if there is no bell to
     /// be heard, so that the thread is not needed.
     fn renew(&mut self) -> Option<Vec<Arc<Watched>>> {
-        let mut known = self.bells.known.locked();
+        let mut known = self.shared.known.locked();
         known.tidy();
         if known.ends.is_empty() && known.locks.is_empty() {
             known.has_thread = false;
-            self.unwatched.end();
+            self.errands.end();
             return None;
         }
         let bells = known.ends.keys().chain(known.locks.keys());
@@ -295,7 +151,7 @@ impl Listener {
             return;
         };
         let (bells, locks): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.bells.known.locked().new_locks)
+            std::mem::take(&mut self.shared.known.locked().new_locks)
                 .into_iter()
                 .unzip();
         if subscriber.subscribe(bells).is_err() {
@@ -308,7 +164,7 @@ impl Listener {
 
     /// Looks after the locks that are lent, if it is time. Returns when to do so again.
     fn tick_by(&mut self, time: Option<Instant>) -> Option<Instant> {
-        if !self.bells.is_ticking() {
+        if !self.shared.is_ticking.load(Ordering::SeqCst) {
             return None;
         }
         let next = Some(Instant::now() + TICK_OF_LOANS);
@@ -318,7 +174,7 @@ impl Listener {
             Some(_) => {}
         }
         let tick = || {
-            let borrowers = self.bells.known.locked().borrowers();
+            let borrowers = self.shared.known.locked().borrowers();
             let in_use = borrowers.iter().filter(|lock| lock.tick());
             in_use.count() > 0
         };
@@ -327,10 +183,10 @@ impl Listener {
             return next;
         }
         self.quiet_ticks = 0;
-        self.bells.is_ticking.store(false, Ordering::SeqCst);
+        self.shared.is_ticking.store(false, Ordering::SeqCst);
         // A thread that has taken a lock just before has relied on the ticks.
         if tick() {
-            self.bells.is_ticking.store(true, Ordering::SeqCst);
+            self.shared.is_ticking.store(true, Ordering::SeqCst);
             return next;
         }
         None
@@ -385,14 +241,14 @@ impl Listener {
         let check = || self.check();
         let until = Until {
             deadline: Some(next_look),
-            wake_fd: Some(self.unwatched.wakes()),
+            wake_fd: Some(self.errands.wakes()),
             on_tick: Some(&check),
             ..Until::default()
         };
         let Some(mut subscriber) = subscriber else {
             let deadline = Some(Instant::now() + TICK);
             let _ = ready(
-                self.unwatched.wakes(),
+                self.errands.wakes(),
                 PollFlags::POLLIN,
                 &Until { deadline, ..until },
             );
@@ -412,7 +268,7 @@ impl Listener {
     }
 
     fn rang(&self, message: &Message) {
-        let known = self.bells.known.locked();
+        let known = self.shared.known.locked();
         let ends = known.ends.get(&message.channel).cloned();
         let locks = known.locks.get(&message.channel).cloned();
         drop(known);
@@ -425,7 +281,7 @@ impl Listener {
                 .is_some_and(|epoch| message.text == self.text_of(epoch) && end.signal_if(epoch));
             if !is_new {
                 // Rung for another process, or before the last item was taken.
-                self.unwatched.add(end);
+                self.errands.add(end);
             }
         }
     }
