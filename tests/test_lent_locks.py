@@ -163,6 +163,91 @@ def test_a_lock_that_was_free_when_its_process_died_is_free(mp):
     assert value.value == MANY
 
 
+def count_and_leave(value, times):
+    count(value, times)
+    os._exit(0)
+
+
+@pytest.mark.parametrize("times", [10, 1000])
+def test_a_sudden_end_loses_nothing(mp, times):
+    value = mp.Value("q", 0)
+    started(mp, count_and_leave, value, times).join()
+    assert value.value == times
+    assert value.get_lock().acquire(timeout=30)
+
+
+def take_something_and_die(lock, queue, semaphore, what):
+    pass_through(lock)
+    lock.acquire()
+    if what == "item":
+        queue.get()
+    else:
+        semaphore.acquire()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("what", ["item", "unit"])
+def test_who_has_taken_something_under_it_has_shown_that_it_was_held(mp, what):
+    lock, queue, semaphore = mp.Lock(), mp.SimpleQueue(), mp.Semaphore(1)
+    queue.put(1)
+    started(mp, take_something_and_die, lock, queue, semaphore, what).join()
+    assert not lock.acquire(timeout=0.2)
+    assert queue.empty() == (what == "item")
+    assert semaphore.acquire(block=False) == (what == "item")
+
+
+def look_often(lock, connection):
+    pass_through(lock)
+    while not connection.poll():
+        repr(lock)
+
+
+def test_who_looks_at_its_value_does_not_take_it(mp):
+    lock, (here, there) = mp.Lock(), mp.Pipe()
+    processes = [started(mp, look_often, lock, there) for _ in range(2)]
+    pass_through(lock)
+    for _ in range(50):
+        repr(lock)
+        assert lock.acquire(timeout=10)
+        time.sleep(0.001)
+        lock.release()
+    here.send(None)
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+
+
+def take_when_told(lock, connection):
+    while connection.recv():
+        with lock:
+            connection.send("has it")
+            connection.recv()
+        connection.send("gave it back")
+
+
+def test_forks_while_something_is_published(mp):
+    """A large array is written under the lock; then another process wants the lock, and the program forks."""
+    lock, array, (here, there) = mp.Lock(), mp.RawArray("b", 8 << 20), mp.Pipe()
+    process = started(mp, take_when_told, lock, there)
+    view = memoryview(array).cast("B")
+    for n in range(8):
+        for _ in range(60):
+            with lock:
+                view[:: 1 << 16] = bytes([n + 1]) * len(view[:: 1 << 16])
+        time.sleep(0.002 * (n % 4))
+        here.send(True)
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+        os.waitpid(pid, 0)
+        assert here.recv() == "has it"
+        assert not lock.acquire(block=False)
+        here.send(None)
+        assert here.recv() == "gave it back"
+    here.send(False)
+    process.join()
+
+
 def test_what_was_published_survives_a_sudden_end(mp):
     value = mp.Value("q", 0)
     process = started(mp, count_then_sleep_and_leave, value)

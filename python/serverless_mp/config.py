@@ -138,7 +138,7 @@ seal_memory = _choice(
 robust_locks = _choice(
     "ROBUST_LOCKS",
     ("0", "1"),
-    "1: a lock that is made from now on is free again when a process that holds it ends or is killed; CPython's stays taken. What "
+    "1: a lock that is made from now on is free again when a process that holds it ends or is killed. What "
     "the lock protects may then be half done.",
 )
 large_argument = _number(
