@@ -20,6 +20,9 @@ pub trait Borrower: Send + Sync {
     /// Looks whether a recall was missed.
     fn look(&self);
 
+    /// In a child of the program's own `fork()`: the unit is the parent's. Takes no lock, which another thread may have held.
+    fn forget(&self);
+
     /// From now on recalls are heard.
     fn is_heard(&self);
 }
@@ -49,6 +52,14 @@ impl Loans {
     /// Before others may learn what this process has done: tells the store which of the locks are held.
     pub fn declare(&self) {
         self.all().iter().for_each(|borrower| borrower.declare());
+    }
+
+    /// In a child of the program's own `fork()`: forgets those that another thread has borrowed just before.
+    pub fn forget(&self) {
+        if let Ok(all) = self.all.try_lock() {
+            let borrowers = all.iter().filter_map(Weak::upgrade);
+            borrowers.for_each(|borrower| borrower.forget());
+        }
     }
 
     /// Gives all of them back.

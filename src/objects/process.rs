@@ -95,6 +95,7 @@ pub fn after_fork(begin: fn() -> Result<()>) {
         ..old.session.clone()
     };
     old.memory.part_from_parent();
+    old.memory.loans.forget();
     if let Ok(new) = Process::new(session, None) {
         new.begin_with(begin);
         new.make_current();

@@ -89,7 +89,9 @@ impl Units {
     /// From now on the lock is in the store. The GIL must not be held.
     pub fn never_borrow(&self) {
         self.loan.never.store(true, Ordering::Release);
-        self.recall();
+        if self.object.process.is_current() {
+            self.recall();
+        }
     }
 
     /// The number of the loan for which the next take asks.
@@ -298,6 +300,12 @@ impl Borrower for Units {
         } else if replies[1] != Value::Int(0) {
             self.recall();
         }
+    }
+
+    fn forget(&self) {
+        // A thread may have been about to begin the loan.
+        let _ = self.here.leave();
+        self.loan.is_lent.store(false, Ordering::Release);
     }
 
     fn is_heard(&self) {
