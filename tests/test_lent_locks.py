@@ -28,6 +28,7 @@ def started(mp, target, *args):
     return process
 
 
+@pytest.mark.skipif(os.environ.get("SERVERLESS_MP_SEAL_MEMORY") == "1", reason="no lock is lent beside sealed memory")
 def test_one_process_costs_the_store_nothing(smp):
     from serverless_mp import _core
 
@@ -215,6 +216,70 @@ def test_who_looks_at_its_value_does_not_take_it(mp):
     for process in processes:
         process.join()
         assert process.exitcode == 0
+
+
+def write_and_wait(lock, arrays, path):
+    for _ in range(100):
+        with lock:
+            for array in arrays:
+                array[0] += 1
+    with lock:
+        for array in arrays:
+            array[:] = [7] * len(array)
+    path.touch()
+    signal.pause()
+
+
+@pytest.mark.parametrize(("count", "length"), [(12, 1), (3, 3000), (1, 1 << 21)])
+def test_a_killed_process_leaves_whole_sections_and_a_free_lock(mp, tmp_path, count, length):
+    """The process is in no section when it is killed, some milliseconds after the last one, which may be lost here."""
+    for n in range(10):
+        lock, path = mp.Lock(), tmp_path / str(n)
+        arrays = [mp.RawArray("i", length) for _ in range(count)]
+        process = started(mp, write_and_wait, lock, arrays, path)
+        while not path.exists():
+            pass
+        time.sleep(n / 1000)
+        process.kill()
+        process.join()
+        assert lock.acquire(timeout=30)
+        last = {array[length - 1] for array in arrays}
+        assert len(last) == 1
+        if last == {7}:
+            assert all(array[i] == 7 for array in arrays for i in range(0, length, 1000))
+
+
+def refuse_and_die(lock, connection):
+    connection.send("asks")
+    lock.acquire(block=False)
+    connection.send("refused")
+    connection.recv()
+
+
+def stop_in_a_section(lock, connection):
+    pass_through(lock)
+    with lock:
+        connection.send(os.getpid())
+        os.kill(os.getpid(), signal.SIGSTOP)
+    connection.recv()
+
+
+def test_who_is_refused_and_dies_gives_nothing_back(smp):
+    lock, (here, there), (mine, theirs) = smp.Lock(), smp.Pipe(), smp.Pipe()
+    holder = started(smp, stop_in_a_section, lock, there)
+    pid = here.recv()
+    asking = started(smp, refuse_and_die, lock, theirs)
+    assert mine.recv() == "asks"
+    # It may be killed before it asks, while it waits for the answer, or afterwards.
+    time.sleep(0.1)
+    asking.kill()
+    asking.join()
+    assert not lock.acquire(timeout=0.2)
+    os.kill(pid, signal.SIGCONT)
+    assert lock.acquire(timeout=30)
+    lock.release()
+    here.send(None)
+    holder.join()
 
 
 def take_when_told(lock, connection):

@@ -384,7 +384,7 @@ local function cancel_wait(waiter, late)
     end
     return
   end
-  if token and late == LATE_UNIT then
+  if token and token ~= NO and late == LATE_UNIT then
     release(2147483647)
   elseif token and late == LATE_NOTIFICATION then
     local next = call('LPOP', OBJECT .. WAITERS)

@@ -17,6 +17,9 @@ pub trait Borrower: Send + Sync {
     /// held all the time. Returns whether it was in use since the last time.
     fn tick(&self) -> bool;
 
+    /// Whether it is lent and in use, so that what is written is published at its ticks.
+    fn is_in_use(&self) -> bool;
+
     /// Looks whether a recall was missed.
     fn look(&self);
 
@@ -49,7 +52,12 @@ impl Loans {
         self.all.locked().iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// Before others may learn what this process has done: tells the store which of the locks are held.
+    pub fn are_in_use(&self) -> bool {
+        self.all().iter().any(|borrower| borrower.is_in_use())
+    }
+
+    /// Before others may learn what this process has done, and before what it has written is looked for: tells the store which of
+    /// the locks are held.
     pub fn declare(&self) {
         self.all().iter().for_each(|borrower| borrower.declare());
     }

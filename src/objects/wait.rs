@@ -183,7 +183,7 @@ fn acknowledged(
     match done {
         Ok(()) => Waited::Token(token),
         Err(e) if is_on_its_way(&slot) => {
-            if kind.late == FOR_UNIT.late {
+            if kind.late == FOR_UNIT.late && token != protocol::NO.as_bytes() {
                 let release = client.script(&scripts::SEM_RELEASE, object);
                 release.arg(i32::MAX).arg("").arg(0).when_possible();
             }

@@ -52,10 +52,14 @@ for _, line in ipairs({WAITERS, TAKERS .. 0, TAKERS .. 1}) do
     end
   end
 end
+for waiter in string.gmatch(call('HGET', OBJECT, IMPATIENT) or '', '%S+') do
+  if is_mine(waiter) then forget_impatient(waiter) end
+end
 for _, waiter in ipairs(call('HKEYS', OBJECT .. GRANTED)) do
   if is_mine(waiter) then
     -- A waiter without a token has acknowledged it.
-    if revoke(waiter) and call('HEXISTS', OBJECT, VALUE) == 1 then release(2147483647) end
+    local token = revoke(waiter)
+    if token and token ~= NO and call('HEXISTS', OBJECT, VALUE) == 1 then release(2147483647) end
   end
 end
 -- Had anybody been able to know that it held the lock, it would have said so: the lock is free.

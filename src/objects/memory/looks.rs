@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::locked::Locked;
 use crate::objects::freshness::LONGEST;
 use crate::objects::shared_region::fetch::Newer;
-use crate::objects::shared_region::publish::Changes;
+use crate::objects::shared_region::publish::{Changes, RUNS};
 use crate::objects::shared_region::{self, SharedRegion};
 use crate::signals;
 use crate::store::client::Client;
@@ -53,12 +53,17 @@ impl Memory {
         before: &HashSet<String>,
         written: &mut HashSet<String>,
     ) -> Result<bool> {
+        if self.loans.are_in_use() {
+            // They publish everything. What is found here could be half of a section.
+            return Ok(false);
+        }
         let mut regions = self.all();
         regions.retain(|region| region.differs());
         if !regions.iter().any(|region| before.contains(&region.id)) {
             written.extend(regions.iter().map(|region| region.id.clone()));
             return Ok(false);
         }
+        self.loans.declare();
         regions.sort_by_key(|region| Reverse(region.buffer.len()));
         let (small, large): (Vec<_>, Vec<_>) = regions.iter().partition(|one| one.is_small());
         large.iter().try_for_each(|region| region.publish(client))?;
@@ -76,7 +81,7 @@ impl Memory {
         let mut written = Vec::new();
         let mut much = Vec::new();
         for region in regions {
-            match region.written(client, &region.id) {
+            match region.written(client, &region.id, RUNS) {
                 Changes::Nothing => {}
                 Changes::Little(one) => written.push(one),
                 Changes::Much => much.push(region),

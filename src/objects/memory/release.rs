@@ -9,7 +9,7 @@ use super::posted::Release;
 use crate::error::Result;
 use crate::locked::Locked;
 use crate::objects::shared_region::SharedRegion;
-use crate::objects::shared_region::publish::{Changes, Written};
+use crate::objects::shared_region::publish::{Changes, RUNS, Written};
 use crate::protocol::OK;
 use crate::store::client::{self, Client};
 use crate::store::command::Cmd;
@@ -17,12 +17,20 @@ use crate::store::request::{Slot, is_on_its_way, text};
 
 /// How many regions go with a release.
 const MOST_WRITTEN: usize = 8;
+/// How many go with the publication of a lock that is lent.
+const MOST_OF_LOAN: usize = 64;
 
 impl Memory {
     /// Publishes this process' writes. Returns the versions to send along with a message.
     pub fn publish(&self, client: &Client) -> Result<String> {
         self.publish_writes(client)?;
         Ok(self.versions.locked().all())
+    }
+
+    /// Whether everything that this process may have written goes with a release of an object, in one script.
+    pub fn goes_with(&self, client: &Client, object: &str) -> bool {
+        let regions = self.all();
+        regions.len() <= MOST_OF_LOAN && regions.iter().all(|one| one.goes_with(client, object))
     }
 
     /// The regions whose writes may go with a message.
@@ -41,7 +49,7 @@ impl Memory {
         regions: &'r [Arc<SharedRegion>],
     ) -> Result<(Vec<Written<'r>>, String)> {
         let of_region = |region| SharedRegion::written_for_message(region, client);
-        let written = self.written(client, regions, of_region, &|| {})?;
+        let written = self.written(client, regions, of_region, None)?;
         self.note_release(client)?;
         let mut versions = self.versions.locked().all();
         for one in &written {
@@ -71,7 +79,8 @@ impl Memory {
     }
 
     /// Publishes this process' writes, and sends a release of an object; writes to a few small regions go with it. The release
-    /// is posted if its reply need not be waited for. `before_parts` is called if other writes are published before it. Returns whether it is done or on its way, also if an error is raised;
+    /// is posted if its reply need not be waited for. Writes in any number of places go with a release that has `before_parts`, which
+    /// is called if nevertheless other writes are published before it. Returns whether it is done or on its way, also if an error is raised;
     /// and its reply, if that was waited for.
     pub fn release(
         &self,
@@ -79,7 +88,7 @@ impl Memory {
         object: &str,
         script: Cmd<'_>,
         is_posted: bool,
-        before_parts: &dyn Fn(),
+        before_parts: Option<&dyn Fn()>,
     ) -> (bool, Result<Option<String>>) {
         self.learn();
         let regions = match self.note_release(client) {
@@ -87,7 +96,12 @@ impl Memory {
             Ok(()) => Vec::new(),
             Err(e) => return (false, Err(e)),
         };
-        let of_region = |region| SharedRegion::written(region, client, object);
+        let most = if before_parts.is_some() {
+            usize::MAX
+        } else {
+            RUNS
+        };
+        let of_region = |region| SharedRegion::written(region, client, object, most);
         let written = self.written(client, &regions, of_region, before_parts);
         let written = match written {
             Ok(written) => written,
@@ -136,14 +150,20 @@ impl Memory {
         client: &Client,
         regions: &'r [Arc<SharedRegion>],
         of_region: impl Fn(&'r SharedRegion) -> Changes<'r>,
-        before_parts: &dyn Fn(),
+        before_parts: Option<&dyn Fn()>,
     ) -> Result<Vec<Written<'r>>> {
+        self.loans.declare();
         // All threads lock the regions in this order.
         let mut regions: Vec<&SharedRegion> = regions.iter().map(Arc::as_ref).collect();
         regions.sort_by(|one, other| one.id.cmp(&other.id));
+        let most = if before_parts.is_some() {
+            MOST_OF_LOAN
+        } else {
+            MOST_WRITTEN
+        };
         let mut written = Vec::new();
         for region in regions {
-            let changes = if written.len() < MOST_WRITTEN {
+            let changes = if written.len() < most {
                 of_region(region)
             } else {
                 Changes::Much
@@ -152,7 +172,9 @@ impl Memory {
                 Changes::Nothing => {}
                 Changes::Little(one) => written.push(one),
                 Changes::Much => {
-                    before_parts();
+                    if let Some(before) = before_parts {
+                        before();
+                    }
                     region.publish(client)?;
                 }
             }
@@ -208,6 +230,7 @@ impl Memory {
 
     fn publish_writes(&self, client: &Client) -> Result<()> {
         if self.count.load(Ordering::Acquire) > 0 {
+            self.loans.declare();
             for region in self.all() {
                 region.publish(client)?;
             }

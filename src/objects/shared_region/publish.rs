@@ -18,7 +18,7 @@ use crate::store::scripts;
 const SPANS: usize = 4096;
 const BATCH: usize = 4 << 20;
 /// A granule that differs in more places than this is sent from the first to the last of them.
-const RUNS: usize = 4;
+pub const RUNS: usize = 4;
 /// After this many refusals, since others write to the same granule, a granule is sent in as many spans as needed.
 const TRIES: usize = 2;
 
@@ -57,20 +57,23 @@ impl PublishedSpan {
 }
 
 impl SharedRegion {
-    /// The differences from the twin, for a release of an object.
-    pub fn written(&self, client: &Client, object: &str) -> Changes<'_> {
+    /// Whether differences may go with a release of an object.
+    pub fn goes_with(&self, client: &Client, object: &str) -> bool {
         let is_beside = || tag(&self.id) == tag(object);
-        if self.buffer.len() > LITTLE
-            || client.session.seal_memory
-            || client::is_nested()
-            || client.shared.cluster.endpoint.cluster && !is_beside()
-        {
+        self.buffer.len() <= LITTLE
+            && !client.session.seal_memory
+            && (!client.shared.cluster.endpoint.cluster || is_beside())
+    }
+
+    /// The differences from the twin, for a release of an object; much if they are in more places than `most`.
+    pub fn written(&self, client: &Client, object: &str, most: usize) -> Changes<'_> {
+        if client::is_nested() || !self.goes_with(client, object) {
             return Changes::Much;
         }
         let twin = self.state.locked();
         let Some(runs) = self
             .buffer
-            .differences(0, twin.bytes.get(0..self.buffer.len()), RUNS)
+            .differences(0, twin.bytes.get(0..self.buffer.len()), most)
         else {
             return Changes::Much;
         };

@@ -102,8 +102,16 @@ impl Units {
         let wants = loan.streak.load(Ordering::Relaxed) >= many
             && self.object.process.is_current()
             && loan.is_heard.load(Ordering::Acquire)
-            && !loan.never.load(Ordering::Acquire);
+            && !loan.never.load(Ordering::Acquire)
+            && self.is_published_at_once();
         wants.then(next_number)
+    }
+
+    /// Whether one script can publish everything that this process may have written. What takes several could be seen in part if
+    /// the process died.
+    fn is_published_at_once(&self) -> bool {
+        let process = self.object.process;
+        process.memory.goes_with(process, self.id())
     }
 
     /// Notes that the unit went back to the store.
@@ -158,7 +166,7 @@ impl Units {
         if !self.object.process.memory.has_regions() {
             return Ok(());
         }
-        if loan.is_first.swap(false, Ordering::AcqRel) {
+        if loan.is_first.swap(false, Ordering::AcqRel) || !self.is_published_at_once() {
             loan.is_publishing.store(true, Ordering::SeqCst);
             let published = self.publish();
             loan.is_publishing.store(false, Ordering::SeqCst);
@@ -182,7 +190,9 @@ impl Units {
             }
         };
         // The new versions are known at once: otherwise they would look like those of another process.
-        let (_, published) = process.memory.release(process, id, script, false, &end);
+        let (_, published) = process
+            .memory
+            .release(process, id, script, false, Some(&end));
         published
             .map(drop)
             .inspect_err(|_| loan.is_dirty.store(true, Ordering::Release))
@@ -220,8 +230,8 @@ impl Units {
         Some((number, unit))
     }
 
-    /// Gives the unit to the store, after a loan. `before_parts` as in `give_after`.
-    fn return_unit(&self, before_parts: &dyn Fn()) {
+    /// Gives the unit to the store, after a loan. `before_parts` as in `Memory::release`.
+    fn return_unit(&self, before_parts: Option<&dyn Fn()>) {
         let is_dirty = self.loan.is_dirty.swap(false, Ordering::AcqRel);
         let is_sent = is_dirty && self.give_after(true, before_parts).0;
         if !is_sent {
@@ -243,7 +253,8 @@ impl Borrower for Units {
     fn recall(&self) {
         match self.end_loan(None, false) {
             Some((number, Unit::Here)) => {
-                self.return_unit(&|| self.unlend(self.object.process, number, true));
+                let unlend = || self.unlend(self.object.process, number, true);
+                self.return_unit(Some(&unlend));
             }
             Some((number, unit)) => {
                 let is_coming_back = matches!(unit, Unit::Aside);
@@ -279,10 +290,14 @@ impl Borrower for Units {
             let _ = self.publish();
             if !self.here.put_back() {
                 // The loan has ended meanwhile.
-                self.return_unit(&|| {});
+                self.return_unit(None);
             }
         }
         is_used || loan.is_dirty.load(Ordering::Acquire)
+    }
+
+    fn is_in_use(&self) -> bool {
+        self.is_lent() && self.object.process.bells.is_ticking()
     }
 
     fn look(&self) {

@@ -215,11 +215,11 @@ impl Units {
     /// Gives one unit to the store. It does not wait if this process holds one: then the count cannot exceed the maximum. Also
     /// returns whether the unit is on its way, even if a signal handler has raised.
     pub fn give_to_store(&self, is_held: bool) -> (bool, Result<()>) {
-        self.give_after(is_held, &|| {})
+        self.give_after(is_held, None)
     }
 
-    /// The same. `before_parts` is called if writes are published before.
-    fn give_after(&self, is_held: bool, before_parts: &dyn Fn()) -> (bool, Result<()>) {
+    /// The same; `before_parts` as in `Memory::release`.
+    fn give_after(&self, is_held: bool, before_parts: Option<&dyn Fn()>) -> (bool, Result<()>) {
         let handle = self.in_store();
         let (process, id) = match handle.and_then(|h| Ok((h.current_process()?, &h.id))) {
             Ok(found) => found,
@@ -267,7 +267,8 @@ impl Units {
         let (mut value, is_lent) = ask()?;
         if is_lent {
             let script = process.script(&scripts::SEM_ACQUIRE, &handle.id);
-            let reply = script.arg("?").arg("").arg("").bytes_of_reply()?;
+            let script = script.arg("?").arg("").arg("").or_undo(wait::FOR_UNIT.late);
+            let reply = script.bytes_of_reply()?;
             let until = wait::by(Some(Instant::now() + RECALL_TIMEOUT));
             wait::reply_or_token(process, &handle.id, reply, until, &wait::FOR_UNIT)?;
             (value, _) = ask()?;
