@@ -1,7 +1,8 @@
 -- Gives one unit back. ARGV[4] the maximum, or '' if the unit stays with the caller's process and only its regions are written,
--- ARGV[5] the versions, ARGV[6] how often the lock's versions had changed when the caller last saw them. KEYS[2] and on: the regions that were written, none greater than a granule; for each its name, the
--- number of spans, and for each span its offset and its bytes. Replies 'ok', 'over', or 'lent' if the lock is lent to another
--- process, which is asked to give it back; and the new versions of these regions ('0' if a region is gone).
+-- ARGV[5] the versions, ARGV[6] how often the lock's versions had changed when the caller last saw them. KEYS[2] and on: the
+-- regions that were written, none greater than a granule; for each its name, the number of spans, and for each span its offset
+-- and its bytes. Replies 'ok', 'over', or 'lent' if the lock is lent to another process, which is asked to give it back; and the
+-- new versions of these regions ('0' if a region is gone).
 local fields, answered = open(VALUE, HAS_WAITED, CHANGES, SEEN_BY, LENT_TO, TAKEN_BY, IMPATIENT)
 if answered then return answered end
 if is_moving and (fields[4] or #KEYS > 1 or ARGV[5] ~= '' and not is_here(VERSIONS)) then return on_its_way() end
