@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from forks import fork
+
 MANY = 500
 
 
@@ -301,10 +303,7 @@ def test_forks_while_something_is_published(mp):
                 view[:: 1 << 16] = bytes([n + 1]) * len(view[:: 1 << 16])
         time.sleep(0.002 * (n % 4))
         here.send(True)
-        pid = os.fork()
-        if pid == 0:
-            os._exit(0)
-        os.waitpid(pid, 0)
+        fork(lambda: None)()
         assert here.recv() == "has it"
         assert not lock.acquire(block=False)
         here.send(None)
@@ -398,14 +397,9 @@ def test_a_forked_child_and_its_parent(mp, tmp_path):
                 file.write_text(str(int(file.read_text()) + 1))
 
     add()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            add()
-        finally:
-            os._exit(0)
+    ended = fork(add)
     add()
-    os.waitpid(pid, 0)
+    ended()
     assert file.read_text() == "600"
 
 

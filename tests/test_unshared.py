@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from forks import fork
 from serverless_mp import _core
 
 
@@ -145,17 +146,6 @@ def test_memory_is_given_as_it_is(mp):
     assert queue.get() == (46, 5, 0)
     process.join()
     assert (array[7], sum(array)) == (8, 51)
-
-
-def fork(body):
-    """Runs a function in a child of `os.fork()`; returns a function that waits for its end."""
-    child = os.fork()
-    if child == 0:
-        try:
-            body()
-        finally:
-            os._exit(0)
-    return lambda: os.waitpid(child, 0)
 
 
 def test_a_fork_of_the_program_s_own_shares_locks(mp):

@@ -138,8 +138,8 @@ seal_memory = _choice(
 robust_locks = _choice(
     "ROBUST_LOCKS",
     ("0", "1"),
-    "1: a lock that is made from now on is free again when a process that holds it ends or is killed. What "
-    "the lock protects may then be half done.",
+    "1: a lock that is made from now on is free again when a process that holds it ends or is killed. What the lock protects "
+    "may then be half done.",
 )
 large_argument = _number(
     "LARGE_ARGUMENT",

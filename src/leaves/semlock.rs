@@ -72,21 +72,17 @@ impl SemLock {
                 Ok(true)
             }
             Done::No => Ok(false),
-            Done::InStore => {
-                let is_taken = self
-                    .units
-                    .take_from_store(block, wait::by(deadline), true)?;
-                if is_taken {
-                    self.taken();
-                }
-                Ok(is_taken)
-            }
+            Done::InStore => self.take_unit(block, wait::by(deadline), true),
         }
     }
 
-    /// The same for a lock that is shared, or becomes so now.
+    /// The same for a lock that is shared, or becomes so now. It is not borrowed.
     pub fn take_from_store(&self, block: bool, until: Until<'_>) -> Result<bool> {
-        let is_taken = self.units.take_from_store(block, until, false)?;
+        self.take_unit(block, until, false)
+    }
+
+    fn take_unit(&self, block: bool, until: Until<'_>, may_borrow: bool) -> Result<bool> {
+        let is_taken = self.units.take_from_store(block, until, may_borrow)?;
         if is_taken {
             self.taken();
         }

@@ -153,9 +153,14 @@ local function wake_all(list, token)
   call('DEL', OBJECT .. list)
 end
 
+-- The caller's name as a waiter for the answer to this command.
+local function own_waiter()
+  return CALLER .. ':' .. SEQ
+end
+
 -- Appends the caller to a list of waiters. Returns its name as a waiter.
 local function join_waiters(line)
-  local waiter = CALLER .. ':' .. SEQ
+  local waiter = own_waiter()
   call('RPUSH', OBJECT .. (line or WAITERS), waiter)
   renew_ttl(OBJECT .. (line or WAITERS))
   -- Never cleared: while the slot is migrating, a command need not look for waiters if there were never any.
@@ -362,10 +367,11 @@ end
 -- A waiter no longer wants to know whether the lock is held.
 local function forget_impatient(waiter)
   local impatient, left = call('HGET', OBJECT, IMPATIENT), ''
-  for other in string.gmatch(impatient or '', '%S+') do
+  if not impatient then return end
+  for other in string.gmatch(impatient, '%S+') do
     if other ~= waiter then left = left .. other .. ' ' end
   end
-  if left ~= (impatient or '') then call('HSET', OBJECT, IMPATIENT, left) end
+  call('HSET', OBJECT, IMPATIENT, left)
 end
 
 -- Removes a waiter from its list. Returns the token that has come before; nil if none has.

@@ -27,10 +27,10 @@ pub trait Borrower: Send + Sync {
     fn forget(&self);
 
     /// From now on recalls are heard.
-    fn is_heard(&self);
+    fn recalls_are_heard(&self);
 }
 
-/// The locks that are lent now.
+/// The locks that are lent to this process, or were.
 #[derive(Default)]
 pub struct Loans {
     all: Mutex<Vec<Weak<dyn Borrower>>>,
@@ -38,6 +38,7 @@ pub struct Loans {
 }
 
 impl Loans {
+    /// Enters a lock that is lent from now on.
     pub fn begin(&self, borrower: Weak<dyn Borrower>) {
         let mut all = self.all.locked();
         all.retain(|one| one.strong_count() > 0 && !one.ptr_eq(&borrower));
@@ -45,13 +46,14 @@ impl Loans {
         self.count.store(all.len(), Ordering::Release);
     }
 
-    pub fn all(&self) -> Vec<Arc<dyn Borrower>> {
+    fn all(&self) -> Vec<Arc<dyn Borrower>> {
         if self.count.load(Ordering::Acquire) == 0 {
             return Vec::new();
         }
         self.all.locked().iter().filter_map(Weak::upgrade).collect()
     }
 
+    /// Whether one of them is lent and in use.
     pub fn are_in_use(&self) -> bool {
         self.all().iter().any(|borrower| borrower.is_in_use())
     }

@@ -14,8 +14,6 @@ from serverless_mp import _core
 # and CPython leaves its own clean-up to these handlers.
 _ALL_RUN = sys.version_info >= (3, 13)
 _have_begun = False
-
-
 _exit = os._exit
 
 

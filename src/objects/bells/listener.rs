@@ -1,6 +1,5 @@
 //! The thread that hears the bells.
 
-use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -118,9 +117,12 @@ impl Listener {
             self.errands.end();
             return None;
         }
-        let bells = known.ends.keys().chain(known.locks.keys());
-        let bells: HashSet<String> = bells.cloned().collect();
-        let locks: Vec<String> = known.locks.keys().cloned().collect();
+        let bells: Vec<String> = known
+            .ends
+            .keys()
+            .chain(known.locks.keys())
+            .cloned()
+            .collect();
         let (ends, borrowers) = (known.all(), known.borrowers());
         drop(known);
         self.subscriber = match self.subscriber.take() {
@@ -131,11 +133,11 @@ impl Listener {
                 }
                 self.tried = Some(Instant::now());
                 let new = Subscriber::open(self.client).ok();
-                new.and_then(|mut new| new.subscribe(locks).is_ok().then_some(new))
+                new.and_then(|mut new| new.subscribe(bells).is_ok().then_some(new))
             }
             Some(mut subscriber) => {
                 let checked = subscriber
-                    .keep(&bells)
+                    .keep(&bells.into_iter().collect())
                     .and_then(|()| subscriber.check(self.asked));
                 checked.is_ok().then_some(subscriber)
             }
@@ -157,9 +159,9 @@ impl Listener {
         if subscriber.subscribe(bells).is_err() {
             self.subscriber = None;
         }
-        // After an error all locks are subscribed to anew.
+        // After an error all bells are subscribed to anew.
         let locks = locks.iter().filter_map(Weak::upgrade);
-        locks.for_each(|lock| lock.is_heard());
+        locks.for_each(|lock| lock.recalls_are_heard());
     }
 
     /// Looks after the locks that are lent, if it is time. Returns when to do so again.

@@ -49,7 +49,7 @@ impl Memory {
         regions: &'r [Arc<SharedRegion>],
     ) -> Result<(Vec<Written<'r>>, String)> {
         let of_region = |region| SharedRegion::written_for_message(region, client);
-        let written = self.written(client, regions, of_region, None)?;
+        let written = self.written(client, regions, MOST_WRITTEN, of_region, None)?;
         self.note_release(client)?;
         let mut versions = self.versions.locked().all();
         for one in &written {
@@ -79,9 +79,11 @@ impl Memory {
     }
 
     /// Publishes this process' writes, and sends a release of an object; writes to a few small regions go with it. The release
-    /// is posted if its reply need not be waited for. Writes in any number of places go with a release that has `before_parts`, which
-    /// is called if nevertheless other writes are published before it. Returns whether it is done or on its way, also if an error is raised;
-    /// and its reply, if that was waited for.
+    /// is posted if its reply need not be waited for. Returns whether it is done or on its way, also if an error is raised; and its
+    /// reply, if that was waited for.
+    ///
+    /// More regions, and writes in any number of places, go with a release that has `before_parts`, which is called if other writes
+    /// are nevertheless published before it.
     pub fn release(
         &self,
         client: &Client,
@@ -96,13 +98,12 @@ impl Memory {
             Ok(()) => Vec::new(),
             Err(e) => return (false, Err(e)),
         };
-        let most = if before_parts.is_some() {
-            usize::MAX
-        } else {
-            RUNS
+        let (most, places) = match before_parts {
+            Some(_) => (MOST_OF_LOAN, usize::MAX),
+            None => (MOST_WRITTEN, RUNS),
         };
-        let of_region = |region| SharedRegion::written(region, client, object, most);
-        let written = self.written(client, &regions, of_region, before_parts);
+        let of_region = |region| SharedRegion::written(region, client, object, places);
+        let written = self.written(client, &regions, most, of_region, before_parts);
         let written = match written {
             Ok(written) => written,
             Err(e) => return (false, Err(e)),
@@ -143,12 +144,13 @@ impl Memory {
         (is_sent && !is_over, result)
     }
 
-    /// The writes that go with a release; everything else is published before. Writes of this thread that are in neither went
+    /// The writes that go with a release, of at most so many regions; everything else is published before. Writes of this thread that are in neither went
     /// with the release of another thread, whose versions are known when this returns.
     fn written<'r>(
         &self,
         client: &Client,
         regions: &'r [Arc<SharedRegion>],
+        most: usize,
         of_region: impl Fn(&'r SharedRegion) -> Changes<'r>,
         before_parts: Option<&dyn Fn()>,
     ) -> Result<Vec<Written<'r>>> {
@@ -156,11 +158,6 @@ impl Memory {
         // All threads lock the regions in this order.
         let mut regions: Vec<&SharedRegion> = regions.iter().map(Arc::as_ref).collect();
         regions.sort_by(|one, other| one.id.cmp(&other.id));
-        let most = if before_parts.is_some() {
-            MOST_OF_LOAN
-        } else {
-            MOST_WRITTEN
-        };
         let mut written = Vec::new();
         for region in regions {
             let changes = if written.len() < most {

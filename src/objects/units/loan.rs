@@ -151,8 +151,11 @@ impl Units {
         self.used();
     }
 
-    /// Notes that a lent unit was taken.
+    /// Notes that a unit was taken here, if it is lent.
     pub fn used(&self) {
+        if !self.is_lent() {
+            return;
+        }
         self.loan.uses.fetch_add(1, Ordering::SeqCst);
         if !self.object.process.bells.is_ticking() {
             self.loan.is_first.store(true, Ordering::Release);
@@ -323,7 +326,7 @@ impl Borrower for Units {
         self.loan.is_lent.store(false, Ordering::Release);
     }
 
-    fn is_heard(&self) {
+    fn recalls_are_heard(&self) {
         self.loan.is_heard.store(true, Ordering::Release);
     }
 }

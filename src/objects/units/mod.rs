@@ -106,7 +106,7 @@ impl Units {
     /// Takes a unit if one is here, without waiting.
     pub fn take_now(&self) -> bool {
         let is_taken = self.here.try_take();
-        if is_taken && self.is_lent() {
+        if is_taken {
             self.used();
         }
         is_taken
@@ -132,9 +132,7 @@ impl Units {
             }
             match self.here.take(deadline)? {
                 WaitResult::Taken => {
-                    if self.is_lent() {
-                        self.used();
-                    }
+                    self.used();
                     return Ok(Done::Yes);
                 }
                 WaitResult::TimedOut => return Ok(Done::No),
