@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 #[cfg(feature = "python")]
-pub use with_python::{check, has_other_threads, note_waits, with_gil, without_gil};
+pub use with_python::{check, do_others_run, note_waits, with_gil, without_gil};
 
 #[cfg(feature = "python")]
 mod with_python {
@@ -16,7 +16,6 @@ mod with_python {
 
     use pyo3::ffi;
     use pyo3::prelude::*;
-    #[cfg(not(test))]
     use pyo3::types::{PyDict, PyString};
 
     use crate::error::{Error, Result};
@@ -36,22 +35,40 @@ mod with_python {
             .map_err(Error::Raised)
     }
 
-    /// Whether other threads run Python code. No garbage is collected meanwhile: a destructor of the program could need what the
-    /// caller has locked.
-    pub fn has_other_threads() -> bool {
+    /// A function: its file and its name.
+    type Function = (String, String);
+
+    /// Functions in which a thread only waits, and those of threads that have nothing to do when they call one of these.
+    static WAITS: OnceLock<(Vec<Function>, Vec<Function>)> = OnceLock::new();
+
+    pub fn note_waits(waits: Vec<Function>, idle: Vec<Function>) {
+        let _ = WAITS.set((waits, idle));
+    }
+
+    /// Whether threads beside the main one run Python code, or wait for something after which they would. No garbage is
+    /// collected meanwhile: a destructor of the program could need what the caller has locked.
+    pub fn do_others_run() -> bool {
         Python::try_attach(|py| {
             let _paused = PausedCollector::new(py);
             let frames = py.import("sys")?.call_method0("_current_frames")?;
-            Ok::<_, PyErr>(frames.len()? > 1)
+            let mut count = 0;
+            for (_, frame) in frames.cast_into::<PyDict>()? {
+                count += usize::from(!is_idle(&frame)?);
+            }
+            Ok::<_, PyErr>(count > 1)
         })
         .is_none_or(|found| found.unwrap_or(true))
     }
 
-    /// Functions in which a thread only waits: the file and the name of each.
-    static WAITS: OnceLock<Vec<(String, String)>> = OnceLock::new();
-
-    pub fn note_waits(waits: Vec<(String, String)>) {
-        let _ = WAITS.set(waits);
+    fn is_idle(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let Some((waits, idle)) = WAITS.get() else {
+            return Ok(false);
+        };
+        if !is_one_of(frame, waits)? {
+            return Ok(false);
+        }
+        let caller = frame.getattr("f_back")?;
+        Ok(!caller.is_none() && is_one_of(&caller, idle)?)
     }
 
     /// Whether all threads but this one wait in the noted functions. The interpreter must be attached: then it stays so. A thread
@@ -80,6 +97,13 @@ mod with_python {
 
     #[cfg(not(test))]
     fn is_waiting(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
+        WAITS
+            .get()
+            .map_or(Ok(false), |(waits, _)| is_one_of(frame, waits))
+    }
+
+    /// Whether a frame runs one of these functions.
+    fn is_one_of(frame: &Bound<'_, PyAny>, functions: &[Function]) -> PyResult<bool> {
         // Reading the attribute `f_code` would run the program's audit hooks.
         // SAFETY: it is a frame; the reference to its code is new.
         let code = unsafe {
@@ -89,8 +113,7 @@ mod with_python {
         let (file, name) = (code.getattr("co_filename")?, code.getattr("co_name")?);
         let (file, name) = (file.cast::<PyString>()?, name.cast::<PyString>()?);
         let (file, name) = (file.to_cow()?, name.to_cow()?);
-        let waits = WAITS.get().map_or(&[][..], Vec::as_slice);
-        Ok(waits.iter().any(|wait| wait.0 == file && wait.1 == name))
+        Ok(functions.iter().any(|one| one.0 == file && one.1 == name))
     }
 
     struct PausedCollector<'py> {
@@ -173,7 +196,7 @@ pub fn check() -> crate::error::Result<()> {
 }
 
 #[cfg(not(feature = "python"))]
-pub const fn has_other_threads() -> bool {
+pub const fn do_others_run() -> bool {
     false
 }
 

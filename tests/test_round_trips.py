@@ -2,6 +2,7 @@
 
 import threading
 import time
+from urllib.parse import unquote
 
 import pytest
 
@@ -208,28 +209,56 @@ def test_event_set_to_wake(smp):
     assert spent.round_trips <= 3
 
 
-def test_our_count_is_the_server_s(smp, store):
-    """Compares our counters with the server's, on a server that nobody else uses."""
+@pytest.fixture
+def server(smp, store):
+    """A connection to the private store of this session, which nobody else uses."""
     if store is not None:
         pytest.skip("on a private store only: others talk to this one as well")
-    from urllib.parse import unquote
+    smp.Semaphore(0)  # now there is a session
+    path, password = _core.session_info()["url"].removeprefix("redis+unix://").split("?pass=")
+    connection = stores.Connection(unquote(path), unquote(password))
+    yield connection
+    connection.close()
 
+
+def calls(server, prefix):
+    """How often the server has done the commands whose names begin so."""
+    counts = server.info("commandstats")
+    return sum(int(text.split("calls=")[1].split(",")[0]) for name, text in counts.items() if name.startswith(f"cmdstat_{prefix}"))
+
+
+def report_and_wait(value, reports, queue):
+    reports.put(value.value)  # the thread that feeds the queue lives on
+    queue.get()
+
+
+def test_a_process_that_waits_fetches_nothing(smp, server):
+    value, reports, queue = smp.Value("i", 0, lock=False), smp.Queue(), smp.SimpleQueue()
+    process = smp.Process(target=report_and_wait, args=(value, reports, queue))
+    process.start()
+    assert reports.get() == 0
+    server.call("CONFIG", "RESETSTAT")
+    for n in range(1, 41):
+        value.value = n
+        while calls(server, "setrange") < n:  # published by the thread that looks every 5 ms
+            time.sleep(0.002)
+    fetched = calls(server, "fcall_ro")
+    queue.put(None)
+    process.join()
+    assert (fetched, process.exitcode) == (0, 0)
+
+
+def test_our_count_is_the_server_s(smp, server):
+    """Compares our counters with the server's."""
     lock, queue = smp.Lock(), smp.Queue()
     queue.put(0)
     queue.get()
     _core.settle()
-    url = _core.session_info()["url"]
-    path, password = url.removeprefix("redis+unix://").split("?pass=")
-    server = stores.Connection(unquote(path), unquote(password))
 
     def processed():
         return int(server.info("stats")["total_commands_processed"])
 
-    def scripts():
-        calls = server.info("commandstats")
-        return sum(int(calls[name].split("calls=")[1].split(",")[0]) for name in calls if name.startswith("cmdstat_fcall"))
-
-    before, own, called = processed(), _core.counters()["commands"], scripts()
+    before, own, called = processed(), _core.counters()["commands"], calls(server, "fcall")
     for i in range(50):
         lock.acquire()
         lock.release()
@@ -239,5 +268,4 @@ def test_our_count_is_the_server_s(smp, store):
     ours, theirs = _core.counters()["commands"] - own, processed() - before - 1
     # The server also counts the commands inside scripts, so the calls of scripts are compared.
     assert ours <= theirs
-    assert scripts() - called >= ours - 60
-    server.close()
+    assert calls(server, "fcall") - called >= ours - 60

@@ -351,6 +351,9 @@ class Job:
     def sentinel(self) -> int:
         """A file descriptor that is readable once the process has ended."""
     def has_ended(self) -> bool: ...
+    @staticmethod
+    def count_ended() -> int:
+        """How many jobs of this process have ended."""
     def exitcode(self) -> int | None:
         """None while the process runs; negative if a signal ended it. No round trip."""
     def wait(self, timeout: float | None = None) -> int | None:
@@ -487,8 +490,10 @@ def settle() -> None:
 def counters() -> dict[str, int]:
     """What this process has sent: the number of `commands`, of `bytes`, and of `round_trips`, the waits for the store."""
 
-def note_waits(waits: list[tuple[str, str]]) -> None:
-    """Tells the functions in which a thread only waits: the file and the name of each."""
+def note_waits(waits: list[tuple[str, str]], idle: list[tuple[str, str]]) -> None:
+    """Tells the functions in which a thread only waits, and those whose threads are idle if they wait there: the file and
+    the name of each.
+    """
 
 def new_id() -> str:
     """16 hexadecimal digits that are unique in the session."""

@@ -4,11 +4,13 @@ workers.
 
 from __future__ import annotations
 
+import os
 import sys
+from multiprocessing import process
 from multiprocessing.process import BaseProcess, active_children, current_process, parent_process
 from typing import Any
 
-from . import config
+from . import _core, config
 from .stdlib import public_names
 
 __all__ = ["BaseProcess", "active_children", "current_process", "parent_process"]
@@ -34,10 +36,38 @@ def _stays(process_obj: Any) -> bool:
     return managers is not None and isinstance(owner, type) and issubclass(owner, managers.BaseManager)
 
 
+# How many processes had ended when they were last removed from CPython's set of children.
+_removed = 0
+
+
+def _remove_ended() -> None:
+    global _removed  # noqa: PLW0603 - one per process
+    ended = _core.Job.count_ended()
+    if ended != _removed:
+        _removed = ended
+        process._cleanup()  # type: ignore[attr-defined]
+
+
 class ServerlessProcess(BaseProcess):
     """A process whose target runs in a worker."""
 
     _start_method = "serverless"
+
+    def start(self: Any) -> None:
+        """CPython's, except that the children are asked whether they have ended only if one has: each start would ask
+        thousands.
+        """
+        self._check_closed()
+        assert self._popen is None, "cannot start a process twice"  # noqa: S101 - CPython's
+        assert self._parent_pid == os.getpid(), "can only start a process object created by current process"  # noqa: S101 - the same
+        this: Any = current_process()
+        assert not this._config.get("daemon"), "daemonic processes are not allowed to have children"  # noqa: S101 - the same
+        _remove_ended()
+        popen = self._popen = self._Popen(self)
+        self._sentinel = popen.sentinel
+        # No circle of references if an argument of the target refers to this process.
+        del self._target, self._args, self._kwargs
+        process._children.add(self)  # type: ignore[attr-defined]
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:

@@ -185,10 +185,10 @@ pub fn store_connections(py: Python<'_>) -> PyResult<Option<(u64, u64)>> {
     Ok(py.detach(|| open::connections(process::current()?))?)
 }
 
-/// The file and the name of each function in which a thread only waits.
+/// The file and the name of each function in which a thread only waits, and of those whose threads are idle if they wait there.
 #[pyfunction]
-pub fn note_waits(waits: Vec<(String, String)>) {
-    signals::note_waits(waits);
+pub fn note_waits(waits: Vec<(String, String)>, idle: Vec<(String, String)>) {
+    signals::note_waits(waits, idle);
 }
 
 /// An id that is unique in the session: 16 hexadecimal digits.

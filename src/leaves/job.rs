@@ -23,7 +23,7 @@ use crate::objects::payload;
 use crate::objects::process::{self, Process};
 use crate::objects::wait;
 use crate::protocol::{CANCELLED, Claim, Command, Event, ExitRecord, Item, TAKEN};
-use crate::session::started_job::StartedJob;
+use crate::session::started_job::{self, StartedJob};
 use crate::session::{exit_record, jobs};
 use crate::store::conn::{Ended, Until, ready};
 use crate::store::keys;
@@ -189,13 +189,10 @@ impl Job {
             ));
             // Entered before the launch, so that no event is missed.
             table.enter(&state);
-            match launcher.launch(process, &state, event, &descriptors) {
-                Ok(Launched { pid, report }) => table.watch(&state, pid, report),
-                Err(e) => {
-                    table.abandon(&state);
-                    return Err(e);
-                }
-            }
+            launcher
+                .launch(process, &state, event, &descriptors)
+                .and_then(|Launched { pid, report }| table.watch(&state, pid, report))
+                .inspect_err(|_| table.abandon(&state))?;
             Ok::<_, Error>(Self {
                 process,
                 state,
@@ -224,6 +221,12 @@ impl Job {
 
     fn has_ended(&self) -> bool {
         self.state.has_ended()
+    }
+
+    /// How many jobs of this process have ended.
+    #[staticmethod]
+    fn count_ended() -> u64 {
+        started_job::count_ended()
     }
 
     fn exitcode(&self, py: Python<'_>) -> PyResult<Option<i32>> {

@@ -2,8 +2,8 @@
 //! is newer, a little later.
 //!
 //! The thread looks every 5 ms while something changes, and less often the longer nothing does. A process that synchronises
-//! publishes and fetches by that, and the thread looks only every 320 ms. If the only thread of the program waits for the
-//! store, it reads nothing, and nothing is fetched.
+//! publishes and fetches by that, and the thread looks only every 320 ms. If the program's main thread waits for the store, and
+//! it has no others except idle feeders of queues, it reads nothing, and nothing is fetched.
 
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};

@@ -54,6 +54,11 @@ impl Mailbox {
         })
     }
 
+    /// Whether the next event is here already.
+    pub fn has_more(&self, process: &Process) -> bool {
+        self.pipe.has_something(process)
+    }
+
     /// The next event.
     pub fn next(&self, process: &'static Process) -> Result<Vec<u8>> {
         loop {

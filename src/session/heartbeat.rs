@@ -25,8 +25,10 @@ const PRIVATE_STORE_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// The stack of a thread, in bytes.
 const STACK: usize = 256 << 10;
 
-/// How often posted commands with unread replies are looked at. This costs no round trip.
+/// How often posted commands with unread replies are looked at. This costs no round trip. As long as there are none, the pause
+/// is doubled up to the second time, or a quarter of the time between two questions for the session.
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
+const IDLE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// After how long it is reported that messages wait for room.
 const REPORT_AFTER: Duration = Duration::from_secs(5);
@@ -35,6 +37,7 @@ const REPORT_AFTER: Duration = Duration::from_secs(5);
 pub fn begin(process: &'static Process) -> Result<()> {
     let mut heartbeat = Heartbeat {
         process,
+        pause: CHECK_INTERVAL,
         posts: HashMap::new(),
         full_since: None,
         checked: Instant::now(),
@@ -51,6 +54,8 @@ pub fn begin(process: &'static Process) -> Result<()> {
 
 struct Heartbeat {
     process: &'static Process,
+    /// The pause between two ticks.
+    pause: Duration,
     /// The progress of posted commands at the last tick.
     posts: HashMap<String, u64>,
     /// Since when messages wait for room in the store.
@@ -63,14 +68,17 @@ struct Heartbeat {
 impl Heartbeat {
     /// Sleeps, then looks at what is due. Returns false when the session is over.
     fn tick(&mut self) -> bool {
-        let pause = if self.full_since.is_some() {
+        self.pause = if self.full_since.is_some() {
             TICK
-        } else {
+        } else if self.process.shared.unread.load(Ordering::Acquire) > 0 {
             CHECK_INTERVAL
+        } else {
+            let idle = IDLE_INTERVAL.min(self.check_interval() / 4);
+            (self.pause * 2).min(idle).max(CHECK_INTERVAL)
         };
         // The sleep ends sooner after an outage, and after a broken connection: another store may have taken the old one's
         // place.
-        let was_woken = self.process.shared.health.sleep(pause);
+        let was_woken = self.process.shared.health.sleep(self.pause);
         if !self.process.is_current() {
             return false;
         }

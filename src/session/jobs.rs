@@ -9,13 +9,12 @@
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex};
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::{pipe2, read, write};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Registry, Token};
 
 use crate::error::{Error, Result};
 use crate::exit_codes;
@@ -25,7 +24,7 @@ use crate::objects::mailbox::{self, Mailbox};
 use crate::objects::process::Process;
 use crate::protocol::{self, Event, ExitRecord, ExitReport};
 use crate::session::exit_record;
-use crate::session::started_job::StartedJob;
+use crate::session::started_job::{self, StartedJob};
 use crate::store::conn::TICK;
 use crate::store::keys;
 use crate::store::threads;
@@ -38,13 +37,29 @@ pub struct Jobs {
     process: &'static Process,
     started: Mutex<bool>,
     table: Mutex<HashMap<String, Arc<StartedJob>>>,
-    /// The launchers' reports that are to be watched.
-    reports: Mutex<Vec<(OwnedFd, Arc<StartedJob>)>>,
-    /// Wakes the thread that watches them.
-    wake_pipe: Mutex<Option<OwnedFd>>,
+    reports: Mutex<Reports>,
     /// Launches the jobs of workers that cannot launch them themselves.
     forward: Mutex<Option<Forward>>,
 }
+
+/// The launchers' reports that have not come.
+#[derive(Default)]
+struct Reports {
+    /// What watches their descriptors; None before the first job.
+    registry: Option<Registry>,
+    expected: HashMap<usize, (OwnedFd, Arc<StartedJob>)>,
+    count: usize,
+}
+
+/// The end of a job, which the program may not see yet.
+struct End {
+    job: Arc<StartedJob>,
+    code: i32,
+    versions: String,
+}
+
+/// How many events are taken from the system at once.
+const MOST_EVENTS: usize = 64;
 
 type Forward = Box<dyn Fn(ForwardedJob) + Send>;
 
@@ -72,7 +87,6 @@ pub fn of(process: &'static Process) -> &'static Jobs {
         started: Mutex::default(),
         table: Mutex::default(),
         reports: Mutex::default(),
-        wake_pipe: Mutex::default(),
         forward: Mutex::default(),
     }));
     let new_ptr = std::ptr::from_ref(new).cast_mut();
@@ -105,14 +119,13 @@ impl Jobs {
             return Ok(());
         }
         let events = Mailbox::open(self.process)?;
-        let (wake, wake_pipe) = pipe2(OFlag::O_CLOEXEC)?;
-        fcntl(&wake, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        *self.wake_pipe.locked() = Some(wake_pipe);
+        let poll = Poll::new()?;
+        self.reports.locked().registry = Some(poll.registry().try_clone()?);
         threads::spawn("serverless_mp-events", STACK, move || {
             self.take_events(&events);
         })?;
         threads::spawn("serverless_mp-exits", STACK, move || {
-            self.take_reports(&wake);
+            self.take_reports(poll);
         })?;
         *started = true;
         Ok(())
@@ -130,12 +143,16 @@ impl Jobs {
     }
 
     /// Watches a job whose worker was launched.
-    pub fn watch(&self, job: &Arc<StartedJob>, pid: i32, report: OwnedFd) {
+    pub fn watch(&self, job: &Arc<StartedJob>, pid: i32, report: OwnedFd) -> Result<()> {
         job.launched(pid);
-        self.reports.locked().push((report, job.clone()));
-        if let Some(wake_pipe) = &*self.wake_pipe.locked() {
-            let _ = write(wake_pipe, b"x");
+        let mut reports = self.reports.locked();
+        reports.count += 1;
+        let (name, fd) = (reports.count, report.as_raw_fd());
+        reports.expected.insert(name, (report, job.clone()));
+        if let Some(registry) = &reports.registry {
+            registry.register(&mut SourceFd(&fd), Token(name), Interest::READABLE)?;
         }
+        Ok(())
     }
 
     /// Removes a job that could not be launched.
@@ -155,20 +172,36 @@ impl Jobs {
 
     /// Takes the events of the jobs, until the session ends.
     fn take_events(&self, events: &Mailbox) {
-        loop {
+        let mut ends = Vec::new();
+        let mut is_over = false;
+        while !is_over {
             match events.next(self.process) {
-                Ok(event) => self.take_event(&event),
+                Ok(event) => self.take_event(&event, &mut ends),
                 // The event was refused and acknowledged; the next one still counts.
                 Err(Error::Seal(_)) => {}
-                Err(Error::ObjectGone(_)) => return,
+                Err(Error::ObjectGone(_)) => is_over = true,
                 // The store does not answer. It may answer again, and then tell what has happened since.
                 Err(_) if self.process.healthy().is_ok() => std::thread::sleep(TICK),
-                Err(_) => return,
+                Err(_) => is_over = true,
+            }
+            // Those that came together wait for the store together.
+            if !ends.is_empty() && (is_over || !events.has_more(self.process)) {
+                // The program's next call notices a store that fails here.
+                let _ = started_job::settle(self.process);
+                for End {
+                    job,
+                    code,
+                    versions,
+                } in ends.drain(..)
+                {
+                    job.ended(code, &versions);
+                }
             }
         }
     }
 
-    fn take_event(&self, event: &[u8]) {
+    /// Handles an event. The end of a job is added to `ends`.
+    fn take_event(&self, event: &[u8], ends: &mut Vec<End>) {
         let event = match Event::decode(event) {
             Ok(event) => event,
             Err(e) => return logging::report(&format!("serverless_mp: {e}")),
@@ -213,11 +246,17 @@ impl Jobs {
                 }
                 Ok(())
             }),
-            Event::Exited { job, record } => self.with(job, |job| {
+            Event::Exited { job, record } => self.get(job).map_or(Ok(()), |job| {
                 if job.is_remote {
                     self.remove(&job.id);
                 }
-                job.complete(self.process, record.code, record.versions)
+                let cleared = job.clear(self.process, record.code);
+                ends.push(End {
+                    job,
+                    code: record.code,
+                    versions: record.versions.to_owned(),
+                });
+                cleared
             }),
         };
     }
@@ -227,29 +266,19 @@ impl Jobs {
         self.get(id).map_or(Ok(()), |job| work(&job))
     }
 
-    fn take_reports(&self, wake: &OwnedFd) {
-        let mut watched: Vec<(OwnedFd, Arc<StartedJob>)> = Vec::new();
+    fn take_reports(&self, mut poll: Poll) {
+        let mut events = Events::with_capacity(MOST_EVENTS);
         while self.process.is_current() {
-            watched.append(&mut self.reports.locked());
-            let mut fds = vec![PollFd::new(wake.as_fd(), PollFlags::POLLIN)];
-            fds.extend(
-                watched
-                    .iter()
-                    .map(|(fd, _)| PollFd::new(fd.as_fd(), PollFlags::POLLIN)),
-            );
-            if poll(&mut fds, PollTimeout::NONE).is_err() {
+            if poll.poll(&mut events, None).is_err() {
                 continue;
             }
-            let ready: Vec<bool> = fds.iter().map(|fd| fd.any() == Some(true)).collect();
-            if ready[0] {
-                let _ = read(wake, &mut [0; 64]);
-            }
-            let mut i = 0;
-            for (fd, job) in watched.extract_if(.., |_| {
-                i += 1;
-                ready[i]
-            }) {
-                self.reported(&job, &read_report(fd));
+            for event in &events {
+                let report = self.reports.locked().expected.remove(&event.token().0);
+                if let Some((fd, job)) = report {
+                    // It is closed in any case.
+                    let _ = poll.registry().deregister(&mut SourceFd(&fd.as_raw_fd()));
+                    self.reported(&job, &read_report(fd));
+                }
             }
         }
     }
@@ -278,7 +307,7 @@ impl Jobs {
     fn ended(&self, job: &StartedJob, report: &ExitReport) {
         let process = self.process;
         self.remove(&job.id);
-        if job.has_ended() {
+        if job.is_cleared() {
             return;
         }
         let record = exit_record::read(process, &job.id).unwrap_or_default();

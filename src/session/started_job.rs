@@ -2,13 +2,20 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use crate::error::Result;
 use crate::locked::Locked;
 use crate::objects::process::Process;
 use crate::store::keys;
 use crate::store::scripts;
+
+static ENDED: AtomicU64 = AtomicU64::new(0);
+
+/// How many jobs of this process have ended.
+pub fn count_ended() -> u64 {
+    ENDED.load(Ordering::Acquire)
+}
 
 pub struct StartedJob {
     pub id: String,
@@ -27,6 +34,8 @@ pub struct StartedJob {
 }
 
 struct Ending {
+    /// Whether its end is known, and the store is told to delete what it has of the job.
+    is_cleared: bool,
     /// Closed at the end: the sentinel is the other end of this pipe.
     sentinel: Option<OwnedFd>,
     /// The ends that the parent holds for the child until it has attached.
@@ -45,6 +54,7 @@ impl StartedJob {
         holds: Vec<(String, u8)>,
     ) -> Self {
         let end = Mutex::new(Ending {
+            is_cleared: false,
             sentinel: Some(sentinel),
             holds,
             exit: None,
@@ -70,6 +80,7 @@ impl StartedJob {
             attempts,
             preload: preload.to_owned(),
             end: Mutex::new(Ending {
+                is_cleared: false,
                 sentinel: None,
                 holds: Vec::new(),
                 exit: None,
@@ -93,6 +104,10 @@ impl StartedJob {
         self.pid.load(Ordering::Acquire)
     }
 
+    pub fn is_cleared(&self) -> bool {
+        self.end.locked().is_cleared
+    }
+
     pub fn has_ended(&self) -> bool {
         self.end.locked().exit.is_some()
     }
@@ -110,20 +125,28 @@ impl StartedJob {
             .try_for_each(|(object, end)| process.release_ref(object, *end))
     }
 
+    /// Deletes what the store has of the job, and notes its end.
     pub fn complete(&self, process: &Process, code: i32, versions: &str) -> Result<()> {
-        tracing::info!(job = self.id, code, "ended");
-        let cleared = self.clear(process, code);
+        let cleared = self.clear(process, code).and_then(|()| settle(process));
         // This is done even if the store is gone.
-        let mut end = self.end.locked();
-        if end.exit.is_none() {
-            end.exit = Some((code, versions.to_owned()));
-        }
-        end.sentinel = None;
+        self.ended(code, versions);
         cleared
     }
 
-    /// Deletes what the store has of the job.
-    fn clear(&self, process: &Process, code: i32) -> Result<()> {
+    /// Notes its end, for which the program may wait.
+    pub fn ended(&self, code: i32, versions: &str) {
+        tracing::info!(job = self.id, code, "ended");
+        let mut end = self.end.locked();
+        if end.exit.is_none() {
+            end.exit = Some((code, versions.to_owned()));
+            ENDED.fetch_add(1, Ordering::Release);
+        }
+        end.sentinel = None;
+    }
+
+    /// Deletes what the store has of the job. This does not wait.
+    pub fn clear(&self, process: &Process, code: i32) -> Result<()> {
+        self.end.locked().is_cleared = true;
         self.attached(process)?;
         process
             .script(&scripts::DROP, &keys::job(&self.id))
@@ -137,9 +160,13 @@ impl StartedJob {
             &self.worker,
             code,
             self.attempts,
-        )?;
-        process.settle()?;
-        process.bells.catch_up(process);
-        Ok(())
+        )
     }
+}
+
+/// Waits until the store has done what `clear` has sent. Only then may the program see that the jobs have ended.
+pub fn settle(process: &Process) -> Result<()> {
+    process.settle()?;
+    process.bells.catch_up(process);
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! One command for the store, as its sender writes it: a script on an object, or a plain command on a key; then its
 //! arguments; then how it is sent.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use redis::{ToRedisArgs, Value};
@@ -15,21 +15,23 @@ use crate::store::request::{Request, Slot, bytes, text};
 use crate::store::scripts::Script;
 use crate::store::thread_client::Outcome;
 
-/// Whether the program's main thread waits without a time limit.
-static MAIN_THREAD_WAITS: AtomicBool = AtomicBool::new(false);
+/// How often the program's main thread has begun or ended a wait without a time limit.
+static MAIN_THREAD_WAITS: AtomicU64 = AtomicU64::new(0);
 
-pub fn main_thread_waits() -> bool {
-    MAIN_THREAD_WAITS.load(Ordering::Relaxed)
+/// The number of such a wait in which the main thread is.
+pub fn main_thread_waits() -> Option<u64> {
+    let count = MAIN_THREAD_WAITS.load(Ordering::Relaxed);
+    (count % 2 == 1).then_some(count)
 }
 
-/// Sets the flag as long as it lives, in the main thread.
+/// A wait of the main thread, as long as it lives. Inside of one, in a signal handler, the thread does not count as waiting.
 pub struct MainThreadWaits(bool);
 
 impl MainThreadWaits {
     pub fn begin() -> Self {
         let is_main = signals::is_main_thread();
         if is_main {
-            MAIN_THREAD_WAITS.store(true, Ordering::Relaxed);
+            MAIN_THREAD_WAITS.fetch_add(1, Ordering::Relaxed);
         }
         Self(is_main)
     }
@@ -38,7 +40,7 @@ impl MainThreadWaits {
 impl Drop for MainThreadWaits {
     fn drop(&mut self) {
         if self.0 {
-            MAIN_THREAD_WAITS.store(false, Ordering::Relaxed);
+            MAIN_THREAD_WAITS.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

@@ -21,8 +21,10 @@ use crate::store::replies::Replies;
 use crate::store::request::{Names, Refusal, checked, refusal, text};
 use crate::store::scripts::{Library, OF_A_CLUSTER, OF_A_NODE};
 
-/// How often a waiting thread checks signals that another thread received, and the session's health.
+/// How often a waiting thread checks signals that another thread received, and the session's health: at first, and in a long
+/// wait, since thousands of processes may wait on a few processors. A signal that the thread itself receives ends the pause.
 pub const TICK: Duration = Duration::from_millis(100);
+const LONG_TICK: Duration = Duration::from_secs(1);
 
 /// What to do if something else than the store answers.
 const OWN_ADDRESS: &str = "where a proxy (Envoy, Twemproxy) stands before the store, which passes on no FCALL and no BLMOVE, give the \
@@ -47,7 +49,7 @@ pub struct Conn {
 pub struct Until<'a> {
     pub deadline: Option<Instant>,
     pub wake_fd: Option<BorrowedFd<'a>>,
-    /// Called every [`TICK`]: `Err` ends the wait.
+    /// Called at every tick: `Err` ends the wait.
     pub on_tick: Option<&'a dyn Fn() -> Result<()>>,
     /// Leaves signals for later.
     pub defer_signals: bool,
@@ -110,8 +112,10 @@ pub fn ready(
     events: PollFlags,
     until: &Until<'_>,
 ) -> std::result::Result<(), Ended> {
+    let mut tick = TICK;
     loop {
-        let mut slice = TICK;
+        let mut slice = tick;
+        tick = (tick * 2).min(LONG_TICK);
         if let Some(deadline) = until.deadline {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from serverless_mp import _core, config
 
 from . import limits
-from .waits import WAITS
+from .waits import IDLE, WAITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,7 +154,7 @@ def begin_process() -> None:
     """Prepares this process, which has just opened or joined a session."""
     global _has_begun  # noqa: PLW0603 - one per process, and its forks have it
     if not _has_begun:
-        _core.note_waits(WAITS)
+        _core.note_waits(WAITS, IDLE)
         # A child of this process' own `os.fork()` is a process of the session, and not this one once more. Objects that it
         # inherits must not be private to one process.
         os.register_at_fork(before=_core.before_fork, after_in_parent=_core.after_fork_in_parent, after_in_child=_after_fork)

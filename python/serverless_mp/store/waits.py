@@ -24,3 +24,7 @@ WAITS = [
     (os.path.join(_OURS, "pool.py"), "get"),
     (os.path.join(_OURS, "queues.py"), "get"),
 ]
+
+# A thread of these functions that waits has nothing to do, and reads no memory of the program until the program gives it
+# something.
+IDLE = [(os.path.join(_OURS, "queues.py"), "_feed")]

@@ -28,6 +28,8 @@ impl Memory {
     pub fn keep_fresh(&'static self, client: &'static Client) -> Result<()> {
         let mut before = HashSet::new();
         let (mut synchronised, mut looked) = (0, Instant::now());
+        // The wait of the main thread in which nothing else ran.
+        let mut idle_wait = None;
         self.freshness.begin(client, move || {
             // A process that synchronises publishes and fetches by that, and only now and then here.
             let now = self.synchronised.load(Ordering::Relaxed);
@@ -37,7 +39,10 @@ impl Memory {
             looked = Instant::now();
             let mut written = HashSet::new();
             let published = self.publish_what_stays(client, &before, &mut written)?;
-            let is_read = !command::main_thread_waits() || signals::has_other_threads();
+            let wait = command::main_thread_waits();
+            let is_idle = wait.is_some() && (wait == idle_wait || !signals::do_others_run());
+            idle_wait = wait.filter(|_| is_idle);
+            let is_read = !is_idle;
             let fetched = is_read && self.look(client)?;
             before = written;
             Ok((published || fetched, !before.is_empty()))
