@@ -223,8 +223,8 @@ def server(smp, store):
 
 def calls(server, prefix):
     """How often the server has done the commands whose names begin so."""
-    counts = server.info("commandstats")
-    return sum(int(text.split("calls=")[1].split(",")[0]) for name, text in counts.items() if name.startswith(f"cmdstat_{prefix}"))
+    counts = [text for name, text in server.info("commandstats").items() if name.startswith(f"cmdstat_{prefix}")]
+    return sum(int(text.split("calls=")[1].split(",")[0]) for text in counts)
 
 
 def report_and_wait(value, reports, queue):
