@@ -62,6 +62,8 @@ CASES = [
     "spawn_atexit.py",
     "spawn_by_import.py",
     "stdin_descriptor.py",
+    "untouched/main.py fork",
+    "untouched/main.py spawn",
     "waits_that_are_no_number.py",
     "with_joblib/context_backend.py fork",
     "with_joblib/context_backend.py spawn",
@@ -116,6 +118,26 @@ def test_an_archive_by_a_relative_path(tmp_path):
 def test_modules_of_tests(run):
     done = run("-m", "pytest", "-q", "-p", "no:cacheprovider", FIELD / "fork_pytest", cwd=FIELD)
     assert "7 passed" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_objects_of_a_preloaded_library_are_not_touched(method, tmp_path):
+    site = tmp_path / "site-packages"
+    (site / "hooks").mkdir(parents=True)
+    shutil.copy(FIELD / "untouched" / "hooks.py", site / "hooks" / "__init__.py")
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import multiprocessing, sys, hooks\n"
+        "def work(n):\n    print(n, hooks.with_default(), flush=True)\n"
+        "if __name__ == '__main__':\n"
+        "    context = multiprocessing.get_context(sys.argv[1])\n"
+        "    for n in range(4):\n"
+        "        process = context.Process(target=work, args=(n,))\n        process.start()\n        process.join()\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(site), "SERVERLESS_MP_PRELOAD": "hooks"}
+    for command in ([sys.executable], RUN):
+        done = subprocess.run([*command, program, method], capture_output=True, text=True, timeout=90, check=False, env=env)
+        assert (done.stdout, done.stderr) == ("".join(f"{n} True\n" for n in range(4)), "")
 
 
 def test_an_installed_program(tmp_path):

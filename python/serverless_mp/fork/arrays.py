@@ -10,9 +10,9 @@ from typing import Any
 import cloudpickle
 
 from serverless_mp import _core
+from serverless_mp.program.introspect import attributes
 
 from . import files
-from .introspect import attributes
 
 _BY_BYTES: Any = cloudpickle.Pickler.dispatch_table[memoryview]
 # Bytes.

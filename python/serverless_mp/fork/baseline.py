@@ -20,9 +20,9 @@ from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired  # imported by name:
 from typing import TYPE_CHECKING
 
 from serverless_mp import installed
-from serverless_mp.program import cache
+from serverless_mp.program import cache, introspect
 
-from . import c_objects, c_types, comparison, digest, introspect, objects, places
+from . import c_objects, c_types, comparison, digest, objects, places
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,8 +13,9 @@ import gc
 from multiprocessing.sharedctypes import reduce_ctype  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING, Any
 
+from serverless_mp.program.introspect import attributes, is_a
+
 from . import c_types
-from .introspect import attributes, is_a
 from .objects import fill, state_of
 
 if TYPE_CHECKING:

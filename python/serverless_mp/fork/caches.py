@@ -11,8 +11,9 @@ import gc
 from functools import partial  # by its name: a program may put a mock in its place
 from typing import Any
 
+from serverless_mp.program.introspect import is_a
+
 from . import functions
-from .introspect import is_a
 
 Cached = functools._lru_cache_wrapper
 # In a new cached function, until it is filled: the key of the object that calls the function.

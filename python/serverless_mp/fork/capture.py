@@ -17,9 +17,9 @@ from pickle import dump as dump_one  # by its name: a program may put a mock in 
 from typing import Any
 
 from serverless_mp.program import modules
+from serverless_mp.program.introspect import attributes, is_a
 
 from . import ForkStateWarning, classes, enclosing, interpreter_state, names_in_code, objects, places
-from .introspect import attributes, is_a
 from .missing import Missing
 from .pickler import OBJECT, ForkPickler, TooLargeError
 from .survey import NOT_CONTENT, Program, registered

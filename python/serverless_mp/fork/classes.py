@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 
 from serverless_mp.program import BEGUN, modules
+from serverless_mp.program.introspect import is_a
 
 from . import c_types, names_in_code
-from .introspect import is_a
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +61,7 @@ def statement(cls: type) -> types.CodeType | None:
     except (OSError, SyntaxError, ValueError):  # no script, or a compiled one
         return None
     if len(found) > 1:
-        lines = {code.co_firstlineno for part in vars(cls).values() if (code := getattr(part, "__code__", None))}
+        lines = {part.__code__.co_firstlineno for part in vars(cls).values() if is_a(part, types.FunctionType)}
         found = [one for one in found if any(one.first <= line <= one.last for line in lines)]
     return found[0].code if len(found) == 1 else None
 

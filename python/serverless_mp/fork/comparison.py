@@ -9,8 +9,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from serverless_mp.program import modules, tools
-
-from .introspect import is_a
+from serverless_mp.program.introspect import is_a, module_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,8 +95,7 @@ def is_compared(module: str, path: places.Path, value: Any) -> bool:
 
 def _is_standard(value: Any) -> bool:
     """Whether a value belongs to the standard library. Values that other libraries put there are not the program's."""
-    home = getattr(value, "__module__", None) or type(value).__module__
-    return str(home).partition(".")[0] in sys.stdlib_module_names
+    return module_of(value).partition(".")[0] in sys.stdlib_module_names
 
 
 def is_left_out(module: str, dotted: str, value: Any) -> bool:
@@ -109,7 +107,7 @@ def is_left_out(module: str, dotted: str, value: Any) -> bool:
         return True
     if type(value) in ATOMS:
         return False
-    is_ours = str(getattr(value, "__module__", "")).partition(".")[0] == "serverless_mp"  # a worker has it as well
+    is_ours = module_of(value).partition(".")[0] == "serverless_mp"  # a worker has it as well
     return is_ours or tools.is_of_tool(value)
 
 

@@ -13,9 +13,10 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from serverless_mp.program.introspect import attributes, contents, is_a
+
 from . import c_objects, c_types, objects, places
 from .comparison import ATOMS
-from .introspect import attributes, contents, is_a
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from typing import Any
 
-from .introspect import contents, is_a
+from serverless_mp.program.introspect import contents, is_a
 
 # Rules by which a class leaves parts out, or replaces them.
 _RULES = ("__getstate__", "__reduce__", "__reduce_ex__")

@@ -12,8 +12,9 @@ import operator
 import types
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from serverless_mp.program.introspect import is_a
+
 from . import names_in_code, place_access, places
-from .introspect import is_a
 from .missing import is_better
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ import types
 from ctypes import CDLL, LibraryLoader  # imported by name: a program may put mocks in their places
 from typing import Any
 
+from serverless_mp.program.introspect import is_a
+
 from . import baseline, collector, comparison, objects, place_access, places
 from .digest import Digest, Digests, same
-from .introspect import is_a
 from .pickler import OBJECT
 
 

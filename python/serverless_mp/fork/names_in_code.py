@@ -9,7 +9,7 @@ import types
 from functools import partial  # by its name: a program may put a mock in its place
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .introspect import attributes, contents, is_a
+from serverless_mp.program.introspect import attributes, contents, is_a
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -91,7 +91,7 @@ def functions_in(value: Any, space: dict[str, Any] | None = None, seen: set[int]
 
 def submodules(modules: Iterable[types.ModuleType], used: frozenset[str]) -> list[str]:
     """Modules of these packages that code names as attributes, such as `xml.dom` if it was imported as `xml`."""
-    packages = tuple(f"{module.__name__}." for module in modules if "__path__" in vars(module))
+    packages = tuple(f"{space['__name__']}." for space in map(attributes, modules) if "__path__" in space)
     return [
         name
         for name in list(sys.modules)

@@ -20,8 +20,8 @@ from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from serverless_mp.program import modules
+from serverless_mp.program.introspect import attributes, is_a
 
-from .introspect import attributes, is_a
 from .reducers import REDUCERS
 
 _HEAP = 1 << 9  # Py_TPFLAGS_HEAPTYPE

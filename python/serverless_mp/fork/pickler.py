@@ -22,10 +22,10 @@ from typing import Any, ClassVar
 import cloudpickle
 
 from serverless_mp.program import modules
+from serverless_mp.program.introspect import attributes, is_a
 
 from . import arrays, c_objects, c_types, caches, deep_structures, functions, objects, place_access, places
 from .classes import definition_of, reduce_class
-from .introspect import is_a
 from .missing import Missing
 from .reducers import REDUCERS, REDUCERS_BY_NAME, reducer_of_django
 
@@ -72,7 +72,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         self._known: dict[int, Any] = {}
         for name, module in list(sys.modules.items()):
             if is_a(module, types.ModuleType):
-                self._known.setdefault(id(vars(module)), (GLOBALS, name))
+                self._known.setdefault(id(attributes(module)), (GLOBALS, name))
                 if name in by_value:
                     self._known[id(module)] = (MODULE, name)
         # `subject`: the object being written, for messages. `left`: how many more objects may be written, if limited.
@@ -197,7 +197,9 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def _reduce_module(self, module: types.ModuleType) -> Any:
         """A module reduced to its name, else to its globals; None for one of a class of its own that is not found."""
-        what, name = self._known.get(id(vars(module)), (SPACE, ""))
+        what, name = self._known.get(id(attributes(module)), (SPACE, ""))
+        if what == GLOBALS and modules.is_late(module):
+            return place_access.late_module, (name,)
         if what == GLOBALS:
             is_usual = type(module) is types.ModuleType and sys.modules.get(module.__name__) is module
             return NotImplemented if is_usual else (place_access.module, (name,))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import types
 from typing import Any
 
+from serverless_mp.program.introspect import is_a
+
 from . import classes, places
-from .introspect import is_a
 
 # The values of the worker's own imports at places where the program's value was set.
 _originals: dict[tuple[str, places.Path], Any] = {}
@@ -124,3 +126,14 @@ def module(name: str) -> types.ModuleType:
     """A module of a class of its own."""
     __import__(name)
     return sys.modules[name]
+
+
+def late_module(name: str) -> types.ModuleType:
+    """A module that is loaded when it is first used."""
+    spec = None if name in sys.modules else importlib.util.find_spec(name)
+    if spec is None or spec.loader is None:
+        return module(name)
+    spec.loader = importlib.util.LazyLoader(spec.loader)
+    made = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made

@@ -13,8 +13,9 @@ import types
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from serverless_mp.program.introspect import contents, is_a
+
 from . import c_types, classes
-from .introspect import contents, is_a
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -17,9 +17,9 @@ from pickle import load as load_one  # by its name: a program may put a mock in 
 from typing import IO, TYPE_CHECKING, Any
 
 from serverless_mp.program import bundle, main_module
+from serverless_mp.program.introspect import is_a
 
 from . import ForkStateWarning, caches, deep_structures, functions, interpreter_state, objects, place_access, places
-from .introspect import is_a
 from .missing import Missing, is_better
 from .pickler import CONTAINER, GLOBALS, MODULE, OBJECT, SPACE
 

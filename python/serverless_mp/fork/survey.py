@@ -14,10 +14,10 @@ from functools import partial  # by its name: a program may put a mock in its pl
 from typing import TYPE_CHECKING, Any
 
 from serverless_mp.program import BEGUN, modules, tools
+from serverless_mp.program.introspect import attributes, is_a
 
 from . import classes, comparison, library_records, names_in_code, objects, places
 from .caches import Cached
-from .introspect import is_a
 from .pickler import OBJECT, TYPE
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ def _used(own: list[Any]) -> names_in_code.Names:
     """The names that functions of the program use, and those used by the statements of classes that are defined again."""
     found = [names_in_code.named(vars(module)) for module in own if is_a(module, types.ModuleType)]
     space = vars(sys.modules["__main__"])
-    statements = [classes.statement(value) for value in list(space.values()) if isinstance(value, type)]
+    statements = [classes.statement(value) for value in list(space.values()) if is_a(value, type)]
     found += [names_in_code.names(code) for code in statements if code is not None]
     return names_in_code.Names(
         frozenset[str]().union(*(m.globals for m in found)),
@@ -218,8 +218,9 @@ def _registered(program: Program) -> list[tuple[type, list[type]]]:
     own = {*program.imported, *program.made, "__main__"}
     found = []
     for module in [one for one in list(sys.modules.values()) if is_a(one, types.ModuleType)]:
-        for value in list(vars(module).values()):
-            if is_a(value, abc.ABCMeta) and value.__module__ == module.__name__ and value.__module__ != "__main__":
+        space = attributes(module)
+        for value in list(space.values()):
+            if is_a(value, abc.ABCMeta) and value.__module__ == space.get("__name__") and value.__module__ != "__main__":
                 others = [one for reference in abc._get_dump(value)[0] if (one := reference()) is not None]  # type: ignore[attr-defined]
                 mine = [one for one in others if one.__module__ in own or value.__module__ in own]
                 if mine:

@@ -20,6 +20,7 @@ from subprocess import PIPE, Popen
 from typing import Any
 
 from serverless_mp.program import large_arguments
+from serverless_mp.program.introspect import attributes, module_of
 from serverless_mp.store import session
 
 from .preload import Preload, wanted
@@ -174,7 +175,7 @@ def _standard_modules() -> list[str]:
 
 
 def _takes_names(name: str, module: Any) -> bool:
-    origins = {str(getattr(value, "__module__", "")).partition(".")[0] for value in list(vars(module).values())}
+    origins = {module_of(value).partition(".")[0] for value in list(attributes(module).values())}
     return not name.startswith("multiprocessing") and bool(origins & {"multiprocessing", "serverless_mp"})
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from serverless_mp import config, installed
 from serverless_mp.program import modules
+from serverless_mp.program.introspect import spec_of
 
 
 class Preload(NamedTuple):
@@ -45,6 +46,6 @@ def chosen() -> tuple[list[str], dict[str, str]]:
 
 def _file(name: str, module: Any) -> str:
     """The file of a module that can be imported by its name, else ''."""
-    spec = getattr(module, "__spec__", None)
+    spec = spec_of(module)
     file = getattr(spec, "origin", None)
     return file if getattr(spec, "name", None) == name and isinstance(file, str) and os.path.isabs(file) else ""

@@ -21,6 +21,7 @@ from serverless_mp import _core
 from serverless_mp.store import session
 
 from . import cache, files, modules
+from .introspect import spec_of
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
@@ -160,7 +161,7 @@ def _trees() -> dict[str, frozenset[str] | None]:
         folder, names = place_of_script(path)
         trees[folder] = names
     for module in list(sys.modules.values()):
-        spec: ModuleSpec | None = getattr(module, "__spec__", None)
+        spec: ModuleSpec | None = spec_of(module)
         file = os.path.realpath(spec.origin) if spec and spec.origin else ""
         if spec is None or not file or not os.path.isabs(file) or not os.path.exists(file) or modules.is_installed(file):
             continue

@@ -6,6 +6,8 @@ import sys
 import types
 from typing import Any
 
+from .introspect import attributes, is_a
+
 # In a worker: whether the program's `__main__` has no file.
 is_nowhere = False
 # Names in modules that were imported before `__main__` was the program's and that refer to the earlier `__main__`.
@@ -15,7 +17,7 @@ _followers: list[tuple[dict[str, Any], str]] = []
 def note_followers() -> None:
     """In a zygote: records which modules refer to its `__main__`. Modules that a worker imports itself refer to the new one."""
     main = sys.modules["__main__"]
-    spaces = [vars(module) for module in list(sys.modules.values()) if isinstance(module, types.ModuleType)]
+    spaces = [attributes(module) for module in list(sys.modules.values()) if is_a(module, types.ModuleType)]
     _followers.extend((space, name) for space in spaces for name, value in list(space.items()) if value is main)
 
 

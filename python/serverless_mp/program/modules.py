@@ -17,6 +17,7 @@ import sysconfig
 import types
 from functools import partial  # by its name: a program may put a mock in its place
 from importlib.machinery import ExtensionFileLoader
+from importlib.util import _LazyModule  # type: ignore[attr-defined]
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,13 +38,13 @@ _OF_C = (ExtensionFileLoader, type)
 def own_modules() -> dict[str, Any]:
     """The program's own modules except `__main__`, by name, in the order of their imports.
 
-    An entry of `sys.modules` may be any object.
+    An entry of `sys.modules` may be any object. Modules that were not used yet, and are loaded then, are left out.
     """
     further = further_names()
     return {
         name: module
         for name, module in list(sys.modules.items())
-        if name not in _NOT_IMPORTED and name not in further and is_own(module)
+        if name not in _NOT_IMPORTED and name not in further and not is_late(module) and is_own(module)
     }
 
 
@@ -56,6 +57,11 @@ def further_names() -> dict[str, str]:
 def _own_name(module: Any) -> str:
     is_module = issubclass(type(module), types.ModuleType)
     return str(types.ModuleType.__getattribute__(module, "__dict__").get("__name__")) if is_module else ""
+
+
+def is_late(module: Any) -> bool:
+    """Whether a module is loaded when it is first used, and was not used yet."""
+    return type(module) is _LazyModule
 
 
 def is_being_imported(module: Any) -> bool:

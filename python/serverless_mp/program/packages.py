@@ -18,6 +18,7 @@ from packaging.version import InvalidVersion, Version
 from serverless_mp import config
 
 from . import modules
+from .introspect import attributes, is_a, module_of
 
 
 @dataclass(frozen=True)
@@ -86,10 +87,10 @@ def _used_by_program() -> set[str]:
     """Top-level names of the modules that the globals of the program's own modules are, or come from."""
     used = set()
     own = [sys.modules["__main__"], *modules.own_modules().values()]
-    for module in [one for one in own if isinstance(one, ModuleType)]:
+    for module in [one for one in own if is_a(one, ModuleType)]:
         for value in list(vars(module).values()):
-            origin = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
-            if isinstance(origin, str):
+            origin = attributes(value).get("__name__") if is_a(value, ModuleType) else module_of(value)
+            if type(origin) is str:
                 used.add(origin.partition(".")[0])
     return used
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import types
 from typing import Any
 
+from .introspect import attributes
+
 NAMES = frozenset(
     [
         *("IPython", "_pydev_bundle", "_pydevd_bundle", "_pydevd_frame_eval", "_pytest", "coverage", "debugpy", "ipykernel"),
@@ -23,6 +25,6 @@ def is_of_tool(value: Any) -> bool:
     if issubclass(type(value), types.MethodType):
         return is_of_tool(value.__self__)
     if issubclass(type(value), types.ModuleType):
-        return value.__name__.partition(".")[0] in NAMES
+        return str(attributes(value).get("__name__")).partition(".")[0] in NAMES
     owner = value if issubclass(type(value), (types.FunctionType, type)) else type(value)
     return str(getattr(owner, "__module__", "")).partition(".")[0] in NAMES

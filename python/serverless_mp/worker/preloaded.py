@@ -16,6 +16,7 @@ import types
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from serverless_mp.program import main_module, modules
+from serverless_mp.program.introspect import attributes, is_a
 from serverless_mp.store import session
 
 from . import exit_handlers
@@ -91,10 +92,8 @@ def _draws(name: str, module: object) -> bool:
     numpy_random = sys.modules.get("numpy.random")
     kinds = (random.Random, *(() if numpy_random is None else (numpy_random.Generator, numpy_random.RandomState)))
     common = (random._inst, getattr(getattr(numpy_random, "mtrand", None), "_rand", None))  # type: ignore[attr-defined]
-    values = list(vars(module).values()) if isinstance(module, types.ModuleType) else []
-    return any(
-        isinstance(value, kinds) and not isinstance(value, random.SystemRandom) and value not in common for value in values
-    )
+    values = list(attributes(module).values()) if is_a(module, types.ModuleType) else []
+    return any(is_a(value, kinds) and not is_a(value, random.SystemRandom) and value not in common for value in values)
 
 
 def _forks_alone() -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import types
     from collections.abc import Iterable, Iterator
 
 
@@ -21,6 +21,23 @@ def attributes(value: Any) -> dict[str, Any]:
     except Exception:  # noqa: BLE001 - it has none, or hides them
         return {}
     return kept if type(kept) is dict else {}
+
+
+def module_of(value: Any) -> str:
+    """The name of the module that a class, a function or an object says it comes from; that of an object's class if it says
+    nothing.
+    """
+    kind = type(value)
+    if issubclass(kind, types.MethodType):
+        return module_of(value.__func__)
+    if issubclass(kind, (type, types.FunctionType, types.BuiltinFunctionType)):
+        return str(value.__module__ or kind.__module__)
+    return str(attributes(value).get("__module__") or kind.__module__)
+
+
+def spec_of(module: Any) -> Any:
+    """The spec of an entry of `sys.modules`, or None. A module that is loaded when it is first used stays as it is."""
+    return attributes(module).get("__spec__") if is_a(module, types.ModuleType) else getattr(module, "__spec__", None)
 
 
 def contents(cells: Iterable[types.CellType]) -> Iterator[Any]:

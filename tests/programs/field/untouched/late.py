@@ -1,0 +1,2 @@
+print("the late module is loaded", flush=True)
+value = 1
