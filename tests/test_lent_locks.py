@@ -444,3 +444,42 @@ def take_often_and_drop(lock, connection):
     del lock
     connection.send("dropped")
     signal.pause()
+
+
+def hold_and_give_back_later(lock, connection):
+    lock.acquire()
+    connection.send("taken")
+    connection.recv()
+    lock.release()
+    connection.send("given back")
+
+
+def use_and_hold(lock, connection):
+    for _ in range(MANY):
+        with lock:
+            pass
+    lock.acquire()
+    connection.send("held")
+    connection.recv()
+    lock.release()
+    connection.send("released")
+
+
+def test_another_process_gives_back_what_is_held(mp):
+    """A lock belongs to nobody: two processes give it back for one another, while it stays with a third."""
+    lock = mp.Lock()
+    (here, there), (near, far) = mp.Pipe(), mp.Pipe()
+    first = started(mp, hold_and_give_back_later, lock, there)
+    assert here.recv() == "taken"
+    lock.release()
+    second = started(mp, use_and_hold, lock, far)
+    assert near.recv() == "held"
+    assert not lock.acquire(False)
+    here.send("give it back")
+    assert here.recv() == "given back"
+    assert lock.acquire(timeout=30)
+    near.send("release")
+    assert near.recv() == "released"
+    assert lock.acquire(timeout=30)
+    first.join()
+    second.join()

@@ -341,20 +341,22 @@ local function recall()
   redis.pcall('PUBLISH', OBJECT .. BELL .. 0, '')
 end
 
--- The lock is lent no more. Callers that would not wait, and have not got it, are told.
+local release
+
+-- The lock is lent no more. What others have given back meanwhile is there now. Callers that would not wait, and have not got it,
+-- are told.
 local function end_loan(at)
-  call('HDEL', at, LENT_TO)
-  local impatient = call('HGET', at, IMPATIENT)
-  if not impatient then return end
-  call('HDEL', at, IMPATIENT)
-  for waiter in string.gmatch(impatient, '%S+') do
+  local fields = call('HMGET', at, IMPATIENT, OWED)
+  call('HDEL', at, LENT_TO, IMPATIENT, OWED)
+  for _ = 1, tonumber(fields[2] or '0') do release(1, at) end
+  for waiter in string.gmatch(fields[1] or '', '%S+') do
     -- One that has got it has its token.
     if call('LREM', at .. WAITERS, 0, waiter) > 0 or call('HEXISTS', at .. GRANTED, waiter) == 0 then wake(waiter, NO, at) end
   end
 end
 
 -- Gives one unit back to a semaphore: to the longest waiter, else to the value. Returns false if it was full.
-local function release(maximum, at)
+function release(maximum, at)
   at = at or OBJECT
   local value = tonumber(call('HGET', at, VALUE))
   if value >= tonumber(maximum) then return false end

@@ -185,7 +185,8 @@ fn acknowledged(
         Err(e) if is_on_its_way(&slot) => {
             if kind.late == FOR_UNIT.late && token != protocol::NO.as_bytes() {
                 let release = client.script(&scripts::SEM_RELEASE, object);
-                release.arg(i32::MAX).arg("").arg(0).when_possible();
+                let release = release.arg(i32::MAX).arg("").arg(0).arg(true);
+                release.when_possible();
             }
             Waited::Stopped(e)
         }

@@ -78,6 +78,8 @@ names! {
     TAKEN_BY = "t";
     /// Waiters for a lock that is lent, each followed by a space, that only wait to learn whether it is held.
     IMPATIENT = "i";
+    /// How often others, who did not wait for the answer, have given a lock back that is lent.
+    OWED = "u";
     /// Set once there was a waiter.
     HAS_WAITED = "w";
     /// How many items for an end are in the hash; the end follows.

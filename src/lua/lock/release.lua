@@ -1,13 +1,14 @@
 -- Gives one unit back. ARGV[4] the maximum, or '' if the unit stays with the caller's process and only its regions are written,
--- ARGV[5] the versions, ARGV[6] how often the lock's versions had changed when the caller last saw them. KEYS[2] and on: the
+-- ARGV[5] the versions, ARGV[6] how often the lock's versions had changed when the caller last saw them, ARGV[7] '1' if the
+-- caller does not wait for the answer: the unit of a lock that is lent is then given back when the loan ends. KEYS[2] and on: the
 -- regions that were written, none greater than a granule; for each its name, the number of spans, and for each span its offset
 -- and its bytes. Replies 'ok', 'over', or 'lent' if the lock is lent to another process, which is asked to give it back; and the
 -- new versions of these regions ('0' if a region is gone).
-local fields, answered = open(VALUE, HAS_WAITED, CHANGES, SEEN_BY, LENT_TO, TAKEN_BY, IMPATIENT)
+local fields, answered = open(VALUE, HAS_WAITED, CHANGES, SEEN_BY, LENT_TO, TAKEN_BY, IMPATIENT, OWED)
 if answered then return answered end
 if is_moving and (fields[4] or #KEYS > 1 or ARGV[5] ~= '' and not is_here(VERSIONS)) then return on_its_way() end
 local value = tonumber(fields[3])
-local written, news, at = {OK}, {ARGV[5]}, 7
+local written, news, at = {OK}, {ARGV[5]}, 8
 for i = 2, #KEYS do
   local version, next = write_region(KEYS[i], ARGV, at + 1)
   if version then news[#news + 1] = ARGV[at] .. ':' .. version end
@@ -35,6 +36,7 @@ if ARGV[4] == '' then return answer(table.concat(written, ' ')) end
 local lent_to = fields[7]
 if lent_to and not after(process .. ':', lent_to) then
   recall()
+  if ARGV[7] == '1' then call('HINCRBY', OBJECT, OWED, 1) end
   written[1] = LENT
   return answer(table.concat(written, ' '))
 end
@@ -44,5 +46,5 @@ if value >= tonumber(ARGV[4]) then
 end
 local waiter = value == 0 and fields[4] and call('LPOP', OBJECT .. WAITERS)
 if waiter then grant_to(waiter, OBJECT, fields[8]) else call('HSET', OBJECT, VALUE, value + 1) end
-if lent_to or fields[9] then end_loan(OBJECT) end
+if lent_to or fields[9] or fields[10] then end_loan(OBJECT) end
 return answer(table.concat(written, ' '))

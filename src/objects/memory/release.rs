@@ -109,11 +109,10 @@ impl Memory {
             Err(e) => return (false, Err(e)),
         };
         let (versions, until, changes) = self.news(object);
+        let script = script.arg(versions).arg(changes).arg(is_posted);
         let script = written
             .iter()
-            .fold(script.arg(versions).arg(changes), |script, one| {
-                one.add_to(script, false)
-            });
+            .fold(script, |script, one| one.add_to(script, false));
         let slot = Slot::default();
         let result = if is_posted {
             script.post_for(&slot).map(|()| None)

@@ -240,7 +240,8 @@ impl Units {
         if !is_sent {
             // Nothing was written since the last publication, or it goes with another release.
             let release = self.object.process.script(&scripts::SEM_RELEASE, self.id());
-            release.arg(self.most).arg("").arg(0).when_possible();
+            let release = release.arg(self.most).arg("").arg(0).arg(true);
+            release.when_possible();
         }
     }
 
