@@ -1,8 +1,8 @@
 -- The common part of the scripts, at the beginning of the library that a store keeps. Every key of the object begins with
 -- KEYS[1]: one hash tag, so one slot of a cluster.
 
--- The state of the current call: the object's hash; the caller (process.thread); the seq of its command; and the seq of the
--- caller's command before it on this object.
+-- The state of the current call: the object's hash; the caller (process.thread); the seq of its command, a text; and the seq of
+-- the caller's command before it on this object.
 local OBJECT, CALLER, SEQ, PREVIOUS
 -- Whether the object's slot is migrating to another node of a cluster. Then a missing key may never have been there or may
 -- have moved already; a write to it could fail between two others.
@@ -13,7 +13,7 @@ local ITEM_HEAD = '^([' .. MESSAGE .. TASK .. MESSAGE_IN_BLOB .. TASK_IN_BLOB ..
 local TASK_HEAD = '^[' .. TASK .. TASK_IN_BLOB .. ']%d(%d+) '
 
 local function begin(keys, args)
-  OBJECT, CALLER, SEQ, PREVIOUS = keys[1], args[1], tonumber(args[2]), tonumber(args[3])
+  OBJECT, CALLER, SEQ, PREVIOUS = keys[1], args[1], args[2], tonumber(args[3])
   is_moving = IS_CLUSTER and type(redis.pcall('EXISTS', OBJECT .. PROBE)) == 'table'
   call, ttl = redis.call, '0'
 end
@@ -65,7 +65,7 @@ local function open(...)
     last, text = string.match(fields[2], '^(%d+) (.*)$')
     last = tonumber(last)
   end
-  if last >= SEQ then return fields, text end
+  if last >= tonumber(SEQ) then return fields, text end
   if last < PREVIOUS then return fields, redis.error_reply(GAP .. ' ' .. OBJECT) end
   if not fields[2] then note_caller() end
   return fields
@@ -158,19 +158,17 @@ local function own_waiter()
   return CALLER .. ':' .. SEQ
 end
 
--- Appends the caller to a list of waiters. Returns its name as a waiter.
-local function join_waiters(line)
-  local waiter = own_waiter()
-  call('RPUSH', OBJECT .. (line or WAITERS), waiter)
-  renew_ttl(OBJECT .. (line or WAITERS))
-  -- Never cleared: while the slot is migrating, a command need not look for waiters if there were never any.
-  call('HSET', OBJECT, HAS_WAITED, 1)
-  return waiter
+-- Appends to a list, which has a time to live from its beginning.
+local function push(key, ...)
+  if call('RPUSH', key, ...) == select('#', ...) then renew_ttl(key) end
 end
 
--- The same as an answer, with other fields and values.
+-- Appends the caller to a list of waiters, with an answer that says so and sets other fields. `HAS_WAITED` is never cleared: a
+-- command need not look for waiters if there were never any.
 local function wait(line, ...)
-  return answer(WAIT .. ' ' .. join_waiters(line), ...)
+  local waiter = own_waiter()
+  push(OBJECT .. (line or WAITERS), waiter)
+  return answer(WAIT .. ' ' .. waiter, HAS_WAITED, 1, ...)
 end
 
 -- Removes and returns the token of a waiter; nil if none has come.
@@ -234,7 +232,12 @@ end
 
 -- Appends arguments from this one to that one to a list: so many at once that Lua's stack holds them.
 local function append(list, args, first, last)
-  for at = first, last, 1000 do call('RPUSH', list, unpack(args, at, math.min(at + 999, last))) end
+  for at = first, last, 1000 do push(list, unpack(args, at, math.min(at + 999, last))) end
+end
+
+-- The other end of a pipe, as text.
+local function other_end(of)
+  return of == '0' and '1' or '0'
 end
 
 -- Moves items from the head of a list into the caller's in-flight list: `most` in all with those that are in `out`, to which it
@@ -273,7 +276,7 @@ local function acknowledge(count, caller)
     call('LTRIM', list, -1, -1)
     return true, length > 1
   end
-  call('RPOP', list, count + 1)
+  call('LTRIM', list, 0, -count - 2)
   call('RPUSH', list, ANCHOR)
   return false, true
 end

@@ -7,7 +7,9 @@ leave_versions(ARGV[6])
 local index = tonumber(fields[4])
 if index + 1 < tonumber(ARGV[4]) then
   call('HSET', OBJECT, ARRIVED, index + 1)
-  return answer(WAIT .. ' ' .. index .. ' ' .. join_waiters())
+  local waiter = own_waiter()
+  push(OBJECT .. WAITERS, waiter)
+  return answer(WAIT .. ' ' .. index .. ' ' .. waiter, HAS_WAITED, 1)
 end
 call('HSET', OBJECT, ARRIVED, 0)
 if ARGV[5] == '1' then

@@ -19,9 +19,9 @@ end
 if ARGV[4] == '0' and not lent_to then return answer(NO) end
 if not is_here(WAITERS) then return on_its_way() end
 local waiter = own_waiter()
-if ARGV[4] ~= '?' then join_waiters() end
 if lent_to then
   if ARGV[4] ~= '1' then call('HSET', OBJECT, IMPATIENT, (call('HGET', OBJECT, IMPATIENT) or '') .. waiter .. ' ') end
   recall()
 end
-return answer(WAIT .. ' ' .. waiter)
+if ARGV[4] == '?' then return answer(WAIT .. ' ' .. waiter) end
+return wait()

@@ -5,7 +5,6 @@ if answered then return answered end
 local value = call('HGET', KEYS[2], VALUE)
 if not value then return redis.error_reply(LOST .. ' ' .. KEYS[2]) end
 if tonumber(value) >= tonumber(ARGV[4]) then return answer(OVER) end
-local waiter = join_waiters()
 leave_versions(ARGV[5], KEYS[2])
 release(ARGV[4], KEYS[2])
-return answer(WAIT .. ' ' .. waiter)
+return wait()

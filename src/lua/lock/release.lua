@@ -26,25 +26,25 @@ for i = 2, #KEYS do
     if #kept < 8 then call('HSET', OBJECT, GUARDED, table.concat(kept) .. KEYS[i] .. ' ') end
   end
 end
-local process, before = own_name(), fields[5] or '0'
+local process, before, set = own_name(), fields[5] or '0', {}
 local changes = leave_versions(table.concat(news, ' '))
-if changes and (ARGV[6] == before or fields[6] == process .. ' ' .. before) then
-  call('HSET', OBJECT, SEEN_BY, process .. ' ' .. changes)
+if changes and (ARGV[6] == before or fields[6] == process .. ' ' .. before) then set = {SEEN_BY, process .. ' ' .. changes} end
+if ARGV[4] ~= '' then
+  -- If the unit is refused, the regions stay written.
+  local lent_to = fields[7]
+  if lent_to and not after(process .. ':', lent_to) then
+    recall()
+    if ARGV[7] == '1' then call('HINCRBY', OBJECT, OWED, 1) end
+    written[1] = LENT
+  elseif value >= tonumber(ARGV[4]) then
+    written[1] = OVER
+  else
+    local ends_loan = lent_to or fields[9] or fields[10]
+    local waiter = value == 0 and fields[4] and call('LPOP', OBJECT .. WAITERS)
+    if waiter then grant_to(waiter, OBJECT, fields[8])
+    elseif ends_loan then call('HSET', OBJECT, VALUE, value + 1)
+    else set[#set + 1], set[#set + 2] = VALUE, value + 1 end
+    if ends_loan then end_loan(OBJECT) end
+  end
 end
-if ARGV[4] == '' then return answer(table.concat(written, ' ')) end
--- If the unit is refused, the regions stay written.
-local lent_to = fields[7]
-if lent_to and not after(process .. ':', lent_to) then
-  recall()
-  if ARGV[7] == '1' then call('HINCRBY', OBJECT, OWED, 1) end
-  written[1] = LENT
-  return answer(table.concat(written, ' '))
-end
-if value >= tonumber(ARGV[4]) then
-  written[1] = OVER
-  return answer(table.concat(written, ' '))
-end
-local waiter = value == 0 and fields[4] and call('LPOP', OBJECT .. WAITERS)
-if waiter then grant_to(waiter, OBJECT, fields[8]) else call('HSET', OBJECT, VALUE, value + 1) end
-if lent_to or fields[9] or fields[10] then end_loan(OBJECT) end
-return answer(table.concat(written, ' '))
+return answer(table.concat(written, ' '), unpack(set))

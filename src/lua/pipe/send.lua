@@ -5,7 +5,7 @@
 -- granule; for each its version, the number of spans, and for each span its offset and its bytes. They are written if the item
 -- is sent. Replies 'ok', 'broken' if nobody holds that end, or 'wait WAITER' if the pipe is full; with regions, 'newer' in place
 -- of 'wait', or if a region has another version: then nothing is done.
-local to, from = ARGV[4], 1 - ARGV[4]
+local to, from = ARGV[4], other_end(ARGV[4])
 local fields, answered =
   open(HOLDERS .. to, FILL .. to, BOUND, SPILLED .. to, FILL .. from, HAS_WAITED, WATCHED .. to)
 if answered then return answered end
@@ -56,8 +56,7 @@ else
   local key = OBJECT .. ITEMS .. to
   unspill(to, fields[6])
   append(key, ARGV, 10, 9 + ARGV[9])
-  renew_ttl(key)
-  hand_out(to, fields[9])
+  if fields[8] then hand_out(to, fields[9]) else ring(to, fields[9]) end
 end
 if ARGV[5] == '1' and acknowledge(1, CALLER) then call('HDEL', OBJECT, WORKS .. CALLER) end
 local last = #written

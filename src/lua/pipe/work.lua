@@ -2,7 +2,7 @@
 -- ARGV[4] the end that the result is for; ARGV[5] '1' to queue as a taker if there is no task, ARGV[6] the size of the result
 -- in bytes, ARGV[7] the result, ARGV[8] how many tasks to take at most: the first, and of the others this thread's share.
 -- Replies the tasks, 'wait WAITER' or 'none'.
-local to, from = ARGV[4], 1 - ARGV[4]
+local to, from = ARGV[4], other_end(ARGV[4])
 local in_flight, tasks = OBJECT .. IN_FLIGHT .. CALLER, OBJECT .. ITEMS .. from
 local fields, answered =
   open(HOLDERS .. to, BOUND, HAS_WAITED, SPILLED .. to, SPILLED .. from, FILL .. to, FILL .. from, OPENED .. from, WATCHED .. to)
@@ -10,9 +10,8 @@ if answered then return answered == TOOK and in_flight_items() or answered end
 if tonumber(fields[3]) <= 0 then return answer(NONE) end
 unspill(to, fields[6])
 unspill(from, fields[7])
-call('RPUSH', OBJECT .. ITEMS .. to, ARGV[7])
-renew_ttl(OBJECT .. ITEMS .. to)
-hand_out(to, fields[11])
+push(OBJECT .. ITEMS .. to, ARGV[7])
+if fields[5] then hand_out(to, fields[11]) else ring(to, fields[11]) end
 local written = {added(to, ARGV[6], fields[4], fields[8])}
 acknowledge(1, CALLER)
 local out, most = {}, 1
