@@ -483,3 +483,20 @@ def test_another_process_gives_back_what_is_held(mp):
     assert lock.acquire(timeout=30)
     first.join()
     second.join()
+
+
+def add_up(array, text):
+    for i in range(len(array)):
+        array[i] += i
+    text.value = b"changed"
+
+
+def test_the_end_of_a_process_while_its_writes_are_published(mp):
+    """The process may end while the thread that publishes has the lock."""
+    for _ in range(40):
+        array, text = mp.Array("i", range(10)), mp.Array("c", b"original")
+        process = started(mp, add_up, array, text)
+        process.join()
+        assert array.get_lock().acquire(timeout=30)
+        array.get_lock().release()
+        assert (array[:], text.value) == ([2 * i for i in range(10)], b"changed")

@@ -2,7 +2,10 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// A short pause.
+pub const MOMENT: Duration = Duration::from_micros(50);
 
 pub struct Futex(AtomicU32);
 
@@ -20,8 +23,24 @@ impl Futex {
         Self(AtomicU32::new(value))
     }
 
-    pub fn leave(&self) -> u32 {
-        self.0.load(Relaxed)
+    pub fn leave(&self) -> Option<u32> {
+        Some(self.0.load(Relaxed))
+    }
+
+    pub const fn leave_if_none(&self) -> bool {
+        false
+    }
+
+    pub const fn set_aside(&self) -> bool {
+        false
+    }
+
+    pub const fn is_aside(&self) -> bool {
+        false
+    }
+
+    pub const fn put_back(&self) -> bool {
+        false
     }
 
     pub fn set(&self, value: u32) {

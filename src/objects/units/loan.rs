@@ -10,12 +10,14 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
 
 use redis::Value;
 
 use super::Units;
 use crate::error::Result;
 use crate::locked::Locked;
+use crate::objects::futex::MOMENT;
 use crate::objects::loans::Borrower;
 use crate::objects::process::Process;
 use crate::signals;
@@ -51,6 +53,8 @@ pub struct Loan {
     is_first: AtomicBool,
     /// Whether the thread that holds the unit publishes, and then gives it back.
     is_publishing: AtomicBool,
+    /// Whether the bells' thread may have set the unit aside.
+    is_at_tick: AtomicBool,
 }
 
 #[derive(Default)]
@@ -245,6 +249,13 @@ impl Units {
         }
     }
 
+    /// Waits until the bells' thread has given the unit to the store, if it has set it aside: the process may be about to end.
+    fn await_tick(&self) {
+        while self.loan.is_at_tick.load(Ordering::SeqCst) && self.object.process.healthy().is_ok() {
+            thread::sleep(MOMENT);
+        }
+    }
+
     /// Tells the store that the lock is held.
     fn unlend(&self, process: &Process, number: u64, is_coming_back: bool) {
         let unlend = process.script(&scripts::UNLEND, self.id());
@@ -267,6 +278,7 @@ impl Borrower for Units {
             // If a loan is on its way, it ends when it is here.
             None => self.loan.state.locked().is_recalled = true,
         }
+        self.await_tick();
     }
 
     fn declare(&self) {
@@ -289,13 +301,17 @@ impl Borrower for Units {
             if !is_used {
                 self.declare();
             }
-        } else if loan.is_dirty.load(Ordering::Acquire) && self.here.set_aside() {
-            // The next tick tries again what has failed.
-            let _ = self.publish();
-            if !self.here.put_back() {
-                // The loan has ended meanwhile.
-                self.return_unit(None);
+        } else if loan.is_dirty.load(Ordering::Acquire) {
+            loan.is_at_tick.store(true, Ordering::SeqCst);
+            if self.here.set_aside() {
+                // The next tick tries again what has failed.
+                let _ = self.publish();
+                if !self.here.put_back() {
+                    // The loan has ended meanwhile.
+                    self.return_unit(None);
+                }
             }
+            loan.is_at_tick.store(false, Ordering::SeqCst);
         }
         is_used || loan.is_dirty.load(Ordering::Acquire)
     }
