@@ -3,7 +3,8 @@
 //!
 //! The thread looks every 5 ms while something changes, and less often the longer nothing does. A process that synchronises
 //! publishes and fetches by that, and the thread looks only every 320 ms. If the program's main thread waits for the store, and
-//! it has no others except idle feeders of queues, it reads nothing, and nothing is fetched.
+//! it has no others except idle feeders of queues, it reads nothing: nothing is fetched, and the thread looks every 2 s until that
+//! wait ends.
 
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use crate::error::Result;
 use crate::locked::{Locked, Sound};
 use crate::store::client::Client;
+use crate::store::command;
 use crate::store::counters;
 use crate::store::threads;
 
@@ -29,6 +31,15 @@ const TICK_TIMEOUT: Duration = Duration::from_secs(1);
 /// The stack of the thread, in bytes.
 const STACK: usize = 512 << 10;
 
+/// What a tick has found.
+#[derive(Default)]
+pub struct Found {
+    /// Whether something was published or fetched, or will be by the next tick.
+    pub something: bool,
+    /// The wait of the main thread, if nothing else runs.
+    pub idle_wait: Option<u64>,
+}
+
 #[derive(Default)]
 pub struct Freshness {
     state: Mutex<State>,
@@ -46,12 +57,11 @@ struct State {
 }
 
 impl Freshness {
-    /// Starts the thread. `tick` publishes and fetches; it returns whether there was something, and whether something waits
-    /// for the next tick.
+    /// Starts the thread. `tick` publishes and fetches.
     pub fn begin(
         &'static self,
         client: &'static Client,
-        tick: impl FnMut() -> Result<(bool, bool)> + Send + 'static,
+        tick: impl FnMut() -> Result<Found> + Send + 'static,
     ) -> Result<()> {
         let mut state = self.state.locked();
         if state.has_thread || state.is_closed {
@@ -93,7 +103,7 @@ impl Freshness {
         state.paused = state.paused.saturating_sub(1);
     }
 
-    fn run(&self, client: &Client, mut tick: impl FnMut() -> Result<(bool, bool)>) {
+    fn run(&self, client: &Client, mut tick: impl FnMut() -> Result<Found>) {
         counters::leave_out_this_thread();
         let mut pause = SHORTEST;
         loop {
@@ -111,16 +121,25 @@ impl Freshness {
             drop(state);
             // A lost session, or a store that does not answer, is for the program to notice.
             let began = Instant::now();
-            let (has_changed, is_waiting) = tick().unwrap_or((false, false));
+            let found = tick().unwrap_or_default();
             self.state.locked().is_busy = false;
             self.changed.notify_all();
-            let (next, most) = if has_changed || is_waiting {
+            let (next, most) = if found.something {
                 (SHORTEST, LONGEST)
             } else {
                 ((pause * 2).min(LONGEST), LONGEST_IF_BUSY)
             };
             // A busy store is asked less often.
             pause = next.max((began.elapsed() * SHARE).min(most));
+            if let Some(wait) = found.idle_wait
+                && !found.something
+            {
+                let began = Instant::now();
+                command::sleep_during(wait, LONGEST_IF_BUSY);
+                if began.elapsed() > LONGEST {
+                    pause = SHORTEST;
+                }
+            }
         }
     }
 }

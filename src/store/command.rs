@@ -1,12 +1,15 @@
 //! One command for the store, as its sender writes it: a script on an object, or a plain command on a key; then its
 //! arguments; then how it is sent.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
 use redis::{ToRedisArgs, Value};
 
 use crate::error::{Error, Result};
+use crate::locked::Locked;
 use crate::logging;
 use crate::signals;
 use crate::store::client::Client;
@@ -18,10 +21,24 @@ use crate::store::thread_client::Outcome;
 /// How often the program's main thread has begun or ended a wait without a time limit.
 static MAIN_THREAD_WAITS: AtomicU64 = AtomicU64::new(0);
 
+/// The thread that sleeps until such a wait ends, and whether there is one.
+static SLEEPER: Mutex<Option<Thread>> = Mutex::new(None);
+static HAS_SLEEPER: AtomicBool = AtomicBool::new(false);
+
 /// The number of such a wait in which the main thread is.
 pub fn main_thread_waits() -> Option<u64> {
-    let count = MAIN_THREAD_WAITS.load(Ordering::Relaxed);
+    let count = MAIN_THREAD_WAITS.load(Ordering::SeqCst);
     (count % 2 == 1).then_some(count)
+}
+
+/// Sleeps until a wait of the main thread ends, or the time is over. For one thread.
+pub fn sleep_during(wait: u64, time: Duration) {
+    *SLEEPER.locked() = Some(thread::current());
+    HAS_SLEEPER.store(true, Ordering::SeqCst);
+    if main_thread_waits() == Some(wait) {
+        thread::park_timeout(time);
+    }
+    HAS_SLEEPER.store(false, Ordering::SeqCst);
 }
 
 /// A wait of the main thread, as long as it lives. Inside of one, in a signal handler, the thread does not count as waiting.
@@ -31,7 +48,7 @@ impl MainThreadWaits {
     pub fn begin() -> Self {
         let is_main = signals::is_main_thread();
         if is_main {
-            MAIN_THREAD_WAITS.fetch_add(1, Ordering::Relaxed);
+            MAIN_THREAD_WAITS.fetch_add(1, Ordering::SeqCst);
         }
         Self(is_main)
     }
@@ -40,7 +57,14 @@ impl MainThreadWaits {
 impl Drop for MainThreadWaits {
     fn drop(&mut self) {
         if self.0 {
-            MAIN_THREAD_WAITS.fetch_add(1, Ordering::Relaxed);
+            MAIN_THREAD_WAITS.fetch_add(1, Ordering::SeqCst);
+            if HAS_SLEEPER.swap(false, Ordering::SeqCst)
+                // One that is about to sleep looks first.
+                && let Ok(sleeper) = SLEEPER.try_lock()
+                && let Some(sleeper) = &*sleeper
+            {
+                sleeper.unpark();
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::Memory;
 use crate::error::Result;
 use crate::locked::Locked;
-use crate::objects::freshness::LONGEST;
+use crate::objects::freshness::{Found, LONGEST};
 use crate::objects::shared_region::fetch::Newer;
 use crate::objects::shared_region::publish::{Changes, RUNS};
 use crate::objects::shared_region::{self, SharedRegion};
@@ -34,7 +34,7 @@ impl Memory {
             // A process that synchronises publishes and fetches by that, and only now and then here.
             let now = self.synchronised.load(Ordering::Relaxed);
             if std::mem::replace(&mut synchronised, now) != now && looked.elapsed() < LONGEST {
-                return Ok((false, false));
+                return Ok(Found::default());
             }
             looked = Instant::now();
             let mut written = HashSet::new();
@@ -42,10 +42,12 @@ impl Memory {
             let wait = command::main_thread_waits();
             let is_idle = wait.is_some() && (wait == idle_wait || !signals::do_others_run());
             idle_wait = wait.filter(|_| is_idle);
-            let is_read = !is_idle;
-            let fetched = is_read && self.look(client)?;
+            let fetched = !is_idle && self.look(client)?;
             before = written;
-            Ok((published || fetched, !before.is_empty()))
+            Ok(Found {
+                something: published || fetched || !before.is_empty(),
+                idle_wait,
+            })
         })
     }
 
