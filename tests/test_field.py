@@ -33,6 +33,7 @@ CASES = [
     "fork_made_in_c.py",
     "fork_metaclass_property.py",
     "fork_metaclasses.py",
+    "fork_odd_modules.py",
     "fork_patched_builtins.py",
     "fork_patched_library.py",
     "fork_patched_method/main.py",

@@ -16,8 +16,10 @@ import sys
 import types
 from multiprocessing import spawn, util
 from pathlib import Path
-from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired  # imported by name: a program may put mocks in their places
-from typing import TYPE_CHECKING
+from select import POLLIN, poll  # imported by name, as those below: a program may put mocks in their places
+from subprocess import DEVNULL, PIPE, Popen
+from time import monotonic
+from typing import TYPE_CHECKING, Any
 
 from serverless_mp import installed
 from serverless_mp.program import cache, introspect
@@ -70,14 +72,29 @@ def _ask_fresh_interpreters(names: list[str]) -> list[Baseline]:
     ]
     answers = []
     for process in asked:
-        try:
-            text, _ = process.communicate(timeout=_LONGEST)
-            answers.append(marshal.loads(text))  # noqa: S302 - from our own child
-        except (TimeoutExpired, EOFError, ValueError, TypeError):
-            process.kill()
-            process.communicate()
-            answers.append({})
+        assert process.stdout is not None  # noqa: S101 - asked for above
+        with process.stdout as output:
+            try:
+                answers.append(marshal.loads(_text(output)))  # noqa: S302 - from our own child
+            except (TimeoutError, EOFError, ValueError, TypeError):
+                process.kill()
+                answers.append({})
+        process.wait()
     return answers
+
+
+def _text(output: Any) -> bytes:
+    """What is written to a pipe, to its end. `communicate` would wait by `time.sleep`, which the program may have replaced."""
+    last = monotonic() + _LONGEST
+    parts: list[bytes] = []
+    ready = poll()
+    ready.register(output, POLLIN)
+    while ready.poll(max(0, last - monotonic()) * 1000):
+        part = os.read(output.fileno(), 1 << 20)
+        if not part:
+            return b"".join(parts)
+        parts.append(part)
+    raise TimeoutError
 
 
 def tell(prepare: Callable[[], None], names: list[str]) -> None:

@@ -17,7 +17,7 @@ from pickle import dump as dump_one  # by its name: a program may put a mock in 
 from typing import Any
 
 from serverless_mp.program import modules
-from serverless_mp.program.introspect import attributes, is_a
+from serverless_mp.program.introspect import attributes, is_a, module_of_class
 
 from . import ForkStateWarning, classes, enclosing, interpreter_state, names_in_code, objects, places
 from .missing import Missing
@@ -210,7 +210,7 @@ class _Writing:
 
     def _note_if_left_out(self, kind: str, place: Any, value: Any, subject: str) -> None:
         """Records a warning about a global or attribute that functions name and that could not be written at all."""
-        if kind in {"global", "place"} and type(value).__module__.partition(".")[0] not in _OF_ONE_PROCESS:
+        if kind in {"global", "place"} and module_of_class(type(value)).partition(".")[0] not in _OF_ONE_PROCESS:
             name = place[1] if kind == "global" else place[1][-1]
             error = self._pickler.left_out.get(id(value))
             if error is not None and self._is_named(name):
@@ -226,7 +226,7 @@ class _Writing:
             # The place keeps its imported value: a `Missing` is never put into a library.
             owner = value[0] if kind == "content" else value
             names = {path[-1] for _, path, other in self._program.installed if other is owner}
-            if any(map(self._is_named, names)) and type(value).__module__.partition(".")[0] not in _OF_ONE_PROCESS:
+            if any(map(self._is_named, names)) and module_of_class(type(value)).partition(".")[0] not in _OF_ONE_PROCESS:
                 self.told.append(f"{subject} stays as at import ({why})")
             return
         if limit == "unnamed":

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 
 from serverless_mp.program import BEGUN, modules
-from serverless_mp.program.introspect import is_a
+from serverless_mp.program.introspect import is_a, module_of_class
 
 from . import c_types, names_in_code
 
@@ -153,7 +153,7 @@ def _set_since(cls: type) -> dict[str, Any]:
         and not _is_of_metaclass(cls, name)
         and (
             type(part) in _DATA
-            or type(part).__module__.startswith(_SYNCHRONISES)
+            or module_of_class(type(part)).startswith(_SYNCHRONISES)
             # A function that was set after the definition.
             or (is_a(part, types.FunctionType) and not part.__qualname__.startswith(own))
         )

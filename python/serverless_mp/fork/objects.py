@@ -20,7 +20,7 @@ from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from serverless_mp.program import modules
-from serverless_mp.program.introspect import attributes, is_a
+from serverless_mp.program.introspect import attributes, is_a, module_of_class
 
 from .reducers import REDUCERS
 
@@ -101,11 +101,12 @@ def _is_extended(kind: type) -> bool:
 
 
 def _is_counted(kind: type) -> bool:
-    return any(base.__module__.partition(".")[0] in _COUNTED for base in kind.__mro__)
+    return any(module_of_class(base).partition(".")[0] in _COUNTED for base in kind.__mro__)
 
 
 def _is_own(kind: type) -> bool:
-    return kind.__module__ == "__main__" or modules.is_own(sys.modules.get(kind.__module__))
+    home = module_of_class(kind)
+    return home == "__main__" or modules.is_own(sys.modules.get(home))
 
 
 def is_of_python(kind: type) -> bool:

@@ -23,16 +23,24 @@ def attributes(value: Any) -> dict[str, Any]:
     return kept if type(kept) is dict else {}
 
 
+def module_of_class(kind: type) -> str:
+    """The name of the module that a class says it comes from; '' if it says nothing, or only of its objects, by a property."""
+    said = type.__getattribute__(kind, "__module__")
+    return said if is_a(said, str) else ""
+
+
 def module_of(value: Any) -> str:
     """The name of the module that a class, a function or an object says it comes from; that of an object's class if it says
     nothing.
     """
     kind = type(value)
+    if issubclass(kind, type):
+        return module_of_class(value)
     if issubclass(kind, types.MethodType):
         return module_of(value.__func__)
-    if issubclass(kind, (type, types.FunctionType, types.BuiltinFunctionType)):
-        return str(value.__module__ or kind.__module__)
-    return str(attributes(value).get("__module__") or kind.__module__)
+    is_function = issubclass(kind, (types.FunctionType, types.BuiltinFunctionType))
+    said: Any = value.__module__ if is_function else attributes(value).get("__module__")
+    return said if is_a(said, str) else module_of_class(kind)
 
 
 def spec_of(module: Any) -> Any:

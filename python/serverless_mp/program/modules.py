@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from serverless_mp import config
 
+from .introspect import module_of_class
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -111,7 +113,7 @@ def is_of_program(value: Any) -> bool:
         return is_of_program(value.fget if issubclass(kind, property) else value.__func__)
     if issubclass(kind, types.FunctionType):
         return not is_installed(value.__code__.co_filename)
-    home = str((value if issubclass(kind, type) else kind).__module__)
+    home = module_of_class(value if issubclass(kind, type) else kind)
     return home in (*_NOT_IMPORTED, "unittest.mock") or (home in sys.modules and is_own(sys.modules[home]))
 
 
