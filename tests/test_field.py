@@ -26,6 +26,7 @@ CASES = [
     "fork_decorators/main.py",
     "fork_deep/main.py",
     "fork_dynamic_import.py",
+    "fork_fields_in_c.py",
     "fork_functions/main.py",
     "fork_getstate.py",
     "fork_library/main.py",
@@ -41,6 +42,7 @@ CASES = [
     "fork_plugins/main.py",
     "fork_proxies/main.py",
     "fork_registrations.py",
+    "fork_sentinels.py",
     "fork_settings.py",
     "fork_slots_kinds.py",
     "fork_slots_pool.py fork",
@@ -139,6 +141,28 @@ def test_objects_of_a_preloaded_library_are_not_touched(method, tmp_path):
     for command in ([sys.executable], RUN):
         done = subprocess.run([*command, program, method], capture_output=True, text=True, timeout=90, check=False, env=env)
         assert (done.stdout, done.stderr) == ("".join(f"{n} True\n" for n in range(4)), "")
+
+
+def test_context_variables_of_an_installed_library(tmp_path):
+    site = tmp_path / "site-packages"
+    (site / "holder").mkdir(parents=True)
+    (site / "holder" / "__init__.py").write_text(
+        "from contextvars import ContextVar\ncurrent = ContextVar('current')\nother = ContextVar('other', default='default')\n"
+    )
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import multiprocessing, holder\n"
+        "def work(_):\n    return holder.current.get('nothing'), holder.other.get()\n"
+        "context = multiprocessing.get_context('fork')\n"
+        "token = holder.current.set({'value': 1})\n"
+        "with context.Pool(1) as pool:\n    print(pool.map(work, [0]))\n"
+        "holder.current.reset(token)\n"
+        "with context.Pool(1) as pool:\n    print(pool.map(work, [0]))\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(site)}
+    for command in ([sys.executable], RUN):
+        done = subprocess.run([*command, program], capture_output=True, text=True, timeout=90, check=False, env=env)
+        assert (done.stdout, done.stderr) == ("[({'value': 1}, 'default')]\n[('nothing', 'default')]\n", "")
 
 
 def test_an_installed_program(tmp_path):

@@ -172,6 +172,9 @@ def reduce_class(cls: type) -> Any:
     """The reduced form of a class. It is created empty, since its functions may refer to it, and filled later."""
     if is_a(cls, enum.EnumMeta):
         make, arguments, state, *_ = cloudpickle.cloudpickle._dynamic_class_reduce(cls)
+        # All names, those of combinations of flags and second names included.
+        members = {name: _as_member(member._value_) for name, member in cls._member_map_.items()}  # type: ignore[attr-defined]
+        arguments = (*arguments[:3], members, *arguments[4:])
         kept = {name: dict(vars(member)) for name, member in cls._member_map_.items()}  # type: ignore[attr-defined]
         return make, arguments, (state, kept), None, None, _fill_enum
     space = {name: part for name, part in vars(cls).items() if not _is_slot(part)}
@@ -185,6 +188,11 @@ def reduce_class(cls: type) -> Any:
     layouts = c_types.layouts(cls) if issubclass(cls, c_types.DATA) else None
     registered = [found for one in abc._get_dump(cls)[0] if (found := one())] if "_abc_impl" in space else []  # type: ignore[attr-defined]
     return _make_class, (type(cls), cls.__name__, cls.__bases__, at_once), (layouts, state, registered), None, None, _fill_class
+
+
+def _as_member(value: Any) -> Any:
+    """The value of a member as a class statement takes it: a function would be a method."""
+    return enum.member(value) if hasattr(type(value), "__get__") else value
 
 
 def _is_alone(part: Any) -> bool:

@@ -9,7 +9,8 @@ import types
 from ctypes import CDLL, LibraryLoader  # imported by name: a program may put mocks in their places
 from typing import Any
 
-from serverless_mp.program.introspect import is_a
+from serverless_mp.program import modules
+from serverless_mp.program.introspect import attributes, is_a
 
 from . import baseline, collector, comparison, objects, place_access, places
 from .digest import Digest, Digests, same
@@ -110,15 +111,37 @@ def _has_owner(module: str, dotted: str, base: dict[str, bytes]) -> bool:
 _NO_OBJECTS = (type, types.FunctionType, types.ModuleType, enum.Enum, CDLL, LibraryLoader)
 
 
+# Numbers and texts that are compared by identity.
+_SENTINELS = [("argparse", "SUPPRESS"), ("optparse", "NO_DEFAULT"), ("math", "nan"), ("cmath", "nan"), ("numpy", "nan")]
+
+
 def of_others() -> dict[int, Any]:
-    """Persistent ids, by id, of the own objects of modules that are not compared. Each process has its own such objects."""
-    return {
+    """Persistent ids, by id, of the own objects of modules that are not compared, and of objects of installed modules that
+    stand only for themselves. Each process has its own such objects.
+    """
+    found = {
         id(value): (OBJECT, name, (attribute,), type(value))
         for name, module in list(sys.modules.items())
-        if type(module) is types.ModuleType and not comparison.counts(name) and name not in {"__main__", "__mp_main__"}
+        if type(module) is types.ModuleType and name not in {"__main__", "__mp_main__"}
         for attribute, value in list(vars(module).items())
-        if str(type(value).__module__).partition(".")[0] == name.partition(".")[0] and not is_a(value, _NO_OBJECTS)
+        if _is_own_object(value, name)
     }
+    sentinels = [(name, attribute) for name, attribute in _SENTINELS if attribute in attributes(sys.modules.get(name))]
+    return found | {
+        id(value): (OBJECT, name, (attribute,), type(value))
+        for name, attribute in sentinels
+        for value in [attributes(sys.modules[name])[attribute]]
+    }
+
+
+def _is_own_object(value: Any, module: str) -> bool:
+    """Whether a value of a module is an object of its own: of one of its classes, or one that stands only for itself."""
+    if type(value) is object:
+        return modules.is_installed(str(attributes(sys.modules[module]).get("__file__", "")))
+    if comparison.counts(module):
+        return False
+    is_of_it = str(type(value).__module__).partition(".")[0] == module.partition(".")[0]
+    return is_of_it and not is_a(value, _NO_OBJECTS)
 
 
 _records: dict[str, _Record] = {}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextvars
 import sys
+import types
+from functools import partial  # by its name: a program may put a mock in its place
 from typing import TYPE_CHECKING, Any
 
-from serverless_mp.program import import_hooks
+from serverless_mp.program import import_hooks, modules
 
 from . import c_objects
 from .missing import Missing
@@ -88,11 +91,51 @@ def _set_libraries(_: Any) -> None:
     """Does nothing: reading the libraries has found and filled them."""
 
 
+# The place of each context variable of an installed module: its module and its name there; None if it was not found.
+_places: dict[contextvars.ContextVar[Any], tuple[str, str] | None] = {}
+
+
+def _get_variables() -> Any:
+    """The values in this context of the context variables of installed modules, by place."""
+    found = {}
+    for variable, value in contextvars.copy_context().items():
+        if variable not in _places:
+            _places[variable] = _place_of(variable)
+        place = _places[variable]
+        if place is not None:
+            found[place] = value
+    return found or None
+
+
+def _place_of(variable: contextvars.ContextVar[Any]) -> tuple[str, str] | None:
+    for name, module in list(sys.modules.items()):
+        if type(module) is types.ModuleType and name.partition(".")[0] not in _WITH_OWN_SETTINGS and not modules.is_own(module):
+            for attribute, value in list(vars(module).items()):
+                if value is variable and name not in {"__main__", "__mp_main__"}:
+                    return name, attribute
+    return None
+
+
+# Their context variables hold what other settings tell.
+_WITH_OWN_SETTINGS = frozenset({"numpy", "decimal", "_decimal", "_pydecimal", "warnings"})
+
+
+def _set_variables(values: dict[tuple[str, str], Any]) -> None:
+    for (name, attribute), value in values.items():
+        if not isinstance(value, Missing):
+            import_hooks.when_imported(name, partial(_set_variable, attribute, value))
+
+
+def _set_variable(attribute: str, value: Any, module: Any) -> None:
+    vars(module)[attribute].set(value)
+
+
 # For each: the function that reads it, the function that sets it, and the module without which it has its default.
 SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], None], str]] = {
     "numpy.random": (_get_numpy, _set_numpy, "numpy.random"),
     "numpy": (_get_print_options, _set_print_options, "numpy"),
     "torch": (_get_torch, _set_torch, "torch"),
+    "context variables": (_get_variables, _set_variables, "contextvars"),
     "libraries of C": (c_objects.libraries, _set_libraries, "ctypes"),
 }
 # The modules of a Django project can only be imported after Django is set up.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _thread
 import collections
+import contextlib
 import copyreg
 import enum
 import functools
@@ -92,7 +93,12 @@ def _has_rule_of_its_own(kind: type) -> bool:
         return True
     ruled = (base for base in kind.__mro__ if base.__flags__ & _HEAP and any(rule in vars(base) for rule in _RULES))
     first = next(ruled, None)
-    return first is not None and not _is_own(first)
+    return first is not None and not _is_own(first) and not _is_lazy_of_django(first)
+
+
+def _is_lazy_of_django(kind: type) -> bool:
+    """Whether the rule of a class is Django's for lazy objects: it would make what they stand for."""
+    return module_of_class(kind) == "django.utils.functional" and kind.__name__ in {"LazyObject", "SimpleLazyObject"}
 
 
 def _is_extended(kind: type) -> bool:
@@ -328,7 +334,7 @@ def _make_value(base: Any, kind: type, plain: Any) -> Any:
 
 def _reduce_exception(obj: Any, kind: type) -> Any:
     """An exception with its cause and context. One with fields in C, such as OSError, is created by its own rule."""
-    linked = (obj.__cause__, obj.__context__, obj.__suppress_context__)
+    linked = (obj.__cause__, obj.__context__, obj.__suppress_context__, _fields_in_c(obj, kind))
     if kind.__basicsize__ == _EXCEPTION_SIZE + _own_size(kind, BaseException):
         made: Any = (_make_exception, (kind, BaseException.args.__get__(obj)))  # type: ignore[attr-defined]
     else:
@@ -336,14 +342,29 @@ def _reduce_exception(obj: Any, kind: type) -> Any:
     return *made, (state_of(obj, kind), linked), None, None, _fill_exception
 
 
+def _fields_in_c(obj: Any, kind: type) -> dict[str, Any]:
+    """The fields that an exception has in C, such as `ImportError.name`. `AttributeError.obj` is left out, as by CPython."""
+    parts = {name: part for base in kind.__mro__ for name, part in vars(base).items() if _is_field_in_c(base, part)}
+    values = {name: part.__get__(obj) for name, part in parts.items() if name != "obj"}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _is_field_in_c(base: type, part: Any) -> bool:
+    return type(part) is types.MemberDescriptorType and not base.__flags__ & _HEAP and not part.__name__.startswith("_")
+
+
 def _make_exception(kind: type, arguments: tuple[Any, ...]) -> Any:
     return BaseException.__new__(kind, *arguments)  # type: ignore[arg-type]
 
 
 def _fill_exception(obj: BaseException, state: Any) -> None:
-    own, (cause, obj.__context__, is_suppressed) = state
+    own, (cause, obj.__context__, is_suppressed, fields) = state
     obj.__cause__ = cause
     obj.__suppress_context__ = is_suppressed
+    for base in type(obj).__mro__:
+        for name in [name for name in fields if _is_field_in_c(base, vars(base).get(name))]:
+            with contextlib.suppress(AttributeError):  # read-only: it was given when the exception was created
+                vars(base)[name].__set__(obj, fields[name])
     fill(obj, own)
 
 

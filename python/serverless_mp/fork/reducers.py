@@ -87,6 +87,20 @@ def _remake_dead() -> Any:
     return weakref.ref(type("Gone", (), {})())
 
 
+def _reduce_method_reference(reference: weakref.WeakMethod[Any]) -> Any:
+    method = reference()
+    return (_remake_dead_method, ()) if method is None else (_remake_method_reference, (method,))
+
+
+def _remake_method_reference(method: Any) -> weakref.WeakMethod[Any]:
+    _alive.append(method.__self__)
+    return weakref.WeakMethod(method)
+
+
+def _remake_dead_method() -> Any:
+    return weakref.WeakMethod(type("Gone", (), {"method": lambda _: None})().method)
+
+
 def _reduce_weak(container: Any) -> Any:
     content = dict(container) if hasattr(container, "items") else list(container)
     return _remake_weak, (type(container), content)
@@ -232,6 +246,7 @@ REDUCERS: dict[type, Any] = {
     _thread.LockType: _reduce_lock,
     _thread.RLock: _reduce_rlock,
     weakref.ref: _reduce_reference,
+    weakref.WeakMethod: _reduce_method_reference,
     weakref.WeakKeyDictionary: _reduce_weak,
     weakref.WeakValueDictionary: _reduce_weak,
     weakref.WeakSet: _reduce_weak,
