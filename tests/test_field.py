@@ -50,6 +50,7 @@ CASES = [
     "fork_undone/main.py",
     "fork_unrelated_global.py",
     "fork_views.py",
+    "fork_wrapt.py",
     "limits_after_first_process.py",
     "limits_before.py",
     "lock_release_target.py",

@@ -22,12 +22,12 @@ from typing import Any, ClassVar
 import cloudpickle
 
 from serverless_mp.program import modules
-from serverless_mp.program.introspect import attributes, is_a
+from serverless_mp.program.introspect import attributes, is_a, module_of_class
 
 from . import arrays, c_objects, c_types, caches, deep_structures, functions, objects, place_access, places
 from .classes import definition_of, reduce_class
 from .missing import Missing
-from .reducers import REDUCERS, REDUCERS_BY_NAME, reducer_of_django
+from .reducers import REDUCERS, REDUCERS_BY_NAME, reducer_of_library
 
 # Kinds of persistent ids: the globals of a module; a module; an object at a place; a type at a place; the globals of a module
 # that is not in `sys.modules`; a container that is filled later.
@@ -179,7 +179,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
             return NotImplemented
         if kind is caches.Cached and not self._is_by_reference(obj):
             return caches.reduce(obj, self._places_of(obj)[:1])
-        by_name = REDUCERS_BY_NAME.get((kind.__module__, kind.__qualname__)) or reducer_of_django(kind)
+        by_name = REDUCERS_BY_NAME.get((kind.__module__, kind.__qualname__)) or reducer_of_library(kind)
         if by_name is not None:
             return by_name(obj)
         return c_objects.reduce(obj) or arrays.reduce_array(obj) or objects.reduce(obj) or NotImplemented
@@ -215,7 +215,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
             place_access.fill_module,
         )
 
-    def _reduce_type(self, cls: type) -> Any:
+    def _reduce_type(self, cls: type) -> Any:  # noqa: PLR0911 - a case for each kind
         if self._is_by_reference(cls):
             return NotImplemented
         name = _TYPES_BY_NAME.get(cls)
@@ -226,6 +226,8 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         made_in_c = c_types.reduce(cls)
         if made_in_c is not None:
             return made_in_c
+        if (place := _place_of_class(cls)) is not None:
+            return place_access.original, place
         if not objects.is_of_python(cls) and _found(*places.home(cls)) is not None:
             return place_access.original, places.home(cls)  # another value stands in its place
         if not objects.is_of_python(cls):
@@ -271,6 +273,15 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         if _found(module, reduced) is obj:
             return NotImplemented
         return place_access.original, (module, reduced)
+
+
+def _place_of_class(cls: type) -> tuple[str, str] | None:
+    """The place in an installed module of a class of an extension that names a module which does not exist."""
+    if module_of_class(cls) in {"", *sys.modules}:
+        return None
+    holders = [name for name, module in list(sys.modules.items()) if attributes(module).get(cls.__name__) is cls]
+    installed = [name for name in holders if name != "__main__" and not modules.is_own(sys.modules[name])]
+    return (installed[0], cls.__name__) if installed else None
 
 
 _OF_BUILTINS = {type(None): None, type(NotImplemented): NotImplemented, type(...): ...}

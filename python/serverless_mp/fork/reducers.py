@@ -269,10 +269,34 @@ REDUCERS_BY_NAME: dict[tuple[str, str], Any] = {
 }
 
 
-def reducer_of_django(kind: type) -> Any:
-    """The reducer of a Django database connection, which each process opens for itself; None for another class."""
-    is_one = kind.__name__ == "DatabaseWrapper" and "django.db" in sys.modules
-    return (lambda wrapper: (_remake_django_connection, (wrapper.alias,))) if is_one else None
+def reducer_of_library(kind: type) -> Any:
+    """The reducer of a Django database connection, which each process opens for itself, or of a proxy of wrapt; else None."""
+    if kind.__name__ == "DatabaseWrapper" and "django.db" in sys.modules:
+        return lambda wrapper: (_remake_django_connection, (wrapper.alias,))
+    wrapt: Any = sys.modules.get("wrapt")
+    return _reduce_proxy if wrapt is not None and issubclass(kind, wrapt.ObjectProxy.__mro__[-2]) else None
+
+
+def _reduce_proxy(proxy: Any) -> Any:
+    wrapped = proxy.__wrapped__
+    # Its own attributes begin with `_self_`. Nothing returns all of them.
+    spaces = [one for one in gc.get_referents(proxy) if type(one) is dict and one is not wrapped]
+    own = {name: value for space in spaces[:1] for name, value in space.items() if name.startswith("_self_")}
+    is_of_function = issubclass(type(proxy), sys.modules["wrapt"].FunctionWrapper)
+    more = (proxy._self_wrapper, proxy._self_enabled) if is_of_function else ()
+    return _remake_proxy, (type(proxy), wrapped, *more), own, None, None, _fill_proxy
+
+
+def _remake_proxy(kind: Any, *arguments: Any) -> Any:
+    proxy = kind.__new__(kind)
+    wrapt: Any = sys.modules["wrapt"]
+    (wrapt.FunctionWrapper if len(arguments) > 1 else wrapt.ObjectProxy).__init__(proxy, *arguments)
+    return proxy
+
+
+def _fill_proxy(proxy: Any, own: dict[str, Any]) -> None:
+    for name, value in own.items():
+        setattr(proxy, name, value)
 
 
 def _remake_django_connection(alias: str) -> Any:

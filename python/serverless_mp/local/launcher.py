@@ -19,7 +19,7 @@ from socket import socket as _Socket  # noqa: N812 - a class
 from subprocess import PIPE, Popen
 from typing import Any
 
-from serverless_mp.program import large_arguments
+from serverless_mp.program import large_arguments, modules
 from serverless_mp.program.introspect import attributes, module_of
 from serverless_mp.store import session
 
@@ -170,7 +170,8 @@ def _standard_modules() -> list[str]:
     return [
         name
         for name, module in list(sys.modules.items())
-        if name.partition(".")[0] in sys.stdlib_module_names and name != "__main__" and not _takes_names(name, module)
+        if name.partition(".")[0] in sys.stdlib_module_names and name != "__main__"
+        if not modules.is_late(module) and not _takes_names(name, module)
     ]
 
 
