@@ -111,8 +111,11 @@ def _has_owner(module: str, dotted: str, base: dict[str, bytes]) -> bool:
 _NO_OBJECTS = (type, types.FunctionType, types.ModuleType, enum.Enum, CDLL, LibraryLoader)
 
 
-# Numbers and texts that are compared by identity.
-_SENTINELS = [("argparse", "SUPPRESS"), ("optparse", "NO_DEFAULT"), ("math", "nan"), ("cmath", "nan"), ("numpy", "nan")]
+# Values that are compared by identity, although their classes are not those of the module, or are compared.
+_SENTINELS = [
+    *(("argparse", "SUPPRESS"), ("optparse", "NO_DEFAULT"), ("math", "nan"), ("cmath", "nan"), ("numpy", "nan")),
+    ("numpy.ma.core", "masked"),
+]
 
 
 def of_others() -> dict[int, Any]:

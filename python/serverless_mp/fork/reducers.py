@@ -164,6 +164,18 @@ def _remake_database(path: str, content: bytes | None, isolation_level: Any, set
     return connection
 
 
+def _reduce_row(row: Any) -> Any:
+    return _remake_row, (row.keys(), tuple(row))
+
+
+def _remake_row(names: list[str], values: tuple[Any, ...]) -> Any:
+    import sqlite3  # noqa: PLC0415 - only if the program uses it
+
+    columns = ", ".join('NULL AS "{}"'.format(name.replace('"', '""')) for name in names)
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        return sqlite3.Row(connection.execute(f"SELECT {columns}"), values)
+
+
 def _reduce_popen(started: Any) -> Any:
     return Stranger, (started.pid, started.poll())
 
@@ -262,6 +274,7 @@ REDUCERS_BY_NAME: dict[tuple[str, str], Any] = {
     ("serverless_mp.local.popen", "Popen"): _reduce_popen,
     ("serverless_mp.function.popen", "Popen"): _reduce_popen,
     ("sqlite3", "Connection"): _reduce_database,
+    ("sqlite3", "Row"): _reduce_row,
     ("_thread", "_ThreadHandle"): lambda handle: (type(handle), ()),
     ("builtins", "generator"): _reduce_generator,
     ("_json", "Scanner"): _reduce_scanner,
