@@ -10,7 +10,7 @@ from ctypes import CDLL, LibraryLoader  # imported by name: a program may put mo
 from typing import Any
 
 from serverless_mp.program import modules
-from serverless_mp.program.introspect import attributes, is_a
+from serverless_mp.program.introspect import is_a
 
 from . import baseline, collector, comparison, objects, place_access, places
 from .digest import Digest, Digests, same
@@ -111,11 +111,16 @@ def _has_owner(module: str, dotted: str, base: dict[str, bytes]) -> bool:
 _NO_OBJECTS = (type, types.FunctionType, types.ModuleType, enum.Enum, CDLL, LibraryLoader)
 
 
-# Values that are compared by identity, although their classes are not those of the module, or are compared.
-_SENTINELS = [
-    *(("argparse", "SUPPRESS"), ("optparse", "NO_DEFAULT"), ("math", "nan"), ("cmath", "nan"), ("numpy", "nan")),
-    ("numpy.ma.core", "masked"),
-]
+# Values that are compared by identity, although their classes do not tell that: their modules and their names there.
+_SENTINELS = frozenset(
+    {
+        *(("argparse", "SUPPRESS"), ("optparse", "NO_DEFAULT"), ("math", "nan"), ("cmath", "nan"), ("numpy", "nan")),
+        ("numpy.ma.core", "masked"),
+    }
+)
+# These values and others that stand only for themselves, each with its persistent id; and the modules that were looked through.
+_lone: list[tuple[Any, Any]] = []
+_looked_through: set[str] = set()
 
 
 def of_others() -> dict[int, Any]:
@@ -125,26 +130,22 @@ def of_others() -> dict[int, Any]:
     found = {
         id(value): (OBJECT, name, (attribute,), type(value))
         for name, module in list(sys.modules.items())
-        if type(module) is types.ModuleType and name not in {"__main__", "__mp_main__"}
+        if type(module) is types.ModuleType and not comparison.counts(name) and name not in {"__main__", "__mp_main__"}
         for attribute, value in list(vars(module).items())
-        if _is_own_object(value, name)
+        if str(type(value).__module__).partition(".")[0] == name.partition(".")[0] and not is_a(value, _NO_OBJECTS)
     }
-    sentinels = [(name, attribute) for name, attribute in _SENTINELS if attribute in attributes(sys.modules.get(name))]
-    return found | {
-        id(value): (OBJECT, name, (attribute,), type(value))
-        for name, attribute in sentinels
-        for value in [attributes(sys.modules[name])[attribute]]
-    }
+    for name, module in list(sys.modules.items()):
+        if name not in _looked_through and type(module) is types.ModuleType and not modules.is_being_imported(module):
+            _looked_through.add(name)
+            _look_through(name, module)
+    return found | {id(value): persistent_id for value, persistent_id in _lone}
 
 
-def _is_own_object(value: Any, module: str) -> bool:
-    """Whether a value of a module is an object of its own: of one of its classes, or one that stands only for itself."""
-    if type(value) is object:
-        return modules.is_installed(str(attributes(sys.modules[module]).get("__file__", "")))
-    if comparison.counts(module):
-        return False
-    is_of_it = str(type(value).__module__).partition(".")[0] == module.partition(".")[0]
-    return is_of_it and not is_a(value, _NO_OBJECTS)
+def _look_through(name: str, module: types.ModuleType) -> None:
+    values = list(vars(module).items())
+    found = [(attribute, value) for attribute, value in values if type(value) is object or (name, attribute) in _SENTINELS]
+    if found and name not in {"__main__", "__mp_main__"} and not modules.is_own(module):
+        _lone.extend((value, (OBJECT, name, (attribute,), type(value))) for attribute, value in found)
 
 
 _records: dict[str, _Record] = {}
