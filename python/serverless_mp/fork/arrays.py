@@ -5,6 +5,7 @@ from __future__ import annotations
 import array as stdlib_array
 import ctypes
 import os
+import struct
 from typing import Any
 
 import cloudpickle
@@ -81,11 +82,38 @@ def reduce_memoryview(view: memoryview) -> Any:
     """A view of writable memory stays a view. For any other view its content is enough."""
     if isinstance(view.obj, _CTYPES) and view.nbytes == ctypes.sizeof(view.obj) and not view.readonly:
         return _remake_view_of_c, (view.obj, view.format)
-    if view.readonly or not isinstance(view.obj, (_core.Region, bytearray, stdlib_array.array)) or not view.c_contiguous:
+    if type(view.obj).__module__ == "numpy" and _is_all_of(view, view.obj):
+        return memoryview, (view.obj,)
+    if view.readonly or not isinstance(view.obj, (_core.Region, bytearray, stdlib_array.array)):
         return _BY_BYTES(view)
+    if not view.c_contiguous:
+        return _reduce_slice(view) if view.ndim == 1 else _BY_BYTES(view)
+    if not view.nbytes:
+        return _remake_memoryview, (view.obj, 0, 0, view.format, view.shape)
     with view.cast("B") as plain, memoryview(view.obj) as whole:
         start = ctypes.addressof(ctypes.c_char.from_buffer(plain)) - ctypes.addressof(ctypes.c_char.from_buffer(whole))
         return _remake_memoryview, (view.obj, start, view.nbytes, view.format, view.shape)
+
+
+def _is_all_of(view: memoryview, array: Any) -> bool:
+    with memoryview(array) as whole:
+        return (whole.format, whole.shape, whole.strides) == (view.format, view.shape, view.strides)
+
+
+def _reduce_slice(view: memoryview) -> Any:
+    # The buffer of several elements with space between them has no address; that of the first one has.
+    with view[:1].cast("B") as first, memoryview(view.obj) as whole:  # type: ignore[arg-type]
+        start = ctypes.addressof(ctypes.c_char.from_buffer(first)) - ctypes.addressof(ctypes.c_char.from_buffer(whole))
+        step = (view.strides or (view.itemsize,))[0] // view.itemsize
+        return _remake_slice, (view.obj, start, step, len(view), view.format)
+
+
+def _remake_slice(owner: Any, start: int, step: int, length: int, form: str) -> memoryview:
+    plain, size = memoryview(owner).cast("B"), struct.calcsize(form)
+    before, first = start % size, start // size
+    elements: Any = plain[before : before + (len(plain) - before) // size * size].cast(form)  # type: ignore[call-overload]
+    stop = first + length * step
+    return elements[first : stop if stop >= 0 else None : step]  # type: ignore[no-any-return]
 
 
 def _remake_view_of_c(owner: Any, form: str) -> memoryview:
