@@ -42,6 +42,7 @@ CASES = [
     "fork_plugins/main.py",
     "fork_proxies/main.py",
     "fork_registrations.py",
+    "fork_same_names.py",
     "fork_sentinels.py",
     "fork_settings.py",
     "fork_slots_kinds.py",

@@ -123,7 +123,7 @@ def _needed(cls: type, code: types.CodeType) -> set[str]:
     """The names that the definition looks up: in its statement and body, and in the functions that these run."""
     space = vars(sys.modules["__main__"])
     bodies = [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
-    needed = {name for part in (code, *bodies) for name in names_in_code.own_globals(part)} - {cls.__qualname__}
+    needed = {name for part in (code, *bodies) for name in names_in_code.looked_up(part)} - {cls.__qualname__}
     run = [vars(kind).get(name) for kind in (*type.mro(type(cls)), *cls.__mro__[1:]) for name in _RUN]
     ahead = [*run, *(space.get(name) for name in needed)]
     seen: set[int] = set()

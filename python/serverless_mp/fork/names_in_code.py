@@ -55,6 +55,15 @@ def own_globals(code: types.CodeType) -> frozenset[str]:
     )
 
 
+def looked_up(code: types.CodeType) -> frozenset[str]:
+    """The names that a code object reads itself; one that it only sets, such as an attribute of a class, is none of them."""
+    return frozenset(
+        instruction.argval
+        for instruction in dis.get_instructions(code)
+        if instruction.opname.startswith("LOAD_") and instruction.opname.endswith(("_GLOBAL", "_GLOBALS", "_NAME"))
+    )
+
+
 def named(space: dict[str, Any]) -> Names:
     """The names that the functions of a module use."""
     seen: set[int] = set()
