@@ -29,6 +29,7 @@ CASES = [
     "fork_fields_in_c.py",
     "fork_functions/main.py",
     "fork_getstate.py",
+    "fork_lazy_and_listening.py",
     "fork_library/main.py",
     "fork_local_class/main.py",
     "fork_made_in_c.py",

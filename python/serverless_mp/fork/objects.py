@@ -93,12 +93,17 @@ def _has_rule_of_its_own(kind: type) -> bool:
         return True
     ruled = (base for base in kind.__mro__ if base.__flags__ & _HEAP and any(rule in vars(base) for rule in _RULES))
     first = next(ruled, None)
-    return first is not None and not _is_own(first) and not _is_lazy_of_django(first)
+    return first is not None and not _is_own(first) and _is_followed(first)
 
 
-def _is_lazy_of_django(kind: type) -> bool:
-    """Whether the rule of a class is Django's for lazy objects: it would make what they stand for."""
-    return module_of_class(kind) == "django.utils.functional" and kind.__name__ in {"LazyObject", "SimpleLazyObject"}
+def _is_followed(kind: type) -> bool:
+    """Whether the rule of an installed class is followed.
+
+    Django's rule for lazy objects would make what they stand for; SQLAlchemy's for events drops the listeners.
+    """
+    module = module_of_class(kind)
+    is_lazy = module == "django.utils.functional" and kind.__name__ in {"LazyObject", "SimpleLazyObject"}
+    return not is_lazy and not module.startswith("sqlalchemy.event.")
 
 
 def _is_extended(kind: type) -> bool:
