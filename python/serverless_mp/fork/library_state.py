@@ -75,8 +75,8 @@ def _get_django() -> Any:
 
 
 def _set_django(value: tuple[bool, dict[str, Any], bool]) -> None:
-    import django  # type: ignore[import-not-found]  # noqa: PLC0415 - only if the program uses it
-    from django.conf import settings  # type: ignore[import-not-found]  # noqa: PLC0415 - the same
+    import django  # noqa: PLC0415 - only if the program uses it
+    from django.conf import settings  # noqa: PLC0415 - the same
 
     has_module, changed, is_ready = value
     if not has_module:

@@ -313,6 +313,6 @@ def _fill_proxy(proxy: Any, own: dict[str, Any]) -> None:
 
 
 def _remake_django_connection(alias: str) -> Any:
-    from django.db import connections  # type: ignore[import-not-found]  # noqa: PLC0415 - only if the program uses it
+    from django.db import connections  # noqa: PLC0415 - only if the program uses it
 
     return connections[alias]
