@@ -277,7 +277,8 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
 
 def _place_of_class(cls: type) -> tuple[str, str] | None:
     """The place in an installed module of a class of an extension that names a module which does not exist."""
-    if module_of_class(cls) in {"", *sys.modules}:
+    home = module_of_class(cls)
+    if not home or home in sys.modules:
         return None
     holders = [name for name, module in list(sys.modules.items()) if attributes(module).get(cls.__name__) is cls]
     installed = [name for name in holders if name != "__main__" and not modules.is_own(sys.modules[name])]

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from serverless_mp import config
 
-from .introspect import module_of_class
+from .introspect import attributes, module_of_class
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,7 +58,7 @@ def further_names() -> dict[str, str]:
 
 def _own_name(module: Any) -> str:
     is_module = issubclass(type(module), types.ModuleType)
-    return str(types.ModuleType.__getattribute__(module, "__dict__").get("__name__")) if is_module else ""
+    return str(attributes(module).get("__name__")) if is_module else ""
 
 
 def is_late(module: Any) -> bool:
@@ -70,7 +70,7 @@ def is_being_imported(module: Any) -> bool:
     """Whether the import of a module has not ended yet."""
     if not issubclass(type(module), types.ModuleType):
         return False
-    return bool(getattr(types.ModuleType.__getattribute__(module, "__dict__").get("__spec__"), "_initializing", False))
+    return bool(getattr(attributes(module).get("__spec__"), "_initializing", False))
 
 
 def note_imports_that_start_processes() -> None:
@@ -91,7 +91,7 @@ def is_own(module: Any) -> bool:
     """Whether a module is the program's own."""
     if not issubclass(type(module), types.ModuleType):
         return _is_own_object(module)
-    space = types.ModuleType.__getattribute__(module, "__dict__")
+    space = attributes(module)
     file, spec = space.get("__file__"), space.get("__spec__")
     if isinstance(file, str):
         return not is_installed(file)
