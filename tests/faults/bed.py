@@ -174,13 +174,17 @@ class Scenario:
     def fault(self) -> None:
         """Causes one fault."""
 
+    def hit(self) -> None:
+        """Causes the fault and counts it, if the store is there for it."""
+        with contextlib.suppress(ConnectionError, EOFError):
+            self.fault()
+            self.hits += 1
+
     def drive(self, program: subprocess.Popen, limit: float) -> bool:
         """Repeats the fault until the program has ended; returns whether it has ended in time."""
         last = time.monotonic() + limit
         while program.poll() is None and time.monotonic() < last:
-            with contextlib.suppress(ConnectionError, EOFError):
-                self.fault()
-                self.hits += 1
+            self.hit()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 program.wait(self.random.expovariate(1 / self.pause))
         return program.poll() is not None
@@ -367,7 +371,17 @@ class Resharding(Scenario):
             self.nodes[source].call("MIGRATE", "127.0.0.1", self.ports[target], "", 0, 5000, "KEYS", *keys)
         for node in (self.nodes[target], self.nodes[source], *self.nodes):
             node.call("CLUSTER", "SETSLOT", slot, "NODE", self.names[target])
-        _until(lambda: all(b"cluster_state:ok" in node.call("CLUSTER", "INFO") for node in self.nodes))
+        _until(self.agree)
+
+    def agree(self):
+        """Whether all nodes say the same of the slots, and of the epoch of each node's claims."""
+        views = set()
+        for node in self.nodes:
+            lines = [line.split() for line in node.call("CLUSTER", "NODES").decode().splitlines()]
+            views.add(frozenset((words[0], *words[6:]) for words in lines))
+            if b"cluster_state:ok" not in node.call("CLUSTER", "INFO"):
+                return False
+        return len(views) == 1
 
     def close(self):
         for node in self.nodes:

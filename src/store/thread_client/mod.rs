@@ -307,13 +307,18 @@ impl ThreadClient {
     }
 
     /// The node for a command on a key. There is no order between the nodes of a cluster: commands that were posted to other
-    /// nodes must be answered first. The command goes to this node even if another thread learns of another one meanwhile.
+    /// nodes must be answered first, and so must those that this node no longer serves. The command goes to this node even if
+    /// another thread learns of another one meanwhile.
     fn settled_place(&mut self, shared: &Shared, key: &str) -> Result<NodeAddr> {
         let place = shared.cluster.route(key);
         let is_elsewhere = shared.cluster.endpoint.cluster && self.posted.is_unread() && {
             let name = place.to_string();
             let mut pipelines = self.pipelines.iter();
-            pipelines.any(|(n, pipeline)| *n != name && !pipeline.unread.is_empty())
+            pipelines.any(|(n, pipeline)| {
+                pipeline.unread.front().is_some_and(|first| {
+                    *n != name || shared.cluster.route(&first.keys[0]).to_string() != name
+                })
+            })
         };
         if is_elsewhere {
             self.read_all(shared, true)?;
