@@ -245,7 +245,8 @@ end
 local function take_some(source, most, most_bytes, size_of, out)
   local size, chunk = 0, 8
   repeat
-    local items, count = call('LRANGE', source, 0, math.min(chunk, most - #out) - 1), 0
+    local wanted = math.min(chunk, most - #out)
+    local items, count = call('LRANGE', source, 0, wanted - 1), 0
     for i, item in ipairs(items) do
       local one = size < most_bytes and size_of(item)
       if not one then break end
@@ -255,7 +256,8 @@ local function take_some(source, most, most_bytes, size_of, out)
       call('LTRIM', source, count, -1)
       call('LPUSH', OBJECT .. IN_FLIGHT .. CALLER, unpack(items, 1, count))
     end
-  until count < chunk or #out >= most
+    chunk = chunk * 4
+  until count < wanted or #out >= most
   return size
 end
 
@@ -307,6 +309,40 @@ end
 local function undelivered_of(caller, batch)
   if batch then return call('SCARD', progress_key(caller, batch)) end
   return math.max(0, call('LLEN', OBJECT .. IN_FLIGHT .. caller) - 1)
+end
+
+-- Tasks that a thread took together are a batch, too. The thread appends the result of each but the last to a list, with its number
+-- in the batch and a space before it, by a plain command that does nothing once the batch has ended. The head of the list is the
+-- number of the last result that was passed on; a result that comes again has a number that is not the next one.
+local function begin_results(batch)
+  push(progress_key(CALLER, batch), 0)
+end
+
+-- The results of a batch to be passed on, their size in bytes, and the number of the last one. Of the batch's results `sent` must
+-- be here, unless the store has refused one and will get it again.
+local function results_of(caller, batch, sent)
+  local list = batch and call('LRANGE', progress_key(caller, batch), 0, -1) or {}
+  local last, results, size = tonumber(list[1] or '0'), {}, 0
+  for i = 2, #list do
+    local number, at = string.match(list[i], '^(%d+) ()')
+    if tonumber(number) == last + 1 then
+      local result = string.sub(list[i], at)
+      local _, _, bytes = string.match(result, ITEM_HEAD)
+      last, size, results[#results + 1] = last + 1, size + (bytes or 0), result
+    end
+  end
+  if last < tonumber(sent) then return redis.error_reply(GAP .. ' ' .. OBJECT) end
+  return results, size, last
+end
+
+-- Passes results on to one end, and acknowledges their tasks.
+local function pass_on(results, last, to, caller, batch)
+  if #results == 0 then return end
+  local key = progress_key(caller, batch)
+  call('LTRIM', key, 0, 0)
+  call('LSET', key, 0, last)
+  push(OBJECT .. ITEMS .. to, unpack(results))
+  acknowledge(#results, caller)
 end
 
 -- The caller has no more items that it has read ahead from an end: threads that wait to take from that end look again.

@@ -4,7 +4,8 @@
 //! from that end waits until nothing is left, so that items are delivered in their order. Items that are not asked for go back
 //! after a while. They are a batch in the thread's in-flight list; the store takes note of each before it is delivered.
 //!
-//! Tasks are taken by many, and in no order; a task is acknowledged by its result.
+//! Tasks are taken by many, and in no order; a task is acknowledged by its result. The results that were sent of tasks taken
+//! together are passed on when tasks go back.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
@@ -287,7 +288,10 @@ impl ReadAhead {
         };
         let script = client.script(&scripts::GIVE_BACK, &self.id);
         let script = script.arg(self.end).arg(&owed.caller).arg(owed.count);
-        let script = script.arg(owed.delivered.count).arg(owed.delivered.size);
+        let script = script
+            .arg(owed.delivered.count)
+            .arg(owed.delivered.size)
+            .arg(0);
         let slot = Slot::default();
         let given = script.post_for(&slot).and_then(|()| client.settle());
         let mut state = self.state.locked();

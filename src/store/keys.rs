@@ -27,7 +27,8 @@ names! {
     ITEMS = ":q";
     /// List: the items that a thread has taken and not acknowledged, then an anchor; the caller follows.
     IN_FLIGHT = ":I:";
-    /// Set: the numbers of the items of a batch that a thread has not delivered; the caller, a colon and the batch follow.
+    /// Set: the numbers of the items of a batch that a thread has not delivered. Or list, for a batch of tasks: the number of the
+    /// last result that was passed on, then results with their numbers. The caller, a colon and the batch follow.
     PROGRESS = ":b:";
     /// List: the waiters, the longest first.
     WAITERS = ":w";

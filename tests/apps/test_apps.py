@@ -1,4 +1,4 @@
-"""Four unchanged applications, on CPython's multiprocessing and on ours.
+"""Four unchanged applications, and PyTorch's shared tensors, on CPython's multiprocessing and on ours.
 
 Each directory has a script, which does not mention our package, and its pinned requirements. Wall times of both runs are at the
 end of pytest's report.
@@ -70,6 +70,17 @@ def test_results_are_equal(both, program):
     assert len(plain) >= 4
     assert ours == plain
     assert not any("False" in line for line in plain)  # the search compares each backend with a run without processes
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(not PPO.exists(), reason="needs torch: make test-apps")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("strategy", ["file_descriptor", "file_system"])
+def test_shared_tensors(both, strategy, method):
+    plain, ours = both(PPO, "shared_tensors/train.py", strategy, method)
+    assert plain.count("\n") == 4
+    assert ours == plain
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 -- Releases all that an ended process held of one object. ARGV[4] the process, ARGV[5] its exit code, ARGV[6] how often a task
--- may be begun. Items that it had taken and neither acknowledged nor delivered go back to the head; a task begun too often goes
--- to the other end, marked 'D' with the exit code. Of several tasks only the oldest was begun. A unit that was granted and not
--- acknowledged is granted to the next waiter.
+-- may be begun. The results that it had sent are passed on. Items that it had taken and neither acknowledged nor delivered go back
+-- to the head; a task begun too often goes to the other end, marked 'D' with the exit code. Of several tasks only the oldest was
+-- begun. A unit that was granted and not acknowledged is granted to the next waiter.
 local _, refused = read()
 if refused then return is_absent(refused) and OK or refused end
 
@@ -15,8 +15,15 @@ local function give_back(caller)
     if field then call('HSET', OBJECT, field, left) end
   end
   -- A task that was counted as taken counts against the bound again; any other item still does.
-  local counted = call('HDEL', OBJECT, WORKS .. caller) == 0
-  local items, batch = call('LRANGE', list, 0, -2), call('HGET', OBJECT, BATCH .. caller)
+  local counted, batch = call('HDEL', OBJECT, WORKS .. caller) == 0, call('HGET', OBJECT, BATCH .. caller)
+  if batch and not counted then
+    local results, size, last = results_of(caller, batch, 0)
+    pass_on(results, last, other_end(from), caller, batch)
+    if bound then call('HINCRBY', OBJECT, FILL .. other_end(from), size) end
+    end_batch(caller, batch)
+    batch = nil
+  end
+  local items = call('LRANGE', list, 0, -2)
   for _ = 1, #items - undelivered_of(caller, batch) do
     local _, _, size = string.match(table.remove(items), ITEM_HEAD)
     if size then take_from_fill(size) end

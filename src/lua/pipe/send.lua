@@ -1,5 +1,5 @@
--- Sends items to one end of a pipe. ARGV[4] that end, ARGV[5] '1' if this acknowledges the sender's task, ARGV[6] '1' if the
--- sender waits for capacity, ARGV[7] the size of the items in bytes, ARGV[8] the size of the item of its own end that this
+-- Sends items to one end of a pipe. ARGV[4] that end, ARGV[5] how many results of the sender's batch of tasks were sent,
+-- if this is the result of its next task, which it acknowledges, or ''; ARGV[6] '1' if the sender waits for capacity, ARGV[7] the size of the items in bytes, ARGV[8] the size of the item of its own end that this
 -- acknowledges, or '', ARGV[9] the number of items, then the items. KEYS[2] and on: the blobs that the items name; they were sent
 -- before, and live as long as the pipe. Or, if there are more arguments, regions that the sender has written, none greater than a
 -- granule; for each its version, the number of spans, and for each span its offset and its bytes. They are written if the item
@@ -18,7 +18,8 @@ for i = 2, writes and 0 or #KEYS do
 end
 local is_broken = tonumber(fields[3]) <= 0
 local must_wait = not is_broken and ARGV[6] == '1' and is_full(to, fields[4], fields[5])
-local acknowledges = ARGV[8] ~= ''
+local acknowledges, is_result = ARGV[8] ~= '', ARGV[5] ~= ''
+local batch = is_result and call('HGET', OBJECT, BATCH .. CALLER)
 if writes then
   local at, is_newer = behind, must_wait
   for i = 2, #KEYS do
@@ -28,9 +29,14 @@ if writes then
   if is_newer then return answer(NEWER) end
 end
 if is_moving and (must_wait or writes or acknowledges and fields[8]
-  or (acknowledges or ARGV[5] == '1') and not is_here(IN_FLIGHT .. CALLER))
+  or batch or (acknowledges or is_result) and not is_here(IN_FLIGHT .. CALLER))
 then
   return on_its_way()
+end
+local results, more, last_result = {}, 0, nil
+if is_result then
+  results, more, last_result = results_of(CALLER, batch, ARGV[5])
+  if results.err then return results end
 end
 -- From now on the blobs live as long as the pipe, even while it is full.
 for i, number in pairs(pieces) do call('HSET', OBJECT, BLOB .. KEYS[i], number) end
@@ -55,10 +61,14 @@ if is_moving and (fields[6] or not is_here(ITEMS .. to)) then
 else
   local key = OBJECT .. ITEMS .. to
   unspill(to, fields[6])
+  pass_on(results, last_result, to, CALLER, batch)
   append(key, ARGV, 10, 9 + ARGV[9])
   if fields[8] then hand_out(to, fields[9]) else ring(to, fields[9]) end
 end
-if ARGV[5] == '1' and acknowledge(1, CALLER) then call('HDEL', OBJECT, WORKS .. CALLER) end
+if is_result and acknowledge(1, CALLER) then
+  call('HDEL', OBJECT, WORKS .. CALLER)
+  end_batch(CALLER, batch)
+end
 local last = #written
-written[last + 1], written[last + 2] = added(to, ARGV[7], fields[5], fields[4])
+written[last + 1], written[last + 2] = added(to, ARGV[7] + more, fields[5], fields[4])
 return answer(OK, unpack(written))

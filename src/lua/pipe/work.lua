@@ -1,29 +1,42 @@
 -- Sends the result of the task that this thread took last, which acknowledges the task, and takes the next tasks, in one step.
 -- ARGV[4] the end that the result is for; ARGV[5] '1' to queue as a taker if there is no task, ARGV[6] the size of the result
--- in bytes, ARGV[7] the result, ARGV[8] how many tasks to take at most: the first, and of the others this thread's share.
+-- in bytes, ARGV[7] the result, ARGV[8] how many tasks to take at most: this thread's share of those that wait, and at least
+-- ARGV[9]; ARGV[10] the name of the batch that several tasks will be, ARGV[11] how many results of the batch before were sent; it
+-- ends.
 -- Replies the tasks, 'wait WAITER' or 'none'.
 local to, from = ARGV[4], other_end(ARGV[4])
 local in_flight, tasks = OBJECT .. IN_FLIGHT .. CALLER, OBJECT .. ITEMS .. from
-local fields, answered =
-  open(HOLDERS .. to, BOUND, HAS_WAITED, SPILLED .. to, SPILLED .. from, FILL .. to, FILL .. from, OPENED .. from, WATCHED .. to)
+local fields, answered = open(HOLDERS .. to, BOUND, HAS_WAITED, SPILLED .. to, SPILLED .. from, FILL .. to, FILL .. from,
+  OPENED .. from, WATCHED .. to, BATCH .. CALLER)
 if answered then return answered == TOOK and in_flight_items() or answered end
 if tonumber(fields[3]) <= 0 then return answer(NONE) end
+local batch = fields[12]
+local results, more = results_of(CALLER, batch, ARGV[11])
+if results.err then return results end
 unspill(to, fields[6])
 unspill(from, fields[7])
-push(OBJECT .. ITEMS .. to, ARGV[7])
+results[#results + 1] = ARGV[7]
+push(OBJECT .. ITEMS .. to, unpack(results))
+if batch then call('DEL', progress_key(CALLER, batch)) end
 if fields[5] then hand_out(to, fields[11]) else ring(to, fields[11]) end
-local written = {added(to, ARGV[6], fields[4], fields[8])}
-acknowledge(1, CALLER)
+local written = {added(to, ARGV[6] + more, fields[4], fields[8])}
+acknowledge(#results, CALLER)
 local out, most = {}, 1
-if ARGV[8] ~= '1' then most = math.min(ARGV[8], math.max(1, math.ceil(call('LLEN', tasks) / fields[10]))) end
+if ARGV[8] ~= '1' then most = math.min(ARGV[8], math.max(ARGV[9], math.ceil(call('LLEN', tasks) / fields[10]))) end
 local size = take_some(tasks, most, 65536, function(item) return string.match(item, TASK_HEAD) end, out)
 if #out > 0 then
   -- They are in work in the place of the last one.
   written[3], written[4] = taken(from, size, fields[4], fields[5], fields[9])
+  if #out > 1 then
+    begin_results(ARGV[10])
+    written[5], written[6] = BATCH .. CALLER, ARGV[10]
+  elseif batch then
+    call('HDEL', OBJECT, BATCH .. CALLER)
+  end
   answer(TOOK, WORKS .. CALLER, 1, unpack(written))
   return out
 end
-call('HDEL', OBJECT, WORKS .. CALLER)
+call('HDEL', OBJECT, WORKS .. CALLER, BATCH .. CALLER)
 -- If there is something, it is no task.
 local item = call('LMOVE', tasks, in_flight, 'LEFT', 'LEFT')
 if item then

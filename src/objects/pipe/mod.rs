@@ -3,6 +3,7 @@
 mod arrive;
 mod delivered;
 mod pace;
+mod results;
 mod send;
 mod take;
 
@@ -14,7 +15,9 @@ use redis::Value;
 
 use self::delivered::Delivered;
 use self::pace::Pace;
+use self::results::Results;
 use crate::error::Result;
+use crate::objects::batch::Batch;
 use crate::objects::length;
 use crate::objects::payload::Message;
 use crate::objects::process::Process;
@@ -37,6 +40,8 @@ pub struct PipeEnd {
     looked_with: AtomicU64,
     /// The last result, until the next task is taken.
     result: Mutex<Option<SentResult>>,
+    /// The results of the tasks that were taken together.
+    results: Mutex<Option<Results>>,
     pace: Mutex<Pace>,
     /// The slot for the number of items that were left after a take.
     rest: Mutex<Option<Slot>>,
@@ -55,8 +60,16 @@ struct SentResult {
     caller: String,
     /// The slot of the command.
     slot: Slot,
-    /// Since when the next tasks are on their way, if the command takes them.
-    asked: Option<Instant>,
+    /// Set if the command takes the next tasks.
+    asked: Option<Asked>,
+}
+
+/// The next tasks are on their way.
+#[derive(Clone)]
+struct Asked {
+    since: Instant,
+    /// What they are called if there are several.
+    batch: Batch,
 }
 
 /// The result of a take.
@@ -121,6 +134,7 @@ impl PipeEnd {
             delivered: Delivered::default(),
             looked_with: AtomicU64::new(0),
             result: Mutex::default(),
+            results: Mutex::default(),
             pace: Mutex::default(),
             rest: Mutex::default(),
             bytes_since_check: AtomicUsize::new(0),

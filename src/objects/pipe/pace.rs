@@ -10,7 +10,21 @@ const BUDGET: Duration = Duration::from_millis(5);
 /// The time for a round trip may be this fraction of the time for the tasks taken with it.
 const OVERHEAD: u32 = 10;
 /// How many tasks are taken at once.
-const MOST: u32 = 16;
+const MOST: u32 = 64;
+
+/// How many tasks to take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Share {
+    /// As many as are this worker's share of those that wait, but not more than these.
+    pub(super) most: u32,
+    /// At least these, if they wait: no other worker would have done them earlier.
+    pub(super) least: u32,
+}
+
+impl Share {
+    /// One task at a time.
+    pub(super) const ONE: Self = Self { most: 1, least: 1 };
+}
 
 #[derive(Default)]
 pub(super) struct Pace {
@@ -41,13 +55,21 @@ impl Pace {
         self.round_trip = round_trip;
     }
 
-    /// How many tasks to take now.
-    pub(super) fn next(&mut self) -> u32 {
+    /// How many tasks to take now, at most a number.
+    pub(super) fn next(&mut self, limit: u32) -> Share {
         let mean = std::mem::take(&mut self.took) / self.done.max(1);
         self.done = 0;
         self.last = after(mean, self.round_trip, self.last);
-        self.last
+        let most = self.last.min(limit);
+        let least = during(self.round_trip / 2, mean).clamp(1, most);
+        Share { most, least }
     }
+}
+
+/// How many tasks of a duration are done in this time.
+fn during(time: Duration, task: Duration) -> u32 {
+    let count = time.as_nanos() / task.as_nanos().max(1);
+    u32::try_from(count).unwrap_or(MOST)
 }
 
 /// How many tasks to take after some of this mean duration, if `last` were taken at once before.
@@ -75,7 +97,7 @@ mod tests {
         })
         .take(7)
         .collect();
-        assert_eq!(taken, [1, 2, 4, 8, 16, 16, 16]);
+        assert_eq!(taken, [1, 2, 4, 8, 16, 32, 64]);
         assert_eq!(after(10 * MS, MS / 2, last), 1);
     }
 

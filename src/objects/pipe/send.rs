@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::{PipeEnd, Sent, SentResult, kind};
+use super::pace::Share;
+use super::{Asked, PipeEnd, Sent, SentResult, kind};
 use crate::error::{Error, Result};
 use crate::kept;
 use crate::locked::Locked;
+use crate::objects::batch::Batch;
 use crate::objects::blob;
 use crate::objects::deferred::Acknowledgement;
 use crate::objects::item;
@@ -68,7 +70,7 @@ impl PipeEnd {
         let script = self
             .script(
                 process,
-                Sent::Message,
+                None,
                 true,
                 item::size(payload.len()),
                 waiting.as_ref(),
@@ -101,7 +103,7 @@ impl PipeEnd {
     fn deliver(&self, process: &Process, packed: &Packed, size: usize) -> Result<()> {
         let mut waiting = self.waiting_of_this_thread(process)?;
         loop {
-            let mut script = self.script(process, Sent::Message, true, size, waiting.as_ref());
+            let mut script = self.script(process, None, true, size, waiting.as_ref());
             if let Some(blob) = &packed.blob {
                 script = script.key(process.key(blob));
             }
@@ -149,8 +151,11 @@ impl PipeEnd {
             self.drop_task_blob(process)?;
         }
         self.bytes_since_check.fetch_add(size, Ordering::AcqRel);
+        let results = (sent == Sent::Result)
+            .then(|| Ok::<_, Error>(self.results_sent(&process.caller()?)))
+            .transpose()?;
         let mut script = self
-            .script(process, sent, false, size, None)
+            .script(process, results, false, size, None)
             .arg(packed.len());
         let mut blobs = Vec::new();
         for Packed { item, blob } in packed {
@@ -198,22 +203,35 @@ impl PipeEnd {
         let slot = Slot::default();
         let may_take = most > 0 && !has_further && payload::is_inline(payload);
         let consumed = consumed.filter(|_| may_take);
+        let batch = Batch::new();
         *self.result.locked() = Some(SentResult {
-            caller,
+            caller: caller.clone(),
             slot: slot.clone(),
-            asked: consumed.map(|_| Instant::now()),
+            asked: consumed.map(|_| Asked {
+                since: Instant::now(),
+                batch: batch.clone(),
+            }),
         });
+        if has_further
+            && payload::is_inline(payload)
+            && self.post_to_batch(process, &caller, payload, &slot)?
+        {
+            return Ok(true);
+        }
         let Some(consumed) = consumed else {
             self.post_for(process, Sent::Result, &[payload], &slot)?;
             return Ok(has_further);
         };
-        let most = match self.ahead(process) {
-            Some(ahead) if !ahead.pauses() => most.min(self.pace.locked().next()),
-            _ => 1,
+        let share = match self.ahead(process) {
+            Some(ahead) if !ahead.pauses() => self.pace.locked().next(most),
+            _ => Share::ONE,
         };
         let versions = process.memory.publish(process)?;
         let packed = self.pack(process, Sent::Result, &versions, payload)?;
         self.drop_task_blob(process)?;
+        let sent = self.results_sent(&caller);
+        // The batch ends with this.
+        *self.results.locked() = None;
         process
             .script(&scripts::WORK, &self.id)
             .waits_for_memory()
@@ -221,13 +239,16 @@ impl PipeEnd {
             .arg(consumed.place == Place::Line)
             .arg(item::size(payload.len()))
             .bytes(packed.item)
-            .arg(most)
+            .arg(share.most)
+            .arg(share.least)
+            .arg(batch.name)
+            .arg(sent)
             .post_for(&slot)?;
         Ok(true)
     }
 
     /// Deletes the blob of the task in work.
-    fn drop_task_blob(&self, process: &Process) -> Result<()> {
+    pub(super) fn drop_task_blob(&self, process: &Process) -> Result<()> {
         let blob = self.blob.locked().take();
         self.drop_blobs(process, blob)
     }
@@ -254,7 +275,7 @@ impl PipeEnd {
         }
     }
 
-    fn pack(
+    pub(super) fn pack(
         &self,
         process: &Process,
         sent: Sent,
@@ -283,11 +304,12 @@ impl PipeEnd {
         }
     }
 
-    /// The sending script, without the items; it may acknowledge an item.
+    /// The sending script, without the items; it may acknowledge an item. `results`: how many results of a batch of tasks were sent
+    /// before this one.
     fn script<'p>(
         &self,
         process: &'p Process,
-        sent: Sent,
+        results: Option<u64>,
         waits_for_capacity: bool,
         size: usize,
         acknowledged: Option<&Acknowledgement>,
@@ -296,7 +318,7 @@ impl PipeEnd {
             .script(&scripts::SEND, &self.id)
             .waits_for_memory()
             .arg(1 - self.end)
-            .arg(sent == Sent::Result)
+            .arg(results.map_or_else(String::new, |sent| sent.to_string()))
             .arg(waits_for_capacity)
             .arg(size)
             .arg(acknowledged.map_or_else(String::new, |one| one.size.to_string()))

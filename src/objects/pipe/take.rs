@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use redis::Value;
 
 use super::arrive::How;
-use super::{PipeEnd, Take, Taken, Wait};
+use super::results::Results;
+use super::{Asked, PipeEnd, Take, Taken, Wait};
 use crate::error::{Error, Result};
 use crate::kept::Bytes;
 use crate::locked::Locked;
@@ -161,6 +162,9 @@ impl PipeEnd {
         else {
             return Ok(Taken::Nothing);
         };
+        if what == Take::Task {
+            self.pass_on_results(process, caller)?;
+        }
         if place == Place::Line {
             // The waiter to be cancelled may be this thread's own, still in the queue.
             process.send_owed();
@@ -251,10 +255,12 @@ impl PipeEnd {
     /// The first task that the last result has taken, or the waiter as which it has queued this thread; None if it did neither.
     fn taken_with_result(&self, process: &'static Process, caller: &str) -> Result<Option<Value>> {
         let (slot, asked) = match &*self.result.locked() {
-            Some(sent) if sent.caller == caller => (sent.slot.clone(), sent.asked),
+            Some(sent) if sent.caller == caller => (sent.slot.clone(), sent.asked.clone()),
             _ => return Ok(None),
         };
-        let Some(asked) = asked else { return Ok(None) };
+        let Some(Asked { since, batch }) = asked else {
+            return Ok(None);
+        };
         let reply = process.reply_in(&slot)?;
         *self.result.locked() = None;
         let Some(Value::Array(tasks)) = reply else {
@@ -262,11 +268,12 @@ impl PipeEnd {
                 |reply: &Value| matches!(reply, Value::BulkString(text) if text == NONE.as_bytes());
             return Ok(reply.filter(|reply| !is_none(reply)));
         };
-        self.pace.locked().arrived_after(asked.elapsed());
+        self.pace.locked().arrived_after(since.elapsed());
         let mut tasks = items(tasks);
         let first = tasks.pop_front().map(Value::BulkString);
         if let Some(ahead) = self.ahead(process).filter(|_| !tasks.is_empty()) {
-            ahead.fill(caller, tasks, None, asked.elapsed());
+            *self.results.locked() = Some(Results::new(caller, batch));
+            ahead.fill(caller, tasks, None, since.elapsed());
             process.reads_ahead.watch(&process.client, ahead)?;
         }
         Ok(first)

@@ -1,0 +1,93 @@
+//! The results of tasks that a thread has taken together.
+//!
+//! The result of the last of them is sent by the script that takes the next tasks. Those before it are appended to a list by plain
+//! commands, which cost the store a fraction of what a script does; that script passes them on, and acknowledges their tasks. If
+//! tasks go back, or the process dies, the results that are there are passed on, too.
+
+use super::{PipeEnd, Sent};
+use crate::error::Result;
+use crate::kept;
+use crate::locked::Locked;
+use crate::objects::batch::Batch;
+use crate::objects::process::Process;
+use crate::store::keys;
+use crate::store::request::{Slot, is_on_its_way};
+use crate::store::scripts;
+
+pub(super) struct Results {
+    /// The thread that has taken the tasks.
+    caller: String,
+    batch: Batch,
+    /// How many were sent.
+    sent: u64,
+}
+
+impl Results {
+    pub(super) fn new(caller: &str, batch: Batch) -> Self {
+        Self {
+            caller: caller.to_owned(),
+            batch,
+            sent: 0,
+        }
+    }
+}
+
+impl PipeEnd {
+    /// How many results of this thread's batch were sent.
+    pub(super) fn results_sent(&self, caller: &str) -> u64 {
+        let results = self.results.locked();
+        let own = results.as_ref().filter(|results| results.caller == caller);
+        own.map_or(0, |results| results.sent)
+    }
+
+    /// Sends the next result of this thread's batch; false if it has none.
+    pub(super) fn post_to_batch(
+        &self,
+        process: &Process,
+        caller: &str,
+        payload: &[u8],
+        slot: &Slot,
+    ) -> Result<bool> {
+        let Some((key, number)) = self.next_of_batch(process, caller) else {
+            return Ok(false);
+        };
+        let versions = process.memory.publish(process)?;
+        let packed = self.pack(process, Sent::Result, &versions, payload)?;
+        self.drop_task_blob(process)?;
+        let mut numbered = format!("{number} ").into_bytes();
+        numbered.extend_from_slice(&packed.item);
+        kept::give(packed.item);
+        let append = process.plain("RPUSHX", key).bytes(numbered);
+        let posted = append.post_for(slot);
+        if (posted.is_ok() || is_on_its_way(slot))
+            && let Some(results) = &mut *self.results.locked()
+        {
+            results.sent = number;
+        }
+        posted.map(|()| true)
+    }
+
+    /// The list of this thread's results, and the number of the next one.
+    fn next_of_batch(&self, process: &Process, caller: &str) -> Option<(String, u64)> {
+        let results = self.results.locked();
+        let own = results
+            .as_ref()
+            .filter(|results| results.caller == caller)?;
+        let key = keys::progress(&process.key(&self.id), caller, own.batch.name);
+        Some((key, own.sent + 1))
+    }
+
+    /// Has the results passed on that this thread has sent, if the tasks after them have gone back.
+    pub(super) fn pass_on_results(&self, process: &Process, caller: &str) -> Result<()> {
+        let is_own = |results: &mut Results| results.caller == caller;
+        let Some(results) = self.results.locked().take_if(is_own) else {
+            return Ok(());
+        };
+        if results.sent == 0 {
+            return Ok(());
+        }
+        let script = process.script(&scripts::GIVE_BACK, &self.id);
+        let script = script.arg(self.end).arg(caller).arg(0).arg(0).arg(0);
+        script.arg(results.sent).post()
+    }
+}
