@@ -54,6 +54,7 @@ _NAMES_LEFT_OUT = {
     "logging": {"root", "lastResort", "raiseExceptions", "Logger.manager", "Logger.root"},
     "os": {"environb"},
     "posix": {"environ"},  # the dictionary that `os.environ` uses
+    "torch.multiprocessing.reductions": {"shared_cache"},  # the addresses of storages in this process
     "warnings": {"filters", "showwarning", "onceregistry"},
 }
 # Types that are compared by value.
