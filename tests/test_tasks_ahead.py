@@ -75,6 +75,19 @@ def test_a_task_may_wait_for_the_one_behind_it(mp):
             done.clear()
 
 
+def test_a_task_may_wait_for_what_follows_from_results_before_it(mp):
+    release = mp.Event()
+    with mp.Pool(1, set_event, (release,)) as pool:
+        pool.map(abs, range(200), chunksize=1)
+        for n in range(12):
+            quick = [pool.apply_async(abs, (i,)) for i in range(n)]
+            waiting = pool.apply_async(event_is_set, (True,))
+            assert [one.get(timeout=30) for one in quick] == list(range(n))
+            release.set()
+            assert waiting.get(timeout=30)
+            release.clear()
+
+
 def event_is_set(waits):
     event.wait() if waits else event.set()
     return event.is_set()

@@ -120,7 +120,8 @@ impl ReadAhead {
             batch.clone()
         });
         let is_last = read.left.is_empty();
-        if is_last {
+        // Of tasks an empty list stays until the last one is done: the results of those before must not wait for it.
+        if is_last && batch.is_some() {
             state.items = None;
         }
         drop(state);
@@ -180,14 +181,16 @@ impl ReadAhead {
     /// Whether there are items to be delivered.
     pub fn has_items(&self) -> bool {
         let state = self.state.locked();
-        state.items.is_some() || state.undelivered.is_some()
+        let items = state.items.as_ref();
+        state.undelivered.is_some() || items.is_some_and(|read| !read.left.is_empty())
     }
 
     /// Whether this thread has items to be delivered. If items are being given back, it waits for that.
     pub fn has_items_of(&self, client: &Client, caller: &str) -> Result<bool> {
         let state = self.settled(client)?;
         let items = state.items.as_ref();
-        Ok(state.undelivered.is_some() || items.is_some_and(|read| read.caller == caller))
+        let is_own = |read: &Items| read.caller == caller && !read.left.is_empty();
+        Ok(state.undelivered.is_some() || items.is_some_and(is_own))
     }
 
     /// Notes the items that a thread has taken before they are asked for, their batch unless they are tasks, and the time that
@@ -208,6 +211,12 @@ impl ReadAhead {
             asked: Instant::now(),
             patience: (took * ROUND_TRIPS).clamp(UNUSED_LIMIT, LONGEST_LIMIT),
         });
+    }
+
+    /// No task of those that this thread has taken together is in work.
+    pub fn forget_empty(&self, caller: &str) {
+        let is_empty = |read: &mut Items| read.caller == caller && read.left.is_empty();
+        self.state.locked().items.take_if(is_empty);
     }
 
     /// A thread may have taken something without knowing: all that it has in flight must go back.

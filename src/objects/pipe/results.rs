@@ -1,8 +1,8 @@
 //! The results of tasks that a thread has taken together.
 //!
 //! The result of the last of them is sent by the script that takes the next tasks. Those before it are appended to a list by plain
-//! commands, which cost the store a fraction of what a script does; that script passes them on, and acknowledges their tasks. If
-//! tasks go back, or the process dies, the results that are there are passed on, too.
+//! commands, which cost the store a fraction of what a script does; that script passes them on, and acknowledges their tasks. If a
+//! task lasts long, or the process dies, the results that are there are passed on, too.
 
 use super::{PipeEnd, Sent};
 use crate::error::Result;
@@ -79,15 +79,22 @@ impl PipeEnd {
 
     /// Has the results passed on that this thread has sent, if the tasks after them have gone back.
     pub(super) fn pass_on_results(&self, process: &Process, caller: &str) -> Result<()> {
-        let is_own = |results: &mut Results| results.caller == caller;
-        let Some(results) = self.results.locked().take_if(is_own) else {
-            return Ok(());
-        };
-        if results.sent == 0 {
+        let sent = self.end_batch(process, caller);
+        if sent == 0 {
             return Ok(());
         }
         let script = process.script(&scripts::GIVE_BACK, &self.id);
         let script = script.arg(self.end).arg(caller).arg(0).arg(0).arg(0);
-        script.arg(results.sent).post()
+        script.arg(sent).post()
+    }
+
+    /// Forgets this thread's batch, since no task of it is left. Returns how many results were sent.
+    pub(super) fn end_batch(&self, process: &Process, caller: &str) -> u64 {
+        if let Some(ahead) = self.ahead(process) {
+            ahead.forget_empty(caller);
+        }
+        let is_own = |results: &mut Results| results.caller == caller;
+        let own = self.results.locked().take_if(is_own);
+        own.map_or(0, |results| results.sent)
     }
 }

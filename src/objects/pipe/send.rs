@@ -220,6 +220,9 @@ impl PipeEnd {
         }
         let Some(consumed) = consumed else {
             self.post_for(process, Sent::Result, &[payload], &slot)?;
+            if !has_further {
+                self.end_batch(process, &caller);
+            }
             return Ok(has_further);
         };
         let share = match self.ahead(process) {
@@ -229,9 +232,7 @@ impl PipeEnd {
         let versions = process.memory.publish(process)?;
         let packed = self.pack(process, Sent::Result, &versions, payload)?;
         self.drop_task_blob(process)?;
-        let sent = self.results_sent(&caller);
-        // The batch ends with this.
-        *self.results.locked() = None;
+        let sent = self.end_batch(process, &caller);
         process
             .script(&scripts::WORK, &self.id)
             .waits_for_memory()
