@@ -79,7 +79,7 @@ def cases(mp):
         yield "Condition.notify", condition.notify, 1, 1
     # The round trips of wait: release the lock and enqueue; sleep; dequeue after the time-out; acquire the lock.
     condition.acquire()
-    yield "Condition.wait (times out; the sleep and leaving the line are 2 of 4)", lambda: condition.wait(0.01), 4, 4
+    yield "Condition.wait (times out; the sleep and leaving the line are 2 of 4)", lambda: condition.wait(0.1), 4, 4
     condition.release()
 
     barrier = mp.Barrier(1)

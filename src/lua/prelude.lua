@@ -96,23 +96,22 @@ end
 -- Returns how often the object's versions have changed, if this has changed them.
 local function leave_versions(versions, at)
   if versions == '' then return end
-  local key, has_changed = (at or OBJECT) .. VERSIONS, false
+  local key, has_changed, has_new = (at or OBJECT) .. VERSIONS, false, false
   for region, version in string.gmatch(versions, '(%S+):(%d+)') do
     local old = call('HGET', key, region)
     if not old or tonumber(old) < tonumber(version) then
       call('HSET', key, region, version)
-      has_changed = true
+      has_changed, has_new = true, has_new or not old
     end
   end
-  if has_changed then
-    renew_ttl(key)
-    return call('HINCRBY', at or OBJECT, CHANGES, 1)
-  end
+  if has_new then renew_ttl(key) end
+  if has_changed then return call('HINCRBY', at or OBJECT, CHANGES, 1) end
 end
 
--- The versions that were left with an object, and how often they have changed; '' if that is the `known` count.
-local function versions(at, known)
-  local changes = call('HGET', at or OBJECT, CHANGES)
+-- The versions that were left with an object, and how often they have changed; '' if that is the `known` count. `changes`: that
+-- count, if the caller has it.
+local function versions(at, known, changes)
+  changes = changes or call('HGET', at or OBJECT, CHANGES)
   if not changes or changes == known then return '' end
   local pairs, out = call('HGETALL', (at or OBJECT) .. VERSIONS), {CHANGED .. ':' .. changes}
   for i = 1, #pairs, 2 do out[#out + 1] = pairs[i] .. ':' .. pairs[i + 1] end
@@ -120,15 +119,17 @@ local function versions(at, known)
 end
 
 -- The same for a caller that is granted a lock, followed by the content of the lock's regions, as far as it is small: for each
--- region a line of its key, its version and its size in bytes, then the bytes.
-local function grant(at, known, word)
-  local text = versions(at, known)
-  local guarded = text ~= '' and not is_moving and call('HGET', at or OBJECT, GUARDED)
+-- region a line of its key, its version and its size in bytes, then the bytes. `here`: what the caller has of the lock: how often
+-- its versions have changed, the list of its regions, and the versions of some of them.
+local function grant(at, known, word, here)
+  here = here or {}
+  local text = versions(at, known, here.changes)
+  local guarded = text ~= '' and not is_moving and (here.guarded or call('HGET', at or OBJECT, GUARDED))
   text = (word or OK) .. ' ' .. text
   if not guarded then return text end
   local parts, size = {text .. '\n'}, 0
   for region in string.gmatch(guarded, '%S+') do
-    local version = call('HGET', region, VERSION)
+    local version = here[region] or call('HGET', region, VERSION)
     local content = version and call('GET', region .. GRANULE .. 0)
     if content and size + #content <= 16384 then
       size = size + #content
@@ -370,8 +371,8 @@ local function added(to, size, bound, fill)
 end
 
 -- Gives the unit of a lock to a waiter; `taken_by`: whether the lock notes its holder.
-local function grant_to(waiter, at, taken_by)
-  wake(waiter, grant(at), at)
+local function grant_to(waiter, at, taken_by, here)
+  wake(waiter, grant(at, nil, nil, here), at)
   if taken_by then call('HSET', at, TAKEN_BY, string.match(waiter, '^(.*)%.%d+:')) end
 end
 
@@ -483,14 +484,15 @@ end
 -- Writes spans to a region that is no greater than a granule: from ARGV[at] their number, and for each its offset and its bytes.
 -- Returns the region's new version, or nil if it is gone, and where the arguments go on.
 local function write_region(region, args, at)
-  local version, last = call('HGET', region, VERSION), at + 2 * args[at]
+  local versions, last = call('HMGET', region, VERSION, GRANULE_VERSION .. 0), at + 2 * args[at]
+  local version = versions[1]
   if version then
     version = math.floor(version + 1)
     for span = at + 1, last, 2 do call('SETRANGE', region .. GRANULE .. 0, args[span], args[span + 1]) end
     call('HSET', region, VERSION, version, GRANULE_VERSION .. 0, version)
-    renew_ttl(region .. GRANULE .. 0)
+    if not versions[2] then renew_ttl(region .. GRANULE .. 0) end
   end
-  return version, last + 1
+  return version or nil, last + 1
 end
 
 -- How many pieces a blob has; nil if a piece of it is not here.

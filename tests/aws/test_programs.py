@@ -36,6 +36,12 @@ def test_processes_of_processes(aws, custom, method, monkeypatch):
     assert ours(aws.run(custom, PROGRAMS / "nested.py")) == python(PROGRAMS / "nested.py")
 
 
+@pytest.mark.parametrize("method", ["spawn", "fork"])
+def test_shared_memory(aws, function, method):
+    program = PROGRAMS / "memory.py"
+    assert ours(aws.run(function, program, method)) == python(program, method)
+
+
 def test_without_a_guard(aws, function):
     program = PROGRAMS / "no_guard.py"
     assert ours(aws.run(function, program)) == python(program)

@@ -2,7 +2,7 @@
 -- often the versions had changed when the caller last saw them, ARGV[6] the number of a loan: a lock that is free is then lent to
 -- the caller's process; or ''. A lock that is lent is recalled; it is not known whether it is held, so a caller that would not
 -- wait waits for that. Replies as `grant` does, 'no', or 'wait WAITER': a token will come.
-local fields, answered = open(VALUE, CHANGES, SEEN_BY, LENT_TO, TAKEN_BY)
+local fields, answered = open(VALUE, CHANGES, SEEN_BY, LENT_TO, TAKEN_BY, GUARDED)
 if fields[4] and not is_here(VERSIONS) then return on_its_way() end
 if answered == OK or answered == LENT then return grant(OBJECT, nil, answered) end
 if answered then return answered end
@@ -14,7 +14,7 @@ if value > 0 then
   if fields[7] then call('HSET', OBJECT, TAKEN_BY, (own_name())) end
   if word == LENT then call('HSET', OBJECT, LENT_TO, own_name() .. ':' .. ARGV[6]) end
   if not fields[4] or fields[5] == own_name() .. ' ' .. fields[4] then return word .. ' ' end
-  return grant(OBJECT, ARGV[5], word)
+  return grant(OBJECT, ARGV[5], word, {changes = fields[4], guarded = fields[8] or ''})
 end
 if ARGV[4] == '0' and not lent_to then return answer(NO) end
 if not is_here(WAITERS) then return on_its_way() end
