@@ -36,6 +36,7 @@ CASES = [
     "fork_metaclass_property.py",
     "fork_metaclasses.py",
     "fork_odd_modules.py",
+    "fork_own_rules.py",
     "fork_patched_builtins.py",
     "fork_patched_library.py",
     "fork_patched_method/main.py",

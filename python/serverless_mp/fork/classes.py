@@ -12,6 +12,7 @@ import abc
 import contextlib
 import enum
 import functools
+import inspect
 import os
 import sys
 import types
@@ -122,8 +123,7 @@ def _statements(path: str) -> dict[str, list[_Statement]]:
 def _needed(cls: type, code: types.CodeType) -> set[str]:
     """The names that the definition looks up: in its statement and body, and in the functions that these run."""
     space = vars(sys.modules["__main__"])
-    bodies = [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
-    needed = {name for part in (code, *bodies) for name in names_in_code.looked_up(part)} - {cls.__qualname__}
+    needed = {name for part in _run_by(code) for name in names_in_code.looked_up(part)} - {cls.__qualname__}
     run = [vars(kind).get(name) for kind in (*type.mro(type(cls)), *cls.__mro__[1:]) for name in _RUN]
     ahead = [*run, *(space.get(name) for name in needed)]
     seen: set[int] = set()
@@ -137,6 +137,16 @@ def _needed(cls: type, code: types.CodeType) -> set[str]:
             needed |= more
             ahead += [space.get(name) for name in more]
     return needed
+
+
+def _run_by(code: types.CodeType) -> list[types.CodeType]:
+    """The code that runs with a statement: its own, the bodies of classes, and comprehensions."""
+    inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
+    run = (one for one in inner if not one.co_flags & inspect.CO_NEWLOCALS or one.co_name in _COMPREHENSIONS)
+    return [code, *(part for one in run for part in _run_by(one))]
+
+
+_COMPREHENSIONS = {"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"}
 
 
 def _comes_first(value: Any, being_defined: set[type]) -> bool:

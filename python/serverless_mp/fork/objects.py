@@ -79,12 +79,17 @@ def _rule(kind: type) -> Any:  # noqa: PLR0911 - a case for each kind
         return _reduce_local
     if issubclass(kind, io.IOBase):
         return None if issubclass(kind, _WITH_STATE_IN_C) else _reduce_made
-    if kind.__basicsize__ == object.__basicsize__ + _own_size(kind):
+    if is_plain(kind):
         return _reduce_thread if issubclass(kind, _THREAD) else _reduce_plain
     base = base_of(kind)
     if base is not None:
         return _reduce_container if kind.__basicsize__ == base.__basicsize__ + _own_size(kind, base) else None
     return _reduce_value if issubclass(kind, _VALUES) else None
+
+
+def is_plain(kind: type) -> bool:
+    """Whether attributes and slots are all that an object has."""
+    return bool(kind.__flags__ & _HEAP) and kind.__basicsize__ == object.__basicsize__ + _own_size(kind)
 
 
 def _has_rule_of_its_own(kind: type) -> bool:
@@ -99,11 +104,12 @@ def _has_rule_of_its_own(kind: type) -> bool:
 def _is_followed(kind: type) -> bool:
     """Whether the rule of an installed class is followed.
 
-    Django's rule for lazy objects would make what they stand for; SQLAlchemy's for events drops the listeners.
+    Django's rule for lazy objects would make what they stand for; SQLAlchemy's for events drops the listeners, that of bidict the
+    other direction; that of cachetools looks for methods in a class that is not there yet.
     """
     module = module_of_class(kind)
     is_lazy = module == "django.utils.functional" and kind.__name__ in {"LazyObject", "SimpleLazyObject"}
-    return not is_lazy and not module.startswith("sqlalchemy.event.")
+    return not is_lazy and not module.startswith("sqlalchemy.event.") and module.partition(".")[0] not in {"bidict", "cachetools"}
 
 
 def _is_extended(kind: type) -> bool:
@@ -186,6 +192,11 @@ def fill(obj: Any, state: tuple[Any, list[tuple[int, str, Any]]]) -> None:
         object.__getattribute__(obj, "__dict__").update(kept)
     for number, name, value in slots:
         vars(type(obj).__mro__[number])[name].__set__(obj, value)
+
+
+def reduce_plain(obj: Any) -> Any:
+    """The reduced form of an object from its attributes and slots."""
+    return _reduce_plain(obj, type(obj))
 
 
 def _reduce_plain(obj: Any, kind: type) -> Any:

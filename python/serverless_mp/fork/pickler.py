@@ -182,7 +182,16 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         by_name = REDUCERS_BY_NAME.get((kind.__module__, kind.__qualname__)) or reducer_of_library(kind)
         if by_name is not None:
             return by_name(obj)
-        return c_objects.reduce(obj) or arrays.reduce_array(obj) or objects.reduce(obj) or NotImplemented
+        reduced = c_objects.reduce(obj) or arrays.reduce_array(obj) or objects.reduce(obj)
+        return reduced or self._reduce_named(obj) or NotImplemented
+
+    def _reduce_named(self, obj: Any) -> Any:
+        """An object that is written under its own name, which a worker would look up before it is there, from its parts."""
+        home = attributes(obj).get("__module__")
+        if home not in self._by_value or not objects.is_plain(type(obj)):
+            return None
+        name = obj.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+        return objects.reduce_plain(obj) if isinstance(name, str) and _found(home, name) is obj else None
 
     def _is_by_reference(self, obj: Any) -> bool:
         """Whether a worker finds the object under its name, and it was not put there after the import."""

@@ -247,6 +247,14 @@ def _remake_scanner(parts: dict[str, Any]) -> Any:
     return json.scanner.c_make_scanner(types.SimpleNamespace(**parts))  # type: ignore[attr-defined]
 
 
+def _reduce_re_scanner(scanner: Any) -> Any:
+    return _remake_re_scanner, (scanner.lexicon, scanner.scanner.flags)
+
+
+def _remake_re_scanner(lexicon: Any, flags: int) -> Any:
+    return re.Scanner(lexicon, flags)  # type: ignore[attr-defined]
+
+
 REDUCERS: dict[type, Any] = {
     types.CodeType: _reduce_code,
     memoryview: arrays.reduce_memoryview,
@@ -278,16 +286,48 @@ REDUCERS_BY_NAME: dict[tuple[str, str], Any] = {
     ("_thread", "_ThreadHandle"): lambda handle: (type(handle), ()),
     ("builtins", "generator"): _reduce_generator,
     ("_json", "Scanner"): _reduce_scanner,
+    ("re", "Scanner"): _reduce_re_scanner,
     ("random", "SystemRandom"): lambda source: (type(source), ()),
 }
 
 
 def reducer_of_library(kind: type) -> Any:
-    """The reducer of a Django database connection, which each process opens for itself, or of a proxy of wrapt; else None."""
+    """The reducer of a Django database connection, which each process opens for itself, of a function of numpy, of a quantity of
+    pint, or of a proxy of wrapt; else None.
+    """
     if kind.__name__ == "DatabaseWrapper" and "django.db" in sys.modules:
         return lambda wrapper: (_remake_django_connection, (wrapper.alias,))
+    if kind.__name__ == "ufunc" and kind.__module__ == "numpy":
+        return _reduce_ufunc
+    if kind.__name__ in _OF_PINT and "pint" in sys.modules and hasattr(kind, "_REGISTRY"):
+        return _reduce_quantity
     wrapt: Any = sys.modules.get("wrapt")
     return _reduce_proxy if wrapt is not None and issubclass(kind, wrapt.ObjectProxy.__mro__[-2]) else None
+
+
+def _reduce_ufunc(ufunc: Any) -> Any:
+    """A function that `numpy.frompyfunc` has made, from the function in it; another one by its name."""
+    functions_inside = [one for one in gc.get_referents(ufunc) if callable(one)]
+    if not ufunc.__name__.endswith(" (vectorized)") or len(functions_inside) != 1:
+        return NotImplemented
+    return _remake_ufunc, (functions_inside[0], ufunc.nin, ufunc.nout, ufunc.identity)
+
+
+def _remake_ufunc(function: Any, nin: int, nout: int, identity: Any) -> Any:
+    return sys.modules["numpy"].frompyfunc(function, nin, nout, identity=identity)
+
+
+_OF_PINT = ("Quantity", "Unit")
+
+
+def _reduce_quantity(one: Any) -> Any:
+    """A quantity or a unit, which belong to their registry; their own rule gives them to another one."""
+    parts = (one._units,) if type(one).__name__ == "Unit" else (one._magnitude, one._units)
+    return _remake_quantity, (one._REGISTRY, type(one).__name__, *parts)
+
+
+def _remake_quantity(registry: Any, kind: str, *parts: Any) -> Any:
+    return getattr(registry, kind)(*parts)
 
 
 def _reduce_proxy(proxy: Any) -> Any:
@@ -295,15 +335,20 @@ def _reduce_proxy(proxy: Any) -> Any:
     # Its own attributes begin with `_self_`. Nothing returns all of them.
     spaces = [one for one in gc.get_referents(proxy) if type(one) is dict and one is not wrapped]
     own = {name: value for space in spaces[:1] for name, value in space.items() if name.startswith("_self_")}
-    is_of_function = issubclass(type(proxy), sys.modules["wrapt"].FunctionWrapper)
-    more = (proxy._self_wrapper, proxy._self_enabled) if is_of_function else ()
-    return _remake_proxy, (type(proxy), wrapped, *more), own, None, None, _fill_proxy
-
-
-def _remake_proxy(kind: Any, *arguments: Any) -> Any:
-    proxy = kind.__new__(kind)
     wrapt: Any = sys.modules["wrapt"]
-    (wrapt.FunctionWrapper if len(arguments) > 1 else wrapt.ObjectProxy).__init__(proxy, *arguments)
+    if issubclass(type(proxy), wrapt.BoundFunctionWrapper):
+        base, names = wrapt.BoundFunctionWrapper, ("instance", "wrapper", "enabled", "binding", "parent")
+    elif issubclass(type(proxy), wrapt.FunctionWrapper):
+        base, names = wrapt.FunctionWrapper, ("wrapper", "enabled")
+    else:
+        base, names = wrapt.ObjectProxy, ()
+    more = [getattr(proxy, f"_self_{name}") for name in names]
+    return _remake_proxy, (base, type(proxy), wrapped, *more), own, None, None, _fill_proxy
+
+
+def _remake_proxy(base: Any, kind: Any, *arguments: Any) -> Any:
+    proxy = kind.__new__(kind)
+    base.__init__(proxy, *arguments)
     return proxy
 
 

@@ -41,11 +41,12 @@ def dumps(wrapped, instance, args, kwargs):
     return "wrapped " + wrapped(*args, **kwargs)
 
 
+bound = Named().name
 proxy, counted = wrapt.ObjectProxy({"a": 1}), Counted([1, 2])
 
 
 def work():
-    print(double(12), Named().name(), Named.of_class(), calls)
+    print(double(12), Named().name(), Named.of_class(), bound(), calls)
     print(proxy, proxy["a"], counted, counted._self_count, len(counted), type(counted).__name__, isinstance(counted, list))
     print(json.dumps([1]))
 
