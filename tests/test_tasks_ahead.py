@@ -44,14 +44,59 @@ def run(task):
     return i
 
 
-def round_trips(_):
-    return os.getpid(), _core.counters()["round_trips"]
+def square(x):
+    return x * x
 
 
-def test_short_tasks_are_taken_together(smp):
+def round_trips():
+    return _core.counters()["round_trips"]
+
+
+def rest(x):
+    time.sleep(0.0002 if x % 100 else 0.1)
+    return x
+
+
+def kill(pids):
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_short_tasks_that_cannot_wait_are_taken_together(smp):
     with smp.Pool(1) as pool:
-        seen = pool.map(round_trips, range(500), chunksize=1)
-        assert len(set(seen)) < 250
+        assert pool.map(square, range(500), chunksize=1) == [x * x for x in range(500)]
+        assert pool.apply(round_trips) < 250
+
+
+def test_tasks_taken_together_survive_their_workers(mp):
+    with mp.Pool(3) as pool:
+        results = pool.imap(rest, range(1000))
+        got = [next(results) for _ in range(150)]
+        # CPython's pool would lose the task in work.
+        mp.__class__.__module__.startswith("serverless_mp") and kill([worker.pid for worker in pool._pool[:2]])
+        assert got + list(results) == list(range(1000))
+
+
+def take_part(i):
+    """An even task waits for the odd one behind it."""
+    events[i // 2].set() if i % 2 else events[i // 2].wait()
+    return i
+
+
+events = None
+
+
+def set_events(values):
+    global events
+    events = values
+
+
+@pytest.mark.parametrize("first", [square, abs, None])
+def test_many_tasks_wait_for_those_behind_them(mp, first):
+    with mp.Pool(2, set_events, ([mp.Event() for _ in range(40)],)) as pool:
+        before = pool.map_async(first, range(300), chunksize=1) if first else None
+        assert pool.map_async(take_part, range(80), chunksize=1).get(timeout=60) == list(range(80))
+        before and before.get(timeout=60)
 
 
 def test_a_long_task_holds_up_no_other(mp, tmp_path):

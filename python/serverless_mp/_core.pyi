@@ -272,6 +272,10 @@ class TaskQueue:
     def id(self) -> str: ...
     def put_tasks(self, payloads: list[bytes]) -> None:
         """Sends tasks in order. Waits only while the queue is full."""
+    def take_one_by_one(self) -> None:
+        """From now on a worker takes one task at a time: the tasks that are put next may wait for one another. Until then it
+        may take several short ones.
+        """
     def get_task(self, timeout: float | None = None) -> bytes | None:
         """The next task, in one round trip; None if there is none in time. The task stays in work until this thread puts its
         result.

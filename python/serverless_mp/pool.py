@@ -25,6 +25,7 @@ from . import _core, config, context, reduction
 from .function import deadline
 from .local import launcher
 from .program import main_module
+from .program.self_contained import is_self_contained
 from .queues import is_plain
 from .stdlib import public_names
 from .stdlib.rebind import rebound
@@ -71,6 +72,13 @@ class _Tasks:
         self._queue, self._workers, self._limit = queue, workers, limit
         # Tasks that are sent together, as long as their iterable cannot block. `fail` fails a task; only the parent uses it.
         self._batch: list[bytes] | None = None
+        # `_is_one_by_one`: a worker takes one task at a time. Several would not begin in the order in which they were put, and
+        # a task that waits for one behind it might wait for ever.
+        self._is_one_by_one = False
+        # An initializer may give to a global of a worker what a task waits for.
+        self.has_initializer = False
+        # The last function that was looked at, and whether it is self-contained.
+        self._known: tuple[Any, bool] = (None, False)
         self.fail: Callable[[int, int, Exception], None] = lambda _job, _i, _error: None
         # `count`: the number of tasks put. `lacks_workers`: the pool has fewer workers than it may have, so that `put` wakes
         # it.
@@ -87,6 +95,10 @@ class _Tasks:
         if batch is None:
             self._send()  # pickling this task may wait for the effects of earlier tasks
         data = _dump_task(task)
+        if not self._is_one_by_one and not self._can_not_wait(task):
+            self._send()
+            self._queue.take_one_by_one()
+            self._is_one_by_one = True
         self.count += 1
         if self.lacks_workers:
             self.tell_pool()
@@ -106,6 +118,17 @@ class _Tasks:
         finally:
             self._send()
             self._batch = None
+
+    def _can_not_wait(self, task: Any) -> bool:
+        """Whether a task cannot wait for another one: its function is self-contained, and its arguments are simple values."""
+        _, _, function, arguments, options = task
+        if function in _CHUNKS:
+            function, arguments = arguments[0]
+        if self.has_initializer or options or len(arguments) > _FEW or not all(map(is_plain, arguments)):
+            return False
+        if function is not self._known[0]:
+            self._known = function, is_self_contained(function)
+        return self._known[1]
 
     def _send(self) -> None:
         tasks = self._batch
@@ -142,10 +165,13 @@ class _Tasks:
 def _is_plain(task: Any) -> bool:
     """Whether a task is a chunk of few simple values for a function, so that pickling it runs no code of the program."""
     _, _, function, arguments, _ = task
-    if function not in (pool.mapstar, pool.starmapstar):  # type: ignore[attr-defined]
+    if function not in _CHUNKS:
         return False
     (function, items) = arguments[0]
     return type(function) is FunctionType and len(items) <= _FEW and all(map(is_plain, items))
+
+
+_CHUNKS = (pool.mapstar, pool.starmapstar)  # type: ignore[attr-defined]
 
 
 def _dump_task(task: Any) -> bytes:
@@ -302,7 +328,7 @@ class Pool(pool.Pool):
         if isinstance(self, Pool) and processes is None:
             processes = context.cpu_count()
         # The queues need these values.
-        self._maxtasksperchild, self._processes = maxtasksperchild, processes
+        self._maxtasksperchild, self._processes, self._initializer = maxtasksperchild, processes, initializer
         # A local pipe wakes the pool's threads: only this process writes to it.
         _base_init(self, processes, initializer, initargs, maxtasksperchild, _WithLocalQueue(context))
 
@@ -315,6 +341,7 @@ class Pool(pool.Pool):
         self._inqueue = _Tasks(parent, workers, self._maxtasksperchild)
         self._outqueue = _Results(workers, parent, self._maxtasksperchild)
         self._inqueue.tell_pool = self._outqueue.tell_pool = functools.partial(_wake, weakref.ref(self))
+        self._inqueue.has_initializer = self._initializer is not None
         self._inqueue.fail = functools.partial(_fail_task, weakref.ref(self))
         self._quick_put = self._inqueue.put
         self._quick_get = self._outqueue.get

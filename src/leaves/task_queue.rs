@@ -12,6 +12,7 @@ use crate::objects::handle::Handle;
 use crate::objects::pipe::{self, PipeEnd, Sent, Take, Taken, Wait};
 use crate::objects::process;
 use crate::objects::wait;
+use crate::store::keys;
 
 const POOL: u8 = 0;
 const WORKERS: u8 = 1;
@@ -89,6 +90,16 @@ impl TaskQueue {
             let process = self.handle.current_process()?;
             self.pipe.wait_for_capacity(process)?;
             self.pipe.post(process, Sent::Task, &payloads)
+        })?)
+    }
+
+    /// From now on a worker takes one task at a time: the tasks that are put next may wait for one another. Until then it may take
+    /// several short ones.
+    fn take_one_by_one(&self, py: Python<'_>) -> PyResult<()> {
+        Ok(py.detach(|| {
+            let process = self.handle.current_process()?;
+            let note = process.plain("HSET", process.key(&self.pipe.id));
+            note.arg(keys::ONE_BY_ONE).arg(1).call().map(drop)
         })?)
     }
 

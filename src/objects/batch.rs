@@ -25,6 +25,25 @@ pub struct Delivered {
     pub size: usize,
 }
 
+/// The results of tasks that were taken together.
+pub struct Results {
+    /// The thread that has taken the tasks.
+    pub caller: String,
+    pub batch: Batch,
+    /// How many were sent.
+    pub sent: u64,
+}
+
+impl Results {
+    pub fn new(caller: &str, batch: Batch) -> Self {
+        Self {
+            caller: caller.to_owned(),
+            batch,
+            sent: 0,
+        }
+    }
+}
+
 impl Batch {
     pub fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);

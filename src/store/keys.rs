@@ -107,6 +107,8 @@ names! {
     OPENED = "o";
     /// Set while a thread works on a task; the caller follows.
     WORKS = "T:";
+    /// Set in a pool's queue if a worker may take only one task at a time.
+    ONE_BY_ONE = "1";
     /// The batch that a thread has in flight; the caller follows.
     BATCH = "b:";
     /// The version of a region.

@@ -104,12 +104,17 @@ def _has_rule_of_its_own(kind: type) -> bool:
 def _is_followed(kind: type) -> bool:
     """Whether the rule of an installed class is followed.
 
-    Django's rule for lazy objects would make what they stand for; SQLAlchemy's for events drops the listeners, that of bidict the
-    other direction; that of cachetools looks for methods in a class that is not there yet.
+    Django's rule for lazy objects would make what they stand for; SQLAlchemy's for events drops the listeners, that of bidict
+    the other direction; that of cachetools looks for methods in a class that is not there yet.
     """
     module = module_of_class(kind)
     is_lazy = module == "django.utils.functional" and kind.__name__ in {"LazyObject", "SimpleLazyObject"}
-    return not is_lazy and not module.startswith("sqlalchemy.event.") and module.partition(".")[0] not in {"bidict", "cachetools"}
+    return (
+        not is_lazy and not module.startswith(("sqlalchemy.event.", "bidict.", "cachetools.")) and module not in _NOT_FOLLOWED
+    )
+
+
+_NOT_FOLLOWED = frozenset({"bidict", "cachetools"})
 
 
 def _is_extended(kind: type) -> bool:

@@ -292,8 +292,8 @@ REDUCERS_BY_NAME: dict[tuple[str, str], Any] = {
 
 
 def reducer_of_library(kind: type) -> Any:
-    """The reducer of a Django database connection, which each process opens for itself, of a function of numpy, of a quantity of
-    pint, or of a proxy of wrapt; else None.
+    """The reducer of a Django database connection, which each process opens for itself, of a function of numpy, of a quantity
+    of pint, or of a proxy of wrapt; else None.
     """
     if kind.__name__ == "DatabaseWrapper" and "django.db" in sys.modules:
         return lambda wrapper: (_remake_django_connection, (wrapper.alias,))
@@ -336,6 +336,7 @@ def _reduce_proxy(proxy: Any) -> Any:
     spaces = [one for one in gc.get_referents(proxy) if type(one) is dict and one is not wrapped]
     own = {name: value for space in spaces[:1] for name, value in space.items() if name.startswith("_self_")}
     wrapt: Any = sys.modules["wrapt"]
+    names: tuple[str, ...]
     if issubclass(type(proxy), wrapt.BoundFunctionWrapper):
         base, names = wrapt.BoundFunctionWrapper, ("instance", "wrapper", "enabled", "binding", "parent")
     elif issubclass(type(proxy), wrapt.FunctionWrapper):

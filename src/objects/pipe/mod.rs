@@ -15,9 +15,8 @@ use redis::Value;
 
 use self::delivered::Delivered;
 use self::pace::Pace;
-use self::results::Results;
 use crate::error::Result;
-use crate::objects::batch::Batch;
+use crate::objects::batch::{Batch, Results};
 use crate::objects::length;
 use crate::objects::payload::Message;
 use crate::objects::process::Process;

@@ -8,29 +8,11 @@ use super::{PipeEnd, Sent};
 use crate::error::Result;
 use crate::kept;
 use crate::locked::Locked;
-use crate::objects::batch::Batch;
+use crate::objects::batch::Results;
 use crate::objects::process::Process;
 use crate::store::keys;
 use crate::store::request::{Slot, is_on_its_way};
 use crate::store::scripts;
-
-pub(super) struct Results {
-    /// The thread that has taken the tasks.
-    caller: String,
-    batch: Batch,
-    /// How many were sent.
-    sent: u64,
-}
-
-impl Results {
-    pub(super) fn new(caller: &str, batch: Batch) -> Self {
-        Self {
-            caller: caller.to_owned(),
-            batch,
-            sent: 0,
-        }
-    }
-}
 
 impl PipeEnd {
     /// How many results of this thread's batch were sent.

@@ -11,12 +11,11 @@ use std::time::{Duration, Instant};
 use redis::Value;
 
 use super::arrive::How;
-use super::results::Results;
 use super::{Asked, PipeEnd, Take, Taken, Wait};
 use crate::error::{Error, Result};
 use crate::kept::Bytes;
 use crate::locked::Locked;
-use crate::objects::batch::Batch;
+use crate::objects::batch::{Batch, Results};
 use crate::objects::process::Process;
 use crate::objects::read_ahead::ReadAhead;
 use crate::objects::wait::{self, Waited};

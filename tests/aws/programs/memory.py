@@ -87,7 +87,10 @@ def main(method):
     block = shared_memory.SharedMemory(create=True, size=5 << 20)
     block.buf[1_000_000:1_100_000] = os.urandom(50_000) * 2
     run(context, (call_the_system, raw, block.name))
-    print(bytes(memoryview(raw).cast("B")[4096 : 4096 + 256_000]) == bytes(range(256)) * 1000, bytes(block.buf[2_000_000:2_000_009]))
+    print(
+        bytes(memoryview(raw).cast("B")[4096 : 4096 + 256_000]) == bytes(range(256)) * 1000,
+        bytes(block.buf[2_000_000:2_000_009]),
+    )
     block.close()
     block.unlink()
 
