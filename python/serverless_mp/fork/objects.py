@@ -80,7 +80,7 @@ def _rule(kind: type) -> Any:  # noqa: PLR0911 - a case for each kind
     if issubclass(kind, io.IOBase):
         return None if issubclass(kind, _WITH_STATE_IN_C) else _reduce_made
     if is_plain(kind):
-        return _reduce_thread if issubclass(kind, _THREAD) else _reduce_plain
+        return _reduce_thread if issubclass(kind, _THREAD) else reduce_plain
     base = base_of(kind)
     if base is not None:
         return _reduce_container if kind.__basicsize__ == base.__basicsize__ + _own_size(kind, base) else None
@@ -109,9 +109,8 @@ def _is_followed(kind: type) -> bool:
     """
     module = module_of_class(kind)
     is_lazy = module == "django.utils.functional" and kind.__name__ in {"LazyObject", "SimpleLazyObject"}
-    return (
-        not is_lazy and not module.startswith(("sqlalchemy.event.", "bidict.", "cachetools.")) and module not in _NOT_FOLLOWED
-    )
+    is_listening = module.startswith("sqlalchemy.event.")
+    return not is_lazy and not is_listening and module.partition(".")[0] not in _NOT_FOLLOWED
 
 
 _NOT_FOLLOWED = frozenset({"bidict", "cachetools"})
@@ -199,12 +198,8 @@ def fill(obj: Any, state: tuple[Any, list[tuple[int, str, Any]]]) -> None:
         vars(type(obj).__mro__[number])[name].__set__(obj, value)
 
 
-def reduce_plain(obj: Any) -> Any:
+def reduce_plain(obj: Any, kind: type) -> Any:
     """The reduced form of an object from its attributes and slots."""
-    return _reduce_plain(obj, type(obj))
-
-
-def _reduce_plain(obj: Any, kind: type) -> Any:
     return make, (kind,), state_of(obj, kind), None, None, fill
 
 
@@ -245,7 +240,7 @@ def is_refilled(value: Any) -> bool:
     kind = type(value)
     if kind is object or kind in _CONTAINERS:
         return True
-    return _rule_of(kind) in (_reduce_plain, _reduce_container)
+    return _rule_of(kind) in (reduce_plain, _reduce_container)
 
 
 def whole(value: Any) -> tuple[Any, Any]:

@@ -191,7 +191,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         if home not in self._by_value or not objects.is_plain(type(obj)):
             return None
         name = obj.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
-        return objects.reduce_plain(obj) if isinstance(name, str) and _found(home, name) is obj else None
+        return objects.reduce_plain(obj, type(obj)) if isinstance(name, str) and _found(home, name) is obj else None
 
     def _is_by_reference(self, obj: Any) -> bool:
         """Whether a worker finds the object under its name, and it was not put there after the import."""

@@ -15,21 +15,8 @@ _PLAIN = (int, float, complex, str, bytes, bool, type(...))  # None may keep a p
 _MODULES = frozenset(
     [
         *("_operator", "base64", "binascii", "bisect", "cmath", "collections", "colorsys", "copy", "datetime", "decimal"),
-        *(
-            "difflib",
-            "fractions",
-            "functools",
-            "hashlib",
-            "heapq",
-            "itertools",
-            "json",
-            "math",
-            "numbers",
-            "operator",
-            "random",
-            "re",
-        ),
-        *("statistics", "string", "struct", "textwrap", "time", "unicodedata", "zlib"),
+        *("difflib", "fractions", "functools", "hashlib", "heapq", "itertools", "json", "math", "numbers", "operator"),
+        *("random", "re", "statistics", "string", "struct", "textwrap", "time", "unicodedata", "zlib"),
     ]
 )
 _NOT_ALLOWED = frozenset(

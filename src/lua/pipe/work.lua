@@ -1,9 +1,8 @@
 -- Sends the result of the task that this thread took last, which acknowledges the task, and takes the next tasks, in one step.
 -- ARGV[4] the end that the result is for; ARGV[5] '1' to queue as a taker if there is no task, ARGV[6] the size of the result
 -- in bytes, ARGV[7] the result, ARGV[8] how many tasks to take at most: this thread's share of those that wait, and at least
--- ARGV[9]; ARGV[10] the name of the batch that several tasks will be, ARGV[11] how many results of the batch before were sent; it
--- ends.
--- Replies the tasks, 'wait WAITER' or 'none'.
+-- ARGV[9]; ARGV[10] the name of the batch that several tasks will be, ARGV[11] how many results of the batch before were sent,
+-- which ends. Replies the tasks, 'wait WAITER' or 'none'.
 local to, from = ARGV[4], other_end(ARGV[4])
 local in_flight, tasks = OBJECT .. IN_FLIGHT .. CALLER, OBJECT .. ITEMS .. from
 local fields, answered = open(HOLDERS .. to, BOUND, HAS_WAITED, SPILLED .. to, SPILLED .. from, FILL .. to, FILL .. from,
