@@ -42,8 +42,8 @@ mod _core {
     use crate::api::session::{
         adopt_orphans, after_fork, after_fork_in_parent, before_fork, check_url, close_session,
         counters, die_with_parent, examine_store, is_lost, is_open, join_session, leave_session,
-        load_roots, new_id, note_waits, open_session, return_loans, session_info, settle,
-        store_connections, try_store,
+        load_roots, look_around, new_id, note_waits, open_session, return_loans, session_info,
+        settle, store_connections, try_store,
     };
     use crate::exit_codes;
     #[pymodule_export]

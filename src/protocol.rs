@@ -48,6 +48,8 @@ names! {
     UNDER = "under";
     /// The barrier is broken; nobody holds the end of the pipe.
     IS_BROKEN = "broken";
+    /// The message is sent, and nothing waits for the sender's end, which no other process holds.
+    QUIET = "quiet";
     /// The waiter is in no queue any more; the object is not there.
     GONE = "gone";
     /// The pipe may have capacity, or items, again.
@@ -105,7 +107,7 @@ names! {
 /// How many bytes an error shows.
 const SHOWN: usize = 60;
 
-fn malformed(what: &str, bytes: &[u8]) -> Error {
+pub fn malformed(what: &str, bytes: &[u8]) -> Error {
     let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN)]).into_owned();
     Error::Protocol(format!("malformed {what}: {shown:?}"))
 }
@@ -218,8 +220,6 @@ impl<'a> Entry<'a> {
 /// An event: news for a process about a job that it has started.
 #[derive(Debug, PartialEq, Eq, Clone)]
 pub enum Event<'a> {
-    /// `a JOB`: the child itself holds what it was given.
-    Attached { job: &'a str },
     /// `x JOB RECORD`: the process has ended.
     Exited {
         job: &'a str,
@@ -258,7 +258,6 @@ pub const LAUNCHER: &str = "-";
 impl<'a> Event<'a> {
     pub fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Attached { job } => format!("a {job}").into_bytes(),
             Self::Exited { job, record } => format!("x {job} {}", record.encode()).into_bytes(),
             Self::Output {
                 job,
@@ -294,7 +293,6 @@ impl<'a> Event<'a> {
         let (job, rest) = split_word(rest);
         let job = name(job)?;
         match letter {
-            b"a" => Some(Self::Attached { job }),
             b"x" => Some(Self::Exited {
                 job,
                 record: ExitRecord::decode(std::str::from_utf8(rest).ok()?).ok()?,
@@ -476,8 +474,8 @@ pub enum Reply<'a> {
     Lent(&'a str),
     /// `wait WAITER`: a token will come.
     Wait(&'a str),
-    /// `no`: not now.
-    No,
+    /// `no VERSIONS`: not now.
+    No(&'a str),
     /// `over`, `under`: the count would be too great, or negative.
     Over,
     Under,
@@ -496,7 +494,7 @@ impl<'a> Reply<'a> {
             (OK, versions) => Ok(Self::Ok(versions)),
             (LENT, versions) => Ok(Self::Lent(versions)),
             (WAIT, waiter) if !waiter.is_empty() => Ok(Self::Wait(waiter)),
-            (NO, "") => Ok(Self::No),
+            (NO, versions) => Ok(Self::No(versions)),
             (OVER, "") => Ok(Self::Over),
             (UNDER, "") => Ok(Self::Under),
             (IS_BROKEN, "") => Ok(Self::Broken),
@@ -504,6 +502,36 @@ impl<'a> Reply<'a> {
             (LOOK, "") => Ok(Self::Look),
             _ => Err(malformed("reply of a script", reply.as_bytes())),
         }
+    }
+}
+
+/// The reply to a message that was sent.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+pub enum SendReply<'a> {
+    /// `ok ROOM` or `quiet ROOM`: it is sent, and this many bytes may follow it; 0 if the pipe has no bound.
+    Sent { is_quiet: bool, room: usize },
+    /// `wait WAITER`: the pipe is full.
+    Wait(&'a str),
+    /// `broken`: nobody holds the other end.
+    Broken,
+    /// `newer`: a region that goes with it was written since.
+    Newer,
+}
+
+impl<'a> SendReply<'a> {
+    pub fn decode(reply: &'a str) -> Result<Self> {
+        let sent =
+            |is_quiet, room: &str| room.parse().ok().map(|room| Self::Sent { is_quiet, room });
+        let (word, rest) = reply.split_once(' ').unwrap_or((reply, ""));
+        let decoded = match (word, rest) {
+            (OK, room) => sent(false, room),
+            (QUIET, room) => sent(true, room),
+            (WAIT, waiter) if !waiter.is_empty() => Some(Self::Wait(waiter)),
+            (IS_BROKEN, "") => Some(Self::Broken),
+            (NEWER, "") => Some(Self::Newer),
+            _ => None,
+        };
+        decoded.ok_or_else(|| malformed("reply to a message", reply.as_bytes()))
     }
 }
 
@@ -580,8 +608,8 @@ pub fn waiter(reply: &[u8]) -> Option<&str> {
 pub enum Arrival<'a> {
     /// `ok INDEX VERSIONS`: it was the last one.
     Passed(usize, &'a str),
-    /// `act INDEX`: it was the last one, and is to run the action.
-    Act(usize),
+    /// `act INDEX VERSIONS`: it was the last one, and is to run the action.
+    Act(usize, &'a str),
     /// `wait INDEX WAITER`.
     Wait(usize, &'a str),
     /// `broken`.
@@ -601,7 +629,7 @@ impl<'a> Arrival<'a> {
         let (word, index) = (words.next()?, words.next()?.parse().ok()?);
         match (word, words.next()) {
             (OK, rest) => Some(Self::Passed(index, rest.unwrap_or_default())),
-            (ACT, None) => Some(Self::Act(index)),
+            (ACT, rest) => Some(Self::Act(index, rest.unwrap_or_default())),
             (WAIT, Some(waiter)) if !waiter.is_empty() => Some(Self::Wait(index, waiter)),
             _ => None,
         }
@@ -743,6 +771,22 @@ mod tests {
     }
 
     #[test]
+    fn replies_to_messages_are_told_apart() {
+        let sent = |is_quiet, room| SendReply::Sent { is_quiet, room };
+        assert_eq!(SendReply::decode("ok 0").unwrap(), sent(false, 0));
+        assert_eq!(SendReply::decode("quiet 70").unwrap(), sent(true, 70));
+        assert_eq!(
+            SendReply::decode("wait p.1:7").unwrap(),
+            SendReply::Wait("p.1:7")
+        );
+        assert_eq!(SendReply::decode("broken").unwrap(), SendReply::Broken);
+        assert_eq!(SendReply::decode("newer").unwrap(), SendReply::Newer);
+        for reply in ["", "ok", "ok -1", "quiet", "wait", "broken 1"] {
+            assert!(SendReply::decode(reply).is_err(), "{reply:?}");
+        }
+    }
+
+    #[test]
     fn replies_are_told_apart() {
         assert_eq!(Reply::decode("ok").unwrap(), Reply::Ok(""));
         assert_eq!(Reply::decode("ok a:1 b:2").unwrap(), Reply::Ok("a:1 b:2"));
@@ -754,15 +798,18 @@ mod tests {
             Arrival::decode("ok 2 a:1").unwrap(),
             Arrival::Passed(2, "a:1")
         );
-        assert_eq!(Arrival::decode("act 2").unwrap(), Arrival::Act(2));
+        assert_eq!(
+            Arrival::decode("act 2 a:1").unwrap(),
+            Arrival::Act(2, "a:1")
+        );
         assert_eq!(
             Arrival::decode("wait 0 process.1:7").unwrap(),
             Arrival::Wait(0, "process.1:7")
         );
-        for reply in ["", "okay", "wait", "wait ", "no more", "7"] {
+        for reply in ["", "okay", "wait", "wait ", "over 1", "7"] {
             assert!(Reply::decode(reply).is_err(), "{reply:?}");
         }
-        for reply in ["", "ok", "act", "act x", "act 1 2", "wait 1", "wait 1 "] {
+        for reply in ["", "ok", "act", "act x", "wait 1", "wait 1 "] {
             assert!(Arrival::decode(reply).is_err(), "{reply:?}");
         }
     }
@@ -806,7 +853,6 @@ mod tests {
                                claimant in "[0-9a-f:]{1,20}|-", message in ".*", versions in "[a-z:0-9 ]*",
                                preload in "([a-z0-9]{1,40}-[0-9a-f]{1,16})?") {
             for event in [
-                Event::Attached { job: &job },
                 Event::Exited { job: &job, record: ExitRecord { code, versions: &versions } },
                 Event::Output { job: &job, is_error, bytes: &bytes },
                 Event::Died { job: &job, code, claimant: &claimant, message },
@@ -835,7 +881,7 @@ mod tests {
         fn nothing_panics(bytes: Vec<u8>) {
             let _ = (Entry::decode(&bytes), Event::decode(&bytes), Command::decode(&bytes), ExitReport::decode(&bytes));
             let text = String::from_utf8_lossy(&bytes);
-            let _ = (Reply::decode(&text), Arrival::decode(&text), ExitRecord::decode(&text), Base::decode(&text));
+            let _ = (Reply::decode(&text), SendReply::decode(&text), Arrival::decode(&text), ExitRecord::decode(&text), Base::decode(&text));
         }
     }
 }

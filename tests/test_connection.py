@@ -1,10 +1,12 @@
 """Pipes, listeners and clients."""
 
+import importlib
 import multiprocessing
 import os
 import selectors
 import signal
 import socket
+import threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
@@ -347,3 +349,26 @@ def test_a_forked_child_leaves_the_parent_its_descriptor(smp):
     there.send("later")
     assert wait([here], 30) == [here]
     assert here.recv() == "later"
+
+
+def accept_once(listener, seen):
+    with listener.accept() as connection:
+        seen.append(connection.recv())
+
+
+def test_a_listener_and_its_client_in_one_process(mp):
+    """The client gives its end to another thread, and closes it."""
+    for number in range(40):
+        with connection_of(mp).Listener(authkey=b"key") as listener:
+            seen = []
+            thread = threading.Thread(target=accept_once, args=(listener, seen))
+            thread.start()
+            with connection_of(mp).Client(listener.address, authkey=b"key") as client:
+                client.send(number)
+            thread.join()
+            assert seen == [number]
+
+
+def connection_of(mp):
+    """The module of the context's connections."""
+    return importlib.import_module(type(mp.Pipe()[0]).__module__)

@@ -54,6 +54,7 @@ CASES = [
     "fork_unrelated_global.py",
     "fork_views.py",
     "fork_wrapt.py",
+    "fork_closed.py",
     "limits_after_first_process.py",
     "limits_before.py",
     "lock_release_target.py",

@@ -54,11 +54,15 @@ def share(mp, *objects):
 
 def cases(mp):
     """Yields (name, operation, round trips, commands) for operations on objects that were used before."""
-    lock, rlock, semaphore, value = mp.Lock(), mp.RLock(), mp.Semaphore(5), mp.Value("i", 0)
+    here, there = mp.Pipe()
+    here.send(0)
+    yield "Connection.poll", there.poll, 1, 1
+    there.recv()
+
+    lock, rlock, semaphore = mp.Lock(), mp.RLock(), mp.Semaphore(5)
     yield "Lock.acquire, never shared", lock.acquire, 0, 0
     yield "Lock.release, never shared", lock.release, 0, 0
-    yield "Value write under its own lock, never shared", lambda: setattr(value, "value", 5), 0, 0
-    share(mp, lock, rlock, semaphore, value)
+    share(mp, lock, rlock, semaphore)
     yield "Lock.acquire", lock.acquire, 1, 1
     yield "Lock.release", lock.release, 0, 1
     rlock.acquire()
@@ -100,14 +104,19 @@ def cases(mp):
     yield "JoinableQueue.get", joinable.get, 1, 2
     yield "JoinableQueue.task_done", joinable.task_done, 1, 1
 
-    here, there = mp.Pipe()
-    here.send(0)
-    there.recv()
     yield "Connection.send", lambda: here.send(1), 1, 1
-    yield "Connection.poll", there.poll, 1, 1
     yield "Connection.recv", there.recv, 1, 2
     yield "Connection.send of 1 MiB", lambda: here.send_bytes(bytes(1 << 20)), 1, 3
     yield "Connection.recv of 1 MiB", there.recv_bytes, 2, 4
+    value = mp.Value("i", 0)
+    yield "Value write under its own lock, never shared", lambda: setattr(value, "value", 5), 0, 0
+    share(mp, value)
+    # What others have written is asked for, too.
+    here.send(0)
+    yield "Connection.poll, one shared region", there.poll, 1, 2
+    there.recv()
+    with condition:
+        yield "Condition.wait (times out), one shared region", lambda: condition.wait(0.1), 5, 5
     written = mp.RawArray("i", 1000)
     share(mp, written)
     # In a cluster, the array is published before.

@@ -240,8 +240,9 @@ class Channel:
     def __len__(self) -> int:
         """The number of messages that can be received."""
     @staticmethod
-    def filenos(channels: list[Channel]) -> list[int]:
-        """The `fileno()` of each channel: one round trip in total, in a cluster one per channel."""
+    def filenos(channels: list[Channel]) -> tuple[list[int], bool]:
+        """The `fileno()` of each channel, and whether one of them is readable: one round trip in total, in a cluster one per
+        channel."""
     def fileno(self, *, look: bool = True) -> int:
         """A file descriptor that is readable while a message or the end of file can be read. It costs a thread and a
         connection. Without `look` there is no round trip, and the descriptor may become readable only a moment later.
@@ -343,8 +344,7 @@ class Job:
         or the program (for the processes of its workers). `job` and `worker` are new ids of the job and of the worker's
         process.
 
-        `holds`: ends of objects that the record refers to; this process holds them until the child has attached. `event` and
-        `descriptors` are sent to a worker of this machine. `preload` names what a worker in a function may have imported
+        `holds`: ends of objects that the record refers to; from now on the child holds them. `event` and `descriptors` are sent to a worker of this machine. `preload` names what a worker in a function may have imported
         already; '' for nothing.
         """
     @property
@@ -369,9 +369,6 @@ class Job:
         """In the worker: takes the record of the job, once. Returns None if another worker has it, or if the job was ended
         before it began.
         """
-    @staticmethod
-    def attached(id: str, parent: str) -> None:
-        """In the worker: it now holds the objects that its record referred to."""
     @staticmethod
     def finish(id: str, parent: str, code: int, attempts: int) -> None:
         """In the worker: writes the exit record, after everything else that the worker has sent."""
@@ -490,6 +487,9 @@ def return_loans() -> None:
 
 def settle() -> None:
     """Waits until the store has received everything that was sent without waiting."""
+
+def look_around() -> None:
+    """Fetches what other processes have written to shared memory by now."""
 
 def counters() -> dict[str, int]:
     """What this process has sent: the number of `commands`, of `bytes`, and of `round_trips`, the waits for the store."""

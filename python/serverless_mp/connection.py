@@ -64,8 +64,10 @@ class Connection(connection.Connection):
         self._handle.close()
 
     def __reduce__(self) -> Any:
-        self._check_closed()
         popen: Any = context.get_spawning_popen()
+        if self.closed and popen is not None and popen.method == "fork":
+            return _remake_closed, (self._readable, self._writable)
+        self._check_closed()
         channel, lent = self._handle, ""
         if popen is not None:
             popen.hold(channel, channel.end)
@@ -85,6 +87,10 @@ def _rebuild(ident: str, end: int, readable: bool, writable: bool, lent: str) ->
     return Connection(channel, readable, writable)
 
 
+def _remake_closed(readable: bool, writable: bool) -> Connection:
+    return Connection(None, readable, writable)
+
+
 def Pipe(duplex: bool = True) -> tuple[Connection, Connection]:
     """Two connected ends. Without `duplex` the first only receives and the second only sends."""
     session.ensure()
@@ -98,9 +104,15 @@ def wait(object_list: Any, timeout: float | None = None) -> list[Any]:
     ours = [one for one in objects if isinstance(one, Connection)]
     for one in ours:
         one._check_closed()
-    descriptors = dict(zip(ours, _core.Channel.filenos([one._handle for one in ours]), strict=True)) if ours else {}
+    descriptors: dict[Connection, int] = {}
+    is_ready = False
+    if ours:
+        numbers, is_ready = _core.Channel.filenos([one._handle for one in ours])
+        descriptors = dict(zip(ours, numbers, strict=True))
     own = {descriptor: one for one, descriptor in descriptors.items()}
     ready = _wait([descriptors[one] if isinstance(one, Connection) else one for one in objects], timeout)
+    if _core.is_open() and not is_ready:
+        _core.look_around()
     return [own.get(one, one) if isinstance(one, int) else one for one in ready]
 
 
@@ -123,6 +135,21 @@ class _StoreListener:
     def close(self) -> None:
         self._channel.close()
         self._clients.close()
+
+    def __getstate__(self) -> Any:
+        popen: Any = context.get_spawning_popen()
+        if popen is None:
+            message = "a listener can be passed only to a process that is being started"
+            raise RuntimeError(message)
+        popen.hold(self._channel, 0)
+        popen.hold(self._clients, 1)
+        return self._channel.id
+
+    def __setstate__(self, ident: str) -> None:
+        self._channel, self._clients = _core.Channel(ident, 0), _core.Channel(ident, 1)
+        self._address = _FAMILY + ident
+        self._last_accepted = None
+        self._unlink = None
 
 
 class Listener(connection.Listener):

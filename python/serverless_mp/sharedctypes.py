@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from multiprocessing.sharedctypes import rebuild_ctype, synchronized, typecode_to_type  # type: ignore[attr-defined]
+from types import FunctionType
 from typing import Any
 
 from .stdlib import public_names
@@ -14,6 +15,10 @@ from .store.region import Block
 from .synchronize import RLock
 
 __all__ = ["Array", "RawArray", "RawValue", "Value", "copy", "synchronized"]
+
+
+# ctypes names a type after the module of the function that makes it: here CPython's.
+_array_type: Any = FunctionType((lambda type_, length: type_ * length).__code__, {"__name__": "multiprocessing.sharedctypes"})
 
 
 def _new_value(type_: Any) -> Any:
@@ -31,8 +36,8 @@ def RawArray(typecode_or_type: Any, size_or_initializer: Any) -> Any:
     """A ctypes array in shared memory, without a lock: `size_or_initializer` zeros, or the items of a sequence."""
     type_ = typecode_to_type.get(typecode_or_type, typecode_or_type)
     if isinstance(size_or_initializer, int):
-        return _new_value(type_ * size_or_initializer)
-    result = _new_value(type_ * len(size_or_initializer))
+        return _new_value(_array_type(type_, size_or_initializer))
+    result = _new_value(_array_type(type_, len(size_or_initializer)))
     result.__init__(*size_or_initializer)
     return result
 

@@ -168,6 +168,15 @@ pub fn settle(py: Python<'_>) -> PyResult<()> {
     Ok(py.detach(|| process::current()?.settle())?)
 }
 
+/// Fetches what other processes have written to shared memory by now.
+#[pyfunction]
+pub fn look_around(py: Python<'_>) -> PyResult<()> {
+    Ok(py.detach(|| {
+        let process = process::current()?;
+        process.memory.look_around(process)
+    })?)
+}
+
 /// Counts of what this process has sent to the store.
 #[pyfunction]
 pub fn counters() -> PyResult<HashMap<&'static str, u64>> {

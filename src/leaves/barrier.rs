@@ -5,6 +5,7 @@ use redis::Value;
 
 use crate::error::{Error, Result};
 use crate::objects::handle::Handle;
+use crate::objects::process::Process;
 use crate::objects::wait::{self, Waited};
 use crate::protocol::{ACT, Arrival, BREAK, IS_BROKEN, OK, PASS, RESET, Reply};
 use crate::store::keys;
@@ -30,8 +31,11 @@ impl Barrier {
                 .memory
                 .acquire_from(process, &self.handle.id, versions)
                 .map(|()| (index, OK)),
-            Arrival::Act(index) => Ok((index, ACT)),
-            Arrival::Broken => Ok((0, IS_BROKEN)),
+            Arrival::Act(index, versions) => process
+                .memory
+                .acquire_from(process, &self.handle.id, versions)
+                .map(|()| (index, ACT)),
+            Arrival::Broken => broken(process, 0),
             Arrival::Wait(index, waiter) => {
                 let until = wait::by(deadline);
                 match wait::token(process, &self.handle.id, waiter, until, &wait::FOR_PARTIES)? {
@@ -41,10 +45,10 @@ impl Barrier {
                                 .memory
                                 .acquire_from(process, &self.handle.id, versions)
                                 .map(|()| (index, OK)),
-                            _ => Ok((index, IS_BROKEN)),
+                            _ => broken(process, index),
                         }
                     }
-                    Waited::Timeout => Ok((index, IS_BROKEN)),
+                    Waited::Timeout => broken(process, index),
                     Waited::Stopped(e) => Err(e),
                 }
             }
@@ -62,6 +66,12 @@ impl Barrier {
         let script = process.script(&scripts::BARRIER_END, &self.handle.id);
         script.arg(how).arg(versions).call().map(drop)
     }
+}
+
+/// The outcome of a wait at a barrier that is broken. What the others did before is visible then.
+fn broken(process: &Process, index: usize) -> Result<(usize, &'static str)> {
+    process.memory.look_around(process)?;
+    Ok((index, IS_BROKEN))
 }
 
 #[pymethods]
@@ -99,9 +109,10 @@ impl Barrier {
         let process = self.handle.current_process()?;
         let reply = py.detach(|| {
             let question = process.plain("HMGET", process.key(&self.handle.id));
-            question.arg(keys::ARRIVED).arg(keys::BROKEN).call()
+            let question = question.arg(keys::ARRIVED).arg(keys::BROKEN);
+            process.memory.ask(process, vec![question])
         })?;
-        let Value::Array(fields) = reply else {
+        let Some(Value::Array(fields)) = reply.first() else {
             return Err(Error::ObjectGone("a barrier".into()).into());
         };
         if matches!(fields[0], Value::Nil) {

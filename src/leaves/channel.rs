@@ -87,20 +87,26 @@ impl Channel {
         })
     }
 
-    /// How many items wait, and whether the end of file follows them.
+    /// How many items wait, and whether the end of file follows them. What was written before they were sent is visible then.
     fn length(&self) -> Result<(i64, bool)> {
-        self.pipe.length(self.current_process()?)
+        let process = self.current_process()?;
+        let question = length::question(process, &self.pipe.id, self.pipe.end);
+        let replies = process.memory.ask(process, vec![question])?;
+        Ok(length::read(&replies[0]))
     }
 
     /// Whether there is something to take, the end of file included.
     fn ready(&self, until: Until<'_>, block: bool) -> Result<bool> {
         self.check_open()?;
+        let process = self.current_process()?;
         if block {
-            return self.pipe.wait(self.current_process()?, until);
+            let ready = self.pipe.wait(process, until)?;
+            process.memory.look_around(process)?;
+            return Ok(ready);
         }
         let signals = self.signals();
-        let ready = self.pipe.has_something(self.current_process()?)
-            || self.length().map(|(n, eof)| n > 0 || eof)?;
+        let ready =
+            self.pipe.has_something(process) || self.length().map(|(n, eof)| n > 0 || eof)?;
         self.seen(ready, signals);
         Ok(ready)
     }
@@ -141,19 +147,25 @@ impl Channel {
         }
     }
 
-    fn shut(&self) {
-        if let Ok(process) = self.current_process() {
+    /// Gives the end up. What this process has written before is visible to those who notice.
+    fn shut(&self) -> Result<()> {
+        let mut published = Ok(());
+        if let Ok(process) = self.current_process()
+            && self.handle.locked().is_some()
+        {
+            published = process.memory.publish(process).map(drop);
             // Without a store nobody takes the items.
             let _ = self.pipe.give_back(process);
             self.pipe.forget_in_flight(process);
         }
         self.handle.locked().take();
         self.readiness.locked().take();
+        published.or_else(|e| if e.is_raised() { Err(e) } else { Ok(()) })
     }
 }
 
-/// The descriptors of these ends, brought up to date in one round trip.
-fn descriptors(channels: &[&Channel]) -> Result<Vec<i32>> {
+/// The descriptors of these ends, brought up to date in one round trip, and whether one of them is readable.
+fn descriptors(channels: &[&Channel]) -> Result<(Vec<i32>, bool)> {
     let process = process::current()?;
     let mut fds = Vec::with_capacity(channels.len());
     for channel in channels {
@@ -171,12 +183,14 @@ fn descriptors(channels: &[&Channel]) -> Result<Vec<i32>> {
         .iter()
         .map(|channel| length::question(process, &channel.pipe.id, channel.pipe.end))
         .collect();
-    let replies = process.call_all(questions)?;
+    let replies = process.memory.ask(process, questions)?;
+    let mut is_any_ready = false;
     for ((channel, signals), reply) in asked.iter().zip(signals).zip(&replies) {
         let is_ready = length::is_some(reply) || channel.pipe.is_at_end();
         channel.seen(is_ready, signals);
+        is_any_ready |= is_ready;
     }
-    Ok(fds)
+    Ok((fds, is_any_ready))
 }
 
 #[pymethods]
@@ -273,9 +287,9 @@ impl Channel {
         Ok(usize::try_from(n).unwrap_or(0))
     }
 
-    /// The descriptors of many ends, in one round trip.
+    /// The descriptors of many ends, in one round trip, and whether one of them is readable.
     #[staticmethod]
-    fn filenos(py: Python<'_>, channels: Vec<Py<Self>>) -> PyResult<Vec<i32>> {
+    fn filenos(py: Python<'_>, channels: Vec<Py<Self>>) -> PyResult<(Vec<i32>, bool)> {
         let channels: Vec<&Self> = channels.iter().map(Py::get).collect();
         Ok(py.detach(|| descriptors(&channels))?)
     }
@@ -293,8 +307,8 @@ impl Channel {
         })?)
     }
 
-    fn close(&self, py: Python<'_>) {
-        py.detach(|| self.shut());
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        Ok(py.detach(|| self.shut())?)
     }
 
     /// Holds this end for a handle on its way in a message, in the name of `holder`.

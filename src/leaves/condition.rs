@@ -65,7 +65,9 @@ impl Condition {
         match ended {
             Waited::Stopped(e) => Err(e),
             Waited::Token(_) => raised.map_or(Ok(true), Err),
-            Waited::Timeout => raised.map_or(Ok(false), Err),
+            Waited::Timeout => {
+                raised.map_or_else(|| process.memory.look_around(process).map(|()| false), Err)
+            }
         }
     }
 

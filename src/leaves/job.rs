@@ -134,7 +134,7 @@ impl Job {
     /// Writes the record and launches a worker for it: through the zygote at a path, by an invocation, or through the program.
     ///
     /// `job` and `worker` are the ids of the job and of its process in the session. `holds` are the ends of objects that the
-    /// record refers to; this process holds them until the child has attached. `event` and `descriptors` go to a local worker;
+    /// record refers to; from now on the child holds them. `event` and `descriptors` go to a local worker;
     /// `preload` names what a worker in a function may have imported already.
     #[staticmethod]
     #[pyo3(signature = (job, worker, record, event, launcher, *, holds, descriptors, attempts, preload))]
@@ -169,7 +169,7 @@ impl Job {
             }
             for (object, end) in &holds {
                 process.reads_ahead.of(object, *end).share(process)?;
-                process.acquire_ref(object, *end)?;
+                process.acquire_ref_as(object, *end, &worker)?;
             }
             write_record(process, &job, &worker, record)?;
             // SAFETY: the caller keeps them open during the call.
@@ -281,13 +281,6 @@ impl Job {
             }
         })?;
         Ok(payload.map(|payload| PyBytes::new(py, &payload)))
-    }
-
-    /// In the worker: tells the parent that this process itself holds what its record refers to.
-    #[staticmethod]
-    fn attached(py: Python<'_>, id: &str, parent: &str) -> PyResult<()> {
-        let event = Event::Attached { job: id }.encode();
-        Ok(py.detach(|| mailbox::send(process::current()?, parent, &event, false))?)
     }
 
     /// In the worker: writes the exit record, after everything else that this process sends.

@@ -39,24 +39,27 @@ impl CountDownLatch {
         let process = self.handle.current_process()?;
         let deadline = wait::sem_deadline(timeout)?;
         let script = if block {
-            &scripts::LATCH_WAIT
+            process.script(&scripts::LATCH_WAIT, &self.handle.id)
         } else {
-            &scripts::LATCH_STATE
+            let changes = process.memory.changes(&self.handle.id);
+            let script = process.script(&scripts::LATCH_STATE, &self.handle.id);
+            script.arg(changes)
         };
-        let script = process.script(script, &self.handle.id);
         let reply = script.or_undo(wait::FOR_NEWS.late).bytes_of_reply()?;
         let until = wait::by(deadline);
         let token = wait::reply_or_token(process, &self.handle.id, reply, until, &wait::FOR_NEWS)?;
         let Some(token) = token else {
-            return Ok(false);
+            return process.memory.look_around(process).map(|()| false);
         };
-        match Reply::decode(&String::from_utf8_lossy(&token))? {
-            Reply::Ok(versions) => process
-                .memory
-                .acquire_from(process, &self.handle.id, versions)
-                .map(|()| true),
-            _ => Ok(false),
-        }
+        let token = String::from_utf8_lossy(&token);
+        let (is_zero, versions) = match Reply::decode(&token)? {
+            Reply::Ok(versions) => (true, versions),
+            Reply::No(versions) => (false, versions),
+            _ => return Ok(false),
+        };
+        let memory = &process.memory;
+        memory.acquire_from(process, &self.handle.id, versions)?;
+        Ok(is_zero)
     }
 }
 

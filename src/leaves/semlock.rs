@@ -72,7 +72,11 @@ impl SemLock {
                 Ok(true)
             }
             Done::No => Ok(false),
-            Done::InStore => self.take_unit(block, wait::by(deadline), true),
+            Done::InStore if self.take_unit(block, wait::by(deadline), true)? => Ok(true),
+            Done::InStore => {
+                let process = self.in_store()?.current_process()?;
+                process.memory.look_around(process).map(|()| false)
+            }
         }
     }
 

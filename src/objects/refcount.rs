@@ -6,8 +6,9 @@ use redis::{ToRedisArgs, Value};
 
 use crate::error::Result;
 use crate::locked::Locked;
-use crate::store::client::Client;
+use crate::store::client::{Client, is_nested};
 use crate::store::keys;
+use crate::store::news;
 use crate::store::request::text;
 use crate::store::scripts;
 
@@ -60,26 +61,19 @@ impl Client {
         }
         if ends > 0 {
             self.note_held(object)?;
-            let mut handles = self.handles.locked();
-            for end in 0..ends {
-                handles.insert((object.to_owned(), end), 1);
-            }
+            (0..ends).for_each(|end| self.handles.insert(object, end));
         }
         Ok(())
     }
 
     /// Adds a handle on an end of an object that this or another process made.
     pub fn acquire_ref(&self, object: &str, end: u8) -> Result<()> {
-        {
-            let mut handles = self.handles.locked();
-            let count = handles.entry((object.to_owned(), end)).or_insert(0);
-            *count += 1;
-            if *count > 1 {
-                return Ok(());
-            }
-        }
-        self.note_held(object)?;
-        self.acquire_ref_as(object, end, &self.id)
+        let is_first = |count: usize| (count + 1, count == 0);
+        let told = self.handles.change(object, end, is_nested(), is_first, || {
+            self.note_held(object)?;
+            self.acquire_ref_as(object, end, &self.id)
+        });
+        told.unwrap_or(Ok(()))
     }
 
     /// Holds an end in another name than a process', such as that of a handle on its way in a message.
@@ -89,31 +83,25 @@ impl Client {
     }
 
     pub fn release_ref_of(&self, object: &str, end: u8, holder: &str) -> Result<()> {
+        // If it was the last one, the other end of a pipe is told.
+        news::came();
         let detach = self.script(&scripts::DETACH, object);
         detach.arg(holder).arg(end).post()
     }
 
     /// Removes a handle.
     pub fn release_ref(&self, object: &str, end: u8) -> Result<()> {
-        {
-            let mut handles = self.handles.locked();
-            let key = (object.to_owned(), end);
-            let Some(count) = handles.get_mut(&key) else {
-                return Ok(());
-            };
-            *count -= 1;
-            if *count > 0 {
-                return Ok(());
+        let is_last = |count: usize| (count.saturating_sub(1), count == 1);
+        let told = self.handles.change(object, end, is_nested(), is_last, || {
+            if self.session.parent.is_some() {
+                let mut left = self.left.locked();
+                if left.len() < MOST_LEFT {
+                    left.insert(object.to_owned());
+                }
             }
-            handles.remove(&key);
-        }
-        if self.session.parent.is_some() {
-            let mut left = self.left.locked();
-            if left.len() < MOST_LEFT {
-                left.insert(object.to_owned());
-            }
-        }
-        self.release_ref_of(object, end, &self.id)
+            self.release_ref_of(object, end, &self.id)
+        });
+        told.unwrap_or(Ok(()))
     }
 
     /// Adds an object to the index by which the holds of an ended process are found.
@@ -135,7 +123,7 @@ impl Client {
         // Commands whose answers depend on the notes about this process must be answered first.
         self.settle_all()?;
         let mut held = std::mem::take(&mut *self.left.locked());
-        held.extend(self.handles.locked().drain().map(|((object, _), _)| object));
+        held.extend(self.handles.drain());
         for object in held {
             self.reap_object(&object, &self.id, exit_code, attempts)?;
         }

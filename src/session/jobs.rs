@@ -1,9 +1,8 @@
 //! The processes that this one has started, and their ends.
 //!
-//! Two threads start with the first process. One takes this process' events: a child has attached to what it was given, or has
-//! left its exit record; for a remote child also its output, and its supervisor's report that it died. The other thread waits
-//! for the launchers' reports. A process that ended without an exit record has failed, and its holds are released here. Either
-//! thread closes the sentinel.
+//! Two threads start with the first process. One takes this process' events: a child has left its exit record; for a remote
+//! child also its output, and its supervisor's report that it died. The other thread waits for the launchers' reports. A process
+//! that ended without an exit record has failed, and its holds are released here. Either thread closes the sentinel.
 
 #![allow(unsafe_code, reason = "as the client")]
 
@@ -225,7 +224,6 @@ impl Jobs {
                 }
                 Ok(())
             }
-            Event::Attached { job } => self.with(job, |job| job.attached(self.process)),
             Event::Output {
                 job,
                 is_error,

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::locked::Locked;
 use crate::objects::process::Process;
 use crate::store::keys;
+use crate::store::news;
 use crate::store::scripts;
 
 static ENDED: AtomicU64 = AtomicU64::new(0);
@@ -38,7 +39,7 @@ struct Ending {
     is_cleared: bool,
     /// Closed at the end: the sentinel is the other end of this pipe.
     sentinel: Option<OwnedFd>,
-    /// The ends that the parent holds for the child until it has attached.
+    /// The ends that the child holds since its start: it may end before it knows.
     holds: Vec<(String, u8)>,
     exit: Option<(i32, String)>,
 }
@@ -117,14 +118,6 @@ impl StartedJob {
         self.end.locked().exit.clone()
     }
 
-    /// The child itself holds what it was given: the parent's holds are released.
-    pub fn attached(&self, process: &Process) -> Result<()> {
-        let holds = std::mem::take(&mut self.end.locked().holds);
-        holds
-            .iter()
-            .try_for_each(|(object, end)| process.release_ref(object, *end))
-    }
-
     /// Deletes what the store has of the job, and notes its end.
     pub fn complete(&self, process: &Process, code: i32, versions: &str) -> Result<()> {
         let cleared = self.clear(process, code).and_then(|()| settle(process));
@@ -139,6 +132,7 @@ impl StartedJob {
         let mut end = self.end.locked();
         if end.exit.is_none() {
             end.exit = Some((code, versions.to_owned()));
+            news::came();
             ENDED.fetch_add(1, Ordering::Release);
         }
         end.sentinel = None;
@@ -146,8 +140,14 @@ impl StartedJob {
 
     /// Deletes what the store has of the job. This does not wait.
     pub fn clear(&self, process: &Process, code: i32) -> Result<()> {
-        self.end.locked().is_cleared = true;
-        self.attached(process)?;
+        let holds = {
+            let mut end = self.end.locked();
+            end.is_cleared = true;
+            std::mem::take(&mut end.holds)
+        };
+        for (object, end) in &holds {
+            process.release_ref_of(object, *end, &self.worker)?;
+        }
         process
             .script(&scripts::DROP, &keys::job(&self.id))
             .post()?;

@@ -17,6 +17,7 @@ use crate::locked::Locked;
 use crate::logging;
 use crate::store::cluster::Cluster;
 use crate::store::endpoint::Endpoint;
+use crate::store::handles::Handles;
 use crate::store::health::Health;
 use crate::store::keys;
 use crate::store::posted::Posted;
@@ -47,7 +48,7 @@ pub struct Client {
     pub seal: Seal,
     pub shared: Shared,
     /// How many handles of this process hold an end of an object.
-    pub handles: Mutex<HashMap<(String, u8), usize>>,
+    pub handles: Handles,
     /// Objects that a worker has released, and that may have notes of its commands.
     pub left: Mutex<HashSet<String>>,
     /// The number of objects made so far, which is part of their names.
@@ -142,7 +143,7 @@ impl Client {
             shared: Shared::new(Cluster::new(endpoint), health),
             session,
             id,
-            handles: Mutex::default(),
+            handles: Handles::default(),
             left: Mutex::default(),
             objects: AtomicU64::new(1),
             owed: Mutex::default(),

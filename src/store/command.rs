@@ -14,6 +14,7 @@ use crate::logging;
 use crate::signals;
 use crate::store::client::Client;
 use crate::store::conn::Until;
+use crate::store::news;
 use crate::store::request::{Request, Slot, bytes, text};
 use crate::store::scripts::Script;
 use crate::store::thread_client::Outcome;
@@ -80,6 +81,8 @@ pub struct Cmd<'c> {
     deadline: Option<Instant>,
     undo: Option<&'static str>,
     slot: Option<Slot>,
+    /// For a wait: when the server ends it.
+    answer_by: Option<Instant>,
 }
 
 impl Client {
@@ -94,6 +97,7 @@ impl Client {
             deadline: None,
             undo: None,
             slot: None,
+            answer_by: None,
         }
     }
 
@@ -109,6 +113,7 @@ impl Client {
             deadline: None,
             undo: None,
             slot: None,
+            answer_by: None,
         }
     }
 
@@ -118,7 +123,8 @@ impl Client {
         let left = deadline.map(|d| d.saturating_duration_since(Instant::now()).as_secs_f64());
         // 0 means for ever.
         let timeout = left.map_or(0.0, |left| left.max(0.001));
-        let command = self.plain("BLMOVE", from).key(to);
+        let mut command = self.plain("BLMOVE", from).key(to);
+        command.answer_by = deadline;
         command.arg("LEFT").arg("LEFT").arg(format!("{timeout:.3}"))
     }
 
@@ -141,6 +147,7 @@ impl Client {
         if slot.get().is_none() {
             self.settle()?;
         }
+        news::came();
         Ok(slot.get().cloned())
     }
 
@@ -264,6 +271,7 @@ impl Cmd<'_> {
     /// Waits without a time limit for the reply of a blocking command.
     pub fn block(self, until: Until<'_>) -> Result<Outcome> {
         let client = self.client;
+        let answer_by = self.answer_by;
         let request = self.into_request();
         let on_tick = || client.shared.health.check();
         let until = Until {
@@ -273,7 +281,7 @@ impl Cmd<'_> {
         let began = Instant::now();
         let _waits = MainThreadWaits::begin();
         let outcome = client.with_thread_client(|thread_client| {
-            thread_client.block(&client.shared, &request, until)
+            thread_client.block(&client.shared, &request, until, answer_by)
         });
         if began.elapsed() > logging::LONG_WAIT {
             tracing::info!(key = request.keys[0], waited = ?began.elapsed(), "a long wait has ended");

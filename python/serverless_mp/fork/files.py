@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import socket
 import sys
 import tempfile
 from multiprocessing import context, reduction
@@ -20,7 +21,42 @@ def is_local_launch() -> bool:
     return popen is not None and not popen.is_remote
 
 
+def _remake_closed(make: Any, *arguments: Any) -> Any:
+    """A closed file or socket, by what makes an open one."""
+    one = make(*arguments)
+    one.close()
+    return one
+
+
+def _nowhere(mode: str, name: Any) -> io.FileIO:
+    file = io.FileIO(os.devnull, mode.replace("x", "w"))
+    file.name = name  # type: ignore[misc]
+    return file
+
+
+def _buffered_nowhere(kind: type, mode: str, name: Any) -> Any:
+    return kind(_nowhere(mode, name))
+
+
+def _reduce_closed_buffer(file: Any) -> Any:
+    if isinstance(file.raw, io.FileIO):
+        return _remake_closed, (_buffered_nowhere, type(file), file.raw.mode, file.raw.name)
+    return _remake_closed, (type(file), io.BytesIO())
+
+
+def reduce_buffer_in_memory(file: Any) -> Any:
+    """A closed buffer; pickle knows an open one."""
+    return (_remake_closed, (type(file),)) if file.closed else NotImplemented
+
+
+def reduce_socket(one: socket.socket) -> Any:
+    """A closed socket; an open one is shared by its descriptor."""
+    return (_remake_closed, (type(one), one.family, one.type, one.proto)) if one.fileno() < 0 else NotImplemented
+
+
 def _reduce_raw_file(file: io.FileIO) -> Any:
+    if file.closed:
+        return _remake_closed, (_nowhere, file.mode, file.name)
     if not is_local_launch():
         message = "an open file cannot go to a process on another machine"
         raise TypeError(message)
@@ -35,6 +71,8 @@ def _remake_raw_file(descriptor: Any, mode: str, name: Any) -> io.FileIO:
 
 
 def _reduce_reader(file: io.BufferedReader) -> Any:
+    if file.closed:
+        return _reduce_closed_buffer(file)
     if not file.seekable():
         return io.BufferedReader, (file.raw,)
     return _remake_reader, (file.raw, file.tell())
@@ -52,6 +90,8 @@ def _remake_reader(raw: io.FileIO, place: int) -> Any:
 
 
 def _reduce_writer(file: Any) -> Any:
+    if file.closed:
+        return _reduce_closed_buffer(file)
     file.flush()
     return type(file), (file.raw,)
 

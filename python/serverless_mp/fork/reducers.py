@@ -29,7 +29,7 @@ import cloudpickle
 from serverless_mp import _core
 from serverless_mp.store import pickling_guard, region
 
-from . import arrays, files
+from . import arrays, files, tables
 from .foreign_process import Stranger
 
 _BY_PARTS: Any = cloudpickle.Pickler.dispatch_table[types.CodeType]
@@ -142,6 +142,8 @@ def _remake_semlock(kind: int, maxvalue: int, ident: str) -> _core.SemLock:
 
 def _reduce_database(connection: Any) -> Any:
     """A database in a file is opened again. A database in memory is copied, as a fork copies it."""
+    if _is_closed_database(connection):
+        return _remake_closed_database, ()
     if not files.is_local_launch():
         message = "an open database cannot go to a process on another machine"
         raise TypeError(message)
@@ -151,6 +153,22 @@ def _reduce_database(connection: Any) -> Any:
         content = connection.serialize()
     settings = {name: getattr(connection, name) for name in ("row_factory", "text_factory")}
     return _remake_database, (path, content, connection.isolation_level, settings)
+
+
+def _is_closed_database(connection: Any) -> bool:
+    try:
+        connection.total_changes  # noqa: B018 - fails if it is closed
+    except sys.modules["sqlite3"].ProgrammingError:
+        return True
+    return False
+
+
+def _remake_closed_database() -> Any:
+    import sqlite3  # noqa: PLC0415 - only if the program uses it
+
+    connection = sqlite3.connect(":memory:")
+    connection.close()
+    return connection
 
 
 def _remake_database(path: str, content: bytes | None, isolation_level: Any, settings: dict[str, Any]) -> Any:
@@ -287,6 +305,13 @@ REDUCERS_BY_NAME: dict[tuple[str, str], Any] = {
     ("builtins", "generator"): _reduce_generator,
     ("_json", "Scanner"): _reduce_scanner,
     ("re", "Scanner"): _reduce_re_scanner,
+    ("_io", "BytesIO"): files.reduce_buffer_in_memory,
+    ("_io", "StringIO"): files.reduce_buffer_in_memory,
+    ("socket", "socket"): files.reduce_socket,
+    ("_csv", "writer"): tables.reduce_writer,
+    ("_csv", "Writer"): tables.reduce_writer,
+    ("_csv", "reader"): tables.reduce_reader,
+    ("_csv", "Reader"): tables.reduce_reader,
     ("random", "SystemRandom"): lambda source: (type(source), ()),
 }
 

@@ -58,11 +58,14 @@ class Popen:
 
     def duplicate_for_child(self, fd: int) -> int:
         """Passes a file descriptor to the worker. Returns its index there."""
+        if fd < 0:
+            message = "bad value(s) in fds_to_keep"
+            raise ValueError(message)
         self._fds.append(fd)
         return len(self._fds) - 1
 
     def hold(self, handle: Any, end: int = 0) -> None:
-        """Keeps an object that the record refers to alive until the child has attached to it."""
+        """Has the child hold an object that the record refers to, from its start."""
         self._holds.append((handle.id, end))
         self._kept.append(handle)
 

@@ -30,7 +30,7 @@ def check(obj: Any, fork: bool) -> Any:
 
 
 def hold(obj: Any, handle: Any, fork: bool = False) -> str:
-    """Keeps the object of a handle alive until the child has attached. Returns the object's id."""
+    """Has the child hold the object of a handle from its start. Returns the object's id."""
     popen = check(obj, fork)
     if isinstance(handle, (_core.SemLock, _core.Region)):
         handle.share()  # it may have been private to this process

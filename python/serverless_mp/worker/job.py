@@ -100,7 +100,6 @@ def _prepare(claimed: bytes, launch: Launch) -> Any:
             process_obj = pickle.load(record)  # noqa: S301 - the same
     finally:
         del me._inheriting  # type: ignore[attr-defined]
-    _core.Job.attached(launch.job, launch.parent)
     return process_obj
 
 

@@ -15,6 +15,7 @@ use crate::signals;
 use crate::store::client::Client;
 use crate::store::conn::{TICK, Until, ready};
 use crate::store::keys;
+use crate::store::news;
 use crate::store::scripts;
 use crate::store::subscriber::{Heard, Message, Subscriber};
 
@@ -270,6 +271,7 @@ impl Listener {
     }
 
     fn rang(&self, message: &Message) {
+        news::came();
         let known = self.shared.known.locked();
         let ends = known.ends.get(&message.channel).cloned();
         let locks = known.locks.get(&message.channel).cloned();

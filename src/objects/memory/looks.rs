@@ -7,6 +7,8 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::Memory;
+use redis::Value;
+
 use crate::error::Result;
 use crate::locked::Locked;
 use crate::objects::freshness::{Found, LONGEST};
@@ -14,8 +16,8 @@ use crate::objects::shared_region::fetch::Newer;
 use crate::objects::shared_region::publish::{Changes, RUNS};
 use crate::objects::shared_region::{self, SharedRegion};
 use crate::signals;
-use crate::store::client::Client;
-use crate::store::command;
+use crate::store::client::{self, Client};
+use crate::store::command::{self, Cmd};
 use crate::store::request::text;
 use crate::store::scripts;
 
@@ -111,8 +113,39 @@ impl Memory {
             .try_for_each(|region| region.publish(client))
     }
 
-    /// Fetches the newer versions of some regions from the store. Returns whether there were any. The fetched content becomes
-    /// visible when all of it is here and no version has changed since, or after `MOST_ROUNDS` rounds.
+    /// Fetches what others have published by now. For an acquire that comes without versions: the program has learnt of others
+    /// by the state of an object, by the end of a pipe, or by a wait that timed out.
+    pub fn look_around(&self, client: &Client) -> Result<()> {
+        // A signal handler may have interrupted a thread that uses the regions.
+        if !self.has_regions() || client::is_nested() {
+            return Ok(());
+        }
+        self.synchronised.fetch_add(1, Ordering::Relaxed);
+        self.learn();
+        for some in self.all().chunks(MOST_LOOKS) {
+            let replies = client.peek_all(shared_region::questions(client, some))?;
+            take_newer(client, some, &replies)?;
+        }
+        Ok(())
+    }
+
+    /// Asks for the states of objects, and looks in the same round trip.
+    pub fn ask<'c>(&self, client: &'c Client, mut questions: Vec<Cmd<'c>>) -> Result<Vec<Value>> {
+        if !self.has_regions() || client::is_nested() {
+            return client.call_all(questions);
+        }
+        self.synchronised.fetch_add(1, Ordering::Relaxed);
+        self.learn();
+        let (regions, count) = (self.all(), questions.len());
+        questions.extend(shared_region::questions(client, &regions));
+        let mut replies = client.call_all(questions)?;
+        take_newer(client, &regions, &replies.split_off(count))?;
+        Ok(replies)
+    }
+
+    /// Fetches the newer versions of some regions from the store, unless another thread uses them. Returns whether there were
+    /// any. The fetched content becomes visible when all of it is here and no version has changed since, or after `MOST_ROUNDS`
+    /// rounds.
     fn look(&self, client: &Client) -> Result<bool> {
         let mut regions = self.all();
         regions.sort_by(|one, other| one.id.cmp(&other.id));
@@ -145,4 +178,11 @@ impl Memory {
         })?;
         Ok(has_fetched)
     }
+}
+
+/// Fetches the regions that are newer in the store, by its replies to the questions about them.
+fn take_newer(client: &Client, regions: &[Arc<SharedRegion>], replies: &[Value]) -> Result<()> {
+    let versions = replies.iter().map(|reply| text(reply).parse().unwrap_or(0));
+    let mut both = regions.iter().zip(versions);
+    both.try_for_each(|(region, version)| region.refresh_stale(client, version))
 }

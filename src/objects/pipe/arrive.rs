@@ -56,6 +56,7 @@ impl PipeEnd {
                 self.eof.store(true, Ordering::Release);
                 let script = process.script(&scripts::TAKE_BACK, &self.id);
                 script.arg(self.end).arg("RIGHT").arg(&how.waiter).post()?;
+                process.memory.look_around(process)?;
                 Err(Error::Eof)
             }
             Ok(protocol::Entry::Died(code, task)) => {

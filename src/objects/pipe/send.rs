@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use super::credit::Credit;
 use super::pace::Share;
 use super::{Asked, PipeEnd, Sent, SentResult, kind};
 use crate::error::{Error, Result};
@@ -21,12 +22,23 @@ use crate::objects::process::Process;
 use crate::objects::shared_region::SharedRegion;
 use crate::objects::shared_region::publish::Written;
 use crate::objects::wait::{self, Waited};
-use crate::protocol::{IS_BROKEN, OK, Reply};
+use crate::protocol::{Reply, SendReply, malformed};
 use crate::store::command::Cmd;
 use crate::store::conn::Until;
+use crate::store::news::News;
 use crate::store::request::{Slot, is_on_its_way, text};
 use crate::store::scripts;
 use crate::store::thread_client::Place;
+
+/// How a sender reads the answer to its messages.
+#[derive(Clone, Copy)]
+enum Answer {
+    Unread = 0,
+    /// It waits for it, and for capacity.
+    Awaited = 1,
+    /// It has credit, and reads it later.
+    Later = 2,
+}
 
 /// A sender that posts asks for capacity after this many bytes, by which it may exceed a pipe's bound.
 const CHECK_EVERY: usize = 1 << 20;
@@ -44,10 +56,18 @@ impl PipeEnd {
             }
         };
         let packed = self.pack(process, Sent::Message, &versions, payload)?;
-        let sent = self.deliver(process, &packed, item::size(payload.len()));
-        kept::give(packed.item);
+        let (size, blob) = (item::size(payload.len()), packed.blob);
+        let item = match blob {
+            Some(_) => packed.item,
+            None => match self.send_on_credit(process, packed.item, size)? {
+                Some(item) => item,
+                None => return Ok(()),
+            },
+        };
+        let sent = self.deliver(process, &item, blob.as_deref(), size);
+        kept::give(item);
         if sent.is_err() {
-            self.drop_blobs(process, packed.blob)?;
+            self.drop_blobs(process, blob)?;
         }
         sent
     }
@@ -71,7 +91,7 @@ impl PipeEnd {
             .script(
                 process,
                 None,
-                true,
+                Answer::Awaited,
                 item::size(payload.len()),
                 waiting.as_ref(),
             )
@@ -81,44 +101,98 @@ impl PipeEnd {
             .fold(script.arg(1).bytes(packed.item), |script, one| {
                 one.add_to_message(script)
             });
-        let reply = script.text();
-        if !matches!(reply.as_deref(), Ok(OK | IS_BROKEN)) {
+        let text = script.text();
+        let reply = match &text {
+            Ok(text) => SendReply::decode(text),
+            // The writes are published first, which may wait for room.
+            Err(Error::Memory(_)) => Ok(SendReply::Newer),
+            Err(_) => Err(Error::Broken),
+        };
+        if !matches!(reply, Ok(SendReply::Sent { .. } | SendReply::Broken)) {
             self.keep_waiting(process, waiting);
         }
         match reply {
-            Ok(reply) if reply == OK => {
+            Ok(SendReply::Sent { .. }) => {
                 written.into_iter().try_for_each(Written::sent_by_message)?;
                 Ok(None)
             }
-            Ok(reply) if reply == IS_BROKEN => Err(Error::Broken),
-            Ok(_) | Err(Error::Memory(_)) => {
+            Ok(SendReply::Broken) => {
+                drop(written);
+                broken(process)
+            }
+            Ok(SendReply::Wait(_) | SendReply::Newer) => {
                 drop(written);
                 process.memory.publish(process).map(Some)
             }
-            Err(e) => Err(e),
+            Err(e) => Err(text.err().unwrap_or(e)),
         }
     }
 
+    /// Posts a message if this thread has credit; else returns the item.
+    fn send_on_credit(
+        &self,
+        process: &Process,
+        item: Vec<u8>,
+        size: usize,
+    ) -> Result<Option<Vec<u8>>> {
+        let caller = process.caller()?;
+        let may_post = |credit: &mut Credit| credit.spend(&caller, size);
+        if !self.credit.locked().as_mut().is_some_and(may_post) {
+            return Ok(Some(item));
+        }
+        let acknowledged = self.waiting_of_this_thread(process)?;
+        let slot = Slot::default();
+        let script = self.script(process, None, Answer::Later, size, acknowledged.as_ref());
+        let posted = script.arg(1).bytes(item).post_for(&slot);
+        if posted.is_err() && !is_on_its_way(&slot) {
+            self.keep_waiting(process, acknowledged);
+        }
+        if let Some(credit) = self.credit.locked().as_mut() {
+            credit.answer = Some(slot);
+        }
+        posted.map(|()| None)
+    }
+
+    /// The store has said that the other end is held; `before`: what this process had heard before it asked.
+    fn is_held(&self, process: &Process, before: &News, is_quiet: bool, room: usize) -> Result<()> {
+        let caller = process.caller()?;
+        let news = News::so_far();
+        let is_known = self.ahead(process).is_some() && news.are_own_since(before);
+        let credit = || Credit::new(caller, news, before.at, is_quiet, room);
+        *self.credit.locked() = is_known.then(credit);
+        Ok(())
+    }
+
     /// Sends an item, and repeats it whenever there may be capacity.
-    fn deliver(&self, process: &Process, packed: &Packed, size: usize) -> Result<()> {
+    fn deliver(
+        &self,
+        process: &Process,
+        item: &[u8],
+        blob: Option<&str>,
+        size: usize,
+    ) -> Result<()> {
         let mut waiting = self.waiting_of_this_thread(process)?;
         loop {
-            let mut script = self.script(process, None, true, size, waiting.as_ref());
-            if let Some(blob) = &packed.blob {
+            let mut script = self.script(process, None, Answer::Awaited, size, waiting.as_ref());
+            if let Some(blob) = blob {
                 script = script.key(process.key(blob));
             }
-            let mut copy = kept::take(packed.item.len());
-            copy.extend_from_slice(&packed.item);
+            let mut copy = kept::take(item.len());
+            copy.extend_from_slice(item);
+            let before = News::so_far();
             let sent = script.arg(1).bytes(copy).text();
             let acknowledgement = waiting.take();
             if sent.is_err() {
                 self.keep_waiting(process, acknowledgement);
             }
             let reply = sent?;
-            match Reply::decode(&reply)? {
-                Reply::Wait(waiter) => self.wait_until_not_full(process, waiter)?,
-                Reply::Broken => return Err(Error::Broken),
-                _ => return Ok(()),
+            match SendReply::decode(&reply)? {
+                SendReply::Wait(waiter) => self.wait_until_not_full(process, waiter)?,
+                SendReply::Broken => return broken(process),
+                SendReply::Sent { is_quiet, room } => {
+                    return self.is_held(process, &before, is_quiet, room);
+                }
+                SendReply::Newer => return Err(malformed("reply to a message", reply.as_bytes())),
             }
         }
     }
@@ -155,7 +229,7 @@ impl PipeEnd {
             .then(|| Ok::<_, Error>(self.results_sent(&process.caller()?)))
             .transpose()?;
         let mut script = self
-            .script(process, results, false, size, None)
+            .script(process, results, Answer::Unread, size, None)
             .arg(packed.len());
         let mut blobs = Vec::new();
         for Packed { item, blob } in packed {
@@ -172,7 +246,7 @@ impl PipeEnd {
         let reply = script.post_for(slot).and_then(|()| process.reply_in(slot));
         let is_sent = reply.and_then(|reply| {
             let reply = reply.map(|reply| text(&reply)).unwrap_or_default();
-            Ok(!matches!(Reply::decode(&reply)?, Reply::Broken))
+            Ok(SendReply::decode(&reply)? != SendReply::Broken)
         });
         // If a signal handler has raised, the items are on their way.
         if !is_sent
@@ -311,7 +385,7 @@ impl PipeEnd {
         &self,
         process: &'p Process,
         results: Option<u64>,
-        waits_for_capacity: bool,
+        answer: Answer,
         size: usize,
         acknowledged: Option<&Acknowledgement>,
     ) -> Cmd<'p> {
@@ -320,7 +394,7 @@ impl PipeEnd {
             .waits_for_memory()
             .arg(1 - self.end)
             .arg(results.map_or_else(String::new, |sent| sent.to_string()))
-            .arg(waits_for_capacity)
+            .arg(answer as u8)
             .arg(size)
             .arg(acknowledged.map_or_else(String::new, |one| one.size.to_string()))
     }
@@ -358,4 +432,10 @@ impl PipeEnd {
             _ => None,
         })
     }
+}
+
+/// Nobody holds the other end. What was done before it was closed is visible then.
+fn broken<T>(process: &Process) -> Result<T> {
+    process.memory.look_around(process)?;
+    Err(Error::Broken)
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use redis::Value;
 
 use super::arrive::How;
+use super::credit::Credit;
 use super::{Asked, PipeEnd, Take, Taken, Wait};
 use crate::error::{Error, Result};
 use crate::kept::Bytes;
@@ -42,12 +43,20 @@ impl PipeEnd {
         seen: impl Fn(),
     ) -> Result<Taken> {
         let caller = process.caller()?;
+        let credit = self.credit.locked().take();
+        let credit = credit.filter(|credit| credit.is_valid(&caller));
         self.acknowledge_deferred(process)?;
         if let Some(other) = self.ahead(process).map(|_| &self.other_ahead) {
             other.leave(process, &caller)?;
         }
         let result = match self.take_ahead(process, &caller, wait, what) {
-            Ok(None) => self.take_next(process, &caller, wait, what, seen),
+            Ok(None) => {
+                let taken = self.take_next(process, &caller, wait, what, seen);
+                if matches!(taken, Ok(Taken::Message(_))) {
+                    *self.credit.locked() = credit.and_then(Credit::renewed);
+                }
+                taken
+            }
             Ok(Some(taken)) => Ok(taken),
             Err(e) => Err(e),
         };
@@ -55,6 +64,9 @@ impl PipeEnd {
             Ok(Taken::Message(_)) if what == Take::Task => {
                 *self.result.locked() = None;
                 self.pace.locked().begins();
+            }
+            Ok(Taken::Nothing) if matches!(wait, Wait::Until(_)) => {
+                process.memory.look_around(process)?;
             }
             Ok(_) => {}
             Err(_) => self.be_unsure(process),

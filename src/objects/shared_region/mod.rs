@@ -104,12 +104,8 @@ impl SharedRegion {
 
     /// Ignores that the region is gone, if another thread has dropped its handle meanwhile.
     fn unless_left(&self, client: &Client, result: Result<()>) -> Result<()> {
-        let is_held = || {
-            let handles = client.handles.locked();
-            handles.contains_key(&(self.id.clone(), 0))
-        };
         match result {
-            Err(Error::ObjectGone(_)) if !is_held() => Ok(()),
+            Err(Error::ObjectGone(_)) if !client.handles.contain(&self.id, 0) => Ok(()),
             result => result,
         }
     }

@@ -255,8 +255,9 @@ impl Units {
         let process = handle.current_process()?;
         let ask = || {
             let fields = process.plain("HMGET", process.key(&handle.id));
-            let found = fields.arg(keys::VALUE).arg(keys::LENT_TO).call()?;
-            let Value::Array(fields) = found else {
+            let question = fields.arg(keys::VALUE).arg(keys::LENT_TO);
+            let found = process.memory.ask(process, vec![question])?;
+            let Some(Value::Array(fields)) = found.first() else {
                 return Ok((String::new(), false));
             };
             let is_lent = fields.get(1).is_some_and(|lent_to| *lent_to != Value::Nil);
