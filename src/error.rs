@@ -82,7 +82,7 @@ impl fmt::Display for Error {
             ),
             Self::SessionLost(why) => write!(f, "session lost: {why}"),
             Self::Eof => f.write_str("the other end of the pipe is closed"),
-            Self::Broken => f.write_str("nobody holds the other end of the pipe"),
+            Self::Broken => f.write_str("Broken pipe"),
             Self::Io(e) => write!(f, "connection to the store: {e}"),
             #[cfg(feature = "python")]
             Self::Raised(e) => write!(f, "{e}"),

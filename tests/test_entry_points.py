@@ -150,6 +150,7 @@ def test_run_module(run, tmp_path):
     ours = run("-m", "package", "a", "-b", cwd=tmp_path)
     assert ours.stdout == plain.stdout, ours.stderr
     assert "No module named absent" in run("-m", "absent").stderr
+    assert "'logging' is a package and cannot be directly executed" in run("-m", "logging").stderr
     assert "can't open file" in run("absent.py").stderr
 
 

@@ -242,7 +242,8 @@ class Channel:
     @staticmethod
     def filenos(channels: list[Channel]) -> tuple[list[int], bool]:
         """The `fileno()` of each channel, and whether one of them is readable: one round trip in total, in a cluster one per
-        channel."""
+        channel.
+        """
     def fileno(self, *, look: bool = True) -> int:
         """A file descriptor that is readable while a message or the end of file can be read. It costs a thread and a
         connection. Without `look` there is no round trip, and the descriptor may become readable only a moment later.
@@ -344,8 +345,8 @@ class Job:
         or the program (for the processes of its workers). `job` and `worker` are new ids of the job and of the worker's
         process.
 
-        `holds`: ends of objects that the record refers to; from now on the child holds them. `event` and `descriptors` are sent to a worker of this machine. `preload` names what a worker in a function may have imported
-        already; '' for nothing.
+        `holds`: ends of objects that the record refers to; from now on the child holds them. `event` and `descriptors` are sent
+        to a worker of this machine. `preload` names what a worker in a function may have imported already; '' for nothing.
         """
     @property
     def pid(self) -> int: ...

@@ -126,11 +126,13 @@ class _StoreListener:
         # Other processes may learn the address by another way than the store.
         _core.settle()
         self._address = _FAMILY + self._channel.id
-        self._last_accepted = None
+        self._last_accepted: str | None = None
         self._unlink = None
 
     def accept(self) -> Connection:
-        return reduction.loads(self._channel.recv())
+        connection: Connection = reduction.loads(self._channel.recv())
+        self._last_accepted = ""  # as of a socket without a name
+        return connection
 
     def close(self) -> None:
         self._channel.close()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import importlib.util
 import os
 import runpy
 import signal
@@ -70,25 +69,16 @@ def run_module(name: str, arguments: list[str]) -> None:
     """Runs a program as `python -m name arguments...` does."""
     sys.path[0] = os.getcwd()
     sys.argv[:] = ["-m", *arguments]
-    spec = _find(name)
-    if spec is not None and spec.submodule_search_locations is not None:
-        spec = _find(f"{name}.__main__")
-    code = getattr(spec.loader, "get_code", lambda _: None)(spec.name) if spec is not None else None
-    if spec is None or code is None:
-        sys.exit(f"{sys.executable}: No module named {name}")
+    try:
+        _, spec, code = runpy._get_module_details(name, runpy._Error)  # type: ignore[attr-defined]
+    except runpy._Error as e:  # type: ignore[attr-defined]
+        sys.exit(f"{sys.executable}: {e}")
     module = _new_main(spec)
     module.__file__ = spec.origin
     module.__loader__ = spec.loader
     module.__package__ = spec.parent
     sys.argv[0] = spec.origin or name
     _guard(lambda: exec(code, module.__dict__))  # noqa: S102 - what the command is for
-
-
-def _find(name: str) -> ModuleSpec | None:
-    try:
-        return importlib.util.find_spec(name)
-    except ModuleNotFoundError:
-        return None
 
 
 def _new_main(spec: ModuleSpec | None) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import socket
 import sys
 import tempfile
 from multiprocessing import context, reduction
@@ -49,7 +48,7 @@ def reduce_buffer_in_memory(file: Any) -> Any:
     return (_remake_closed, (type(file),)) if file.closed else NotImplemented
 
 
-def reduce_socket(one: socket.socket) -> Any:
+def reduce_socket(one: Any) -> Any:
     """A closed socket; an open one is shared by its descriptor."""
     return (_remake_closed, (type(one), one.family, one.type, one.proto)) if one.fileno() < 0 else NotImplemented
 

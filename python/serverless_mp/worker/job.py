@@ -39,7 +39,7 @@ def run(launch: Launch, parent_sentinel: int | None, descriptors: list[int]) -> 
         return 0
     exit_handlers.begin()
     try:
-        process_obj = _prepare(record, launch)
+        process_obj = _prepare(record)
     except Exception as e:  # noqa: BLE001 - the program's own code is imported here
         _tell(e)
         code = 1
@@ -74,7 +74,7 @@ def _take_remote_part(remote: Remote, descriptors: list[int]) -> socket.socket:
     return socket.socket(fileno=descriptors.pop(0))
 
 
-def _prepare(claimed: bytes, launch: Launch) -> Any:
+def _prepare(claimed: bytes) -> Any:
     """The process object, prepared with the program's modules."""
     record = large_arguments.reader(claimed)
     me = process.current_process()

@@ -1,9 +1,9 @@
 //! When a message is sent without waiting for the store's answer.
 //!
-//! The answer says whether anybody holds the other end; if nobody does, `send` raises BrokenPipeError. A thread need not wait
-//! for it as long as nobody here can know that the other end was closed: the store has just said that it is held, and this
-//! process has heard nothing since. A message that this end takes says it as well, if it was sent after that: its sender held
-//! the other end. So a loop of sends waits now and then, and who asks and gets answers waits only for the answers.
+//! The answer says whether anybody holds the other end; if nobody does, `send` raises `BrokenPipeError`. A thread need not
+//! wait for it as long as nobody here can know that the other end was closed: the store has just said that it is held, and
+//! this process has heard nothing since. A message that this end takes says it as well, if it was sent after that: its sender
+//! held the other end. So a loop of sends waits now and then, and who asks and gets answers waits only for the answers.
 
 use std::time::{Duration, Instant};
 
