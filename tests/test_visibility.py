@@ -175,9 +175,7 @@ def write_and_put(array, number, queue):
     queue.put("")
 
 
-@pytest.mark.parametrize(
-    "is_there", [lambda queue: queue.qsize() > 0, lambda queue: not queue.empty()], ids=["qsize", "empty"]
-)
+@pytest.mark.parametrize("is_there", [lambda queue: queue.qsize() > 0, lambda queue: not queue.empty()], ids=["qsize", "empty"])
 def test_the_length_of_a_queue_tells(mp, is_there):
     for number in range(1, 6):
         queue, array = mp.Queue(), shared(mp)
