@@ -21,14 +21,14 @@ def send_many(connection):
         connection.send(i)
 
 
-def test_messages_one_after_the_other_wait_now_and_then(smp):
+def test_messages_one_after_the_other_wait_every_other_time(smp):
     here, there = smp.Pipe()
     process = smp.Process(target=take_until, args=(there, 999))
     process.start()
     there.close()
     before = _core.counters()["round_trips"]
     send_many(here)
-    assert _core.counters()["round_trips"] - before < 1000 / 2
+    assert _core.counters()["round_trips"] - before < 700
     process.join()
 
 

@@ -47,6 +47,7 @@ __all__ = [
     "join_session",
     "leave_session",
     "load_roots",
+    "look_around",
     "new_id",
     "note_waits",
     "open_session",

@@ -3,7 +3,10 @@
 //! The answer says whether anybody holds the other end; if nobody does, `send` raises `BrokenPipeError`. A thread need not
 //! wait for it as long as nobody here can know that the other end was closed: the store has just said that it is held, and
 //! this process has heard nothing since. A message that this end takes says it as well, if it was sent after that: its sender
-//! held the other end. So a loop of sends waits now and then, and who asks and gets answers waits only for the answers.
+//! held the other end. So who asks and gets answers waits only for the answers.
+//!
+//! One message at most is on its way. If the process dies, a server that cannot write its answer to one command drops those
+//! that follow, and a message that was sent must not be lost.
 
 use std::time::{Duration, Instant};
 
@@ -13,8 +16,7 @@ use crate::store::request::{Slot, text};
 
 /// How long it counts that the other end was held: a program may also learn of its end from a clock.
 const FRESH: Duration = Duration::from_millis(2);
-/// How many messages and bytes are sent on credit.
-const MESSAGES: u32 = 64;
+/// How many bytes are sent on credit.
 const BYTES: usize = 64 << 10;
 
 /// The store or a message has said that the other end is held.
@@ -23,7 +25,6 @@ pub(super) struct Credit {
     caller: String,
     news: News,
     since: Instant,
-    messages: u32,
     bytes: usize,
     /// How many bytes may be sent until the pipe is full.
     room: usize,
@@ -46,7 +47,6 @@ impl Credit {
             caller,
             news,
             since,
-            messages: 0,
             bytes: 0,
             room,
             is_quiet,
@@ -60,9 +60,7 @@ impl Credit {
 
     /// Counts a message of this size; false if it must wait for its answer.
     pub(super) fn spend(&mut self, caller: &str, size: usize) -> bool {
-        let may_send =
-            self.messages < MESSAGES && self.bytes < self.room.min(BYTES) && self.is_valid(caller);
-        self.messages += 1;
+        let may_send = self.bytes < self.room.min(BYTES) && self.is_valid(caller);
         self.bytes += size;
         may_send
     }

@@ -137,7 +137,10 @@ impl PipeEnd {
     ) -> Result<Option<Vec<u8>>> {
         let caller = process.caller()?;
         let may_post = |credit: &mut Credit| credit.spend(&caller, size);
-        if !self.credit.locked().as_mut().is_some_and(may_post) {
+        let has_credit = self.credit.locked().as_mut().is_some_and(may_post);
+        if !has_credit
+            || process.with_thread_client_unordered(|client| Ok(client.posted.is_unread()))?
+        {
             return Ok(Some(item));
         }
         let acknowledged = self.waiting_of_this_thread(process)?;
