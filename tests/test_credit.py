@@ -16,19 +16,22 @@ def take_until(connection, last):
         pass
 
 
-def send_many(connection):
-    for i in range(1000):
-        connection.send(i)
+def echo(connection):
+    while (message := connection.recv()) is not None:
+        connection.send(message)
 
 
-def test_messages_one_after_the_other_wait_every_other_time(smp):
+def test_a_question_and_its_answer_take_one_wait(smp):
     here, there = smp.Pipe()
-    process = smp.Process(target=take_until, args=(there, 999))
+    process = smp.Process(target=echo, args=(there,))
     process.start()
     there.close()
     before = _core.counters()["round_trips"]
-    send_many(here)
-    assert _core.counters()["round_trips"] - before < 700
+    for i in range(1000):
+        here.send(i)
+        assert here.recv() == i
+    assert _core.counters()["round_trips"] - before < 1500
+    here.send(None)
     process.join()
 
 
@@ -133,7 +136,7 @@ def test_so_is_one_that_has_closed_the_other_end(mp):
         here.send(1)
 
 
-def answer_once(connection):
+def answer_until_last(connection):
     while (message := connection.recv()) != "last":
         connection.send(message)
     connection.send("last")
@@ -143,7 +146,7 @@ def answer_once(connection):
 def test_so_is_one_that_has_the_last_answer_and_the_end(mp):
     for _ in range(ROUNDS):
         here, there = mp.Pipe()
-        process = mp.Process(target=answer_once, args=(there,))
+        process = mp.Process(target=answer_until_last, args=(there,))
         process.start()
         there.close()
         for message in [*range(20), "last"]:
@@ -154,6 +157,19 @@ def test_so_is_one_that_has_the_last_answer_and_the_end(mp):
         with pytest.raises(BrokenPipeError):
             here.send(0)
         process.join()
+
+
+def test_so_is_one_whose_other_thread_has_closed_the_other_end(mp):
+    for _ in range(300):
+        there, here = mp.Pipe(duplex=False)
+        closed = []
+        thread = threading.Thread(target=lambda there=there, closed=closed: (there.close(), closed.append(True)))
+        thread.start()
+        with pytest.raises(BrokenPipeError):
+            while not closed:
+                here.send(0)
+            here.send(1)
+        thread.join()
 
 
 def see_messages(connection, semaphore, seen):

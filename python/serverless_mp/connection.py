@@ -111,7 +111,7 @@ def wait(object_list: Any, timeout: float | None = None) -> list[Any]:
         descriptors = dict(zip(ours, numbers, strict=True))
     own = {descriptor: one for one, descriptor in descriptors.items()}
     ready = _wait([descriptors[one] if isinstance(one, Connection) else one for one in objects], timeout)
-    if _core.is_open() and not is_ready:
+    if timeout != 0 and not is_ready and _core.is_open():
         _core.look_around()
     return [own.get(one, one) if isinstance(one, int) else one for one in ready]
 

@@ -34,6 +34,8 @@ impl Barrier {
             Arrival::Act(index, versions) => process
                 .memory
                 .acquire_from(process, &self.handle.id, versions)
+                // Nobody else ends the round.
+                .inspect_err(|_| _ = self.finish(BREAK))
                 .map(|()| (index, ACT)),
             Arrival::Broken => broken(process, 0),
             Arrival::Wait(index, waiter) => {

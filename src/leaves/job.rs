@@ -73,6 +73,10 @@ impl Job {
         };
         if !self.joined.swap(true, Ordering::AcqRel) && self.process.is_current() {
             self.process.memory.acquire(self.process, &versions)?;
+            if versions.is_empty() {
+                // A process that was killed has left none. What it had published is there.
+                self.process.memory.look_around(self.process)?;
+            }
         }
         Ok(Some(code))
     }
@@ -112,9 +116,8 @@ impl Job {
     }
 }
 
-fn write_record(process: &Process, id: &str, worker: &str, content: &[u8]) -> Result<()> {
+fn write_record(process: &Process, id: &str, content: &[u8]) -> Result<()> {
     let job = keys::job(id);
-    mailbox::create(process, &keys::process(worker))?;
     let record = payload::pack(process, &job, RECORD, false, content)?;
     let mut fields = vec![(keys::RECORD.to_owned(), record.item)];
     if let Some(blob) = record.blob {
@@ -167,11 +170,6 @@ impl Job {
             if !launcher.is_remote() {
                 process.memory.offer_bases(process)?;
             }
-            for (object, end) in &holds {
-                process.reads_ahead.of(object, *end).share(process)?;
-                process.acquire_ref_as(object, *end, &worker)?;
-            }
-            write_record(process, &job, &worker, record)?;
             // SAFETY: the caller keeps them open during the call.
             let descriptors: Vec<BorrowedFd<'_>> = descriptors
                 .iter()
@@ -185,14 +183,22 @@ impl Job {
                 preload,
                 launcher.is_remote(),
                 write,
-                holds,
+                holds.clone(),
             ));
-            // Entered before the launch, so that no event is missed.
-            table.enter(&state);
-            launcher
-                .launch(process, &state, event, &descriptors)
-                .and_then(|Launched { pid, report }| table.watch(&state, pid, report))
-                .inspect_err(|_| table.abandon(&state))?;
+            let launch = || {
+                mailbox::create(process, &keys::process(&state.worker))?;
+                for (object, end) in &holds {
+                    process.reads_ahead.of(object, *end).share(process)?;
+                    process.acquire_ref_for(object, *end, &state.worker)?;
+                }
+                write_record(process, &state.id, record)?;
+                // Entered before the launch, so that no event is missed.
+                table.enter(&state);
+                let Launched { pid, report } =
+                    launcher.launch(process, &state, event, &descriptors)?;
+                table.watch(&state, pid, report)
+            };
+            launch().inspect_err(|_| table.abandon(&state))?;
             Ok::<_, Error>(Self {
                 process,
                 state,

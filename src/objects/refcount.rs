@@ -76,6 +76,12 @@ impl Client {
         told.unwrap_or(Ok(()))
     }
 
+    /// Enters another process as a holder, which has a process object.
+    pub fn acquire_ref_for(&self, object: &str, end: u8, process: &str) -> Result<()> {
+        self.note(&keys::process(process), object)?;
+        self.acquire_ref_as(object, end, process)
+    }
+
     /// Holds an end in another name than a process', such as that of a handle on its way in a message.
     pub fn acquire_ref_as(&self, object: &str, end: u8, holder: &str) -> Result<()> {
         let attach = self.script(&scripts::ATTACH, object);
@@ -83,10 +89,11 @@ impl Client {
     }
 
     pub fn release_ref_of(&self, object: &str, end: u8, holder: &str) -> Result<()> {
-        // If it was the last one, the other end of a pipe is told.
-        news::came();
         let detach = self.script(&scripts::DETACH, object);
-        detach.arg(holder).arg(end).post()
+        let posted = detach.arg(holder).arg(end).post();
+        // This process may now know that nobody holds the end.
+        news::came();
+        posted
     }
 
     /// Removes a handle.

@@ -74,7 +74,15 @@ def _reduce_reader(file: io.BufferedReader) -> Any:
         return _reduce_closed_buffer(file)
     if not file.seekable():
         return io.BufferedReader, (file.raw,)
+    if not isinstance(file.raw, io.FileIO):
+        return _remake_at, (io.BufferedReader, (file.raw,), file.tell())
     return _remake_reader, (file.raw, file.tell())
+
+
+def _remake_at(kind: type, arguments: tuple[Any, ...], place: int) -> Any:
+    file = kind(*arguments)
+    file.seek(place)
+    return file
 
 
 def _remake_reader(raw: io.FileIO, place: int) -> Any:
@@ -95,36 +103,41 @@ def _reduce_writer(file: Any) -> Any:
     return type(file), (file.raw,)
 
 
-def _closed_file(name: Any, mode: str) -> io.TextIOWrapper:
-    file = io.TextIOWrapper(io.BytesIO())
+def _text_nowhere(mode: str, name: Any) -> io.TextIOWrapper:
+    file = io.TextIOWrapper(io.BytesIO() if name is None else io.BufferedWriter(_nowhere("wb", name)))
     file.mode = mode  # type: ignore[misc]
-    file.close()
-    file.__dict__["name"] = name
     return file
 
 
 def _reduce_text_file(file: io.TextIOWrapper) -> Any:
     if file.closed and file not in (sys.__stdin__, sys.__stdout__, sys.__stderr__):
-        return _closed_file, (getattr(file.buffer, "name", None), getattr(file, "mode", "r"))
+        return _remake_closed, (_text_nowhere, getattr(file, "mode", "r"), getattr(file.buffer, "name", None))
     for name in ("__stdin__", "__stdout__", "__stderr__"):
         if file is getattr(sys, name):
             return getattr, (sys, name)
     if not is_local_launch():
         return _BY_CONTENT(file)
     options = (file.encoding, file.errors, None, file.line_buffering, file.write_through)
-    file.flush()
-    if file.readable() and file.seekable():
+    if not (file.readable() and file.seekable()):
+        file.flush()
+    else:
+        # Refused while a loop iterates over the file: its position is unknown then, and wrong after a flush.
         place = file.tell()
+        file.flush()
+        if not _has_descriptor(file):
+            return _remake_at, (io.TextIOWrapper, (file.buffer, *options), place), dict(vars(file))
         # Data that was read ahead must be read again; otherwise both processes share the file's position.
         if isinstance(file.buffer, io.BufferedReader) or place != os.lseek(file.fileno(), 0, os.SEEK_CUR):
-            return _remake_text_reader, (file.buffer, options, place), dict(vars(file))
+            return _remake_at, (io.TextIOWrapper, (file.buffer, *options), place), dict(vars(file))
     return io.TextIOWrapper, (file.buffer, *options), dict(vars(file))
 
 
-def _remake_text_reader(buffer: io.BufferedReader, options: Any, place: int) -> io.TextIOWrapper:
-    file = io.TextIOWrapper(buffer, *options)
-    file.seek(place)
-    return file
+def _has_descriptor(file: Any) -> bool:
+    try:
+        file.fileno()
+    except OSError:
+        return False
+    return True
 
 
 def _reduce_temporary_file(file: Any) -> Any:

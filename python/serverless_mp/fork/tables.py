@@ -9,7 +9,7 @@ from typing import Any
 
 def reduce_writer(writer: Any) -> Any:
     """A writer, from its dialect and the method by which it writes."""
-    (write,) = (one for one in gc.get_referents(writer) if getattr(one, "__name__", "") == "write")
+    (write,) = (one for one in gc.get_referents(writer) if callable(one) and not isinstance(one, type))
     return _remake_writer, (write, _options(writer.dialect))
 
 

@@ -1,9 +1,9 @@
 //! When a message is sent without waiting for the store's answer.
 //!
 //! The answer says whether anybody holds the other end; if nobody does, `send` raises `BrokenPipeError`. A thread need not
-//! wait for it as long as nobody here can know that the other end was closed: the store has just said that it is held, and
-//! this process has heard nothing since. A message that this end takes says it as well, if it was sent after that: its sender
-//! held the other end. So who asks and gets answers waits only for the answers.
+//! wait for it if the last thing that this process has heard is a message from the other end, sent after the store had said
+//! that this end is held: its sender held the other end, and nobody here can know that it was closed since. So who asks and
+//! gets answers waits only for the answers.
 //!
 //! One message at most is on its way. If the process dies, a server that cannot write its answer to one command drops those
 //! that follow, and a message that was sent must not be lost.
@@ -16,16 +16,17 @@ use crate::store::request::{Slot, text};
 
 /// How long it counts that the other end was held: a program may also learn of its end from a clock.
 const FRESH: Duration = Duration::from_millis(2);
-/// How many bytes are sent on credit.
-const BYTES: usize = 64 << 10;
+/// The size in bytes of the greatest message that is sent on credit.
+const MOST: usize = 64 << 10;
 
-/// The store or a message has said that the other end is held.
+/// What is known of the other end of a pipe.
 pub(super) struct Credit {
     /// The thread that was told, and what it had heard by then.
     caller: String,
     news: News,
     since: Instant,
-    bytes: usize,
+    /// Whether a message was taken since the last one was sent.
+    is_renewed: bool,
     /// How many bytes may be sent until the pipe is full.
     room: usize,
     /// Whether nothing waited to be taken from this end then: what is taken next was sent later.
@@ -35,7 +36,7 @@ pub(super) struct Credit {
 }
 
 impl Credit {
-    /// The credit of a thread to which the store has said that the other end is held. `since`: when it asked.
+    /// The store has said that the other end is held. `since`: when it was asked.
     pub(super) const fn new(
         caller: String,
         news: News,
@@ -47,7 +48,7 @@ impl Credit {
             caller,
             news,
             since,
-            bytes: 0,
+            is_renewed: false,
             room,
             is_quiet,
             answer: None,
@@ -58,11 +59,10 @@ impl Credit {
         self.caller == caller && self.news.are_all() && self.since.elapsed() < FRESH
     }
 
-    /// Counts a message of this size; false if it must wait for its answer.
+    /// Uses the credit for a message of this size; false if that must wait for its answer.
     pub(super) fn spend(&mut self, caller: &str, size: usize) -> bool {
-        let may_send = self.bytes < self.room.min(BYTES) && self.is_valid(caller);
-        self.bytes += size;
-        may_send
+        let is_renewed = std::mem::take(&mut self.is_renewed);
+        is_renewed && size <= MOST && self.room > 0 && self.is_valid(caller)
     }
 
     /// The credit of a thread that has now taken a message; none if it may have been sent before the last one to the other end.
@@ -77,6 +77,9 @@ impl Credit {
         let news = News::so_far();
         let is_new = is_quiet && news.are_own_since(&self.news);
         // Only a further message shows that the next one that is taken is new.
-        is_new.then(|| Self::new(self.caller, news, Instant::now(), false, room))
+        is_new.then(|| Self {
+            is_renewed: true,
+            ..Self::new(self.caller, news, Instant::now(), false, room)
+        })
     }
 }

@@ -16,7 +16,7 @@ use crate::store::shared::Shared;
 /// A server that has nothing to do notices late that the time of a wait is over; it notices when a command comes. So long after
 /// that time it is sent one, and again after twice as long.
 const NUDGE_AFTER: Duration = Duration::from_millis(1);
-const MOST_NUDGES: u32 = 6;
+const MOST_NUDGES: u32 = 3;
 
 /// How a wait ended.
 pub enum Outcome {

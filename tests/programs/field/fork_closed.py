@@ -38,6 +38,11 @@ things = {
     "udp": closed(socket.socket(type=socket.SOCK_DGRAM)),
     "database": closed(sqlite3.connect(":memory:")),
 }
+written_to = closed(open("written", "w"))
+wrapped = io.TextIOWrapper(io.BytesIO(b"one\ntwo\n"))
+wrapped.readline()
+buffered = io.BufferedReader(io.BytesIO(b"hello world"))
+buffered.read(3)
 ended = subprocess.Popen([sys.executable, "-c", "print(1)"], stdout=subprocess.PIPE)
 ended.communicate()
 things["output"] = ended.stdout
@@ -78,16 +83,21 @@ lines = csv.reader(iter(["1;2", "3;'4;5'"]), delimiter=";", quotechar="'")
 next(lines)
 out = open("out.csv", "w", newline="")
 writer = csv.writer(out, delimiter=";")
+collected = []
+collector = csv.writer(type("Sink", (), {"write": collected.append})())
 dict_writer = csv.DictWriter(out, ["a", "b"], dialect="unix")
 
 
 def use():
     log.write(b"child\n")
+    print(written_to.name, written_to.mode, written_to.closed, wrapped.readline(), buffered.read(4))
     print(open_ones["bytes"].read(), open_ones["text"].read())
     print(next(rows), rows.line_num, next(table), table.line_num)
     print(list(lines), lines.line_num)
     print(list(rows), rows.line_num, list(table), table.line_num)
     writer.writerow([1, "a;b"])
+    collector.writerow(["x", 1])
+    print(collected)
     dict_writer.writerow({"a": 1, "b": 'x"y'})
     out.flush()
     sys.stdout.flush()
