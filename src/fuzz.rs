@@ -9,7 +9,7 @@ use redis::Value;
 use crate::objects::item;
 use crate::objects::versions::Heard;
 use crate::protocol::{
-    self, Arrival, Command, Entry, Event, ExitRecord, ExitReport, Grant, Item, Reply, SendReply,
+    self, Arrival, Command, Entry, Event, ExitRecord, ExitReport, Grant, Item, Reply,
 };
 use crate::store::endpoint::Endpoint;
 use crate::store::replies::Replies;
@@ -33,7 +33,6 @@ pub fn protocol(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let _ = (
         Reply::decode(&text),
-        SendReply::decode(&text),
         Arrival::decode(&text),
         Heard::parse(&text),
     );

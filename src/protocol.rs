@@ -48,8 +48,6 @@ names! {
     UNDER = "under";
     /// The barrier is broken; nobody holds the end of the pipe.
     IS_BROKEN = "broken";
-    /// The message is sent, and nothing waits for the sender's end, which no other process holds.
-    QUIET = "quiet";
     /// The waiter is in no queue any more; the object is not there.
     GONE = "gone";
     /// The pipe may have capacity, or items, again.
@@ -107,7 +105,7 @@ names! {
 /// How many bytes an error shows.
 const SHOWN: usize = 60;
 
-pub fn malformed(what: &str, bytes: &[u8]) -> Error {
+fn malformed(what: &str, bytes: &[u8]) -> Error {
     let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN)]).into_owned();
     Error::Protocol(format!("malformed {what}: {shown:?}"))
 }
@@ -505,36 +503,6 @@ impl<'a> Reply<'a> {
     }
 }
 
-/// The reply to a message that was sent.
-#[derive(Debug, PartialEq, Eq, Clone, Copy)]
-pub enum SendReply<'a> {
-    /// `ok ROOM` or `quiet ROOM`: it is sent, and this many bytes may follow it; 0 if the pipe has no bound.
-    Sent { is_quiet: bool, room: usize },
-    /// `wait WAITER`: the pipe is full.
-    Wait(&'a str),
-    /// `broken`: nobody holds the other end.
-    Broken,
-    /// `newer`: a region that goes with it was written since.
-    Newer,
-}
-
-impl<'a> SendReply<'a> {
-    pub fn decode(reply: &'a str) -> Result<Self> {
-        let sent =
-            |is_quiet, room: &str| room.parse().ok().map(|room| Self::Sent { is_quiet, room });
-        let (word, rest) = reply.split_once(' ').unwrap_or((reply, ""));
-        let decoded = match (word, rest) {
-            (OK, room) => sent(false, room),
-            (QUIET, room) => sent(true, room),
-            (WAIT, waiter) if !waiter.is_empty() => Some(Self::Wait(waiter)),
-            (IS_BROKEN, "") => Some(Self::Broken),
-            (NEWER, "") => Some(Self::Newer),
-            _ => None,
-        };
-        decoded.ok_or_else(|| malformed("reply to a message", reply.as_bytes()))
-    }
-}
-
 /// A lock that was granted.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Grant<'a> {
@@ -771,22 +739,6 @@ mod tests {
     }
 
     #[test]
-    fn replies_to_messages_are_told_apart() {
-        let sent = |is_quiet, room| SendReply::Sent { is_quiet, room };
-        assert_eq!(SendReply::decode("ok 0").unwrap(), sent(false, 0));
-        assert_eq!(SendReply::decode("quiet 70").unwrap(), sent(true, 70));
-        assert_eq!(
-            SendReply::decode("wait p.1:7").unwrap(),
-            SendReply::Wait("p.1:7")
-        );
-        assert_eq!(SendReply::decode("broken").unwrap(), SendReply::Broken);
-        assert_eq!(SendReply::decode("newer").unwrap(), SendReply::Newer);
-        for reply in ["", "ok", "ok -1", "quiet", "wait", "broken 1"] {
-            assert!(SendReply::decode(reply).is_err(), "{reply:?}");
-        }
-    }
-
-    #[test]
     fn replies_are_told_apart() {
         assert_eq!(Reply::decode("ok").unwrap(), Reply::Ok(""));
         assert_eq!(Reply::decode("ok a:1 b:2").unwrap(), Reply::Ok("a:1 b:2"));
@@ -881,7 +833,7 @@ mod tests {
         fn nothing_panics(bytes: Vec<u8>) {
             let _ = (Entry::decode(&bytes), Event::decode(&bytes), Command::decode(&bytes), ExitReport::decode(&bytes));
             let text = String::from_utf8_lossy(&bytes);
-            let _ = (Reply::decode(&text), SendReply::decode(&text), Arrival::decode(&text), ExitRecord::decode(&text), Base::decode(&text));
+            let _ = (Reply::decode(&text), Arrival::decode(&text), ExitRecord::decode(&text), Base::decode(&text));
         }
     }
 }

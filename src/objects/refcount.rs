@@ -8,7 +8,6 @@ use crate::error::Result;
 use crate::locked::Locked;
 use crate::store::client::{Client, is_nested};
 use crate::store::keys;
-use crate::store::news;
 use crate::store::request::text;
 use crate::store::scripts;
 
@@ -90,10 +89,7 @@ impl Client {
 
     pub fn release_ref_of(&self, object: &str, end: u8, holder: &str) -> Result<()> {
         let detach = self.script(&scripts::DETACH, object);
-        let posted = detach.arg(holder).arg(end).post();
-        // This process may now know that nobody holds the end.
-        news::came();
-        posted
+        detach.arg(holder).arg(end).post()
     }
 
     /// Removes a handle.

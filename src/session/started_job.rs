@@ -8,7 +8,6 @@ use crate::error::Result;
 use crate::locked::Locked;
 use crate::objects::process::Process;
 use crate::store::keys;
-use crate::store::news;
 use crate::store::scripts;
 
 static ENDED: AtomicU64 = AtomicU64::new(0);
@@ -132,7 +131,6 @@ impl StartedJob {
         let mut end = self.end.locked();
         if end.exit.is_none() {
             end.exit = Some((code, versions.to_owned()));
-            news::came();
             ENDED.fetch_add(1, Ordering::Release);
         }
         end.sentinel = None;

@@ -14,7 +14,6 @@ use crate::logging;
 use crate::signals;
 use crate::store::client::Client;
 use crate::store::conn::Until;
-use crate::store::news;
 use crate::store::request::{Request, Slot, bytes, text};
 use crate::store::scripts::Script;
 use crate::store::thread_client::Outcome;
@@ -147,7 +146,6 @@ impl Client {
         if slot.get().is_none() {
             self.settle()?;
         }
-        news::came();
         Ok(slot.get().cloned())
     }
 

@@ -9,7 +9,6 @@ pub mod endpoint;
 pub mod handles;
 pub mod health;
 pub mod keys;
-pub mod news;
 pub mod posted;
 pub mod replies;
 pub mod request;

@@ -1,16 +1,14 @@
 -- Sends items to one end of a pipe. ARGV[4] that end, ARGV[5] how many results of the sender's batch of tasks were sent, if
--- this is the result of its next task, which it acknowledges, or ''; ARGV[6] '1' if the sender waits for the answer and for
--- capacity, '2' if it reads the answer later, '0' if never; ARGV[7] the size of the items in bytes, ARGV[8] the size of the
--- item of its own end that this acknowledges, or '', ARGV[9] the number of items, then the items. KEYS[2] and on: the blobs
--- that the items name; they were sent before, and live as long as the pipe. Or, if there are more arguments, regions that the
--- sender has written, none greater than a granule; for each its version, the number of spans, and for each span its offset and
--- its bytes. They are written if the item is sent.
--- Replies 'ok ROOM', or 'quiet ROOM' if nothing waits for the sender's end, which nobody else holds: this many bytes may follow;
--- 'broken' if nobody holds that end, or 'wait WAITER' if the pipe is full; with regions, 'newer' in place of 'wait', or if a
--- region has another version: then nothing is done.
+-- this is the result of its next task, which it acknowledges, or ''; ARGV[6] '1' if the sender waits for capacity, ARGV[7]
+-- the size of the items in bytes, ARGV[8] the size of the item of its own end that this acknowledges, or '', ARGV[9] the
+-- number of items, then the items. KEYS[2] and on: the blobs that the items name; they were sent before, and live as long
+-- as the pipe. Or, if there are more arguments, regions that the sender has written, none greater than a granule; for each
+-- its version, the number of spans, and for each span its offset and its bytes. They are written if the item is sent.
+-- Replies 'ok', 'broken' if nobody holds that end, or 'wait WAITER' if the pipe is full; with regions, 'newer' in place of
+-- 'wait', or if a region has another version: then nothing is done.
 local to, from = ARGV[4], other_end(ARGV[4])
 local fields, answered =
-  open(HOLDERS .. to, FILL .. to, BOUND, SPILLED .. to, FILL .. from, HAS_WAITED, WATCHED .. to, HOLDERS .. from)
+  open(HOLDERS .. to, FILL .. to, BOUND, SPILLED .. to, FILL .. from, HAS_WAITED, WATCHED .. to)
 if answered then return answered end
 local behind = 10 + ARGV[9]
 local writes, pieces = behind <= #ARGV, {}
@@ -74,7 +72,4 @@ if is_result and acknowledge(1, CALLER) then
 end
 local last = #written
 written[last + 1], written[last + 2] = added(to, ARGV[7] + more, fields[5], fields[4])
-if ARGV[6] == '0' or not fields[5] then return answer(OK .. ' 0', unpack(written)) end
-local is_quiet = fields[10] == '1' and not is_moving and call('EXISTS', OBJECT .. ITEMS .. from) == 0
-local room = math.max(0, fields[5] - written[last + 2])
-return answer((is_quiet and QUIET or OK) .. ' ' .. room, unpack(written))
+return answer(OK, unpack(written))

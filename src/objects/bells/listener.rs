@@ -15,7 +15,6 @@ use crate::signals;
 use crate::store::client::Client;
 use crate::store::conn::{TICK, Until, ready};
 use crate::store::keys;
-use crate::store::news;
 use crate::store::scripts;
 use crate::store::subscriber::{Heard, Message, Subscriber};
 
@@ -271,7 +270,6 @@ impl Listener {
     }
 
     fn rang(&self, message: &Message) {
-        news::came();
         let known = self.shared.known.locked();
         let ends = known.ends.get(&message.channel).cloned();
         let locks = known.locks.get(&message.channel).cloned();

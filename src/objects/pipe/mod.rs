@@ -1,7 +1,6 @@
 //! One end of a pipe, as a process uses it: takes items, and sends items to the other end.
 
 mod arrive;
-mod credit;
 mod delivered;
 mod pace;
 mod results;
@@ -14,7 +13,6 @@ use std::time::Instant;
 
 use redis::Value;
 
-use self::credit::Credit;
 use self::delivered::Delivered;
 use self::pace::Pace;
 use crate::error::Result;
@@ -48,7 +46,6 @@ pub struct PipeEnd {
     rest: Mutex<Option<Slot>>,
     /// Bytes posted since the pipe was asked whether it is full.
     bytes_since_check: AtomicUsize,
-    credit: Mutex<Option<Credit>>,
     /// The process that made this end, and what it has read ahead. A child of its own `fork()` uses none of it.
     origin: &'static Process,
     ahead: Arc<ReadAhead>,
@@ -140,7 +137,6 @@ impl PipeEnd {
             pace: Mutex::default(),
             rest: Mutex::default(),
             bytes_since_check: AtomicUsize::new(0),
-            credit: Mutex::default(),
         }
     }
 

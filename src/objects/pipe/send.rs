@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::credit::Credit;
 use super::pace::Share;
 use super::{Asked, PipeEnd, Sent, SentResult, kind};
 use crate::error::{Error, Result};
@@ -22,23 +21,12 @@ use crate::objects::process::Process;
 use crate::objects::shared_region::SharedRegion;
 use crate::objects::shared_region::publish::Written;
 use crate::objects::wait::{self, Waited};
-use crate::protocol::{Reply, SendReply, malformed};
+use crate::protocol::{IS_BROKEN, OK, Reply};
 use crate::store::command::Cmd;
 use crate::store::conn::Until;
-use crate::store::news::News;
 use crate::store::request::{Slot, is_on_its_way, text};
 use crate::store::scripts;
 use crate::store::thread_client::Place;
-
-/// How a sender reads the answer to its messages.
-#[derive(Clone, Copy)]
-enum Answer {
-    Unread = 0,
-    /// It waits for it, and for capacity.
-    Awaited = 1,
-    /// It has credit, and reads it later.
-    Later = 2,
-}
 
 /// A sender that posts asks for capacity after this many bytes, by which it may exceed a pipe's bound.
 const CHECK_EVERY: usize = 1 << 20;
@@ -56,18 +44,10 @@ impl PipeEnd {
             }
         };
         let packed = self.pack(process, Sent::Message, &versions, payload)?;
-        let (size, blob) = (item::size(payload.len()), packed.blob);
-        let item = match blob {
-            Some(_) => packed.item,
-            None => match self.send_on_credit(process, packed.item, size)? {
-                Some(item) => item,
-                None => return Ok(()),
-            },
-        };
-        let sent = self.deliver(process, &item, blob.as_deref(), size);
-        kept::give(item);
+        let sent = self.deliver(process, &packed, item::size(payload.len()));
+        kept::give(packed.item);
         if sent.is_err() {
-            self.drop_blobs(process, blob)?;
+            self.drop_blobs(process, packed.blob)?;
         }
         sent
     }
@@ -91,7 +71,7 @@ impl PipeEnd {
             .script(
                 process,
                 None,
-                Answer::Awaited,
+                true,
                 item::size(payload.len()),
                 waiting.as_ref(),
             )
@@ -101,101 +81,47 @@ impl PipeEnd {
             .fold(script.arg(1).bytes(packed.item), |script, one| {
                 one.add_to_message(script)
             });
-        let text = script.text();
-        let reply = match &text {
-            Ok(text) => SendReply::decode(text),
-            // The writes are published first, which may wait for room.
-            Err(Error::Memory(_)) => Ok(SendReply::Newer),
-            Err(_) => Err(Error::Broken),
-        };
-        if !matches!(reply, Ok(SendReply::Sent { .. } | SendReply::Broken)) {
+        let reply = script.text();
+        if !matches!(reply.as_deref(), Ok(OK | IS_BROKEN)) {
             self.keep_waiting(process, waiting);
         }
         match reply {
-            Ok(SendReply::Sent { .. }) => {
+            Ok(reply) if reply == OK => {
                 written.into_iter().try_for_each(Written::sent_by_message)?;
                 Ok(None)
             }
-            Ok(SendReply::Broken) => {
+            Ok(reply) if reply == IS_BROKEN => {
                 drop(written);
                 broken(process)
             }
-            Ok(SendReply::Wait(_) | SendReply::Newer) => {
+            Ok(_) | Err(Error::Memory(_)) => {
                 drop(written);
                 process.memory.publish(process).map(Some)
             }
-            Err(e) => Err(text.err().unwrap_or(e)),
+            Err(e) => Err(e),
         }
-    }
-
-    /// Posts a message if this thread has credit; else returns the item.
-    fn send_on_credit(
-        &self,
-        process: &Process,
-        item: Vec<u8>,
-        size: usize,
-    ) -> Result<Option<Vec<u8>>> {
-        let caller = process.caller()?;
-        let may_post = |credit: &mut Credit| credit.spend(&caller, size);
-        let has_credit = self.credit.locked().as_mut().is_some_and(may_post);
-        if !has_credit
-            || process.with_thread_client_unordered(|client| Ok(client.posted.is_unread()))?
-        {
-            return Ok(Some(item));
-        }
-        let acknowledged = self.waiting_of_this_thread(process)?;
-        let slot = Slot::default();
-        let script = self.script(process, None, Answer::Later, size, acknowledged.as_ref());
-        let posted = script.arg(1).bytes(item).post_for(&slot);
-        if posted.is_err() && !is_on_its_way(&slot) {
-            self.keep_waiting(process, acknowledged);
-        }
-        if let Some(credit) = self.credit.locked().as_mut() {
-            credit.answer = Some(slot);
-        }
-        posted.map(|()| None)
-    }
-
-    /// The store has said that the other end is held; `before`: what this process had heard before it asked.
-    fn is_held(&self, process: &Process, before: &News, is_quiet: bool, room: usize) -> Result<()> {
-        let caller = process.caller()?;
-        let news = News::so_far();
-        let is_known = self.ahead(process).is_some() && news.are_own_since(before);
-        let credit = || Credit::new(caller, news, before.at, is_quiet, room);
-        *self.credit.locked() = is_known.then(credit);
-        Ok(())
     }
 
     /// Sends an item, and repeats it whenever there may be capacity.
-    fn deliver(
-        &self,
-        process: &Process,
-        item: &[u8],
-        blob: Option<&str>,
-        size: usize,
-    ) -> Result<()> {
+    fn deliver(&self, process: &Process, packed: &Packed, size: usize) -> Result<()> {
         let mut waiting = self.waiting_of_this_thread(process)?;
         loop {
-            let mut script = self.script(process, None, Answer::Awaited, size, waiting.as_ref());
-            if let Some(blob) = blob {
+            let mut script = self.script(process, None, true, size, waiting.as_ref());
+            if let Some(blob) = &packed.blob {
                 script = script.key(process.key(blob));
             }
-            let mut copy = kept::take(item.len());
-            copy.extend_from_slice(item);
-            let before = News::so_far();
+            let mut copy = kept::take(packed.item.len());
+            copy.extend_from_slice(&packed.item);
             let sent = script.arg(1).bytes(copy).text();
             let acknowledgement = waiting.take();
             if sent.is_err() {
                 self.keep_waiting(process, acknowledgement);
             }
             let reply = sent?;
-            match SendReply::decode(&reply)? {
-                SendReply::Wait(waiter) => self.wait_until_not_full(process, waiter)?,
-                SendReply::Broken => return broken(process),
-                SendReply::Sent { is_quiet, room } => {
-                    return self.is_held(process, &before, is_quiet, room);
-                }
-                SendReply::Newer => return Err(malformed("reply to a message", reply.as_bytes())),
+            match Reply::decode(&reply)? {
+                Reply::Wait(waiter) => self.wait_until_not_full(process, waiter)?,
+                Reply::Broken => return broken(process),
+                _ => return Ok(()),
             }
         }
     }
@@ -232,7 +158,7 @@ impl PipeEnd {
             .then(|| Ok::<_, Error>(self.results_sent(&process.caller()?)))
             .transpose()?;
         let mut script = self
-            .script(process, results, Answer::Unread, size, None)
+            .script(process, results, false, size, None)
             .arg(packed.len());
         let mut blobs = Vec::new();
         for Packed { item, blob } in packed {
@@ -249,7 +175,7 @@ impl PipeEnd {
         let reply = script.post_for(slot).and_then(|()| process.reply_in(slot));
         let is_sent = reply.and_then(|reply| {
             let reply = reply.map(|reply| text(&reply)).unwrap_or_default();
-            Ok(SendReply::decode(&reply)? != SendReply::Broken)
+            Ok(!matches!(Reply::decode(&reply)?, Reply::Broken))
         });
         // If a signal handler has raised, the items are on their way.
         if !is_sent
@@ -388,7 +314,7 @@ impl PipeEnd {
         &self,
         process: &'p Process,
         results: Option<u64>,
-        answer: Answer,
+        waits_for_capacity: bool,
         size: usize,
         acknowledged: Option<&Acknowledgement>,
     ) -> Cmd<'p> {
@@ -397,7 +323,7 @@ impl PipeEnd {
             .waits_for_memory()
             .arg(1 - self.end)
             .arg(results.map_or_else(String::new, |sent| sent.to_string()))
-            .arg(answer as u8)
+            .arg(waits_for_capacity)
             .arg(size)
             .arg(acknowledged.map_or_else(String::new, |one| one.size.to_string()))
     }

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use redis::Value;
 
 use super::arrive::How;
-use super::credit::Credit;
 use super::{Asked, PipeEnd, Take, Taken, Wait};
 use crate::error::{Error, Result};
 use crate::kept::Bytes;
@@ -43,20 +42,12 @@ impl PipeEnd {
         seen: impl Fn(),
     ) -> Result<Taken> {
         let caller = process.caller()?;
-        let credit = self.credit.locked().take();
-        let credit = credit.filter(|credit| credit.is_valid(&caller));
         self.acknowledge_deferred(process)?;
         if let Some(other) = self.ahead(process).map(|_| &self.other_ahead) {
             other.leave(process, &caller)?;
         }
         let result = match self.take_ahead(process, &caller, wait, what) {
-            Ok(None) => {
-                let taken = self.take_next(process, &caller, wait, what, seen);
-                if matches!(taken, Ok(Taken::Message(_))) {
-                    *self.credit.locked() = credit.and_then(Credit::renewed);
-                }
-                taken
-            }
+            Ok(None) => self.take_next(process, &caller, wait, what, seen),
             Ok(Some(taken)) => Ok(taken),
             Err(e) => Err(e),
         };

@@ -8,7 +8,6 @@ use super::ThreadClient;
 use super::pipeline::{self, Failure};
 use crate::error::{Error, Result};
 use crate::store::conn::{Conn, Ended, TICK, Until};
-use crate::store::news;
 use crate::store::request::{Refusal, Request};
 use crate::store::retry::Backoff;
 use crate::store::shared::Shared;
@@ -62,7 +61,6 @@ impl ThreadClient {
             }
         }
         let (read, nudges) = read_nudging(self.conn(&name), until, answer_by);
-        news::came();
         if read.is_ok() {
             self.skip_replies(&name, nudges);
         }

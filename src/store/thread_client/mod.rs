@@ -24,7 +24,6 @@ use redis::Value;
 use crate::error::{Error, Result};
 use crate::kept::Bytes;
 use crate::store::endpoint::NodeAddr;
-use crate::store::news;
 use crate::store::posted::Posted;
 use crate::store::request::{Refusal, Request};
 use crate::store::retry::Backoff;
@@ -216,7 +215,6 @@ impl ThreadClient {
             .map_err(|e| Failure::Stream(e.into()))
             .and_then(|()| self.read_unread(shared, &name))
             .and_then(|()| requests.iter().map(|_| self.read(shared, &name)).collect());
-        news::came();
         if result.is_err() {
             self.drop_conn(&name);
         }
@@ -353,7 +351,6 @@ impl ThreadClient {
         };
         let result = pipeline::refused(value, request.still_waits_for_memory());
         if result.is_ok() {
-            news::came();
             shared.health.answered(request.is_write());
         }
         if matches!(
