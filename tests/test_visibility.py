@@ -93,7 +93,7 @@ def write_and_leave(array, number, connection, how):
     write(array, number)
     if how == "close":
         connection.close()
-        time.sleep(0.5)
+        time.sleep(0.5)  # lives on: its end would tell as well
 
 
 @pytest.mark.parametrize("how", ["close", "end"])

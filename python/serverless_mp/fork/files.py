@@ -124,10 +124,9 @@ def _reduce_text_file(file: io.TextIOWrapper) -> Any:
         # Refused while a loop iterates over the file: its position is unknown then, and wrong after a flush.
         place = file.tell()
         file.flush()
-        if not _has_descriptor(file):
-            return _remake_at, (io.TextIOWrapper, (file.buffer, *options), place), dict(vars(file))
         # Data that was read ahead must be read again; otherwise both processes share the file's position.
-        if isinstance(file.buffer, io.BufferedReader) or place != os.lseek(file.fileno(), 0, os.SEEK_CUR):
+        shares_position = _has_descriptor(file) and place == os.lseek(file.fileno(), 0, os.SEEK_CUR)
+        if isinstance(file.buffer, io.BufferedReader) or not shares_position:
             return _remake_at, (io.TextIOWrapper, (file.buffer, *options), place), dict(vars(file))
     return io.TextIOWrapper, (file.buffer, *options), dict(vars(file))
 
