@@ -78,6 +78,46 @@ def test_tasks_taken_together_survive_their_workers(mp):
         assert got + list(results) == list(range(1000))
 
 
+def crash_at_short(i):
+    """Overflows the stack of C at one item."""
+    if i == SHORT:
+        iterator = iter(())
+        for _ in range(1_000_000):
+            iterator = map(bool, iterator)
+        next(iterator)
+    return i
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_of_tasks_taken_together_only_the_one_that_kills_fails(smp, processes):
+    with smp.Pool(processes) as pool:
+        results, failed = pool.imap(crash_at_short, range(ALL)), []
+        for i in range(ALL):
+            try:
+                assert next(results) == i
+            except multiprocessing.ProcessError as e:
+                failed.append((i, str(e)))
+        assert [i for i, _ in failed] == [SHORT]
+        assert "exit code -11" in failed[0][1]
+        # The workers go on as before.
+        assert pool.map(square, range(ALL), chunksize=1) == [x * x for x in range(ALL)]
+
+
+def tell(i):
+    print(f"task {i}.", flush=True)
+    return i
+
+
+def test_a_task_that_tells_what_it_does_is_not_repeated_for_another_one(smp, capfd):
+    with smp.Pool(1) as pool:
+        results = pool.imap(tell, range(ALL))
+        got = [next(results) for _ in range(SHORT)]
+        kill([pool._pool[0].pid])
+        assert got + list(results) == list(range(ALL))
+    told = collections.Counter(capfd.readouterr().out.split("\n"))
+    assert sum(told[f"task {i}."] - 1 for i in range(ALL)) <= 1
+
+
 def take_part(i):
     """An even task waits for the odd one behind it."""
     events[i // 2].set() if i % 2 else events[i // 2].wait()

@@ -271,10 +271,18 @@ class _WorkersSide:
         self._left, self._has_next = limit, False
         # If results are lost with a worker, all tasks that it took together are begun again.
         self._most = _MOST_AHEAD if config.attempts() > 1 else 1
+        self._idle_timeout = config.idle_timeout() or None
+
+    def _time_for_tasks(self) -> float | None:
+        """The seconds for which the worker waits for a task, at most the time that its machine has left for one. None means no
+        limit.
+        """
+        left = deadline.working_time()
+        return self._idle_timeout if left is None else min(left, self._idle_timeout or left)
 
     def get(self) -> bytes | None:
         """The next task. Returns None if there is none in time, or if no time is left for one."""
-        time = _time_for_tasks()
+        time = self._time_for_tasks()
         if time is not None and time <= 0 and not self._has_next:
             return None
         self._has_next = False
@@ -285,15 +293,9 @@ class _WorkersSide:
 
     def put(self, result: bytes) -> None:
         """Puts the result of the task in work. A second result for it, after an error in the first, is dropped."""
-        time = _time_for_tasks()
+        time = self._time_for_tasks()
         most = self._most if self._left is None else min(self._left, self._most)
         self._has_next = self._queue.put_result(result, most if time is None or time > 0 else 0)
-
-
-def _time_for_tasks() -> float | None:
-    """The seconds that a worker waits for a task, at most the time that its machine has left for one. None means no limit."""
-    times = (deadline.working_time(), config.idle_timeout() or None)
-    return min((time for time in times if time is not None), default=None)
 
 
 def _rebuild(kind: Any, ident: str, limit: int | None) -> Any:

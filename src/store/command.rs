@@ -255,15 +255,28 @@ impl Cmd<'_> {
 
     /// Returns without the reply, which is read before anything that could be observed elsewhere.
     pub fn post(self) -> Result<()> {
-        let client = self.client;
-        let request = self.into_request();
-        client.with_thread_client(|thread_client| thread_client.post(&client.shared, request))
+        self.post_or_hold(false)
     }
 
     /// The same; the reply is stored in the slot when it is read.
     pub fn post_for(mut self, slot: &Slot) -> Result<()> {
         self.slot = Some(slot.clone());
         self.post()
+    }
+
+    /// The same for a command that nobody needs before this thread's next one, with which it is written; or before another
+    /// thread sends a command.
+    pub fn hold_for(mut self, slot: &Slot) -> Result<()> {
+        self.slot = Some(slot.clone());
+        self.post_or_hold(true)
+    }
+
+    fn post_or_hold(self, is_held: bool) -> Result<()> {
+        let client = self.client;
+        let request = self.into_request();
+        client.with_thread_client(|thread_client| {
+            thread_client.post(&client.shared, request, is_held)
+        })
     }
 
     /// Waits without a time limit for the reply of a blocking command.

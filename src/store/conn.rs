@@ -35,8 +35,13 @@ const OWN_ADDRESS: &str = "where a proxy (Envoy, Twemproxy) stands before the st
 const SPIN: Duration = Duration::from_micros(50);
 const QUICK: Duration = Duration::from_micros(200);
 
+/// How many bytes are held back at most.
+const MOST_HELD: usize = 16 << 10;
+
 pub struct Conn {
     stream: Stream,
+    /// What is to be written with the next command.
+    held: Vec<u8>,
     replies: Replies,
     /// Whether the last reply came at once: for prompt commands, and for waits without a deadline.
     was_quick: [bool; 2],
@@ -245,6 +250,7 @@ impl Conn {
         let stream = Stream::connect(place).map_err(|e| unreachable_store(place, &e))?;
         let mut conn = Self {
             stream,
+            held: Vec::new(),
             replies: Replies::default(),
             was_quick: [true; 2],
             id: 0,
@@ -329,8 +335,29 @@ impl Conn {
         }
     }
 
+    /// Keeps a command that is written with the next one, or before the next reply is read.
+    pub fn hold(&mut self, packed: &[u8]) -> io::Result<()> {
+        self.held.extend_from_slice(packed);
+        if self.held.len() < MOST_HELD {
+            return Ok(());
+        }
+        self.send(&[])
+    }
+
     /// Writes all of it. A server reads what it is sent, so only its death or a full network makes this wait.
     pub fn send(&mut self, packed: &[u8]) -> io::Result<()> {
+        if self.held.is_empty() {
+            return self.write(packed);
+        }
+        let mut all = std::mem::take(&mut self.held);
+        all.extend_from_slice(packed);
+        let written = self.write(&all);
+        all.clear();
+        self.held = all;
+        written
+    }
+
+    fn write(&mut self, packed: &[u8]) -> io::Result<()> {
         let mut rest = packed;
         loop {
             // TLS takes a whole record before it writes it: the rest is then in its buffer.
@@ -357,6 +384,9 @@ impl Conn {
 
     /// Reads the next reply. After an end that is not a failure of the stream, the same reply can be read later.
     pub fn read(&mut self, until: Until<'_>) -> std::result::Result<Value, Ended> {
+        if !self.held.is_empty() {
+            self.send(&[]).map_err(|e| Ended::Failed(e.into()))?;
+        }
         let mut reader = InterruptibleReader {
             stream: &mut self.stream,
             was_quick: &mut self.was_quick[usize::from(until.deadline.is_none())],

@@ -109,6 +109,8 @@ names! {
     WORKS = "T:";
     /// Set in a pool's queue if a worker may take only one task at a time.
     ONE_BY_ONE = "1";
+    /// How many of the tasks to be taken next are taken one at a time: a worker died that had taken them together.
+    SUSPECTS = "x";
     /// The batch that a thread has in flight; the caller follows.
     BATCH = "b:";
     /// The version of a region.

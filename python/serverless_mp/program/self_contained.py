@@ -1,7 +1,7 @@
-"""Whether a function can wait for nothing but itself: then nobody sees when it begins.
+"""Whether a function can wait for nothing but itself: then nobody sees when it begins, nor whether it ran twice.
 
 Such a function reaches only plain values, builtins, a few modules of the standard library and functions like itself. It has no
-lock, queue, file or other object by which it could wait for what another process does.
+lock, queue, file or other object by which it could wait for what another process does, or tell what it does itself.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ _MODULES = frozenset(
     ]
 )
 _NOT_ALLOWED = frozenset(
-    ["__import__", "breakpoint", "compile", "eval", "exec", "exit", "globals", "input", "locals", "open", "quit", "vars"]
+    [
+        *("__import__", "breakpoint", "compile", "eval", "exec", "exit", "globals", "input", "locals", "open", "print", "quit"),
+        "vars",
+    ]
 )
 
 

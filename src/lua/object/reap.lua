@@ -1,7 +1,8 @@
 -- Releases all that an ended process held of one object. ARGV[4] the process, ARGV[5] its exit code, ARGV[6] how often a task
 -- may be begun. The results that it had sent are passed on. Items that it had taken and neither acknowledged nor delivered go back
--- to the head; a task begun too often goes to the other end, marked 'D' with the exit code. Of several tasks only the oldest was
--- begun. A unit that was granted and not acknowledged is granted to the next waiter.
+-- to the head; a task begun too often goes to the other end, marked 'D' with the exit code. Of several tasks nobody knows which
+-- was in work, and none counts as begun: they are taken one at a time. A unit that was granted and not acknowledged is granted to
+-- the next waiter.
 local _, refused = read()
 if refused then return is_absent(refused) and OK or refused end
 
@@ -29,10 +30,11 @@ local function give_back(caller)
     if size then take_from_fill(size) end
   end
   end_batch(caller, batch)
-  for i, item in ipairs(items) do
+  for _, item in ipairs(items) do
     local kind, begun, size = string.match(item, ITEM_HEAD)
     local is_task = kind == TASK or kind == TASK_IN_BLOB
-    begun = is_task and begun + (i == #items and 1 or 0)
+    begun = is_task and begun + (#items == 1 and 1 or 0)
+    if is_task and #items > 1 then call('HINCRBY', OBJECT, SUSPECTS, 1) end
     if is_task and begun >= tonumber(ARGV[6]) then
       local back = OBJECT .. ITEMS .. (1 - from)
       call('RPUSH', back, DIED .. ARGV[5] .. ' ' .. item)

@@ -6,7 +6,7 @@
 local to, from = ARGV[4], other_end(ARGV[4])
 local in_flight, tasks = OBJECT .. IN_FLIGHT .. CALLER, OBJECT .. ITEMS .. from
 local fields, answered = open(HOLDERS .. to, BOUND, HAS_WAITED, SPILLED .. to, SPILLED .. from, FILL .. to, FILL .. from,
-  OPENED .. from, WATCHED .. to, BATCH .. CALLER, ONE_BY_ONE)
+  OPENED .. from, WATCHED .. to, BATCH .. CALLER, ONE_BY_ONE, SUSPECTS)
 if answered then return answered == TOOK and in_flight_items() or answered end
 if tonumber(fields[3]) <= 0 then return answer(NONE) end
 local batch = fields[12]
@@ -21,7 +21,12 @@ if fields[5] then hand_out(to, fields[11]) else ring(to, fields[11]) end
 local written = {added(to, ARGV[6] + more, fields[4], fields[8])}
 acknowledge(#results, CALLER)
 local out, most = {}, 1
-if ARGV[8] ~= '1' and not fields[13] then most = math.min(ARGV[8], math.max(ARGV[9], math.ceil(call('LLEN', tasks) / fields[10]))) end
+if fields[14] then
+  call('HINCRBY', OBJECT, SUSPECTS, -1)
+  if fields[14] == '1' then call('HDEL', OBJECT, SUSPECTS) end
+elseif ARGV[8] ~= '1' and not fields[13] then
+  most = math.min(ARGV[8], math.max(ARGV[9], math.ceil(call('LLEN', tasks) / fields[10])))
+end
 local size = take_some(tasks, most, 65536, function(item) return string.match(item, TASK_HEAD) end, out)
 if #out > 0 then
   -- They are in work in the place of the last one.

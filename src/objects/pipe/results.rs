@@ -1,8 +1,8 @@
 //! The results of tasks that a thread has taken together.
 //!
 //! The result of the last of them is sent by the script that takes the next tasks. Those before it are appended to a list by plain
-//! commands, which cost the store a fraction of what a script does; that script passes them on, and acknowledges their tasks. If a
-//! task lasts long, or the process dies, the results that are there are passed on, too.
+//! commands, which cost the store a fraction of what a script does, and are written together with that script; it passes them on,
+//! and acknowledges their tasks. If a task lasts long, or the process dies, the results that are there are passed on, too.
 
 use super::{PipeEnd, Sent};
 use crate::error::Result;
@@ -22,7 +22,7 @@ impl PipeEnd {
         own.map_or(0, |results| results.sent)
     }
 
-    /// Sends the next result of this thread's batch; false if it has none.
+    /// Sends the next result of this thread's batch, with the thread's next command; false if it has no batch.
     pub(super) fn post_to_batch(
         &self,
         process: &Process,
@@ -40,7 +40,7 @@ impl PipeEnd {
         numbered.extend_from_slice(&packed.item);
         kept::give(packed.item);
         let append = process.plain("RPUSHX", key).bytes(numbered);
-        let posted = append.post_for(slot);
+        let posted = append.hold_for(slot);
         if (posted.is_ok() || is_on_its_way(slot))
             && let Some(results) = &mut *self.results.locked()
         {

@@ -221,8 +221,9 @@ impl ThreadClient {
         result
     }
 
-    /// Sends a command and returns; its reply is read before anything that could be observed elsewhere.
-    pub fn post(&mut self, shared: &Shared, mut request: Request) -> Result<()> {
+    /// Sends a command and returns; its reply is read before anything that could be observed elsewhere. A command that is held is
+    /// written with the next one.
+    pub fn post(&mut self, shared: &Shared, mut request: Request, is_held: bool) -> Result<()> {
         let place = self.settled_place(shared, &request.keys[0])?;
         self.sequence.give(&mut request, || shared.next_seq());
         let pipeline = self.pipelines.entry(place.to_string()).or_default();
@@ -238,7 +239,12 @@ impl ThreadClient {
             Some(((conn, _), packed)) => {
                 shared.cluster.count(|c| &c.commands, 1);
                 shared.cluster.count(|c| &c.bytes, packed.len());
-                conn.send(&packed).is_ok()
+                let sent = if is_held {
+                    conn.hold(&packed)
+                } else {
+                    conn.send(&packed)
+                };
+                sent.is_ok()
             }
             // Connecting sends what is unread.
             None => match self.connect(shared, &place) {
