@@ -40,10 +40,10 @@ mod _core {
     use crate::api::names::{bind_name, find_name, unbind_name};
     #[pymodule_export]
     use crate::api::session::{
-        adopt_orphans, after_fork, after_fork_in_parent, before_fork, check_url, close_session,
-        counters, die_with_parent, examine_store, is_lost, is_open, join_session, leave_session,
-        load_roots, look_around, new_id, note_waits, open_session, return_loans, session_info,
-        settle, store_connections, try_store,
+        acquire, adopt_orphans, after_fork, after_fork_in_parent, before_fork, check_url,
+        close_session, counters, die_with_parent, examine_store, is_lost, is_open, join_session,
+        leave_session, load_roots, look_around, new_id, note_waits, open_session, publish,
+        return_loans, session_info, settle, store_connections, try_store,
     };
     use crate::exit_codes;
     #[pymodule_export]

@@ -1,8 +1,14 @@
 """Managers."""
 
 import multiprocessing
+import multiprocessing.managers
+import os
+import signal
+import threading
 
 import pytest
+
+from serverless_mp import _core, managers
 
 
 def use(d, l, ns, lock, queue):
@@ -43,9 +49,7 @@ class Counter:
 
 
 def test_own_types(smp):
-    from serverless_mp.managers import BaseManager
-
-    class CounterManager(BaseManager):
+    class CounterManager(managers.BaseManager):
         pass
 
     CounterManager.register("Counter", Counter)
@@ -56,9 +60,116 @@ def test_own_types(smp):
 
 
 def test_the_key_is_checked(smp):
-    from serverless_mp.managers import BaseManager
-
     with smp.Manager() as manager:
-        other = BaseManager(address=manager.address, authkey=b"another")
+        other = managers.BaseManager(address=manager.address, authkey=b"another")
         with pytest.raises(multiprocessing.AuthenticationError):
             other.connect()
+
+
+def test_the_process_that_has_started_it_needs_no_store(smp):
+    with smp.Manager() as manager:
+        d = manager.dict()
+        d["large"] = bytes(1 << 20)
+        before = _core.counters()["commands"]
+        for i in range(100):
+            d["key"] = i
+        assert d["key"] == 99 and len(d["large"]) == 1 << 20
+        assert _core.counters()["commands"] == before
+
+
+def set_memory(value):
+    global memory
+    memory = value
+
+
+class Memory:
+    """Memory that the server shares with the processes that call it."""
+
+    def read(self):
+        return memory[0]
+
+    def write(self, x):
+        memory[0] = x
+
+
+class OurManager(managers.BaseManager):
+    pass
+
+
+class CPythonsManager(multiprocessing.managers.BaseManager):
+    pass
+
+
+for one in (OurManager, CPythonsManager):
+    one.register("Memory", Memory)
+
+
+def make_manager(mp):
+    return (OurManager if type(mp).__module__ == "serverless_mp.context" else CPythonsManager)(ctx=mp)
+
+
+def write_by_server(proxy, x):
+    proxy.write(x)
+
+
+def test_a_call_and_its_return_order_what_is_written_to_shared_memory(mp):
+    array = mp.RawArray("i", 10)
+    manager = make_manager(mp)
+    manager.start(set_memory, (array,))
+    with manager:
+        proxy = manager.Memory()
+        for i in range(1, 50):
+            array[0] = i
+            assert proxy.read() == i
+            proxy.write(-i)
+            assert array[0] == -i
+        process = mp.Process(target=write_by_server, args=(proxy, 7))
+        process.start()
+        process.join()
+        assert proxy.read() == array[0] == 7
+
+
+def test_threads_have_connections_of_their_own(mp):
+    with mp.Manager() as manager:
+        l = manager.list()
+        threads = [threading.Thread(target=l.append, args=(i,)) for i in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(l) == list(range(20))
+
+
+def test_a_child_of_the_programs_own_fork_calls_too(mp):
+    with mp.Manager() as manager:
+        d = manager.dict(parent=1)
+        child = os.fork()
+        if not child:
+            d["child"] = d["parent"] + 1
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        d["parent"] = 3
+        assert dict(d) == {"parent": 3, "child": 2}
+
+
+def test_the_server_has_died(mp):
+    with mp.Manager() as manager:
+        d = manager.dict()
+        os.kill(manager._process.pid, signal.SIGKILL)
+        manager._process.join()
+        with pytest.raises((EOFError, ConnectionError)):
+            d["key"] = 1
+        with pytest.raises((ConnectionError, FileNotFoundError)):
+            manager.dict()
+
+
+def leave_open(_):
+    raise ValueError("no server")
+
+
+def test_a_server_that_cannot_begin(mp):
+    manager = make_manager(mp)
+    with pytest.raises(EOFError):
+        manager.start(leave_open, (1,))
+    with pytest.raises(TypeError, match="callable"):
+        make_manager(mp).start(5)

@@ -159,11 +159,16 @@ def test_process(smp):
         assert cost(look)[0] == 0
 
 
+def cost_of_manager_call(proxy):
+    proxy["a"] = 1
+    return cost(proxy.__getitem__, "a")
+
+
 def test_manager_call(smp):
-    with smp.Manager() as manager:
+    with smp.Manager() as manager, smp.Pool(1) as pool:
         d = manager.dict()
-        d["a"] = 1
-        assert cost(lambda: d["a"])[0] == 2
+        assert pool.apply(cost_of_manager_call, (d,)) == (2, 2)
+        assert cost_of_manager_call(d) == (0, 0)
 
 
 def test_wait_for_many_connections(smp):

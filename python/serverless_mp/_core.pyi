@@ -28,6 +28,7 @@ __all__ = [
     "Region",
     "SemLock",
     "TaskQueue",
+    "acquire",
     "adopt_orphans",
     "after_fork",
     "after_fork_in_parent",
@@ -51,6 +52,7 @@ __all__ = [
     "new_id",
     "note_waits",
     "open_session",
+    "publish",
     "put_blob",
     "read_blob",
     "read_command",
@@ -489,6 +491,14 @@ def return_loans() -> None:
 
 def settle() -> None:
     """Waits until the store has received everything that was sent without waiting."""
+
+def publish() -> str:
+    """Publishes what this process has written to shared memory, and waits until the store has received everything that was sent
+    without waiting. Returns the versions to send along with a message that does not go through the store.
+    """
+
+def acquire(versions: str) -> None:
+    """Fetches what is stale by the versions that came with such a message."""
 
 def look_around() -> None:
     """Fetches what other processes have written to shared memory by now."""

@@ -12,6 +12,7 @@ from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from . import _core, config, reduction
+from .local import beside
 from .stdlib import public_names
 from .store import session
 
@@ -176,6 +177,14 @@ def Client(address: Any, family: Any = None, authkey: Any = None) -> Any:
         message = "authkey should be a byte string"
         raise TypeError(message)
     session.ensure()
+    mine = beside.connect(address) or _connect(address)
+    if authkey is not None:
+        connection.answer_challenge(mine, authkey)
+        connection.deliver_challenge(mine, authkey)
+    return mine
+
+
+def _connect(address: str) -> Connection:
     mine, theirs = Pipe()
     try:
         clients = _core.Channel(address.removeprefix(_FAMILY), 1)
@@ -183,9 +192,6 @@ def Client(address: Any, family: Any = None, authkey: Any = None) -> Any:
     except ConnectionError as e:
         raise ConnectionRefusedError(str(e)) from None
     theirs.close()
-    if authkey is not None:
-        connection.answer_challenge(mine, authkey)
-        connection.deliver_challenge(mine, authkey)
     return mine
 
 

@@ -1,16 +1,19 @@
 """Counterpart of `multiprocessing.managers`: CPython's managers, whose server listens in the store.
 
 A worker on any machine can therefore reach the server. A manager that is given a TCP or UNIX address listens there, as in
-CPython. The server process always runs beside its parent.
+CPython. The server process always runs beside its parent, which has connections to it without the store.
 """
 
 from __future__ import annotations
 
+import socket
+import threading
 from multiprocessing import managers
 from multiprocessing.managers import BaseProxy, DictProxy, ListProxy, Namespace, NamespaceProxy, RemoteError, Token
 from typing import Any
 
 from . import connection, context, shared_memory
+from .local import beside
 from .pool import Pool
 from .stdlib import public_names
 from .stdlib.rebind import rebound
@@ -20,12 +23,34 @@ __all__ += ["SharedMemoryManager", "SyncManager", "Token"]
 
 # Our transport, besides the two of CPython. It also accepts their addresses.
 _TRANSPORT = "serverless-mp"
-managers.listener_client[_TRANSPORT] = (connection.Listener, connection.Client)  # type: ignore[attr-defined]
-_base_init = managers.BaseManager.__init__
+managers.listener_client[_TRANSPORT] = (connection.Listener, connection.Client)
+_base_init, _base_finalize = managers.BaseManager.__init__, managers.BaseManager._finalize_manager
+_base_start, _base_serve = managers.BaseManager.start, managers.Server.serve_forever
+# In a server: the socket to the process that has started it.
+_link: socket.socket | None = None
+
+
+def _begin_server(link: socket.socket, initializer: Any, initargs: Any) -> None:
+    """The initializer of a server."""
+    global _link  # noqa: PLW0603 - a server's process has one
+    _link = link
+    if initializer is not None:
+        initializer(*initargs)
+
+
+class Server(managers.Server):
+    """CPython's server, which also serves the process that has started it."""
+
+    def serve_forever(self) -> None:
+        if _link is not None:
+            threading.Thread(target=beside.serve, args=(_link, self.handle_request), daemon=True).start()
+        _base_serve(self)
 
 
 class BaseManager(managers.BaseManager):
     """CPython's class, with our transport as the default."""
+
+    _Server = Server
 
     def __init__(
         self, address: Any = None, authkey: Any = None, serializer: str = "pickle", ctx: Any = None, **options: Any
@@ -33,6 +58,26 @@ class BaseManager(managers.BaseManager):
         transport = _TRANSPORT if serializer == "pickle" else serializer
         # Called by name and not by super(): CPython's SharedMemoryManager also calls this, though it is not a subclass.
         _base_init(self, address, authkey, transport, ctx or context.default.get_context(), **options)
+
+    def start(self, initializer: Any = None, initargs: Any = ()) -> None:
+        """Starts the server's process."""
+        is_callable = initializer is None or callable(initializer)
+        if self._serializer != _TRANSPORT or not issubclass(self._Server, Server) or not is_callable:
+            _base_start(self, initializer, initargs)
+            return
+        link, theirs = socket.socketpair()
+        try:
+            with theirs:
+                _base_start(self, _begin_server, (theirs, initializer, initargs))
+        except BaseException:
+            link.close()
+            raise
+        beside.note(self._address, link)
+
+    @staticmethod
+    def _finalize_manager(process: Any, address: Any, *rest: Any) -> None:
+        _base_finalize(process, address, *rest)
+        beside.forget(address)
 
 
 class SyncManager(BaseManager, managers.SyncManager):
@@ -42,10 +87,10 @@ class SyncManager(BaseManager, managers.SyncManager):
 class _Tracker(managers._SharedMemoryTracker):  # type: ignore[name-defined,misc]
     """Tracks the blocks that a manager has created."""
 
-    destroy_segment = rebound(managers._SharedMemoryTracker.destroy_segment, shared_memory=shared_memory)  # type: ignore[attr-defined]
+    destroy_segment = rebound(managers._SharedMemoryTracker.destroy_segment, shared_memory=shared_memory)
 
 
-class _SharedMemoryServer(managers.SharedMemoryServer):
+class _SharedMemoryServer(Server, managers.SharedMemoryServer):
     """CPython's server, which unlinks our blocks."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -62,6 +107,6 @@ class SharedMemoryManager(BaseManager, managers.SharedMemoryManager):
 
 
 # Our Pool is registered: CPython's class cannot be pickled once `install()` has replaced it under its name.
-SyncManager.register("Pool", Pool, managers.PoolProxy)  # type: ignore[attr-defined]
+SyncManager.register("Pool", Pool, managers.PoolProxy)
 
 public_names.complete(__name__)

@@ -168,6 +168,27 @@ pub fn settle(py: Python<'_>) -> PyResult<()> {
     Ok(py.detach(|| process::current()?.settle())?)
 }
 
+/// Publishes what this process has written to shared memory, and waits until the store has received everything that was sent
+/// without waiting. Returns the versions to send along with a message that does not go through the store.
+#[pyfunction]
+pub fn publish(py: Python<'_>) -> PyResult<String> {
+    Ok(py.detach(|| {
+        let process = process::current()?;
+        let versions = process.memory.publish(process)?;
+        process.with_thread_client(|thread_client| thread_client.settle(&process.shared))?;
+        Ok::<_, Error>(versions)
+    })?)
+}
+
+/// Fetches what is stale by the versions that came with such a message.
+#[pyfunction]
+pub fn acquire(py: Python<'_>, versions: &str) -> PyResult<()> {
+    Ok(py.detach(|| {
+        let process = process::current()?;
+        process.memory.acquire(process, versions)
+    })?)
+}
+
 /// Fetches what other processes have written to shared memory by now.
 #[pyfunction]
 pub fn look_around(py: Python<'_>) -> PyResult<()> {
