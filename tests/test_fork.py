@@ -145,3 +145,39 @@ def test_a_pause_of_the_collector_stays_in_its_process():
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+IMPORTS_MANY = """
+import multiprocessing
+
+import many
+
+many.kept.append("by the program")
+
+
+def look():
+    print(sorted(many.kept), flush=True)
+
+
+if __name__ == "__main__":
+    process = multiprocessing.get_context("fork").Process(target=look)
+    process.start()
+    process.join()
+"""
+
+
+def test_what_imports_create_is_kept_for_every_order_of_the_imports(run, tmp_path):
+    package, temporary = tmp_path / "site-packages" / "many", tmp_path / "temporary"
+    package.mkdir(parents=True)
+    temporary.mkdir()
+    names = [f"part_{n}" for n in range(20)]
+    for name in names:
+        (package / f"{name}.py").write_text("order = []\n")
+    text = f"import importlib\n\nkept = []\nfor name in set({names!r}):\n    importlib.import_module(f'many.{{name}}')\n"
+    (package / "__init__.py").write_text(text)
+    (tmp_path / "program.py").write_text(IMPORTS_MANY)
+    for seed in "123":
+        env = {"PYTHONHASHSEED": seed, "TMPDIR": temporary, "PYTHONPATH": package.parent}
+        done = run(tmp_path / "program.py", env=env)
+        assert done.stdout == "['by the program']\n", done.stderr
+    assert len([*temporary.glob("*/baseline-*")]) == 1

@@ -62,6 +62,39 @@ def test_a_package_that_cannot_be_shared_is_imported_by_each_worker(run, program
     assert imported <= {f"imported {program.parent / 'dice.py'}"} | {f"imported {package.parent / 'dice.py'}"}
 
 
+LEAVES_A_THREAD = """
+import _thread
+import ctypes
+
+is_named, forever = _thread.allocate_lock(), _thread.allocate_lock()
+
+
+def wait():
+    ctypes.CDLL(None).prctl(15, b"jemalloc_bg_thd")
+    is_named.release()
+    forever.acquire()
+
+
+is_named.acquire()
+forever.acquire()
+_thread.start_new_thread(wait, ())
+is_named.acquire()
+"""
+
+
+def test_a_thread_that_is_ready_for_forks(run, program):
+    """As pyarrow has one, which pandas imports if it is installed."""
+    package = program.parent / "site-packages" / "busy"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(LEAVES_A_THREAD)
+    program.write_text("import busy\n" + program.read_text())
+    done = run(program, env={"SERVERLESS_MP_PRELOAD": "numpy,busy", "PYTHONPATH": package.parent})
+    first, second = done.stdout.splitlines()
+    assert first == "parents 2 preloaded 2 random 3 threads {1}", done.stderr
+    assert second == "parents 1 preloaded 3 random 3 threads {1}"
+    assert not done.stderr
+
+
 def run_with(run, folder, name, text, program, *arguments):
     """Runs a program with an installed module of this text, which is to be preloaded."""
     module, path = folder / "site-packages" / f"{name}.py", folder / "program.py"

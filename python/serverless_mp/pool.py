@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from . import _core, config, context, reduction
 from .function import deadline
 from .local import launcher
+from .process import starts_in_a_row
 from .program import main_module
 from .program.self_contained import is_self_contained
 from .queues import is_plain
@@ -349,14 +350,7 @@ class Pool(pool.Pool):
         self._quick_get = self._outqueue.get
 
     def _repopulate_pool(self) -> Any:
-        # A start with the program's own context, process class or initializer, or another start method, may run the program's
-        # code.
-        is_ours = self._ctx.get_start_method() == "fork" and self._ctx.Process is context.ForkProcess
-        if not is_ours or self._initializer is not None:
-            return super()._repopulate_pool()
-        from .fork import survey  # noqa: PLC0415 - the other start methods do not need it
-
-        with survey.starts_in_a_row():
+        with starts_in_a_row(self._ctx):
             return super()._repopulate_pool()
 
     @staticmethod

@@ -4,6 +4,7 @@ workers.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from multiprocessing import process
@@ -25,6 +26,17 @@ def launch(process_obj: Any, method: str | None = None) -> Any:
     from .local.popen import Popen  # noqa: PLC0415 - the same
 
     return Popen(process_obj, method)
+
+
+def starts_in_a_row(context: Any) -> contextlib.AbstractContextManager[None]:
+    """For the starts of a pool's workers: only the first of them examines all modules, since no code of the program runs
+    between two, unless the context or its process class is the program's own.
+    """
+    if context.get_start_method() != "fork" or context.Process is not ForkProcess:
+        return contextlib.nullcontext()
+    from .fork import survey  # noqa: PLC0415 - the other start methods do not need it
+
+    return survey.starts_in_a_row()
 
 
 def _stays(process_obj: Any) -> bool:

@@ -111,10 +111,13 @@ def tell(prepare: Callable[[], None], names: list[str]) -> None:
 
 
 def _key(names: list[str]) -> str:
-    """The cache key of these modules in this interpreter: their files and times, and those of the digest code."""
+    """The cache key of these modules in this interpreter: their files and times, and those of the digest code.
+
+    The order of the imports is not a part of it: packages such as pandas import by loops over sets, in another order each time.
+    """
     parts = [sys.version, sys.executable]
     for name in [
-        *names,
+        *sorted(names),
         __name__,
         *(one.__name__ for one in (comparison, digest, introspect, places, objects, c_objects, c_types)),
     ]:

@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+from serverless_mp.process import starts_in_a_row
 from serverless_mp.program import import_hooks
 
 if TYPE_CHECKING:
@@ -57,6 +58,16 @@ def _patch(module: ModuleType) -> None:
             with contextlib.suppress(ConnectionError):
                 self.terminate_broken(e if "loky" in module.__name__ else traceback.format_exception(e))
 
-    for owner, name, value in ((wakeup, "__init__", make_with_local_pipe), (thread, "run", run_until_lost)):
+    changes = [(wakeup, "__init__", make_with_local_pipe), (thread, "run", run_until_lost)]
+    executor = names.get("ProcessPoolExecutor")
+    if hasattr(executor, "_launch_processes"):  # loky starts its workers in another way, and never by fork
+        launch = executor._launch_processes
+
+        def launch_in_a_row(self: Any) -> None:
+            with starts_in_a_row(self._mp_context):
+                launch(self)
+
+        changes.append((executor, "_launch_processes", launch_in_a_row))
+    for owner, name, value in changes:
         _replaced.append((owner, name, getattr(owner, name)))
         setattr(owner, name, value)

@@ -1,11 +1,12 @@
 """The preloaded zygote: a fork of the zygote that has imported the program's modules, so that its workers need not import them.
 
-It is used only if the imports leave no visible difference: one thread after a fork, no session, the same files, no error.
+It is used only if the imports leave no difference: no thread that forks would end, no session, no error, the same files.
 Otherwise workers are forked from the first zygote. `preloaded_in_function` has the differences in a function.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import os
@@ -13,6 +14,7 @@ import random
 import sys
 import threading
 import types
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from serverless_mp.program import main_module, modules
@@ -102,7 +104,15 @@ def _forks_alone() -> bool:
     if pid == 0:
         os._exit(0)
     os.waitpid(pid, 0)
-    return threading.active_count() == 1 and len(os.listdir("/proc/self/task")) == 1
+    others = {*os.listdir("/proc/self/task")} - {str(threading.get_native_id())}
+    return threading.active_count() == 1 and all(map(_outlives_forks, others))
+
+
+def _outlives_forks(thread: str) -> bool:
+    """Whether a thread's library stops it before a fork and starts it again on both sides: the memory of pyarrow (jemalloc)."""
+    with contextlib.suppress(OSError):  # it has just ended
+        return Path(f"/proc/self/task/{thread}/comm").read_text().strip() == "jemalloc_bg_thd"
+    return True
 
 
 def part_from_others() -> None:

@@ -17,6 +17,7 @@ import signal
 import socket
 import struct
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -349,7 +350,8 @@ class Zygote:
         with contextlib.suppress(OSError):
             os.setpgid(0, wanted["group"])
         try:
-            pid = os.fork()
+            with warnings.catch_warnings(action="ignore"):  # CPython warns of threads, which these forks do not disturb
+                pid = os.fork()
         except OSError as e:
             with contextlib.suppress(OSError):
                 connection.sendall(INT.pack(-(e.errno or 1)))
