@@ -6,6 +6,8 @@ import threading
 
 import pytest
 
+from contexts import rounds
+
 ROUNDS = 10
 
 
@@ -69,7 +71,7 @@ WAYS = [by_event, by_semaphore, by_barrier, by_queue, by_simple_queue, by_pipe, 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_sender_that_knows_of_the_end_is_refused_at_once(mp, way):
-    for _ in range(ROUNDS):
+    for _ in range(rounds(mp, ROUNDS)):
         means, hear = way(mp)
         here, there = mp.Pipe()
         process = mp.Process(target=close_and_tell, args=(there, means))
@@ -86,7 +88,7 @@ def test_a_sender_that_knows_of_the_end_is_refused_at_once(mp, way):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_so_is_one_that_knows_it_from_another_thread(mp, way):
-    for _ in range(ROUNDS):
+    for _ in range(rounds(mp, ROUNDS)):
         means, hear = way(mp)
         there, here = mp.Pipe(duplex=False)
         process = mp.Process(target=close_and_tell, args=(there, means))
@@ -123,7 +125,7 @@ def answer_until_last(connection):
 
 
 def test_so_is_one_that_has_the_last_answer_and_the_end(mp):
-    for _ in range(ROUNDS):
+    for _ in range(rounds(mp, ROUNDS)):
         here, there = mp.Pipe()
         process = mp.Process(target=answer_until_last, args=(there,))
         process.start()
@@ -192,7 +194,7 @@ def send_and_die(connection, last_act):
 
 @pytest.mark.parametrize("last_act", ["exit", "kill"])
 def test_the_messages_of_a_process_that_dies_are_there(mp, last_act):
-    for _ in range(ROUNDS):
+    for _ in range(rounds(mp, ROUNDS)):
         here, there = mp.Pipe(duplex=False)
         process = mp.Process(target=send_and_die, args=(there, last_act))
         process.start()

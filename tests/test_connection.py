@@ -13,6 +13,8 @@ from multiprocessing.connection import wait
 
 import pytest
 
+from contexts import rounds
+
 
 def echo(connection):
     try:
@@ -27,7 +29,7 @@ def send_and_end(connection):
 
 
 def test_the_end_of_a_process_is_not_seen_before_what_it_sent(mp):
-    for _ in range(40):
+    for _ in range(rounds(mp, 40)):
         reader, writer = mp.Pipe(duplex=False)
         process = mp.Process(target=send_and_end, args=(writer,))
         process.start()

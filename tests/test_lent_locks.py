@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from contexts import rounds
 from forks import fork
 
 MANY = 500
@@ -235,7 +236,7 @@ def write_and_wait(lock, arrays, path):
 @pytest.mark.parametrize(("count", "length"), [(12, 1), (3, 3000), (1, 1 << 21)])
 def test_a_killed_process_leaves_whole_sections_and_a_free_lock(mp, tmp_path, count, length):
     """The process is in no section when it is killed, some milliseconds after the last one, which may be lost here."""
-    for n in range(10):
+    for n in range(rounds(mp, 10)):
         lock, path = mp.Lock(), tmp_path / str(n)
         arrays = [mp.RawArray("i", length) for _ in range(count)]
         process = started(mp, write_and_wait, lock, arrays, path)
@@ -493,7 +494,7 @@ def add_up(array, text):
 
 def test_the_end_of_a_process_while_its_writes_are_published(mp):
     """The process may end while the thread that publishes has the lock."""
-    for _ in range(40):
+    for _ in range(rounds(mp, 40)):
         array, text = mp.Array("i", range(10)), mp.Array("c", b"original")
         process = started(mp, add_up, array, text)
         process.join()

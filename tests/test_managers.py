@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from contexts import is_ours
 from serverless_mp import _core, managers
 
 
@@ -105,7 +106,7 @@ for one in (OurManager, CPythonsManager):
 
 
 def make_manager(mp):
-    return (OurManager if type(mp).__module__ == "serverless_mp.context" else CPythonsManager)(ctx=mp)
+    return (OurManager if is_ours(mp) else CPythonsManager)(ctx=mp)
 
 
 def write_by_server(proxy, x):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from contexts import is_ours
 from serverless_mp import _core
 
 SHORT, ALL = 300, 400
@@ -73,7 +74,7 @@ def test_tasks_taken_together_survive_their_workers(mp):
         results = pool.imap(rest, range(1000))
         got = [next(results) for _ in range(150)]
         # CPython's pool would lose the task in work.
-        if type(mp).__module__ == "serverless_mp.context":
+        if is_ours(mp):
             kill([worker.pid for worker in pool._pool[:2]])
         assert got + list(results) == list(range(1000))
 
