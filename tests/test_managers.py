@@ -1,10 +1,14 @@
 """Managers."""
 
+import contextlib
 import multiprocessing
 import multiprocessing.managers
 import os
+import resource
 import signal
+import socket
 import threading
+import time
 
 import pytest
 
@@ -109,6 +113,38 @@ def make_manager(mp):
     return (OurManager if is_ours(mp) else CPythonsManager)(ctx=mp)
 
 
+class Files:
+    """Descriptors of the server's process."""
+
+    def fill(self):
+        self.files = []
+        with contextlib.suppress(OSError):
+            while True:
+                self.files.append(open("/dev/null"))  # noqa: SIM115 - closed by `free`
+
+    def free(self):
+        for file in self.files:
+            file.close()
+
+    def inheritable_sockets(self):
+        found = [fd for fd in os.listdir("/proc/self/fd") if "socket" in target_of(fd) and os.get_inheritable(int(fd))]
+        return len(found)
+
+
+def target_of(fd):
+    with contextlib.suppress(OSError):
+        return os.readlink(f"/proc/self/fd/{fd}")
+    return ""
+
+
+def limit_descriptors():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+
+
+for one in (OurManager, CPythonsManager):
+    one.register("Files", Files)
+
+
 def write_by_server(proxy, x):
     proxy.write(x)
 
@@ -174,3 +210,47 @@ def test_a_server_that_cannot_begin(mp):
         manager.start(leave_open, (1,))
     with pytest.raises(TypeError, match="callable"):
         make_manager(mp).start(5)
+
+
+def test_a_server_that_is_short_of_descriptors_takes_connections_later(smp):
+    manager = OurManager(ctx=smp)
+    manager.start(limit_descriptors)
+    with manager:
+        files = manager.Files()
+        files.fill()
+        found = []
+        waiting = threading.Thread(target=lambda: found.append(files.inheritable_sockets()))
+        waiting.start()
+        waiting.join(0.2)
+        assert not found
+        files.free()
+        waiting.join(30)
+        another = threading.Thread(target=lambda: found.append(files.inheritable_sockets()))
+        another.start()
+        another.join(30)
+        assert len(found) == 2
+
+
+def test_what_a_server_starts_holds_no_connection(mp):
+    manager = make_manager(mp)
+    manager.start()
+    with manager:
+        assert manager.Files().inheritable_sockets() == 0
+
+
+def test_a_time_limit_of_sockets_is_not_that_of_connections(mp):
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(0.05)
+    try:
+        manager = mp.Manager()
+    finally:
+        socket.setdefaulttimeout(before)
+    with manager:
+        d = manager.dict()
+        time.sleep(0.2)  # longer than the limit
+        d["key"] = 1
+        got = []
+        thread = threading.Thread(target=lambda: got.append(d["key"]))
+        thread.start()
+        thread.join(30)
+        assert got == [1]

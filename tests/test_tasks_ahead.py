@@ -1,6 +1,7 @@
 """A worker may take several short tasks at once, which no program can see."""
 
 import collections
+import json
 import multiprocessing
 import os
 import signal
@@ -12,6 +13,7 @@ import pytest
 
 from contexts import is_ours
 from serverless_mp import _core
+from serverless_mp.program.self_contained import is_self_contained
 
 SHORT, ALL = 300, 400
 
@@ -117,6 +119,29 @@ def test_a_task_that_tells_what_it_does_is_not_repeated_for_another_one(smp, cap
         assert got + list(results) == list(range(ALL))
     told = collections.Counter(capfd.readouterr().out.split("\n"))
     assert sum(told[f"task {i}."] - 1 for i in range(ALL)) <= 1
+
+
+def has_attribute(i):
+    return has_attribute.kept
+
+
+def reaches_a_module(i):
+    return json.codecs.open
+
+
+def is_decorated(i):
+    return i
+
+
+has_attribute.kept = []
+is_decorated.kept = "plain"
+
+
+@pytest.mark.parametrize(
+    ("function", "can_see"), [(square, False), (is_decorated, False), (has_attribute, True), (reaches_a_module, True)]
+)
+def test_what_a_function_reaches(function, can_see):
+    assert is_self_contained(function) is not can_see
 
 
 def take_part(i):

@@ -186,6 +186,25 @@ class ServerlessDefaultContext(Factories, DefaultContext):  # type: ignore[misc]
         return [name for name in super().get_all_start_methods() if name != ServerlessContext._name]
 
 
+class _OwnDefaultContext(ServerlessDefaultContext):
+    """The default context of `import serverless_mp as multiprocessing`. While `install()` is in force, there is one default for
+    both names, that of the standard library.
+    """
+
+    def _installed(self) -> Any:
+        standard = _stdlib._default_context  # type: ignore[attr-defined]
+        return standard if isinstance(standard, ServerlessDefaultContext) else super()
+
+    def get_context(self, method: str | None = None) -> Any:
+        return self._installed().get_context(method)
+
+    def set_start_method(self, method: str | None, force: bool = False) -> None:
+        self._installed().set_start_method(method, force)
+
+    def get_start_method(self, allow_none: bool = False) -> Any:
+        return self._installed().get_start_method(allow_none)
+
+
 class Process(BaseProcess):
     """A process with the start method of the default context."""
 
@@ -193,7 +212,7 @@ class Process(BaseProcess):
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
-        # Not taken from CPython's default context, which is a different one if nothing was installed.
+        # Not taken from CPython's default context, which is not ours if nothing was installed.
         return launch(process_obj, default.get_context().get_start_method())
 
     @staticmethod
@@ -206,8 +225,7 @@ def initial() -> ServerlessContext:
     return CONTEXTS[_stdlib._default_context._default_context._name]  # type: ignore[attr-defined]
 
 
-# `import serverless_mp as multiprocessing` has a default context of its own beside the standard library's.
-default = ServerlessDefaultContext(initial())
+default = _OwnDefaultContext(initial())
 default.Process = Process  # type: ignore[assignment,misc]
 installed.default = default
 

@@ -61,12 +61,13 @@ def _install(as_: Iterable[str]) -> None:
     if installed.replaced:
         return
     default = _stdlib._default_context  # type: ignore[attr-defined]
+    method = default.get_start_method(allow_none=True) or context.default.get_start_method(allow_none=True)
     concrete = _stdlib._concrete_contexts  # type: ignore[attr-defined]
     installed.replace(default, "__class__", context.ServerlessDefaultContext)
     installed.replace(_stdlib, "_concrete_contexts", concrete | context.CONTEXTS)
     installed.replace(default, "_default_context", context.initial())
-    if default._actual_context is not None:
-        installed.replace(default, "_actual_context", context.CONTEXTS[default._actual_context._name])
+    if method is not None:
+        installed.replace(default, "_actual_context", context.CONTEXTS[method])
     for name in multiprocessing.__all__:
         if name not in _LEFT_ALONE:
             installed.replace(multiprocessing, name, getattr(default, name))

@@ -6,17 +6,19 @@ CPython. The server process always runs beside its parent, which has connections
 
 from __future__ import annotations
 
-import socket
 import threading
 from multiprocessing import managers
 from multiprocessing.managers import BaseProxy, DictProxy, ListProxy, Namespace, NamespaceProxy, RemoteError, Token
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import connection, context, shared_memory
 from .local import beside
 from .pool import Pool
 from .stdlib import public_names
 from .stdlib.rebind import rebound
+
+if TYPE_CHECKING:
+    import socket
 
 __all__ = ["BaseManager", "BaseProxy", "DictProxy", "ListProxy", "Namespace", "NamespaceProxy", "RemoteError"]
 __all__ += ["SharedMemoryManager", "SyncManager", "Token"]
@@ -32,7 +34,7 @@ _link: socket.socket | None = None
 
 def _begin_server(link: socket.socket, initializer: Any, initargs: Any) -> None:
     """The initializer of a server."""
-    global _link  # noqa: PLW0603 - a server's process has one
+    global _link  # noqa: PLW0603 - a process has one
     _link = link
     if initializer is not None:
         initializer(*initargs)
@@ -42,8 +44,10 @@ class Server(managers.Server):
     """CPython's server, which also serves the process that has started it."""
 
     def serve_forever(self) -> None:
+        global _link  # noqa: PLW0603 - a process has one
         if _link is not None:
             threading.Thread(target=beside.serve, args=(_link, self.handle_request), daemon=True).start()
+            _link = None
         _base_serve(self)
 
 
@@ -62,10 +66,11 @@ class BaseManager(managers.BaseManager):
     def start(self, initializer: Any = None, initargs: Any = ()) -> None:
         """Starts the server's process."""
         is_callable = initializer is None or callable(initializer)
-        if self._serializer != _TRANSPORT or not issubclass(self._Server, Server) or not is_callable:
+        is_in_store = self._serializer == _TRANSPORT and self._address is None and isinstance(self._ctx, context.Factories)
+        if not is_in_store or not issubclass(self._Server, Server) or not is_callable:
             _base_start(self, initializer, initargs)
             return
-        link, theirs = socket.socketpair()
+        link, theirs = beside.pair()
         try:
             with theirs:
                 _base_start(self, _begin_server, (theirs, initializer, initargs))

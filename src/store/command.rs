@@ -264,8 +264,8 @@ impl Cmd<'_> {
         self.post()
     }
 
-    /// The same for a command that nobody needs before this thread's next one, with which it is written; or before another
-    /// thread sends a command.
+    /// The same for a command that nobody needs before this thread's next one: it is written with that, or before another thread
+    /// sends a command, or when many are held.
     pub fn hold_for(mut self, slot: &Slot) -> Result<()> {
         self.slot = Some(slot.clone());
         self.post_or_hold(true)

@@ -194,7 +194,9 @@ def reduce_class(cls: type) -> Any:
     # The state of the class may contain sets and dictionaries of its objects, which need these methods early.
     at_once |= {name: space[name] if _is_alone(space[name]) else _not_yet for name in ("__eq__", "__hash__") if name in space}
     by_being_made = _BY_BEING_MADE | c_types.made_of(cls)
-    state = {name: part for name, part in space.items() if at_once.get(name) is not part and name not in by_being_made}
+    state = {
+        name: part for name, part in space.items() if at_once.get(name, _not_yet) is not part and name not in by_being_made
+    }
     layouts = c_types.layouts(cls) if issubclass(cls, c_types.DATA) else None
     registered = [found for one in abc._get_dump(cls)[0] if (found := one())] if "_abc_impl" in space else []  # type: ignore[attr-defined]
     return _make_class, (type(cls), cls.__name__, cls.__bases__, at_once), (layouts, state, registered), None, None, _fill_class

@@ -157,7 +157,10 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
             return self._by_hand(obj) if reduced is NotImplemented and not is_a(obj, (type, types.FunctionType)) else reduced
         except TooLargeError:
             raise
-        except Exception as e:  # noqa: BLE001 - the error is the reason, whatever it is
+        except Exception as e:
+            if is_a(e, RecursionError) and self._queue is None:
+                raise  # it is tried again in turn
+            # Whatever the error is, it is the reason.
             self.left_out[id(obj)] = e
             what = f"{self.subject} ({type(obj).__qualname__})"
             why = f"{what} could not travel to the worker: {type(e).__name__}: {e}"

@@ -145,7 +145,8 @@ def _must_be_made(name: str, module: Any) -> bool:
     if not is_a(module, types.ModuleType):
         return False
     file = getattr(module, "__file__", None)
-    if modules.is_being_imported(module) or modules.starts_processes(name):
+    # A module without a specification was made by code, such as `runpy.run_path`.
+    if modules.is_being_imported(module) or modules.starts_processes(name) or vars(module).get("__spec__") is None:
         return True
     if file is None:
         return "__path__" not in vars(module)

@@ -52,22 +52,26 @@ def _is_allowed(value: Any, seen: set[int]) -> bool:
 
 def _is_function_allowed(function: types.FunctionType, seen: set[int]) -> bool:
     defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
-    held = [value for value in defaults if value is not None]
+    held = [value for value in (*defaults, *vars(function).values()) if value is not None]
     try:
         held += [cell.cell_contents for cell in function.__closure__ or ()]
     except ValueError:  # a variable that is not set yet
         return False
-    space, codes = function.__globals__, [function.__code__]
+    space, codes, attributes = function.__globals__, [function.__code__], set[str]()
     while codes:
         code = codes.pop()
         codes += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
         for instruction in dis.get_instructions(code):
             if instruction.opname.startswith("IMPORT_"):
                 return False
+            if instruction.opname in {"LOAD_ATTR", "LOAD_METHOD"}:
+                attributes.add(instruction.argval)
             if instruction.opname.endswith(("_GLOBAL", "_NAME", "_GLOBALS")):
                 name = instruction.argval
                 # A worker may have given a value to a name that has none here.
                 if not instruction.opname.startswith("LOAD_") or (name not in space and name not in vars(builtins)):
                     return False
                 held.append(space[name] if name in space else vars(builtins)[name])
+    reached = [getattr(one, name, None) for one in held if type(one) is types.ModuleType for name in attributes]
+    held += [one for one in reached if type(one) is types.ModuleType]
     return all(_is_allowed(value, seen) for value in held)

@@ -21,14 +21,13 @@ if fields[5] then hand_out(to, fields[11]) else ring(to, fields[11]) end
 local written = {added(to, ARGV[6] + more, fields[4], fields[8])}
 acknowledge(#results, CALLER)
 local out, most = {}, 1
-if fields[14] then
-  call('HINCRBY', OBJECT, SUSPECTS, -1)
-  if fields[14] == '1' then call('HDEL', OBJECT, SUSPECTS) end
-elseif ARGV[8] ~= '1' and not fields[13] then
+local suspects = fields[14]
+if ARGV[8] ~= '1' and not fields[13] and not suspects then
   most = math.min(ARGV[8], math.max(ARGV[9], math.ceil(call('LLEN', tasks) / fields[10])))
 end
 local size = take_some(tasks, most, 65536, function(item) return string.match(item, TASK_HEAD) end, out)
 if #out > 0 then
+  if suspects == '1' then call('HDEL', OBJECT, SUSPECTS) elseif suspects then call('HINCRBY', OBJECT, SUSPECTS, -1) end
   -- They are in work in the place of the last one.
   written[3], written[4] = taken(from, size, fields[4], fields[5], fields[9])
   if #out > 1 then
