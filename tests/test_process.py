@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -212,3 +213,17 @@ def test_a_worker_runs_the_main_module_as_it_is_now(run, tmp_path):
     assert said[0] == said[1]
     assert len(said[0][1]) == 5
     assert said[0][0].splitlines()[:4] == ["worker 0 1", "worker 1 1", "worker 2 1", "worker 3 2"]
+
+
+def low_sockets(queue):
+    numbers = [number for number in range(3, 32) if os.path.exists(f"/proc/self/fd/{number}")]
+    queue.put([number for number in numbers if stat.S_ISSOCK(os.fstat(number).st_mode)])
+
+
+def test_the_store_is_not_behind_the_number_of_a_pipe_of_the_parent(smp):
+    """A program that forks may use such a number in the child, which has not got the pipe."""
+    queue = smp.SimpleQueue()
+    process = smp.Process(target=low_sockets, args=(queue,))
+    process.start()
+    assert queue.get() == []
+    process.join()

@@ -193,7 +193,7 @@ def test_manager_beside_the_program(aws, custom):
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", ["managed", "custom"])
 def test_demo(aws, kind, tmp_path):
-    """scikit-learn and pandarallel run with 8 workers; their packages are in a layer, or in the function."""
+    """scikit-learn and pandarallel run with 4 workers; their packages are in a layer, or in the function."""
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("scikit-learn\npandas\npandarallel\n")
     s3 = aws.client("s3")
@@ -203,8 +203,8 @@ def test_demo(aws, kind, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     for name in ("grid_search.py", "parallel_apply.py"):
         program = ROOT / "examples" / "demo" / name
-        lines = ours(aws.run(f"tests-demo-{kind}", program, 8, timeout=300)).splitlines()
-        plain = python(program, 8).splitlines()
+        lines = ours(aws.run(f"tests-demo-{kind}", program, 4, timeout=300)).splitlines()
+        plain = python(program, 4).splitlines()
         assert [line for line in lines if line.startswith("result")] == [line for line in plain if line.startswith("result")]
         workers = next(line for line in lines if line.startswith("main")).partition("workers ")[2].split()
         assert all(int(pid) > 2**22 for pid in workers)

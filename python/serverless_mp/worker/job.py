@@ -21,7 +21,12 @@ from serverless_mp.store import report, session
 from . import exit_handlers
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from serverless_mp.local.launch_record import Launch, Remote
+
+
+_LOW = 32
 
 
 def run(launch: Launch, parent_sentinel: int | None, descriptors: list[int]) -> int:
@@ -30,9 +35,12 @@ def run(launch: Launch, parent_sentinel: int | None, descriptors: list[int]) -> 
     if launch.has_tracker:
         resource_tracker._resource_tracker._fd = descriptors.pop(0)  # type: ignore[attr-defined]
     forkserver._forkserver._inherited_fds = descriptors  # type: ignore[attr-defined]
-    _core.join_session(launch.session, launch.key, launch.url, launch.ttl, launch.seal_memory, launch.process, launch.parent)
-    session.begin_process()
-    record = _core.Job.claim(launch.job, launch.process if launch.remote is None else launch.remote.claimant)
+    with _low_numbers_taken():
+        _core.join_session(
+            launch.session, launch.key, launch.url, launch.ttl, launch.seal_memory, launch.process, launch.parent
+        )
+        session.begin_process()
+        record = _core.Job.claim(launch.job, launch.process if launch.remote is None else launch.remote.claimant)
     if record is None:
         if control is not None:
             control.sendall(NOT_NEEDED)
@@ -62,6 +70,23 @@ def run(launch: Launch, parent_sentinel: int | None, descriptors: list[int]) -> 
         if control is not None:
             control.sendall(EXITED)
     return code
+
+
+@contextlib.contextmanager
+def _low_numbers_taken() -> Iterator[None]:
+    """What is opened inside gets a higher number than the descriptors of most programs have: a worker that uses the number of
+    its parent's pipe then gets an error, and not its own connection to the store.
+    """
+    taken: list[int] = []
+    try:
+        while not taken or taken[-1] < _LOW:
+            taken.append(os.dup(0 if not taken else taken[0]))
+    except OSError:  # there is none, or few are allowed
+        while taken:
+            os.close(taken.pop())
+    yield
+    for descriptor in taken:
+        os.close(descriptor)
 
 
 def _take_remote_part(remote: Remote, descriptors: list[int]) -> socket.socket:
