@@ -6,19 +6,17 @@ CPython. The server process always runs beside its parent, which has connections
 
 from __future__ import annotations
 
+import socket
 import threading
 from multiprocessing import managers
 from multiprocessing.managers import BaseProxy, DictProxy, ListProxy, Namespace, NamespaceProxy, RemoteError, Token
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import connection, context, shared_memory
 from .local import beside
 from .pool import Pool
 from .stdlib import public_names
 from .stdlib.rebind import rebound
-
-if TYPE_CHECKING:
-    import socket
 
 __all__ = ["BaseManager", "BaseProxy", "DictProxy", "ListProxy", "Namespace", "NamespaceProxy", "RemoteError"]
 __all__ += ["SharedMemoryManager", "SyncManager", "Token"]
@@ -70,7 +68,7 @@ class BaseManager(managers.BaseManager):
         if not is_in_store or not issubclass(self._Server, Server) or not is_callable:
             _base_start(self, initializer, initargs)
             return
-        link, theirs = beside.pair()
+        link, theirs = socket.socketpair()
         try:
             with theirs:
                 _base_start(self, _begin_server, (theirs, initializer, initargs))

@@ -64,30 +64,29 @@ class Connection(connection.Connection):
         return buffer
 
 
-def pair() -> tuple[socket.socket, socket.socket]:
-    """Two connected sockets. They block, whatever time limit the program has set for its own."""
-    pair = socket.socketpair()
-    for one in pair:
-        one.setblocking(True)
-    return pair
+def _connection(descriptor: int) -> Connection:
+    # A time limit for the program's sockets, or a library that replaces their class, has let it not block.
+    os.set_blocking(descriptor, True)
+    return Connection(descriptor)
 
 
 class _Link:
     """The socket through which this process gives connections to a server."""
 
     def __init__(self, to_server: socket.socket) -> None:
+        to_server.setblocking(True)
         self._socket, self._lock = to_server, threading.Lock()
 
     def connect(self) -> Connection | None:
         """A new connection; None if the server has ended."""
-        mine, theirs = pair()
+        mine, theirs = socket.socketpair()
         with mine, theirs:
             try:
                 while self._give(theirs) == _FULL:
                     sleep(_PAUSE)
             except (OSError, EOFError):
                 return None
-            return Connection(mine.detach())
+            return _connection(mine.detach())
 
     def _give(self, end: socket.socket) -> bytes:
         with self._lock:
@@ -134,4 +133,4 @@ def serve(to_starter: socket.socket, handle: Callable[[Connection], None]) -> No
             to_starter.sendall(_TAKEN if descriptors else _FULL)
             for descriptor in descriptors:
                 os.set_inheritable(descriptor, False)
-                threading.Thread(target=handle, args=(Connection(descriptor),), daemon=True).start()
+                threading.Thread(target=handle, args=(_connection(descriptor),), daemon=True).start()

@@ -14,6 +14,7 @@ import random
 import sys
 import threading
 import types
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -100,7 +101,8 @@ def _draws(name: str, module: object) -> bool:
 
 def _forks_alone() -> bool:
     """Whether a fork disturbs no other thread: libraries such as OpenBLAS end their threads before a fork."""
-    pid = os.fork()
+    with warnings.catch_warnings(action="ignore"):  # of the threads that are looked for here
+        pid = os.fork()
     if pid == 0:
         os._exit(0)
     os.waitpid(pid, 0)
