@@ -129,8 +129,8 @@ $(VENV)-emulator/.servers: $(VENV)-emulator/.built
 	($(REGISTRY)) >/dev/null 2>&1 || echo "no docker-registry is installed, nor can be: the tests of deploy --image are skipped"
 	touch $@
 
-test-aws: $(VENV)/.wheel $(VENV)/.group-test $(VENV)-emulator/.servers  ## the tests of AWS Lambda, on two emulators in parallel, as a user other than root
-	tests/as_another_user.sh $(BIN)/python -m pytest -p no:cacheprovider -n 2 tests/aws $(TESTS) || test $$? -eq 5  # none chosen
+test-aws: $(VENV)/.wheel $(VENV)/.group-test $(VENV)-emulator/.servers  ## the tests of AWS Lambda, on three emulators in parallel, as a user other than root
+	tests/as_another_user.sh $(BIN)/python -m pytest -p no:cacheprovider -n 3 tests/aws $(TESTS) || test $$? -eq 5  # none chosen
 
 coverage: $(VENV)/.built $(VENV)/.group-test $(VENV)/.group-demo $(VENV)/.group-coverage $(VENV)/.apps  ## which lines of the package's Python the tests run, in workers too
 	rm -rf .coverage && mkdir .coverage
