@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from serverless_mp import _core, reduction
 
+from .launcher import receive_with_descriptors
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -127,10 +129,9 @@ def serve(to_starter: socket.socket, handle: Callable[[Connection], None]) -> No
     to_starter.setblocking(True)
     with to_starter, contextlib.suppress(ConnectionError):
         while True:
-            asked, descriptors, _, _ = socket.recv_fds(to_starter, 1, 1)
+            asked, descriptors = receive_with_descriptors(to_starter, len(_TAKEN), 1)
             if not asked:
                 return
             to_starter.sendall(_TAKEN if descriptors else _FULL)
             for descriptor in descriptors:
-                os.set_inheritable(descriptor, False)
                 threading.Thread(target=handle, args=(_connection(descriptor),), daemon=True).start()

@@ -12,6 +12,7 @@ import socket
 import struct
 import sys
 import threading
+from array import array
 from multiprocessing import spawn, util
 from pathlib import Path
 from pickle import dumps
@@ -26,6 +27,8 @@ from serverless_mp.store import session
 from .preload import Preload, wanted
 
 INT = struct.Struct("=i")
+# No program that the receiver executes gets the descriptors, as after a fork in CPython.
+_CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 _lock = threading.Lock()
 _zygote: tuple[Popen[bytes], int] | None = None
 _path: str | None = None
@@ -67,6 +70,19 @@ def ask(wanted: dict[str, Any], fds: list[int]) -> socket.socket:
     socket.send_fds(connection, [INT.pack(len(data))], fds)
     connection.sendall(data)
     return connection
+
+
+def receive_with_descriptors(connection: socket.socket, size: int, most: int) -> tuple[bytes, list[int]]:
+    """Up to `size` bytes, and the descriptors that came with them, of which `most` may come."""
+    fds = array("i")
+    # `socket.recv_fds` ignores its flags.
+    data, ancillary, _, _ = connection.recvmsg(size, socket.CMSG_LEN(most * fds.itemsize), _CLOSE_ON_EXEC)
+    for level, kind, content in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
+    for fd in () if _CLOSE_ON_EXEC else fds:  # a system without the flag
+        os.set_inheritable(fd, False)
+    return data, list(fds)
 
 
 def started(answer: bytes) -> int:

@@ -6,19 +6,16 @@ import os
 import signal
 import socket
 import time
-from array import array
 from pickle import dumps, loads
 from typing import Any
 
-from serverless_mp.local.launcher import INT, receive
+from serverless_mp.local.launcher import INT, receive, receive_with_descriptors
 
 # The seconds that requests wait for a zygote that is still importing.
 PRELOAD_TIMEOUT = 3
 # The same in a function, where it imports alone: requests would need this time themselves, unless an import hangs.
 FUNCTION_TIMEOUT = 20
 
-# No program that a worker executes gets the descriptors, as after a fork in CPython.
-_CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 _MOST_FDS = 1024
 
 
@@ -105,10 +102,5 @@ class Preloaded:
 
 def receive_request(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """A request, and the descriptors that came with it."""
-    fds = array("i")
-    # `socket.recv_fds` ignores its flags.
-    head, ancillary, _, _ = connection.recvmsg(INT.size, socket.CMSG_LEN(_MOST_FDS * fds.itemsize), _CLOSE_ON_EXEC)
-    for level, kind, data in ancillary:
-        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
-    return loads(receive(connection, INT.unpack(head)[0])), list(fds)  # noqa: S301 - from our own user's program
+    head, fds = receive_with_descriptors(connection, INT.size, _MOST_FDS)
+    return loads(receive(connection, INT.unpack(head)[0])), fds  # noqa: S301 - from our own user's program
