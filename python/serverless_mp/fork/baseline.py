@@ -137,9 +137,8 @@ def _digests(names: list[str]) -> dict[str, dict[str, bytes]]:
     for name in names:
         module = sys.modules.get(name)
         if type(module) is types.ModuleType:
+            all_places = ((".".join(path), value) for path, value in places.places_of(module))
             found[name] = {
-                ".".join(path): made.of(value).value
-                for path, value in places.places_of(module)
-                if comparison.is_compared(name, path, value)
+                dotted: made.of(value).value for dotted, value in all_places if comparison.is_compared(name, dotted, value)
             }
     return found

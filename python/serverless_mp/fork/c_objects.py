@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Imported by name: a program may put mocks in their places.
 _LIBRARY, _LOADER, _FUNCTION, _POINTER = ctypes.CDLL, ctypes.LibraryLoader, ctypes._CFuncPtr, ctypes._Pointer  # type: ignore[attr-defined]
+# The kinds of objects that `parts_of` is for.
+WITH_PARTS = (_LIBRARY, _FUNCTION)
 # The key under which ctypes keeps the memory that an object lies in.
 _BUFFER = "ffffffff"
 _ARE_TEXT = (ctypes.c_char_p, ctypes.c_wchar_p, ctypes.py_object)
@@ -153,12 +155,12 @@ def _reduce_function(function: Any) -> Any:
     return type(function), (called[0],), (how, kept), None, None, _set_function
 
 
-def parts_of(obj: Any) -> list[Any] | None:
-    """The attributes that a program can set in a library or in a C function; None for anything else."""
+def parts_of(obj: Any) -> list[Any]:
+    """The attributes that a program can set in a library or in a C function."""
     if is_a(obj, _LIBRARY):
         kept = _set_in(obj)
         return [*kept, *kept.values()]
-    return [obj.restype, obj.argtypes, obj.errcheck] if is_a(obj, _FUNCTION) else None
+    return [obj.restype, obj.argtypes, obj.errcheck]
 
 
 def _find_function(library: Any, name: str, is_kept: bool) -> Any:

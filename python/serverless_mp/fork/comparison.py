@@ -14,8 +14,6 @@ from serverless_mp.program.introspect import is_a, module_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from . import places
-
 # Modules of libraries that handle state of their own process, and modules of the interpreter.
 _LEFT_OUT = tools.NAMES | frozenset(
     [
@@ -84,9 +82,9 @@ def _has_functions_only(name: str) -> bool:
     return not counts(name) and top in sys.stdlib_module_names and top not in _OF_PROCESSES
 
 
-def is_compared(module: str, path: places.Path, value: Any) -> bool:
+def is_compared(module: str, dotted: str, value: Any) -> bool:
     """Whether the value at a place is compared."""
-    if is_left_out(module, ".".join(path), value) or not _is_public(module, path, value):
+    if is_left_out(module, dotted, value) or not _is_public(module, dotted, value):
         return False
     if counts(module):
         return True
@@ -106,10 +104,19 @@ def is_left_out(module: str, dotted: str, value: Any) -> bool:
         return rule(value)
     if dotted in _NAMES_LEFT_OUT.get(module, ()):
         return True
-    if type(value) in ATOMS:
+    kind = type(value)
+    if kind in ATOMS:
         return False
-    is_ours = module_of(value).partition(".")[0] == "serverless_mp"  # a worker has it as well
-    return is_ours or tools.is_of_tool(value)
+    if kind is types.FunctionType:
+        said = value.__module__
+        return type(said) is str and _is_ours_or_of_tool(said)
+    return _is_ours_or_of_tool(module_of(value)) or tools.is_of_tool(value)
+
+
+@functools.lru_cache(4096)
+def _is_ours_or_of_tool(module: str) -> bool:
+    top = module.partition(".")[0]
+    return top == "serverless_mp" or top in tools.NAMES  # a worker has ours as well
 
 
 # Places at which the value decides whether it is left out.
@@ -128,9 +135,9 @@ def _is_of_standard_library(module: str) -> bool:
     return module.partition(".")[0] in sys.stdlib_module_names
 
 
-def _is_public(module: str, path: places.Path, value: Any) -> bool:
+def _is_public(module: str, dotted: str, value: Any) -> bool:
     """Whether a place counts as public. Private places of the standard library do not, unless they hold a function."""
-    if _is_of_standard_library(module) and any(part.startswith("_") for part in path):
-        is_limit = len(path) == 1 and path[0].isupper() and type(value) in ATOMS  # such as http.client._MAXHEADERS
-        return is_limit or ".".join(path) in _REGISTRIES.get(module, ()) or is_a(value, types.FunctionType)
+    if _is_of_standard_library(module) and (dotted.startswith("_") or "._" in dotted):
+        is_limit = "." not in dotted and dotted.isupper() and type(value) in ATOMS  # such as http.client._MAXHEADERS
+        return is_limit or dotted in _REGISTRIES.get(module, ()) or is_a(value, types.FunctionType)
     return True

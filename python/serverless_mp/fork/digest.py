@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import _thread
 import enum
-import hashlib
-import operator
 import types
 from array import array  # these are imported by name: a program may put mocks in their places
 from collections import deque
 from functools import partial
+from hashlib import blake2b
 from itertools import count
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 from serverless_mp.program.introspect import attributes, contents, is_a
@@ -19,7 +19,7 @@ from . import c_objects, c_types, objects, places
 from .comparison import ATOMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 _DEPTH = 4
 _NODES = 4000
@@ -39,8 +39,9 @@ class Digest:
         self._left = _NODES
         # Each entry: a container, the function that reads its parts, and the parts when it was read.
         self._containers: list[tuple[Any, Callable[[Any], list[Any]], list[Any]]] = []
-        text = repr(self._shape(value, _DEPTH))
-        self.value = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        text = self._text(value, _DEPTH)
+        places.Counter.visited += _NODES - self._left
+        self.value = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
     def is_fixed(self) -> bool:
         """Whether nothing that the digest was computed from can change."""
@@ -51,7 +52,7 @@ class Digest:
         for container, read, parts in self._containers:
             now = read(container)
             # Most parts are the same objects, which is quickly seen.
-            if not same(parts, now) and not (len(parts) == len(now) and all(map(_is_as, parts, now))):
+            if len(parts) != len(now) or not (all(map(is_, parts, now)) or all(map(_is_as, parts, now))):
                 return False
         return True
 
@@ -61,71 +62,130 @@ class Digest:
         self._containers.append((container, read, parts))
         return parts
 
-    def _shape(self, value: Any, depth: int) -> Any:  # noqa: C901, PLR0911, PLR0912 - a case for each kind
+    def _text(self, value: Any, depth: int) -> str:
+        """A text that is equal in two processes that hold the same value."""
         kind = type(value)
         self._left -= 1
-        places.Counter.visited += 1
-        if kind in ATOMS:
-            is_long = kind in (str, bytes) and len(value) > _LONG
-            return (len(value), hashlib.blake2b(_raw(value)).digest()) if is_long else value
-        if kind is types.FunctionType:
-            code = value.__code__
-            place = "function", code.co_filename, code.co_firstlineno, code.co_qualname
-            if depth == 0 or value.__closure__ is None or depth == _DEPTH:  # a function at a place has places of its own
-                return place
-            return *place, *(self._shape(part, depth - 1) for part in self._watch(value, _variables))
-        if issubclass(kind, type):
-            return "class", *places.home(value)
-        if kind is types.ModuleType:
-            return "module", value.__name__
-        if issubclass(kind, _BUILTIN_FUNCTIONS):
-            owner = getattr(value, "__self__", None)
-            return kind.__name__, *places.home(value), "" if is_a(owner, types.ModuleType) else type(owner).__qualname__
-        if issubclass(kind, enum.Enum):
-            return "member", *places.home(kind), value._name_
-        if depth == 0 or self._left <= 0:
-            return kind.__module__, kind.__qualname__
-        if issubclass(kind, types.MethodType):
-            return kind.__name__, self._shape(value.__func__, depth - 1), self._shape(value.__self__, depth - 1)
-        if issubclass(kind, (staticmethod, classmethod)):
-            return kind.__name__, self._shape(value.__func__, depth - 1)
-        if issubclass(kind, property):
-            return kind.__name__, *(self._shape(part, depth - 1) for part in (value.fget, value.fset, value.fdel))
-        if issubclass(kind, partial):
-            return kind.__name__, *(self._shape(part, depth - 1) for part in (value.func, value.args, value.keywords))
-        if c_objects.parts_of(value) is not None:
-            parts = self._watch(value, c_objects.parts_of)  # type: ignore[arg-type] # they are some
-            return kind.__name__, *(self._shape(part, depth - 1) for part in parts)
-        return kind.__module__, kind.__qualname__, self._items(value, kind, depth - 1), self._attributes(value, depth - 1)
+        way, is_deep = _ways.get(kind) or _way(kind)
+        if is_deep and (depth == 0 or self._left <= 0):
+            return f"{kind.__module__} {kind.__qualname__}"
+        return way(self, value, depth)
 
-    def _items(self, value: Any, kind: type, depth: int) -> list[Any]:  # noqa: PLR0911 - a case for each kind
+    def _texts(self, parts: Iterable[Any], depth: int) -> str:
+        return ", ".join([self._text(part, depth) for part in parts])
+
+    # ---- a way for each kind of value --------------------------------------------------------------------------
+
+    def _atom(self, value: Any, _depth: int) -> str:
+        return repr(value)
+
+    def _integer(self, value: int, _depth: int) -> str:
+        return hex(value)  # `repr` refuses to write one of many digits
+
+    def _string(self, value: str | bytes, _depth: int) -> str:
+        if len(value) <= _LONG:
+            return repr(value)
+        return f"{type(value).__name__} of {len(value)} {blake2b(_raw(value)).hexdigest()}"
+
+    def _function(self, value: Any, depth: int) -> str:
+        code = value.__code__
+        place = f"function {code.co_filename} {code.co_firstlineno} {code.co_qualname}"
+        if depth in (0, _DEPTH) or value.__closure__ is None:  # a function at a place has places of its own
+            return place
+        return f"{place} ({self._texts(self._watch(value, _variables), depth - 1)})"
+
+    def _class(self, value: Any, _depth: int) -> str:
+        return "class {} {}".format(*places.home(value))
+
+    def _module(self, value: Any, _depth: int) -> str:
+        return f"module {value.__name__}"
+
+    def _builtin_function(self, value: Any, _depth: int) -> str:
+        owner = getattr(value, "__self__", None)
+        of = "" if is_a(owner, types.ModuleType) else type(owner).__qualname__
+        return "{} {} {} {}".format(type(value).__name__, *places.home(value), of)
+
+    def _member(self, value: Any, _depth: int) -> str:
+        return "member {} {} {}".format(*places.home(type(value)), value._name_)
+
+    def _method(self, value: Any, depth: int) -> str:
+        return self._made_of(value, (value.__func__, value.__self__), depth)
+
+    def _wrapper(self, value: Any, depth: int) -> str:
+        return self._made_of(value, (value.__func__,), depth)
+
+    def _property(self, value: Any, depth: int) -> str:
+        return self._made_of(value, (value.fget, value.fset, value.fdel), depth)
+
+    def _partial(self, value: Any, depth: int) -> str:
+        return self._made_of(value, (value.func, value.args, value.keywords), depth)
+
+    def _c_object(self, value: Any, depth: int) -> str:
+        return self._made_of(value, self._watch(value, c_objects.parts_of), depth)
+
+    def _made_of(self, value: Any, parts: Iterable[Any], depth: int) -> str:
+        return f"{type(value).__name__} ({self._texts(parts, depth - 1)})"
+
+    def _object(self, value: Any, depth: int) -> str:
+        kind = type(value)
+        items, kept = self._items(value, kind, depth - 1), self._attributes(value, kind, depth - 1)
+        return f"{kind.__module__} {kind.__qualname__} {items} {kept}"
+
+    def _items(self, value: Any, kind: type, depth: int) -> str:  # noqa: PLR0911 - a case for each kind
         if issubclass(kind, dict):
             self._watch(value, _keys_and_values)
             pairs = list(dict.items(value))[: self._left]
-            return [len(value), *sorted((repr(self._shape(key, depth)), repr(self._shape(item, depth))) for key, item in pairs)]
+            return f"{len(value)} {_in_order(f'{self._text(key, depth)}: {self._text(item, depth)}' for key, item in pairs)}"
         if issubclass(kind, (list, deque)):
             items = self._watch(value, _items_of)
-            return [len(items), *(self._shape(item, depth) for item in items[: self._left])]
+            return f"{len(items)} [{self._texts(items[: self._left], depth)}]"
         if issubclass(kind, tuple):
-            return [len(value), *(self._shape(item, depth) for item in list(value)[: self._left])]
+            return f"{len(value)} ({self._texts(list(value)[: self._left], depth)})"
         if issubclass(kind, (set, frozenset)):
             if issubclass(kind, set):
                 self._watch(value, _as_set)
-            return sorted(repr(self._shape(item, depth)) for item in list(value)[: self._left])
+            return _in_order(self._text(item, depth) for item in list(value)[: self._left])
         if issubclass(kind, (bytearray, array, c_types.DATA)):
-            return [hashlib.blake2b(part).digest() for part in self._watch(value, _content)]
+            return " ".join([blake2b(part).hexdigest() for part in self._watch(value, _content)])
         if issubclass(kind, count):
-            return self._watch(value, _text)
-        return []
+            return " ".join(self._watch(value, _said))
+        return ""
 
-    def _attributes(self, value: Any, depth: int) -> list[Any]:
-        kept = vars(value) if issubclass(type(value), _thread._local) else attributes(value)
-        slots = self._watch(value, objects.slots_of) if objects.has_slots(type(value)) else []
+    def _attributes(self, value: Any, kind: type, depth: int) -> str:
+        kept = vars(value) if issubclass(kind, _thread._local) else attributes(value)
+        slots = self._texts(self._watch(value, objects.slots_of), depth) if objects.has_slots(kind) else ""
         if not kept:
-            return [self._shape(part, depth) for part in slots]
+            return slots
         self._watch(kept, _keys_and_values)
-        shapes = sorted((repr(name), repr(self._shape(item, depth))) for name, item in kept.items())
-        return [*shapes, *(self._shape(part, depth) for part in slots)]
+        return f"{_in_order(f'{name!r}: {self._text(item, depth)}' for name, item in kept.items())} {slots}"
+
+
+# How the text of a value is made, by its kind, the first that fits; and whether the value's parts are looked at.
+_WAYS: tuple[tuple[Any, Any, bool], ...] = (
+    (types.FunctionType, Digest._function, False),
+    (type, Digest._class, False),
+    (types.ModuleType, Digest._module, False),
+    (_BUILTIN_FUNCTIONS, Digest._builtin_function, False),
+    (enum.Enum, Digest._member, False),
+    (types.MethodType, Digest._method, True),
+    ((staticmethod, classmethod), Digest._wrapper, True),
+    (property, Digest._property, True),
+    (partial, Digest._partial, True),
+    (c_objects.WITH_PARTS, Digest._c_object, True),
+    (object, Digest._object, True),
+)
+_ways: dict[Any, tuple[Callable[[Digest, Any, int], str], bool]] = dict.fromkeys(ATOMS, (Digest._atom, False))
+_ways |= {int: (Digest._integer, False), str: (Digest._string, False), bytes: (Digest._string, False)}
+
+
+def _way(kind: type) -> tuple[Callable[[Digest, Any, int], str], bool]:
+    found = next((way, is_deep) for kinds, way, is_deep in _WAYS if issubclass(kind, kinds))
+    _ways[kind] = found
+    return found
+
+
+def _in_order(texts: Iterable[str]) -> str:
+    return f"{{{', '.join(sorted(texts))}}}"
 
 
 def _keys_and_values(container: Any) -> list[Any]:
@@ -144,7 +204,7 @@ def _content(value: Any) -> list[Any]:
     return [bytes(value)]
 
 
-def _text(value: Any) -> list[Any]:
+def _said(value: Any) -> list[Any]:
     return [repr(value)]
 
 
@@ -174,4 +234,4 @@ def _raw(value: str | bytes) -> bytes:
 
 def same(before: list[Any], now: Any) -> bool:
     """Whether two lists have the same parts."""
-    return len(before) == len(now) and all(map(operator.is_, before, now))
+    return len(before) == len(now) and all(map(is_, before, now))

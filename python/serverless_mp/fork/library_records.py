@@ -16,26 +16,31 @@ from . import baseline, collector, comparison, objects, place_access, places
 from .digest import Digest, Digests, same
 from .pickler import OBJECT
 
+# Stands between the values of two owners.
+_NEXT = object()
+
 
 class _Seen:
     """The values that a module, its classes and its functions had when the record was made."""
 
     def __init__(self, name: str, module: Any) -> None:
-        self._values = list(vars(module).values())
-        self._classes = [
-            (value, list(vars(value).values())) for value in self._values if is_a(value, type) and value.__module__ == name
-        ]
-        values = [value for space in (self._values, *(kept for _, kept in self._classes)) for value in space]
-        functions = [one for value in values for _, one in places.functions_within(name, (), value)]
-        self._functions = [(one, places.kept_by(one)) for one in functions]
+        values = list(vars(module).values())
+        self._classes = [value for value in values if is_a(value, type) and value.__module__ == name]
+        values += [value for cls in self._classes for value in list(vars(cls).values())]
+        self._functions = [one for value in values for _, one in places.functions_within(name, (), value)]
+        self._values = self._read(module)
+
+    def _read(self, module: Any) -> list[Any]:
+        values = [*vars(module).values()]
+        for cls in self._classes:
+            values += (_NEXT, *vars(cls).values())
+        for function in self._functions:
+            values += (_NEXT, *places.kept_by(function))
+        return values
 
     def is_as_it_was(self, module: Any) -> bool:
         """Whether the values are unchanged, apart from the content of containers."""
-        return (
-            same(self._values, vars(module).values())
-            and all(same(values, vars(cls).values()) for cls, values in self._classes)
-            and all(same(kept, places.kept_by(one)) for one, kept in self._functions)
-        )
+        return same(self._values, self._read(module))
 
 
 class _Record(_Seen):
@@ -52,15 +57,15 @@ class _Record(_Seen):
         for path, value in places.places_of(module):
             dotted = ".".join(path)
             here.add(dotted)
-            if not comparison.is_compared(name, path, value) and (
+            if not comparison.is_compared(name, dotted, value) and (
                 dotted not in base or comparison.is_left_out(name, dotted, value)
             ):
                 continue
             made = digests.of(value)
-            if not made.is_fixed():
-                self._changing[path] = (value, made)
-            else:
+            if made.is_fixed():
                 self._fixed[path] = (value, made.value)
+            else:
+                self._changing[path] = (value, made)
             if objects.is_refilled(value):
                 self.owned.setdefault(id(value), (OBJECT, name, path, type(value)))
         self.removed = [path for path in base if path not in here and _has_owner(name, path, base)]

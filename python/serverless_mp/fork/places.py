@@ -126,16 +126,17 @@ def places_of(module: Any, *, is_made_by: Callable[[Any], bool] | None = None) -
 
 def _places(module: str, path: Path, value: Any, is_made_by: Callable[[Any], bool] | None) -> Iterator[tuple[Path, Any]]:
     Counter.visited += 1
-    if is_a(value, type):
+    kind = type(value)
+    if issubclass(kind, type):
         if home(value) == (module, ".".join(path)):
             yield from _places_of_class(module, path, value, is_made_by)
         else:
             yield path, value
     elif is_made_by is None:
         yield path, value
-        for inside, function in functions_within(module, path, value):
-            yield from _places_kept_by(inside, function)
-    elif not is_a(value, _FUNCTIONS):
+        if issubclass(kind, _WITH_FUNCTIONS):
+            yield from _places_kept_in(module, path, value)
+    elif not issubclass(kind, _FUNCTIONS):
         yield path, value
     else:
         inner = list(_functions_of(path, value))
@@ -151,7 +152,13 @@ def functions_within(module: str, path: Path, value: Any) -> Iterable[tuple[Path
     return _functions_within(module, path, value) if is_a(value, _WITH_FUNCTIONS) else ()
 
 
-def _functions_within(module: str, path: Path, value: Any) -> Iterator[tuple[Path, types.FunctionType]]:
+def _functions_within(module: str, path: Path, value: Any) -> Iterable[tuple[Path, types.FunctionType]]:
+    if type(value) is types.FunctionType and not value.__closure__:  # the usual case
+        return [(path, value)] if value.__module__ == module else ()
+    return _nested_functions(module, path, value)
+
+
+def _nested_functions(module: str, path: Path, value: Any) -> Iterator[tuple[Path, types.FunctionType]]:
     ahead = [(inside, function) for inside, function in _functions_of(path, value) if home(function)[0] == module]
     seen = set()
     while ahead:
@@ -237,8 +244,14 @@ def _may_be_patched(value: Any, is_made_by: Callable[[Any], bool] | None) -> boo
     return is_made_by is None and (value is None or callable(value) or type(value) in (str, int, float, bool))
 
 
+def _places_kept_in(module: str, path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
+    """The values that the functions of a library within a value keep."""
+    for inside, function in _functions_within(module, path, value):
+        if function.__defaults__ or function.__kwdefaults__ or function.__closure__ or function.__dict__:
+            yield from _places_kept_by(inside, function)
+
+
 def _places_kept_by(path: Path, function: types.FunctionType) -> Iterator[tuple[Path, Any]]:
-    """The values that a function of a library keeps."""
     for step, value in ((DEFAULTS, function.__defaults__), (KWDEFAULTS, function.__kwdefaults__)):
         if value:
             yield (*path, step), value

@@ -220,8 +220,9 @@ def _registered(program: Program) -> list[tuple[type, list[type]]]:
     found = []
     for module in [one for one in list(sys.modules.values()) if is_a(one, types.ModuleType)]:
         space = attributes(module)
-        for value in list(space.values()):
-            if is_a(value, abc.ABCMeta) and value.__module__ == space.get("__name__") and value.__module__ != "__main__":
+        classes_here = [value for value in list(space.values()) if issubclass(type(value), abc.ABCMeta)]
+        for value in classes_here:
+            if value.__module__ == space.get("__name__") and value.__module__ != "__main__":
                 others = [one for reference in abc._get_dump(value)[0] if (one := reference()) is not None]  # type: ignore[attr-defined]
                 mine = [one for one in others if one.__module__ in own or value.__module__ in own]
                 if mine:

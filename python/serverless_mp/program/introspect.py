@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import types
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,20 @@ def is_a(value: Any, kinds: Any) -> bool:
 
 def attributes(value: Any) -> dict[str, Any]:
     """The attributes of an object itself, without calling a `__getattr__` or a property of the program."""
+    kind: Any = type(value)
+    if _has_none(kind):
+        return {}
     try:
         kept = object.__getattribute__(value, "__dict__")
     except Exception:  # noqa: BLE001 - it has none, or hides them
         return {}
     return kept if type(kept) is dict else {}
+
+
+@functools.lru_cache(4096)
+def _has_none(kind: Any) -> bool:
+    """Whether objects of a class have no attributes of their own: the usual case, and an error for each object takes long."""
+    return kind.__dictoffset__ == 0 and not any("__dict__" in vars(base) for base in kind.__mro__)
 
 
 def module_of_class(kind: type) -> str:
