@@ -29,8 +29,13 @@ impl Posted {
         self.sent.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Wakes the sleeping threads when all replies were read: the owner may go on to wait for something else.
     pub fn were_read(&self, n: usize) {
-        self.read.fetch_add(n as u64, Ordering::AcqRel);
+        let n = n as u64;
+        let read = self.read.fetch_add(n, Ordering::SeqCst) + n;
+        if read >= self.count() {
+            self.notify();
+        }
     }
 
     /// How many commands were posted so far.
@@ -49,7 +54,7 @@ impl Posted {
     }
 
     pub fn is_read_up_to(&self, count: u64) -> bool {
-        self.read.load(Ordering::Acquire) >= count
+        self.read.load(Ordering::SeqCst) >= count
     }
 
     pub fn is_full(&self) -> bool {
@@ -67,7 +72,7 @@ impl Posted {
         self.waiting.load(Ordering::SeqCst) > 0
     }
 
-    /// Wakes the sleeping threads: replies were read, or the connection is free.
+    /// Wakes the sleeping threads: replies were read, or the client is free.
     pub fn notify(&self) {
         if self.is_awaited() {
             *self.changes() += 1;
@@ -136,8 +141,8 @@ mod tests {
             std::thread::yield_now();
         }
         posted.were_read(1);
-        posted.notify();
         waiter.join().unwrap().unwrap();
+        assert_eq!(*posted.changes(), 1); // it was told, and did not only look again
     }
 
     #[test]
