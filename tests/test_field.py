@@ -18,6 +18,7 @@ WHOLE_LINE = "import multiprocessing as mp\n"
 CASES = [
     "blocked_signal.py",
     "fork_attributes.py",
+    "fork_bound_locks.py",
     "fork_c_layouts.py",
     "fork_c_library.py",
     "fork_caches.py",
@@ -30,6 +31,7 @@ CASES = [
     "fork_fields_in_c.py",
     "fork_functions/main.py",
     "fork_getstate.py",
+    "fork_in_spawn.py",
     "fork_lazy_and_listening.py",
     "fork_library/main.py",
     "fork_local_class/main.py",
@@ -51,6 +53,7 @@ CASES = [
     "fork_closed.py",
     "fork_sentinels.py",
     "fork_settings.py",
+    "fork_shared_views.py",
     "fork_slots_kinds.py",
     "fork_slots_pool.py fork",
     "fork_slots_pool.py spawn",

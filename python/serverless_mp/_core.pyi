@@ -29,6 +29,7 @@ __all__ = [
     "SemLock",
     "TaskQueue",
     "acquire",
+    "address_of",
     "adopt_orphans",
     "after_fork",
     "after_fork_in_parent",
@@ -318,6 +319,9 @@ class Region:
         """The size in bytes."""
 
     @property
+    def address(self) -> int:
+        """Where its memory begins."""
+    @property
     def exports(self) -> int:
         """The number of buffers of the region that are in use."""
     @staticmethod
@@ -495,6 +499,11 @@ def settle() -> None:
 def publish() -> str:
     """Publishes what this process has written to shared memory, and waits until the store has received everything that was sent
     without waiting. Returns the versions to send along with a message that does not go through the store.
+    """
+
+def address_of(buffer: ReadableBuffer) -> int:
+    """The address of the first element of an object with a buffer, which may be read-only or have gaps. Raises BufferError for
+    an object that gives none at this time, TypeError for one that has none.
     """
 
 def acquire(versions: str) -> None:

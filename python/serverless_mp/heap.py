@@ -6,10 +6,9 @@ from multiprocessing.heap import BufferWrapper
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-from . import _core
 from .stdlib import public_names
 from .store import pickling_guard, session
-from .store.region import rebuild
+from .store.region import new, rebuild
 
 __all__ = ["BufferWrapper"]
 
@@ -19,7 +18,7 @@ class Arena:
 
     def __init__(self, size: int, fd: int = -1) -> None:  # noqa: ARG002 - CPython's signature
         session.ensure()
-        self.__setstate__(_core.Region(size))
+        self.__setstate__(new(size))
 
     def __setstate__(self, region: Any) -> None:
         self.size = region.size

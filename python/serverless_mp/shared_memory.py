@@ -15,7 +15,7 @@ from typing import Any
 from . import _core
 from .stdlib import public_names
 from .stdlib.rebind import rebound
-from .store import session
+from .store import region, session
 
 __all__ = ["ShareableList", "SharedMemory"]
 
@@ -53,7 +53,7 @@ class SharedMemory(shared_memory.SharedMemory):
         """
         if not self._flags & os.O_EXCL and (found := _core.find_name(self._name)):
             try:
-                self._region = _core.Region(found[1], id=found[0])
+                self._region = region.rebuild(*found)
                 self._region.sync()
             except ConnectionError:
                 if _core.find_name(self._name) == found:
@@ -63,10 +63,10 @@ class SharedMemory(shared_memory.SharedMemory):
         elif not self._flags & os.O_CREAT:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self._name)
         else:
-            region = _core.Region(size)
-            region.sync()  # any process that has the name may write to the block
-            if _core.bind_name(self._name, region.id, size):
-                self._region = region
+            made = region.new(size)
+            made.sync()  # any process that has the name may write to the block
+            if _core.bind_name(self._name, made.id, size):
+                self._region = made
             elif is_named:
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self._name)
 
@@ -80,9 +80,9 @@ class SharedMemory(shared_memory.SharedMemory):
         if self._region.exports:
             message = "cannot close exported pointers exist"  # as mmap says it
             raise BufferError(message)
-        region, self._region = self._region, None
+        left, self._region = self._region, None
         if _core.is_open():
-            region.sync()
+            left.sync()
 
     def unlink(self) -> None:
         """Removes the name; any process may do so, once. After the end of the session there are no names."""

@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use crate::objects::pages::Pages;
 use crate::objects::span::Span;
 
-#[pyclass(frozen, module = "serverless_mp._core")]
+#[pyclass(frozen, weakref, module = "serverless_mp._core")]
 pub struct Region {
     span: Arc<Span>,
     /// How many buffers of it Python has.
@@ -48,6 +48,11 @@ impl Region {
     #[getter]
     fn size(&self) -> usize {
         self.span.buffer.len()
+    }
+
+    #[getter]
+    fn address(&self) -> usize {
+        self.span.buffer.as_ptr().addr()
     }
 
     #[getter]

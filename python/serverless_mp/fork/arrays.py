@@ -1,52 +1,119 @@
-"""Views of memory: a worker's array or memoryview covers the same shared memory, or the same file."""
+"""Views of memory by numpy and torch: a worker's array covers the same shared memory, the same file, or the memory of the same
+object.
+
+The owner of an array's memory is found by its address: an array may come from an object that does not tell it, such as a
+pointer, an array interface or a tensor.
+"""
 
 from __future__ import annotations
 
-import array as stdlib_array
 import ctypes
+import importlib
+import mmap
 import os
-import struct
+import sys
+from array import array as stdlib_array  # by its name: a program may put a mock in its place
 from typing import Any
 
-import cloudpickle
-
 from serverless_mp import _core
-from serverless_mp.program.introspect import attributes
+from serverless_mp.program.introspect import attributes, is_a, is_of
+from serverless_mp.store import region
 
-from . import files
+from . import c_objects, c_types, files
 
-_BY_BYTES: Any = cloudpickle.Pickler.dispatch_table[memoryview]
 # Bytes.
 _SMALL = 64 << 20
-_CTYPES: Any = ctypes._SimpleCData.__base__
+# Owners that are rebuilt in one piece.
+_OWNERS = (_core.Region, bytearray, stdlib_array)
 
 
 def reduce_array(array: Any) -> Any:
-    """The reduced form of a numpy array that is a view of shared memory or of a file; None for any other object."""
+    """The reduced form of a numpy array or record that is a view of other memory; None for any other object."""
     kind = type(array)
-    if kind.__module__ != "numpy" or kind.__name__ not in {"ndarray", "memmap"}:
-        base = next((one for one in kind.__mro__ if one.__module__ == "numpy" and one.__name__ == "ndarray"), None)
-        if base is None or not attributes(array):
-            return None
-        make, arguments, state = array.__reduce__()
-        return make, arguments, (state, attributes(array)), None, None, _fill_array
-    root: Any = array
-    while getattr(root, "base", None) is not None and not _is_of_file(root):
-        root = root.base
+    if is_of(array, "numpy", "void"):
+        view = _view_of(array) if array.dtype.names and array.base is not None else None
+        return view and (_remake_record, view)
+    if not is_of(array, "numpy", "ndarray"):
+        return None
+    root = _root_of(array)
     if _is_of_file(root):
         return _reduce_map(array, root)
-    if isinstance(root, memoryview):
-        root = root.obj
-    if isinstance(root, (_core.Region, bytearray, stdlib_array.array)) and array.nbytes:
-        address = ctypes.addressof(ctypes.c_char.from_buffer(root))
-    elif hasattr(root, "_wrapper") and isinstance(root, _CTYPES):
-        address = ctypes.addressof(root)
-    elif type(root) is kind and root is not array and not array.dtype.hasobject and _is_worth_sharing(array, root):
-        address = root.__array_interface__["data"][0]
-    else:
+    kept, view = attributes(array), _view_of(array)
+    if view is not None:
+        return _remake_view, (kind, *view), kept or None, None, None, _fill_view
+    if not kept or (kind.__module__ == "numpy" and kind.__name__ == "memmap"):
         return None
-    offset = array.__array_interface__["data"][0] - address
-    return _remake_view, (kind, array.shape, array.dtype, root, offset, array.strides, array.flags.writeable)
+    make, arguments, state = array.__reduce__()
+    return make, arguments, (state, kept), None, None, _fill_array
+
+
+def reduce_tensor(tensor: Any) -> Any:
+    """The reduced form of a tensor of torch over shared memory that torch has not made; NotImplemented for any other tensor."""
+    if tensor.device.type != "cpu" or tensor.layout is not sys.modules["torch"].strided or not tensor.numel():
+        return NotImplemented
+    shared = region.at(tensor.data_ptr())
+    if shared is None or tensor.grad_fn is not None:
+        return NotImplemented
+    offset = tensor.data_ptr() - shared.address
+    return _remake_tensor, (shared, tensor.dtype, offset, tuple(tensor.shape), tensor.stride(), tensor.requires_grad)
+
+
+def _remake_tensor(shared: Any, dtype: Any, offset: int, shape: Any, strides: Any, requires_grad: bool) -> Any:
+    torch = importlib.import_module("torch")
+    count = 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
+    elements = torch.frombuffer(shared, dtype=dtype, count=count, offset=offset)
+    return elements.as_strided(shape, strides).requires_grad_(requires_grad)
+
+
+def _root_of(array: Any) -> Any:
+    """What an array is a view of, in the end; the array itself if it owns its memory or maps a file."""
+    root = array
+    while True:
+        if is_a(root, memoryview):
+            root = root.obj
+        elif _is_of_file(root) or not _is_of_numpy(root) or root.base is None:
+            return root
+        else:
+            root = root.base
+
+
+def _is_of_numpy(value: Any) -> bool:
+    return is_of(value, "numpy", "ndarray") or is_of(value, "numpy", "void")
+
+
+def _view_of(array: Any) -> tuple[Any, ...] | None:
+    """The shape, type, owner, offset in bytes, strides and writability of a view; None if its content is enough."""
+    if array.flags.owndata or not array.nbytes or array.dtype.hasobject:
+        return None
+    address, root = array.__array_interface__["data"][0], _root_of(array)
+    owner, first = _owner(address, None if root is array else root)
+    if owner is None or (_is_of_numpy(owner) and not _is_worth_sharing(array, owner)):
+        return None
+    return array.shape, array.dtype, owner, address - first, array.strides, array.flags.writeable
+
+
+def _owner(address: int, root: Any) -> tuple[Any, int]:
+    """The object whose memory a view covers, and where that memory begins; None if the content is enough."""
+    shared = region.at(address)
+    if shared is not None:
+        return shared, shared.address
+    kind = type(root)
+    if issubclass(kind, _OWNERS):
+        return root, _core.address_of(root)
+    if issubclass(kind, mmap.mmap) and not _is_read_only(root):
+        raise TypeError(files.NOT_MAPPED)
+    if issubclass(kind, c_types.DATA) and c_objects.has_memory(root):
+        return root, ctypes.addressof(root)
+    if is_of(root, "numpy", "ndarray"):
+        return root, root.__array_interface__["data"][0]
+    if is_of(root, "torch", "Tensor") and root.is_contiguous() and not root.requires_grad:
+        return root, root.data_ptr()
+    return None, 0
+
+
+def _is_read_only(owner: Any) -> bool:
+    with memoryview(owner) as whole:
+        return whole.readonly
 
 
 def _is_of_file(array: Any) -> bool:
@@ -78,54 +145,6 @@ def _remake_map_view(is_map: bool, *parts: Any) -> Any:
     return mapped
 
 
-def reduce_memoryview(view: memoryview) -> Any:
-    """A view of writable memory stays a view. For any other view its content is enough."""
-    if isinstance(view.obj, _CTYPES) and view.nbytes == ctypes.sizeof(view.obj) and not view.readonly:
-        return _remake_view_of_c, (view.obj, view.format)
-    if type(view.obj).__module__ == "numpy" and _is_all_of(view, view.obj):
-        return memoryview, (view.obj,)
-    if view.readonly or not isinstance(view.obj, (_core.Region, bytearray, stdlib_array.array)):
-        return _BY_BYTES(view)
-    if not view.c_contiguous:
-        return _reduce_slice(view) if view.ndim == 1 else _BY_BYTES(view)
-    if not view.nbytes:
-        return _remake_memoryview, (view.obj, 0, 0, view.format, view.shape)
-    with view.cast("B") as plain, memoryview(view.obj) as whole:
-        start = ctypes.addressof(ctypes.c_char.from_buffer(plain)) - ctypes.addressof(ctypes.c_char.from_buffer(whole))
-        return _remake_memoryview, (view.obj, start, view.nbytes, view.format, view.shape)
-
-
-def _is_all_of(view: memoryview, array: Any) -> bool:
-    with memoryview(array) as whole:
-        return (whole.format, whole.shape, whole.strides) == (view.format, view.shape, view.strides)
-
-
-def _reduce_slice(view: memoryview) -> Any:
-    # The buffer of several elements with space between them has no address; that of the first one has.
-    with view[:1].cast("B") as first, memoryview(view.obj) as whole:  # type: ignore[arg-type]
-        start = ctypes.addressof(ctypes.c_char.from_buffer(first)) - ctypes.addressof(ctypes.c_char.from_buffer(whole))
-        step = (view.strides or (view.itemsize,))[0] // view.itemsize
-        return _remake_slice, (view.obj, start, step, len(view), view.format)
-
-
-def _remake_slice(owner: Any, start: int, step: int, length: int, form: str) -> memoryview:
-    plain, size = memoryview(owner).cast("B"), struct.calcsize(form)
-    before, first = start % size, start // size
-    elements: Any = plain[before : before + (len(plain) - before) // size * size].cast(form)  # type: ignore[call-overload]
-    stop = first + length * step
-    return elements[first : stop if stop >= 0 else None : step]  # type: ignore[no-any-return]
-
-
-def _remake_view_of_c(owner: Any, form: str) -> memoryview:
-    view = memoryview(owner)
-    return view if view.format == form else view.cast(form)  # type: ignore[call-overload,no-any-return]
-
-
-def _remake_memoryview(owner: Any, start: int, size: int, form: str, shape: tuple[int, ...]) -> memoryview:
-    plain = memoryview(owner).cast("B")[start : start + size]
-    return plain.cast(form) if len(shape) == 1 else plain.cast(form, shape)  # type: ignore[call-overload,no-any-return]
-
-
 def _is_worth_sharing(array: Any, root: Any) -> bool:
     """Whether a view is transferred with its whole base array. A small part of a large array is copied instead."""
     return root.nbytes <= max(8 * array.nbytes, _SMALL)
@@ -137,8 +156,21 @@ def _fill_array(array: Any, content: tuple[Any, dict[str, Any]]) -> None:
     vars(array).update(kept)
 
 
+def _fill_view(array: Any, kept: dict[str, Any]) -> None:
+    vars(array).update(kept)
+
+
 def _remake_view(kind: Any, *parts: Any) -> Any:
-    *where, is_writeable = parts
-    array = kind(*where)
+    import numpy as np  # noqa: PLC0415 - only if the program uses it
+
+    shape, dtype, owner, offset, strides, is_writeable = parts
+    memory = owner.numpy() if is_of(owner, "torch", "Tensor") else owner
+    array = np.ndarray.__new__(kind, shape, dtype, memory, offset, strides)
     array.flags.writeable = is_writeable
     return array
+
+
+def _remake_record(*parts: Any) -> Any:
+    import numpy as np  # noqa: PLC0415 - only if the program uses it
+
+    return _remake_view(np.ndarray, *parts)[()]

@@ -107,6 +107,18 @@ def _owner(obj: Any) -> tuple[Any, int]:
     return None, 0
 
 
+def has_memory(obj: Any) -> bool:
+    """Whether an object's memory is rebuilt: it is its own or that of another object, and not that of a C library."""
+    while not is_a(obj, _POINTER):
+        owner, _ = _owner(obj)
+        if owner is None:
+            return bool(obj._b_needsfree_) or "_wrapper" in attributes(obj)
+        if not is_a(owner, c_types.DATA):
+            return True
+        obj = owner
+    return False
+
+
 def _make_over(kind: Any, owner: Any, offset: int) -> Any:
     return kind.from_buffer(owner, offset)
 

@@ -125,7 +125,7 @@ class _Writing:
         for place, value in filled.items():
             path = tuple(place.split("."))
             program.owned.setdefault(id(value), (OBJECT, "__main__", path, type(value)))
-        for name in _in_order(program.wanted):
+        for name in _in_order(program.wanted, "__main__"):
             self._add_global("__main__", name, program.wanted[name])
         for module in program.made:
             space = {name: value for name, value in list(vars(program.made[module]).items()) if name not in NOT_CONTENT}
@@ -334,17 +334,19 @@ def _holds(container: Any, kinds: list[type], depth: int = 3) -> bool:
     )
 
 
-def _is_defined(name: str, value: Any, module: str = "__main__") -> bool:
+def _is_defined(name: str, value: Any, module: str) -> bool:
     """Whether a value is code, or what a decorator has made of it."""
     if is_a(value, _CODE):
         return True
-    kept = attributes(value)
-    return kept.get("__module__") == module and kept.get("__qualname__") == name
+    kept, names = attributes(value), modules.OF_MAIN if module == "__main__" else (module,)
+    return kept.get("__module__") in names and kept.get("__qualname__") == name
 
 
-def _in_order(space: dict[str, Any], module: str = "__main__") -> list[str]:
-    """The names in the order of writing: definitions first, since later values may need them."""
-    return sorted(space, key=lambda name: not _is_defined(name, space[name], module))
+def _in_order(space: dict[str, Any], module: str) -> list[str]:
+    """The names in the order of writing: definitions first, since later values may need them, and before these the module's
+    name, which goes into them.
+    """
+    return sorted(space, key=lambda name: (name != "__name__", not _is_defined(name, space[name], module)))
 
 
 def dumps(obj: Any) -> bytes:

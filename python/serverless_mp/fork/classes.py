@@ -55,7 +55,12 @@ def statement(cls: type) -> types.CodeType | None:
     """The compiled statement that defines a class; None if there is none or it need not run."""
     main = sys.modules["__main__"]
     path = getattr(main, "__file__", None)
-    if cls.__module__ != "__main__" or vars(main).get(cls.__qualname__) is not cls or not runs_code(cls) or path is None:
+    if (
+        cls.__module__ not in modules.OF_MAIN
+        or vars(main).get(cls.__qualname__) is not cls
+        or not runs_code(cls)
+        or path is None
+    ):
         return None
     try:
         found = _statements(path).get(cls.__qualname__, [])
@@ -69,7 +74,7 @@ def statement(cls: type) -> types.CodeType | None:
 
 def registers(classes: list[type]) -> dict[str, Any]:
     """The registers, by place, of classes that are defined again and of their bases. The definition fills them once more."""
-    bases = {base for cls in classes for base in cls.__mro__ if base.__module__ == "__main__"}
+    bases = {base for cls in classes for base in cls.__mro__ if base.__module__ in modules.OF_MAIN}
     return {
         f"{base.__qualname__}.{name}": part
         for base in bases
@@ -82,7 +87,7 @@ def runs_code(cls: type) -> bool:
     """Whether code of a library runs when the class is defined. Such code may record the class outside of the program."""
     metaclasses = [base for base in type.mro(type(cls)) if base is not object and base not in _PLAIN]
     initializing = [base for base in cls.__mro__[1:] if "__init_subclass__" in vars(base)]
-    made_by = {base.__module__ for base in [*metaclasses, *initializing]}.difference(_PLAIN_BASES, ["__main__"])
+    made_by = {base.__module__ for base in [*metaclasses, *initializing]}.difference(_PLAIN_BASES, modules.OF_MAIN)
     return not all(modules.is_own(sys.modules.get(name)) for name in made_by)
 
 

@@ -28,7 +28,7 @@ _LEFT_OUT = tools.NAMES | frozenset(
     ]
 )
 # Nothing in these belongs to the program.
-_OF_PROCESSES = tools.NAMES | {"__main__", "__mp_main__", "encodings", "multiprocessing", "sys"}
+_OF_PROCESSES = tools.NAMES | {*modules.OF_MAIN, "encodings", "multiprocessing", "sys"}
 # In the standard library only public places are compared, and these registries.
 _REGISTRIES = {
     "builtins": {"_"},
@@ -73,7 +73,7 @@ def list_modules() -> list[str]:
 def counts(name: str) -> bool:
     """Whether the values of a module are compared, and not only its callables."""
     top = name.partition(".")[0]
-    return top not in _LEFT_OUT and name not in {"__main__", "__mp_main__"}
+    return top not in _LEFT_OUT and name not in modules.OF_MAIN
 
 
 def _has_functions_only(name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 from typing import Any
 
+from serverless_mp.program import modules
 from serverless_mp.program.introspect import contents, is_a
 
 # Rules by which a class leaves parts out, or replaces them.
@@ -46,7 +47,7 @@ def _parts(value: Any) -> list[Any]:
     if is_a(value, types.MethodType):
         return [value.__self__, value.__func__]
     if is_a(value, type):
-        return list(vars(value).values()) if value.__module__ == "__main__" else []
+        return list(vars(value).values()) if value.__module__ in modules.OF_MAIN else []
     return _attributes(value)
 
 

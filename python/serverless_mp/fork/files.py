@@ -11,6 +11,8 @@ from typing import Any
 
 import cloudpickle
 
+# A file can be mapped again, but memory that processes share by a mapping without a name cannot.
+NOT_MAPPED = "cannot pickle 'mmap.mmap' object: a worker does not share the mapping; use RawArray, SharedMemory or numpy.memmap"
 _BY_CONTENT: Any = cloudpickle.Pickler.dispatch_table[io.TextIOWrapper]
 
 

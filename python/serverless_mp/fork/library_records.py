@@ -135,7 +135,7 @@ def of_others() -> dict[int, Any]:
     found = {
         id(value): (OBJECT, name, (attribute,), type(value))
         for name, module in list(sys.modules.items())
-        if type(module) is types.ModuleType and not comparison.counts(name) and name not in {"__main__", "__mp_main__"}
+        if type(module) is types.ModuleType and not comparison.counts(name) and name not in modules.OF_MAIN
         for attribute, value in list(vars(module).items())
         if str(type(value).__module__).partition(".")[0] == name.partition(".")[0] and not is_a(value, _NO_OBJECTS)
     }
@@ -149,7 +149,7 @@ def of_others() -> dict[int, Any]:
 def _look_through(name: str, module: types.ModuleType) -> None:
     values = list(vars(module).items())
     found = [(attribute, value) for attribute, value in values if type(value) is object or (name, attribute) in _SENTINELS]
-    if found and name not in {"__main__", "__mp_main__"} and not modules.is_own(module):
+    if found and name not in modules.OF_MAIN and not modules.is_own(module):
         _lone.extend((value, (OBJECT, name, (attribute,), type(value))) for attribute, value in found)
 
 

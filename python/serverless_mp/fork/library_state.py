@@ -111,7 +111,7 @@ def _place_of(variable: contextvars.ContextVar[Any]) -> tuple[str, str] | None:
     for name, module in list(sys.modules.items()):
         if type(module) is types.ModuleType and name.partition(".")[0] not in _WITH_OWN_SETTINGS and not modules.is_own(module):
             for attribute, value in list(vars(module).items()):
-                if value is variable and name not in {"__main__", "__mp_main__"}:
+                if value is variable and name not in modules.OF_MAIN:
                     return name, attribute
     return None
 

@@ -18,6 +18,7 @@ import sys
 import threading
 import types
 from multiprocessing.reduction import ForkingPickler
+from multiprocessing.synchronize import SemLock
 from typing import Any
 
 from serverless_mp.program import modules
@@ -94,7 +95,7 @@ def is_plain(kind: type) -> bool:
 
 def _has_rule_of_its_own(kind: type) -> bool:
     """Whether an installed class defines how its objects are created, or counts references."""
-    if _is_counted(kind) and not _is_process(kind):
+    if _is_counted(kind) and not _is_process(kind) and not issubclass(kind, SemLock):
         return True
     ruled = (base for base in kind.__mro__ if base.__flags__ & _HEAP and any(rule in vars(base) for rule in _RULES))
     first = next(ruled, None)
@@ -127,7 +128,7 @@ def _is_counted(kind: type) -> bool:
 
 def _is_own(kind: type) -> bool:
     home = module_of_class(kind)
-    return home == "__main__" or modules.is_own(sys.modules.get(home))
+    return home in modules.OF_MAIN or modules.is_own(sys.modules.get(home))
 
 
 def is_of_python(kind: type) -> bool:

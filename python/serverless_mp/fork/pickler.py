@@ -24,7 +24,7 @@ import cloudpickle
 from serverless_mp.program import modules
 from serverless_mp.program.introspect import attributes, is_a, module_of_class
 
-from . import arrays, c_objects, c_types, caches, deep_structures, functions, objects, place_access, places
+from . import arrays, c_objects, c_types, caches, deep_structures, functions, memory_views, objects, place_access, places
 from .classes import definition_of, reduce_class
 from .missing import Missing
 from .reducers import REDUCERS, REDUCERS_BY_NAME, reducer_of_library
@@ -51,6 +51,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     # On the class, since the C base class reads it there during construction.
     dispatch_table: ClassVar[Any] = ChainMap(
+        {memoryview: memory_views.reduce_memoryview},
         REDUCERS,
         ForkingPickler._extra_reducers,  # type: ignore[attr-defined]
         cloudpickle.Pickler.dispatch_table,
@@ -59,7 +60,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
     def __init__(
         self,
         file: Any,
-        by_value: frozenset[str] = frozenset(["__main__"]),
+        by_value: frozenset[str] = frozenset(modules.OF_MAIN),
         *,
         by_name: bool = False,
         careful: bool = False,
@@ -185,6 +186,8 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         by_name = REDUCERS_BY_NAME.get((kind.__module__, kind.__qualname__)) or reducer_of_library(kind)
         if by_name is not None:
             return by_name(obj)
+        if (kind.__module__, kind.__qualname__) == ("torch", "Tensor"):
+            return arrays.reduce_tensor(obj)
         reduced = c_objects.reduce(obj) or arrays.reduce_array(obj) or objects.reduce(obj)
         return reduced or self._reduce_named(obj) or NotImplemented
 
@@ -199,7 +202,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
     def _is_by_reference(self, obj: Any) -> bool:
         """Whether a worker finds the object under its name, and it was not put there after the import."""
         module, name = places.home(obj)
-        if module in self._by_value and not (self._by_name and module == "__main__"):
+        if module in self._by_value and not (self._by_name and module in modules.OF_MAIN):
             return False
         place = self._owned.get(~id(obj))
         travels = (
@@ -293,7 +296,7 @@ def _place_of_class(cls: type) -> tuple[str, str] | None:
     if not home or home in sys.modules:
         return None
     holders = [name for name, module in list(sys.modules.items()) if attributes(module).get(cls.__name__) is cls]
-    installed = [name for name in holders if name != "__main__" and not modules.is_own(sys.modules[name])]
+    installed = [name for name in holders if name not in modules.OF_MAIN and not modules.is_own(sys.modules[name])]
     return (installed[0], cls.__name__) if installed else None
 
 

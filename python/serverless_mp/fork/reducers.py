@@ -29,7 +29,7 @@ import cloudpickle
 from serverless_mp import _core
 from serverless_mp.store import pickling_guard, region
 
-from . import arrays, files, tables
+from . import files, tables
 from .foreign_process import Stranger
 
 _BY_PARTS: Any = cloudpickle.Pickler.dispatch_table[types.CodeType]
@@ -275,7 +275,6 @@ def _remake_re_scanner(lexicon: Any, flags: int) -> Any:
 
 REDUCERS: dict[type, Any] = {
     types.CodeType: _reduce_code,
-    memoryview: arrays.reduce_memoryview,
     types.MethodType: _reduce_method,
     partial: partial.__reduce__,
     struct.Struct: _reduce_struct,

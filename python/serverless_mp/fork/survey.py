@@ -81,7 +81,7 @@ class Program:
         self.main = sys.modules["__main__"]
         self.made = {name: module for name, module in own.items() if _must_be_made(name, module)}
         self.imported = {name: module for name, module in own.items() if name not in self.made}
-        self.by_value = frozenset(["__main__", *self.made])
+        self.by_value = frozenset([*modules.OF_MAIN, *self.made])
         libraries: _Libraries = _once_in_a_row(_Libraries)
         self.installed, self.removed = libraries.installed, libraries.removed
         # Persistent ids, by id. An object that a library owns stays its own, even where a module of the program refers to it.
@@ -216,13 +216,13 @@ def registered(program: Program) -> list[tuple[type, list[type]]]:
 
 
 def _registered(program: Program) -> list[tuple[type, list[type]]]:
-    own = {*program.imported, *program.made, "__main__"}
+    own = {*program.imported, *program.made, *modules.OF_MAIN}
     found = []
     for module in [one for one in list(sys.modules.values()) if is_a(one, types.ModuleType)]:
         space = attributes(module)
         classes_here = [value for value in list(space.values()) if issubclass(type(value), abc.ABCMeta)]
         for value in classes_here:
-            if value.__module__ == space.get("__name__") and value.__module__ != "__main__":
+            if value.__module__ == space.get("__name__") and value.__module__ not in modules.OF_MAIN:
                 others = [one for reference in abc._get_dump(value)[0] if (one := reference()) is not None]  # type: ignore[attr-defined]
                 mine = [one for one in others if one.__module__ in own or value.__module__ in own]
                 if mine:

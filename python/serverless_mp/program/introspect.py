@@ -15,6 +15,17 @@ def is_a(value: Any, kinds: Any) -> bool:
     return issubclass(type(value), kinds)
 
 
+def is_of(value: Any, module: str, name: str) -> bool:
+    """Whether a value is an object of this class of a library that may be missing, or of a class derived from it."""
+    kind: Any = type(value)
+    return _derives_from(kind, module, name)
+
+
+@functools.lru_cache(4096)
+def _derives_from(kind: Any, module: str, name: str) -> bool:
+    return any(one.__name__ == name and one.__module__ == module for one in kind.__mro__)
+
+
 def attributes(value: Any) -> dict[str, Any]:
     """The attributes of an object itself, without calling a `__getattr__` or a property of the program."""
     kind: Any = type(value)

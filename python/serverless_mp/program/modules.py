@@ -32,7 +32,8 @@ _PACKAGE = str(Path(__file__).parent.parent)
 # The directory in which this package is installed together with others, such as the layer of a function.
 _OURS = (os.path.dirname(_PACKAGE),) if any(Path(_PACKAGE).parent.glob("serverless_mp-*.dist-info")) else ()
 _INSTALLATIONS = frozenset({"site-packages", "dist-packages"})
-_NOT_IMPORTED = ("__main__", "__mp_main__")
+# The names of the main module: the second one too, in a process that was started by spawn.
+OF_MAIN = ("__main__", "__mp_main__")
 # The loaders of extension modules. The loader of builtin modules is itself a class.
 _OF_C = (ExtensionFileLoader, type)
 
@@ -46,14 +47,14 @@ def own_modules() -> dict[str, Any]:
     return {
         name: module
         for name, module in list(sys.modules.items())
-        if name not in _NOT_IMPORTED and name not in further and not is_late(module) and is_own(module)
+        if name not in OF_MAIN and name not in further and not is_late(module) and is_own(module)
     }
 
 
 def further_names() -> dict[str, str]:
     """Additional names in `sys.modules` of modules that are also there under their own name, each with that name."""
     found = [(name, _own_name(module)) for name, module in list(sys.modules.items())]
-    return {name: own for name, own in found if own not in {name, *_NOT_IMPORTED} and sys.modules.get(own) is sys.modules[name]}
+    return {name: own for name, own in found if own not in {name, *OF_MAIN} and sys.modules.get(own) is sys.modules[name]}
 
 
 def _own_name(module: Any) -> str:
@@ -114,7 +115,7 @@ def is_of_program(value: Any) -> bool:
     if issubclass(kind, types.FunctionType):
         return not is_installed(value.__code__.co_filename)
     home = module_of_class(value if issubclass(kind, type) else kind)
-    return home in (*_NOT_IMPORTED, "unittest.mock") or (home in sys.modules and is_own(sys.modules[home]))
+    return home in (*OF_MAIN, "unittest.mock") or (home in sys.modules and is_own(sys.modules[home]))
 
 
 def _is_own_object(thing: Any) -> bool:

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+import weakref
 
 from serverless_mp import _core
 
 from . import pickling_guard, session
 
+# The regions of this process that are in use.
+_living: weakref.WeakSet[_core.Region] = weakref.WeakSet()
 
-def rebuild(ident: str, size: int) -> Any:
-    """In the child: the region, with the content that came with the launch."""
-    return _core.Region(size, id=ident)
+
+def new(size: int) -> _core.Region:
+    """A new region of `size` bytes, which are zero."""
+    region = _core.Region(size)
+    _living.add(region)
+    return region
+
+
+def rebuild(ident: str, size: int) -> _core.Region:
+    """The region of another process: in a child, with the content that came with the launch."""
+    region = _core.Region(size, id=ident)
+    _living.add(region)
+    return region
+
+
+def at(address: int) -> _core.Region | None:
+    """The region in whose memory an address lies."""
+    for region in _living.copy():
+        if region.address <= address < region.address + region.size:
+            return region
+    return None
 
 
 class Block:
@@ -19,7 +39,7 @@ class Block:
 
     def __init__(self, size: int) -> None:
         session.ensure()
-        self._region = _core.Region(size)
+        self._region = new(size)
 
     @property
     def region_id(self) -> str:
