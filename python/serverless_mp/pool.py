@@ -11,9 +11,11 @@ import contextlib
 import functools
 import os
 import struct
+import sys
 import threading
 import time
 import weakref
+from io import TextIOWrapper
 from multiprocessing import pool
 from multiprocessing.connection import Connection
 from multiprocessing.context import ProcessError
@@ -59,6 +61,13 @@ def _post_end(queue: Any) -> None:
     """Sends an end marker, which stops the next reader. Without a store there is no reader."""
     with contextlib.suppress(ConnectionError):
         queue.post(_NOBODY)
+
+
+def _flush_output() -> None:
+    """In a worker: what its task has printed is written, since the pool may be terminated as soon as it has the result."""
+    if type(sys.stdout) is TextIOWrapper:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
 
 
 def _fail(error: Exception) -> None:
@@ -214,6 +223,7 @@ class _Results:
         if result is None:
             _post_end(self._workers)
             return
+        _flush_output()
         job, i, outcome = result
         try:
             data = reduction.dumps_unexplained(outcome)

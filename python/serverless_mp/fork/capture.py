@@ -19,7 +19,7 @@ from typing import Any
 from serverless_mp.program import modules
 from serverless_mp.program.introspect import attributes, is_a, module_of_class
 
-from . import ForkStateWarning, classes, enclosing, interpreter_state, names_in_code, objects, places
+from . import ForkStateWarning, classes, enclosing, interpreter_state, names_in_code, objects, places, traces
 from .missing import Missing
 from .pickler import OBJECT, ForkPickler, TooLargeError
 from .survey import NOT_CONTENT, Program, registered
@@ -38,18 +38,24 @@ def dump(process_obj: Any, file: Any) -> None:
 
     Raises the error of pickle for a target that cannot be pickled.
     """
+    with traces.paused():
+        writing = _written(process_obj)
+    for head, parts in writing.pieces:
+        dump_one((*head, sum(map(len, parts))), file)
+        for part in parts:
+            file.write(part)
+    _tell(writing.told)
+
+
+def _written(process_obj: Any) -> _Writing:
     popen: Any = context.get_spawning_popen()
     program = Program()
     writing = _Writing(program, process_obj)
     try:
         writing.run()
     except Exception:  # noqa: BLE001 - something cannot be pickled; the careful writing finds it
-        writing = _write_carefully(popen, program, process_obj)
-    for head, parts in writing.pieces:
-        dump_one((*head, sum(map(len, parts))), file)
-        for part in parts:
-            file.write(part)
-    _tell(writing.told)
+        return _write_carefully(popen, program, process_obj)
+    return writing
 
 
 def _write_carefully(popen: Any, program: Program, process_obj: Any) -> _Writing:

@@ -13,7 +13,7 @@ from itertools import count
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
-from serverless_mp.program.introspect import attributes, contents, is_a
+from serverless_mp.program.introspect import attributes, contents, has_attributes, is_a
 
 from . import c_objects, c_types, objects, places
 from .comparison import ATOMS
@@ -152,9 +152,10 @@ class Digest:
         return ""
 
     def _attributes(self, value: Any, kind: type, depth: int) -> str:
-        kept = vars(value) if issubclass(kind, _thread._local) else attributes(value)
+        is_local = issubclass(kind, _thread._local)
+        kept = vars(value) if is_local else attributes(value)
         slots = self._texts(self._watch(value, objects.slots_of), depth) if objects.has_slots(kind) else ""
-        if not kept:
+        if not (is_local or has_attributes(kind)):
             return slots
         self._watch(kept, _keys_and_values)
         return f"{_in_order(f'{name!r}: {self._text(item, depth)}' for name, item in kept.items())} {slots}"

@@ -10,12 +10,14 @@ import signal
 import sys
 import threading
 import warnings
+from functools import partial  # by its name: a program may put a mock in its place
 from multiprocessing import util
+from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any
 
 from serverless_mp.program import IN_SYS_AT_FIRST, modules, registrations, tools
 
-from . import collector, library_state, standard_library_state
+from . import collector, library_state, standard_library_state, traces
 from .missing import Missing
 
 if TYPE_CHECKING:
@@ -59,19 +61,25 @@ def take(name: str, value: Any) -> None:
 
 
 def _get_encodings() -> Any:
-    found = {name: getattr(sys, f"__{name}__") for name in _STREAMS}
-    return {
-        name: (stream.encoding, stream.errors, stream.line_buffering)
-        for name, stream in found.items()
-        if stream is not None and not stream.closed
-    }
+    return {name: how for name in _STREAMS if (how := _configuration(getattr(sys, f"__{name}__"))) is not None}
 
 
-def _set_encodings(value: dict[str, tuple[str, str, bool]]) -> None:
-    for name, (encoding, errors, line_buffering) in value.items():
+def _configuration(stream: Any) -> dict[str, Any] | None:
+    """How a standard stream is configured; None if it is closed, or if its buffer was detached."""
+    try:
+        return None if stream is None or stream.closed else {name: getattr(stream, name) for name in _OF_STREAM}
+    except ValueError:
+        return None
+
+
+_OF_STREAM = ("encoding", "errors", "line_buffering", "write_through")
+
+
+def _set_encodings(value: dict[str, dict[str, Any]]) -> None:
+    for name, how in value.items():
         stream = getattr(sys, f"__{name}__")
-        if stream is not None and (stream.encoding, stream.errors) != (encoding, errors):
-            stream.reconfigure(encoding=encoding, errors=errors, line_buffering=line_buffering)
+        if _configuration(stream) not in (how, None):
+            stream.reconfigure(**how)
 
 
 def _get_own() -> Any:
@@ -185,15 +193,20 @@ _FINDERS = ("meta_path", "path_hooks")
 
 
 def _get_traces() -> Any:
-    """The trace and profile functions that `threading` sets in new threads."""
-    found = (threading._trace_hook, threading._profile_hook)  # type: ignore[attr-defined]
+    """The trace and profile functions that `threading` sets in new threads, and those of the thread that starts the process."""
+    found = (threading._trace_hook, threading._profile_hook, *traces.of_thread())  # type: ignore[attr-defined]
     return found if any(map(modules.is_of_program, found)) else None
 
 
-def _set_traces(value: tuple[Any, Any]) -> None:
-    for call, one in zip((threading.settrace, threading.setprofile), value, strict=True):
+def _set_traces(value: tuple[Any, ...]) -> None:
+    calls = (threading.settrace, threading.setprofile, sys.settrace, sys.setprofile)
+    for call, one in zip(calls, value, strict=True):
         if not isinstance(one, Missing):
-            call(one)
+            _traces.append(partial(call, one))
+
+
+# Set as the last step.
+_traces: list[Callable[[], None]] = []
 
 
 def _get_gc() -> Any:
@@ -250,6 +263,18 @@ def _set_after_fork(value: Any) -> None:
             _after_fork.append((obj, call))
 
 
+def _get_reducers() -> Any:
+    """What the program has registered with the pickler of multiprocessing."""
+    reducers: Any = ForkingPickler._extra_reducers  # type: ignore[attr-defined]
+    return {kind: reduce for kind, reduce in list(reducers.items()) if _is_of_program(reduce)} or None
+
+
+def _set_reducers(value: dict[Any, Any]) -> None:
+    for kind, reduce in value.items():
+        if not isinstance(kind, Missing) and not isinstance(reduce, Missing):
+            ForkingPickler.register(kind, reduce)
+
+
 # Called after everything is rebuilt: multiprocessing calls them in processes that it has forked itself.
 _after_fork: list[tuple[Any, Any]] = []
 
@@ -263,6 +288,8 @@ def finish() -> None:
         except Exception as e:  # noqa: BLE001 - as multiprocessing does
             util.info(f"after forker raised exception {e}")
     _after_fork.clear()
+    for set_trace in _traces:
+        set_trace()
 
 
 # For each: the function that reads it, the function that sets it, and the module without which it has its default.
@@ -281,6 +308,7 @@ _SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], None], str | None]
     **library_state.SETTINGS,
     "registrations": (registrations.found, registrations.take, None),
     "after fork": (_get_after_fork, _set_after_fork, None),
+    "reducers": (_get_reducers, _set_reducers, None),
 }
 # The settings that are applied before anything is imported.
 _BEFORE = standard_library_state.BEFORE | library_state.BEFORE

@@ -24,14 +24,26 @@ import cloudpickle
 from serverless_mp.program import modules
 from serverless_mp.program.introspect import attributes, is_a, module_of_class
 
-from . import arrays, c_objects, c_types, caches, deep_structures, functions, memory_views, objects, place_access, places
+from . import (
+    arrays,
+    c_objects,
+    c_types,
+    caches,
+    deep_structures,
+    functions,
+    memory_views,
+    objects,
+    place_access,
+    places,
+)
 from .classes import definition_of, reduce_class
 from .missing import Missing
 from .reducers import REDUCERS, REDUCERS_BY_NAME, reducer_of_library
 
 # Kinds of persistent ids: the globals of a module; a module; an object at a place; a type at a place; the globals of a module
-# that is not in `sys.modules`; a container that is filled later.
-GLOBALS, MODULE, OBJECT, TYPE, SPACE, CONTAINER = range(6)
+# that is not in `sys.modules`; a container that is filled later; one that another thread may change, by a copy.
+GLOBALS, MODULE, OBJECT, TYPE, SPACE, CONTAINER, COPY = range(7)
+_CHANGING = (list, dict)
 # The number of parts that a reducer returns if it includes a function that takes the state.
 _WITH_FILL = 6
 _TYPES_BY_NAME = {value: name for name, value in vars(types).items() if isinstance(value, type)}
@@ -88,6 +100,9 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         self._queue: deep_structures.Queue | None = None
         # Containers that are filled later, and other objects that must keep their ids.
         self._containers: list[Any] = []
+        # By the id of a container, its persistent id with a copy; None for such a copy itself.
+        self._copies: dict[int, tuple[int, Any] | None] = {}
+        self._has_threads = not by_name and len(sys._current_frames()) > 1
         # The ids of objects that have already been written.
         self._written: set[int] = set()
         self._alive: list[Any] = []
@@ -132,7 +147,18 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
                 raise TooLargeError(message)
         if known is None and self._queue is not None:
             self._written.add(key)
+        if known is None and self._has_threads and type(obj) in _CHANGING and self._queue is None:
+            return self._copy_of(obj)
         return known
+
+    def _copy_of(self, container: Any) -> Any:
+        """A list or dictionary as it is at this moment: one that grows while it is written would be written for ever."""
+        key = id(container)
+        if key not in self._copies:
+            copy = container.copy()
+            self._alive += (container, copy)
+            self._copies |= {key: (COPY, copy), id(copy): None}
+        return self._copies[key]
 
     def reducer_override(self, obj: Any) -> Any:
         """The reduced form of an object."""

@@ -101,6 +101,23 @@ def _remake_dead_method() -> Any:
     return weakref.WeakMethod(type("Gone", (), {"method": lambda _: None})().method)
 
 
+def _reduce_finalizer(finalizer: weakref.finalize[Any, Any]) -> Any:
+    alive = finalizer.peek()
+    return _make_finalizer, (), alive and (*alive, finalizer.atexit), None, None, _fill_finalizer
+
+
+def _make_finalizer() -> weakref.finalize[Any, Any]:
+    return weakref.finalize.__new__(weakref.finalize)
+
+
+def _fill_finalizer(finalizer: weakref.finalize[Any, Any], alive: Any) -> None:
+    """The object stays alive here: what holds it in the program may not have come along."""
+    obj, function, arguments, named, atexit = alive
+    _alive.append(obj)
+    weakref.finalize.__init__(finalizer, obj, function, *arguments, **named)
+    finalizer.atexit = atexit
+
+
 def _reduce_weak(container: Any) -> Any:
     content = dict(container) if hasattr(container, "items") else list(container)
     return _remake_weak, (type(container), content)
@@ -296,6 +313,7 @@ REDUCERS: dict[type, Any] = {
 }
 # By module and name: classes of libraries that may be missing, and of modules that import this one.
 REDUCERS_BY_NAME: dict[tuple[str, str], Any] = {
+    ("weakref", "finalize"): _reduce_finalizer,
     ("serverless_mp.local.popen", "Popen"): _reduce_popen,
     ("serverless_mp.function.popen", "Popen"): _reduce_popen,
     ("sqlite3", "Connection"): _reduce_database,

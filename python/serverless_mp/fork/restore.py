@@ -21,7 +21,7 @@ from serverless_mp.program.introspect import is_a
 
 from . import ForkStateWarning, caches, deep_structures, functions, interpreter_state, objects, place_access, places
 from .missing import Missing, is_better
-from .pickler import CONTAINER, GLOBALS, MODULE, OBJECT, SPACE
+from .pickler import CONTAINER, COPY, GLOBALS, MODULE, OBJECT, SPACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -280,12 +280,11 @@ class _Owned:
         what, module, *rest = pid
         if what == CONTAINER:
             return self._containers.setdefault(module, {} if rest[0] else [])
-        if what == SPACE:
-            return vars(module)
-        if what == GLOBALS:
-            return vars(_import_of(module))
-        if what == MODULE:
-            return _import_of(module)
+        if what in (COPY, SPACE):
+            return module if what == COPY else vars(module)
+        if what in (GLOBALS, MODULE):
+            found = _import_of(module)
+            return found if what == MODULE else vars(found)
         path = rest[0]
         if what != OBJECT:
             _import_of(module)

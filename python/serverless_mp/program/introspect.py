@@ -28,8 +28,7 @@ def _derives_from(kind: Any, module: str, name: str) -> bool:
 
 def attributes(value: Any) -> dict[str, Any]:
     """The attributes of an object itself, without calling a `__getattr__` or a property of the program."""
-    kind: Any = type(value)
-    if _has_none(kind):
+    if not has_attributes(type(value)):  # an error for each such object would take long
         return {}
     try:
         kept = object.__getattribute__(value, "__dict__")
@@ -38,10 +37,14 @@ def attributes(value: Any) -> dict[str, Any]:
     return kept if type(kept) is dict else {}
 
 
+def has_attributes(kind: Any) -> bool:
+    """Whether objects of a class may have attributes of their own."""
+    return bool(_has_attributes(kind))
+
+
 @functools.lru_cache(4096)
-def _has_none(kind: Any) -> bool:
-    """Whether objects of a class have no attributes of their own: the usual case, and an error for each object takes long."""
-    return kind.__dictoffset__ == 0 and not any("__dict__" in vars(base) for base in kind.__mro__)
+def _has_attributes(kind: Any) -> bool:
+    return kind.__dictoffset__ != 0 or any("__dict__" in vars(base) for base in kind.__mro__)
 
 
 def module_of_class(kind: type) -> str:
