@@ -14,7 +14,7 @@ from serverless_mp.program.introspect import is_a
 
 from . import baseline, collector, comparison, objects, place_access, places
 from .digest import Digest, Digests, same
-from .pickler import OBJECT
+from .pickler import OBJECT, TYPE, found_by_name
 
 # Stands between the values of two owners.
 _NEXT = object()
@@ -66,8 +66,13 @@ class _Record(_Seen):
                 self._fixed[path] = (value, made.value)
             else:
                 self._changing[path] = (value, made)
+            kind = type(value)
             if objects.is_refilled(value):
-                self.owned.setdefault(id(value), (OBJECT, name, path, type(value)))
+                self.owned.setdefault(id(value), (OBJECT, name, path, kind))
+                if not _is_found(kind):
+                    self.owned.setdefault(id(kind), (TYPE, name, (*path, places.TYPE)))
+            elif is_a(value, type) and base.get(dotted) == made.value and not _is_found(value):
+                self.owned.setdefault(id(value), (TYPE, name, path))
         self.removed = [path for path in base if path not in here and _has_owner(name, path, base)]
         self.compare_with(base)
 
@@ -94,6 +99,11 @@ class _Record(_Seen):
 
     def _differs(self, path: places.Path, made: bytes) -> bool:
         return self._base.get(".".join(path), b"") not in (baseline.VOLATILE, made)
+
+
+def _is_found(kind: type) -> bool:
+    """Whether a class is found under its own name."""
+    return found_by_name(*places.home(kind)) is kind
 
 
 def _has_owner(module: str, dotted: str, base: dict[str, bytes]) -> bool:

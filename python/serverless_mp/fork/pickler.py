@@ -223,7 +223,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         if home not in self._by_value or not objects.is_plain(type(obj)):
             return None
         name = obj.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
-        return objects.reduce_plain(obj, type(obj)) if isinstance(name, str) and _found(home, name) is obj else None
+        return objects.reduce_plain(obj, type(obj)) if isinstance(name, str) and found_by_name(home, name) is obj else None
 
     def _is_by_reference(self, obj: Any) -> bool:
         """Whether a worker finds the object under its name, and it was not put there after the import."""
@@ -234,7 +234,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         travels = (
             place is not None and [step for step in place[1] if step != "__func__"] == name.split(".") and place[0] == module
         )
-        return _found(module, name) is obj and not travels
+        return found_by_name(module, name) is obj and not travels
 
     def _reduce_module(self, module: types.ModuleType) -> Any:
         """A module reduced to its name, else to its globals; None for one of a class of its own that is not found."""
@@ -269,7 +269,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
             return made_in_c
         if (place := _place_of_class(cls)) is not None:
             return place_access.original, place
-        if not objects.is_of_python(cls) and _found(*places.home(cls)) is not None:
+        if not objects.is_of_python(cls) and found_by_name(*places.home(cls)) is not None:
             return place_access.original, places.home(cls)  # another value stands in its place
         if not objects.is_of_python(cls):
             message = f"{cls!r} is not found under its name"
@@ -299,7 +299,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         owned = self._owned.get(~id(function))
         found = [] if owned is None else [owned]
         # If a decorator was put around the function later, the value under its name is the worker's own.
-        at_home = _found(module, name)
+        at_home = found_by_name(module, name)
         if module not in self._by_value and not (is_a(at_home, types.FunctionType) and self._is_by_reference(at_home)):
             found.append((module, tuple(name.split("."))))
         return tuple(found)
@@ -311,7 +311,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         if not isinstance(reduced, str):
             return reduced
         module = pickle.whichmodule(obj, reduced)  # type: ignore[attr-defined]
-        if _found(module, reduced) is obj:
+        if found_by_name(module, reduced) is obj:
             return NotImplemented
         return place_access.original, (module, reduced)
 
@@ -329,7 +329,7 @@ def _place_of_class(cls: type) -> tuple[str, str] | None:
 _OF_BUILTINS = {type(None): None, type(NotImplemented): NotImplemented, type(...): ...}
 
 
-def _found(module: str, name: str) -> Any:
+def found_by_name(module: str, name: str) -> Any:
     """The value of a dotted name, found without calling a descriptor or `__getattr__` of the program."""
     found: Any = sys.modules.get(module)
     for part in name.split("."):

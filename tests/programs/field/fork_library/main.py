@@ -44,9 +44,12 @@ library.slotted.level = 2
 library.Client.__init__ = mock.MagicMock(return_value=None)
 library.collect(1)
 next(library.counter)
+library.runtime.level = 3
+library.types_of_arguments["machine"] = library.Machine
 
 
 def work():
+    print(library.runtime.level, library.running is library.runtime, library.types_of_arguments["machine"] is library.Machine)
     print(library.call_hook(1), library.table["f"](2), list(library.recent), library.raw, library.slotted.level, library.flags)
     print(len(library.Client("no host")), library.collect(2), next(library.counter), library.handle.__name__)
     print(library.describe(Point(2)), library.describe(3), library.describe("x"))
