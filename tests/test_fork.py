@@ -98,6 +98,45 @@ def test_globals_that_cannot_travel_are_reported_once(run, tmp_path):
     assert "ForkStateWarning" not in done.stderr
 
 
+ADDRESSES = """
+import ctypes, mmap, multiprocessing
+import numpy as np
+
+multiprocessing.set_start_method("fork")
+
+class Node(ctypes.Structure):
+    pass
+
+Node._fields_ = [("value", ctypes.c_int), ("next", ctypes.POINTER(Node))]
+linked, alone = multiprocessing.RawArray(Node, 2), multiprocessing.RawArray(Node, 2)
+linked[0].next = ctypes.pointer(linked[1])
+mapped = mmap.mmap(-1, 80)
+anonymous, view = np.frombuffer(mapped, "f8"), memoryview(mapped)[8:]
+
+def said_of(use):
+    try:
+        use()
+    except RuntimeError as e:
+        return str(e).partition(": ")[2].partition(";")[0]
+
+def work():
+    alone[1].value = 3
+    print(said_of(lambda: linked[0]), said_of(lambda: anonymous[0]), said_of(lambda: view[0]), sep="\\n")
+
+process = multiprocessing.Process(target=work); process.start(); process.join()
+print(process.exitcode, alone[1].value)
+"""
+
+
+def test_memory_that_only_this_process_has(run, tmp_path):
+    """A worker is told, and does not follow addresses of another process."""
+    program = tmp_path / "program.py"
+    program.write_text(ADDRESSES)
+    done = run(program)
+    mapping = "TypeError: cannot pickle 'mmap.mmap' object: a worker does not share the mapping"
+    assert done.stdout == f"ValueError: it has an address of this process\n{mapping}\n{mapping}\n0 3\n", done.stderr
+
+
 def test_a_handler_that_holds_much_is_left_behind(run, tmp_path):
     program = tmp_path / "program.py"
     program.write_text(

@@ -127,7 +127,8 @@ def _reduce_map(array: Any, root: Any) -> Any:
     if array is root:
         mode = "r+" if root.mode == "w+" else root.mode
         order = "C" if root.flags.c_contiguous else "F"
-        return type(root), (os.fspath(root.filename), root.dtype, mode, root.offset, root.shape, order)
+        parts = (os.fspath(root.filename), root.dtype, mode, root.offset, root.shape, order)
+        return type(root), parts, {"mode": root.mode}, None, None, _fill_view
     offset = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
     parts = (array.shape, array.dtype, root, offset, array.strides, array.flags.writeable)
     return _remake_map_view, (type(array).__name__ == "memmap", *parts)

@@ -42,7 +42,10 @@ def reduce(obj: Any) -> Any:  # noqa: C901, PLR0911 - a case for each kind
         return _reduce_loader(obj)
     if not is_a(obj, c_types.DATA):
         return None
+    kind: Any = type(obj)
     if "_wrapper" in attributes(obj):
+        if c_types.has_addresses(kind) and _holds_addresses(obj):
+            raise ValueError(_NOT_HERE)
         return reduce_ctype(obj)
     if is_a(obj, _FUNCTION):
         return _reduce_function(obj)
@@ -61,6 +64,14 @@ def reduce(obj: Any) -> Any:  # noqa: C901, PLR0911 - a case for each kind
     with contextlib.suppress(AttributeError):  # it has no attributes
         obj.__reduce__()  # raises for an object with pointers inside
     return _made_by(obj, _make, ctypes.string_at(ctypes.addressof(obj), ctypes.sizeof(obj)))
+
+
+def _holds_addresses(obj: Any) -> bool:
+    """Whether an object of a type that has addresses holds one."""
+    if is_a(obj, ctypes.Array):
+        return any(map(_holds_addresses, obj))
+    fields = [field for field, kind in c_types.fields_of(type(obj)) if c_types.has_addresses(kind)]
+    return any(_holds_addresses(field.__get__(obj)) for field in fields) if fields else bool(obj)
 
 
 def _made_by(obj: Any, make: Any, *arguments: Any) -> Any:

@@ -7,6 +7,7 @@ set: after those of all types inside the structure, and before those of any type
 from __future__ import annotations
 
 import ctypes
+import functools
 import operator
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -48,6 +49,25 @@ def definition_of(cls: Any) -> frozenset[str]:
 def made_of(cls: Any) -> frozenset[str]:
     """The names of attributes that a class gets by its definition."""
     return _DEFINITION | _MADE | {_FIELDS} if issubclass(cls, DATA) else frozenset()
+
+
+# The types of objects that are addresses.
+_ADDRESSES = (
+    *(ctypes._Pointer, ctypes._CFuncPtr, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_wchar_p, ctypes.py_object),  # type: ignore[attr-defined]
+)
+
+
+@functools.lru_cache(4096)
+def has_addresses(cls: Any) -> bool:
+    """Whether objects of a type are, or contain, addresses."""
+    if issubclass(cls, ctypes.Array):
+        return has_addresses(cls._type_)
+    return issubclass(cls, _ADDRESSES) or any(has_addresses(kind) for _, kind in fields_of(cls))
+
+
+def fields_of(cls: Any) -> list[tuple[Any, Any]]:
+    """The fields of a structure, its bases' included, each as its descriptor and its type; none for any other type."""
+    return [(vars(base)[name], kind) for base in cls.__mro__ for name, kind, *_ in vars(base).get(_FIELDS, ())]
 
 
 class _Sample(ctypes.Structure):

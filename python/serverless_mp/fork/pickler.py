@@ -46,6 +46,7 @@ GLOBALS, MODULE, OBJECT, TYPE, SPACE, CONTAINER, COPY = range(7)
 _CHANGING = (list, dict)
 # The number of parts that a reducer returns if it includes a function that takes the state.
 _WITH_FILL = 6
+_BY_NAME = REDUCERS_BY_NAME | {("torch", "Tensor"): arrays.reduce_tensor}
 _TYPES_BY_NAME = {value: name for name, value in vars(types).items() if isinstance(value, type)}
 
 
@@ -209,11 +210,9 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
             return NotImplemented
         if kind is caches.Cached and not self._is_by_reference(obj):
             return caches.reduce(obj, self._places_of(obj)[:1])
-        by_name = REDUCERS_BY_NAME.get((kind.__module__, kind.__qualname__)) or reducer_of_library(kind)
+        by_name = _BY_NAME.get((kind.__module__, kind.__qualname__)) or reducer_of_library(kind)
         if by_name is not None:
             return by_name(obj)
-        if (kind.__module__, kind.__qualname__) == ("torch", "Tensor"):
-            return arrays.reduce_tensor(obj)
         reduced = c_objects.reduce(obj) or arrays.reduce_array(obj) or objects.reduce(obj)
         return reduced or self._reduce_named(obj) or NotImplemented
 

@@ -21,7 +21,15 @@ def work():
     part[0] = 2
     plain[5] = 3
     square[1, 1] = 9
-    print(mapped.tolist(), type(part).__name__, type(square).__name__, type(plain).__name__, columns.tolist(), columns.T[0])
+    print(
+        mapped.tolist(),
+        type(part).__name__,
+        type(square).__name__,
+        type(plain).__name__,
+        mapped.mode,
+        columns.tolist(),
+        columns.T[0],
+    )
     part.flush()
     raw[0] = 4
     of_raw[1] = 5
