@@ -43,7 +43,8 @@ from .reducers import REDUCERS, REDUCERS_BY_NAME, reducer_of_library
 # Kinds of persistent ids: the globals of a module; a module; an object at a place; a type at a place; the globals of a module
 # that is not in `sys.modules`; a container that is filled later; one that another thread may change, by a copy.
 GLOBALS, MODULE, OBJECT, TYPE, SPACE, CONTAINER, COPY = range(7)
-_CHANGING = (list, dict)
+# A smaller dictionary is read in less time than threads have for their turns.
+_SMALL = 16
 # The number of parts that a reducer returns if it includes a function that takes the state.
 _WITH_FILL = 6
 _BY_NAME = REDUCERS_BY_NAME | {("torch", "Tensor"): arrays.reduce_tensor}
@@ -148,7 +149,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
                 raise TooLargeError(message)
         if known is None and self._queue is not None:
             self._written.add(key)
-        if known is None and self._has_threads and type(obj) in _CHANGING and self._queue is None:
+        if known is None and self._has_threads and _may_change(obj) and self._queue is None:
             return self._copy_of(obj)
         return known
 
@@ -323,6 +324,11 @@ def _place_of_class(cls: type) -> tuple[str, str] | None:
     holders = [name for name, module in list(sys.modules.items()) if attributes(module).get(cls.__name__) is cls]
     installed = [name for name in holders if name not in modules.OF_MAIN and not modules.is_own(sys.modules[name])]
     return (installed[0], cls.__name__) if installed else None
+
+
+def _may_change(obj: Any) -> bool:
+    """Whether another thread may change a container while it is read."""
+    return type(obj) is list or (type(obj) is dict and len(obj) > _SMALL)
 
 
 _OF_BUILTINS = {type(None): None, type(NotImplemented): NotImplemented, type(...): ...}
