@@ -66,15 +66,19 @@ class _Record(_Seen):
                 self._fixed[path] = (value, made.value)
             else:
                 self._changing[path] = (value, made)
-            kind = type(value)
-            if objects.is_refilled(value):
-                self.owned.setdefault(id(value), (OBJECT, name, path, kind))
-                if not _is_found(kind):
-                    self.owned.setdefault(id(kind), (TYPE, name, (*path, places.TYPE)))
-            elif is_a(value, type) and base.get(dotted) == made.value and not _is_found(value):
-                self.owned.setdefault(id(value), (TYPE, name, path))
+            if type(value) not in _NOT_REFILLED:
+                self._own(name, path, value, is_as_imported=base.get(dotted) == made.value)
         self.removed = [path for path in base if path not in here and _has_owner(name, path, base)]
         self.compare_with(base)
+
+    def _own(self, name: str, path: places.Path, value: Any, *, is_as_imported: bool) -> None:
+        kind = type(value)
+        if objects.is_refilled(value):
+            self.owned.setdefault(id(value), (OBJECT, name, path, kind))
+            if not _is_found(kind):
+                self.owned.setdefault(id(kind), (TYPE, name, (*path, places.TYPE)))
+        elif issubclass(kind, type) and is_as_imported and not _is_found(value):
+            self.owned.setdefault(id(value), (TYPE, name, path))
 
     def compare_with(self, base: dict[str, bytes]) -> None:
         """Replaces the baseline by another one with the same places."""
@@ -122,6 +126,8 @@ def _has_owner(module: str, dotted: str, base: dict[str, bytes]) -> bool:
     return False
 
 
+# The types of most values, none of which is refilled or is a class.
+_NOT_REFILLED = comparison.ATOMS | {types.FunctionType, types.BuiltinFunctionType, types.ModuleType}
 # Types of objects that are not found at a place, or that carry settings of the program.
 _NO_OBJECTS = (type, types.FunctionType, types.ModuleType, enum.Enum, CDLL, LibraryLoader)
 
