@@ -62,6 +62,7 @@ CASES = [
     "fork_undone/main.py",
     "fork_unrelated_global.py",
     "fork_views.py",
+    "fork_with_threads.py",
     "fork_wrapt.py",
     "limits_after_first_process.py",
     "limits_before.py",

@@ -260,7 +260,7 @@ class _Writing:
 
     def _mark(self) -> int:
         """The size of the memo. pickle hides it, so a token is pickled, which the worker reads as a piece of its own."""
-        token: list[Any] = []
+        token: set[Any] = set()
         self._pickler.dump(token)
         self._take("token", None)
         # The second time only a reference is written, which contains the number.

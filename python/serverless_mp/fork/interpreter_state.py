@@ -98,12 +98,18 @@ def _set_own(value: dict[str, Any]) -> None:
 def _get_streams() -> Any:
     streams = {name: getattr(sys, name) for name in _STREAMS}
     changed = {
-        name: _CLOSED if getattr(stream, "closed", False) is True else stream
+        name: _CLOSED if _is_closed(stream) else stream
         for name, stream in streams.items()
-        if not tools.is_of_tool(stream)
-        and (stream is not getattr(sys, f"__{name}__") or getattr(stream, "closed", False) is True)
+        if not tools.is_of_tool(stream) and (stream is not getattr(sys, f"__{name}__") or _is_closed(stream))
     }
     return changed or None
+
+
+def _is_closed(stream: Any) -> bool:
+    try:
+        return getattr(stream, "closed", False) is True
+    except ValueError:  # its buffer was detached
+        return False
 
 
 def _set_streams(value: dict[str, Any]) -> None:

@@ -121,7 +121,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def _name_container(self, container: Any) -> bool:
         """Gives a container a persistent id. Returns False if it has one already, or has been written."""
-        if id(container) in self._known or id(container) in self._owned or id(container) in self._written:
+        if any(id(container) in seen for seen in (self._known, self._owned, self._written, self._copies)):
             return False
         self._known[id(container)] = (CONTAINER, len(self._containers), type(container) is dict)
         self._containers.append(container)
@@ -135,6 +135,10 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         """Takes over the state of another pickler, as it was after `count` containers."""
         self.left_out, self.subject, self._alive = old.left_out, old.subject, old._alive
         self._origins, self._cells = old._origins, old._cells
+        written = self.memo.copy()
+        for key, pid in old._copies.items():
+            if pid is not None and id(pid[1]) in written:
+                self._copies |= {key: pid, id(pid[1]): None}
         for container in old._containers[:count]:
             self._name_container(container)
 
@@ -149,7 +153,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
                 raise TooLargeError(message)
         if known is None and self._queue is not None:
             self._written.add(key)
-        if known is None and self._has_threads and _may_change(obj) and self._queue is None:
+        if known is None and (key in self._copies or (self._has_threads and self._queue is None and _may_change(obj))):
             return self._copy_of(obj)
         return known
 

@@ -28,19 +28,22 @@ _paused = _Paused()
 @contextlib.contextmanager
 def paused() -> Iterator[None]:
     """Pauses the trace and the profile function of this thread, if they are the program's."""
-    functions = sys.gettrace(), sys.getprofile()
-    if not any(map(modules.is_of_program, functions)):
-        yield
-        return
-    sys.settrace(None)
-    sys.setprofile(None)
-    _paused.functions = functions
+    # A profiler in C is no function.
+    functions: list[Any] = [sys.gettrace(), sys.getprofile()]
+    trace, profile = (one if callable(one) and modules.is_of_program(one) else None for one in functions)
+    if trace is not None:
+        sys.settrace(None)
+    if profile is not None:
+        sys.setprofile(None)
+    _paused.functions = trace, profile
     try:
         yield
     finally:
         _paused.functions = None, None
-        sys.settrace(functions[0])
-        sys.setprofile(functions[1])
+        if trace is not None:
+            sys.settrace(trace)
+        if profile is not None:
+            sys.setprofile(profile)
 
 
 def of_thread() -> tuple[Any, Any]:
