@@ -102,8 +102,9 @@ def _owner(address: int, root: Any) -> tuple[Any, int]:
         return root, _core.address_of(root)
     if issubclass(kind, mmap.mmap) and not _is_read_only(root):
         raise TypeError(files.NOT_MAPPED)
-    if issubclass(kind, c_types.DATA) and c_objects.has_memory(root):
-        return root, ctypes.addressof(root)
+    if issubclass(kind, c_types.DATA):
+        held = c_objects.holder(root)
+        return held, 0 if held is None else ctypes.addressof(held)
     if is_of(root, "numpy", "ndarray"):
         return root, root.__array_interface__["data"][0]
     if is_of(root, "torch", "Tensor") and root.is_contiguous() and not root.requires_grad:

@@ -130,6 +130,19 @@ def has_memory(obj: Any) -> bool:
     return False
 
 
+def holder(obj: Any) -> Any:
+    """Whose memory an object covers: its own, or that of what the pointer to it keeps; None if it is not rebuilt."""
+    if has_memory(obj):
+        return obj
+    address, pointer = ctypes.addressof(obj), obj
+    while not is_a(pointer, _POINTER) and pointer._b_base_ is not None:
+        pointer = pointer._b_base_
+    for kept in _kept_for(pointer._objects):
+        if ctypes.addressof(kept) <= address < ctypes.addressof(kept) + ctypes.sizeof(kept) and has_memory(kept):
+            return kept
+    return None
+
+
 def _make_over(kind: Any, owner: Any, offset: int) -> Any:
     return kind.from_buffer(owner, offset)
 

@@ -20,17 +20,18 @@ _NATIVE = frozenset("?cbBhHiIlLqQnNfdP")
 def reduce_memoryview(view: memoryview) -> Any:
     """The reduced form of a view. Raises ValueError if it has been released, TypeError if no view like it can be rebuilt."""
     owner: Any = view.obj
-    if not _is_rebuilt(owner):
+    if not _is_rebuilt(owner) or (view.readonly and 0 in (view.strides or ())):  # or one element stands for many
         content = view.tobytes()
         return _remake_view, (content if view.readonly else bytearray(content), *_shape(view, 0))
     with memoryview(owner) as whole:
-        offset = _core.address_of(view) - _core.address_of(whole) if view.nbytes else 0
+        offset = _core.address_of(view) - _core.address_of(whole) if view.nbytes and view.ndim and whole.ndim else 0
         is_narrowed = view.readonly and not whole.readonly
         if (whole.format, whole.shape, whole.strides, offset) == (view.format, view.shape, view.strides, 0):
             return _remake_whole, (owner, is_narrowed)
-        if view.ndim == whole.ndim == 1 and view.format == whole.format and whole.strides:
-            step, first = _stride(view) // _stride(whole), offset // _stride(whole)
-            return _remake_slice, (owner, None, 0, first, step, len(view), is_narrowed)
+        if view.ndim == whole.ndim == 1 and view.format == whole.format and _stride(whole):
+            (step, gap), (first, rest) = divmod(_stride(view), _stride(whole)), divmod(offset, _stride(whole))
+            if gap == rest == 0:
+                return _remake_slice, (owner, None, 0, first, step, len(view), is_narrowed)
         if whole.c_contiguous and view.format.lstrip("@") in _NATIVE:
             if view.c_contiguous:
                 return _remake_view, (owner, *_shape(view, offset), is_narrowed)
