@@ -75,9 +75,9 @@ class _Record(_Seen):
         kind = type(value)
         if objects.is_refilled(value):
             self.owned.setdefault(id(value), (OBJECT, name, path, kind))
-            if not _is_found(kind):
+            if found_by_name(*places.home(kind)) is None:  # where a mock stands, its name leads to the class of all mocks
                 self.owned.setdefault(id(kind), (TYPE, name, (*path, places.TYPE)))
-        elif issubclass(kind, type) and is_as_imported and not _is_found(value):
+        elif issubclass(kind, type) and is_as_imported and found_by_name(*places.home(value)) is not value:
             self.owned.setdefault(id(value), (TYPE, name, path))
 
     def compare_with(self, base: dict[str, bytes]) -> None:
@@ -103,11 +103,6 @@ class _Record(_Seen):
 
     def _differs(self, path: places.Path, made: bytes) -> bool:
         return self._base.get(".".join(path), b"") not in (baseline.VOLATILE, made)
-
-
-def _is_found(kind: type) -> bool:
-    """Whether a class is found under its own name."""
-    return found_by_name(*places.home(kind)) is kind
 
 
 def _has_owner(module: str, dotted: str, base: dict[str, bytes]) -> bool:
