@@ -62,7 +62,7 @@ impl Posted {
     }
 
     pub fn set_full(&self, is_full: bool) {
-        if self.is_full.swap(is_full, Ordering::AcqRel) != is_full {
+        if self.is_full.swap(is_full, Ordering::SeqCst) != is_full {
             self.notify();
         }
     }

@@ -1,4 +1,4 @@
-"""Views of memory by numpy and torch: a worker's array covers the same shared memory, the same file, or the memory of the same
+"""Views of memory by numpy: a worker's array covers the same shared memory, the same file, or the memory of the same
 object.
 
 The owner of an array's memory is found by its address: an array may come from an object that does not tell it, such as a
@@ -8,10 +8,8 @@ pointer, an array interface or a tensor.
 from __future__ import annotations
 
 import ctypes
-import importlib
 import mmap
 import os
-import sys
 from array import array as stdlib_array  # by its name: a program may put a mock in its place
 from typing import Any
 
@@ -35,34 +33,17 @@ def reduce_array(array: Any) -> Any:
         return view and (_remake_record, view)
     if not is_of(array, "numpy", "ndarray"):
         return None
+    is_usual = kind.__module__ == "numpy" and kind.__name__ in {"ndarray", "memmap"}
     root = _root_of(array)
-    if _is_of_file(root):
+    if is_usual and _is_of_file(root):
         return _reduce_map(array, root)
     kept, view = attributes(array), _view_of(array)
     if view is not None:
         return _remake_view, (kind, *view), kept or None, None, None, _fill_view
-    if not kept or (kind.__module__ == "numpy" and kind.__name__ == "memmap"):
+    if not kept or is_usual:
         return None
     make, arguments, state = array.__reduce__()
     return make, arguments, (state, kept), None, None, _fill_array
-
-
-def reduce_tensor(tensor: Any) -> Any:
-    """The reduced form of a tensor of torch over shared memory that torch has not made; NotImplemented for any other tensor."""
-    if tensor.device.type != "cpu" or tensor.layout is not sys.modules["torch"].strided or not tensor.numel():
-        return NotImplemented
-    shared = region.at(tensor.data_ptr())
-    if shared is None or tensor.grad_fn is not None:
-        return NotImplemented
-    offset = tensor.data_ptr() - shared.address
-    return _remake_tensor, (shared, tensor.dtype, offset, tuple(tensor.shape), tensor.stride(), tensor.requires_grad)
-
-
-def _remake_tensor(shared: Any, dtype: Any, offset: int, shape: Any, strides: Any, requires_grad: bool) -> Any:
-    torch = importlib.import_module("torch")
-    count = 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
-    elements = torch.frombuffer(shared, dtype=dtype, count=count, offset=offset)
-    return elements.as_strided(shape, strides).requires_grad_(requires_grad)
 
 
 def _root_of(array: Any) -> Any:
@@ -105,7 +86,7 @@ def _owner(address: int, root: Any) -> tuple[Any, int]:
     if issubclass(kind, c_types.DATA):
         held = c_objects.holder(root)
         return held, 0 if held is None else ctypes.addressof(held)
-    if is_of(root, "numpy", "ndarray"):
+    if is_of(root, "numpy", "ndarray") and root.flags.forc and not _is_of_file(root):
         return root, root.__array_interface__["data"][0]
     if is_of(root, "torch", "Tensor") and root.is_contiguous() and not root.requires_grad:
         return root, root.data_ptr()
@@ -123,7 +104,7 @@ def _is_of_file(array: Any) -> bool:
 
 
 def _reduce_map(array: Any, root: Any) -> Any:
-    if not files.is_local_launch() or root.filename is None:
+    if not files.is_local_launch() or root.filename is None or root.mode == "c":  # what is written there is private
         return None
     if array is root:
         mode = "r+" if root.mode == "w+" else root.mode
@@ -167,9 +148,9 @@ def _remake_view(kind: Any, *parts: Any) -> Any:
 
     shape, dtype, owner, offset, strides, is_writeable = parts
     memory = owner.numpy() if is_of(owner, "torch", "Tensor") else owner
-    array = np.ndarray.__new__(kind, shape, dtype, memory, offset, strides)
+    array: Any = np.ndarray(shape, dtype, memory, offset, strides)
     array.flags.writeable = is_writeable
-    return array
+    return array if kind is np.ndarray else array.view(kind)
 
 
 def _remake_record(*parts: Any) -> Any:

@@ -92,7 +92,7 @@ def functions_in(value: Any, space: dict[str, Any] | None = None, seen: set[int]
     else:
         inside = next((names for kind, names in _INSIDE.items() if is_a(value, kind)), ())
         parts += [getattr(value, name) for name in inside]
-        parts += [part for name, part in attributes(value).items() if name == "__wrapped__"]
+        parts += [attributes(value).get("__wrapped__")]
     for part in parts:
         if callable(part) or hasattr(type(part), "__get__"):
             yield from functions_in(part, space, seen)

@@ -35,6 +35,7 @@ from . import (
     objects,
     place_access,
     places,
+    tensors,
 )
 from .classes import definition_of, reduce_class
 from .missing import Missing
@@ -43,11 +44,16 @@ from .reducers import REDUCERS, REDUCERS_BY_NAME, reducer_of_library
 # Kinds of persistent ids: the globals of a module; a module; an object at a place; a type at a place; the globals of a module
 # that is not in `sys.modules`; a container that is filled later; one that another thread may change, by a copy.
 GLOBALS, MODULE, OBJECT, TYPE, SPACE, CONTAINER, COPY = range(7)
-# A smaller dictionary is read in less time than threads have for their turns.
+_CHANGING = (list, dict)
+# A dictionary of this size is read in less time than threads have for their turns.
 _SMALL = 16
 # The number of parts that a reducer returns if it includes a function that takes the state.
 _WITH_FILL = 6
-_BY_NAME = REDUCERS_BY_NAME | {("torch", "Tensor"): arrays.reduce_tensor}
+_OF_TORCH: dict[tuple[str, str], Any] = {
+    ("torch", "Tensor"): tensors.reduce_tensor,
+    ("torch.nn.parameter", "Parameter"): tensors.reduce_parameter,
+}
+_BY_NAME = REDUCERS_BY_NAME | _OF_TORCH
 _TYPES_BY_NAME = {value: name for name, value in vars(types).items() if isinstance(value, type)}
 
 
@@ -153,7 +159,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
                 raise TooLargeError(message)
         if known is None and self._queue is not None:
             self._written.add(key)
-        if known is None and (key in self._copies or (self._has_threads and self._queue is None and _may_change(obj))):
+        if known is None and self._has_threads and type(obj) in _CHANGING and (key in self._copies or self._queue is None):
             return self._copy_of(obj)
         return known
 
@@ -161,9 +167,13 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         """A list or dictionary as it is at this moment: one that grows while it is written would be written for ever."""
         key = id(container)
         if key not in self._copies:
-            copy = container.copy()
-            self._alive += (container, copy)
-            self._copies |= {key: (COPY, copy), id(copy): None}
+            self._alive.append(container)
+            if type(container) is dict and len(container) <= _SMALL:
+                self._copies[key] = None  # however large it is when it is met again
+            else:
+                copy = container.copy()
+                self._alive.append(copy)
+                self._copies |= {key: (COPY, copy), id(copy): None}
         return self._copies[key]
 
     def reducer_override(self, obj: Any) -> Any:
@@ -328,11 +338,6 @@ def _place_of_class(cls: type) -> tuple[str, str] | None:
     holders = [name for name, module in list(sys.modules.items()) if attributes(module).get(cls.__name__) is cls]
     installed = [name for name in holders if name not in modules.OF_MAIN and not modules.is_own(sys.modules[name])]
     return (installed[0], cls.__name__) if installed else None
-
-
-def _may_change(obj: Any) -> bool:
-    """Whether another thread may change a container while it is read."""
-    return type(obj) is list or (type(obj) is dict and len(obj) > _SMALL)
 
 
 _OF_BUILTINS = {type(None): None, type(NotImplemented): NotImplemented, type(...): ...}

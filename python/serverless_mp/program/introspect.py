@@ -18,7 +18,15 @@ def is_a(value: Any, kinds: Any) -> bool:
 def is_of(value: Any, module: str, name: str) -> bool:
     """Whether a value is an object of this class of a library that may be missing, or of a class derived from it."""
     kind: Any = type(value)
-    return _derives_from(kind, module, name)
+    return bool(_kept(_derives_from, kind, module, name))
+
+
+def _kept(function: Any, kind: Any, *arguments: Any) -> Any:
+    """The result of a cached function, also for a class that cannot be hashed."""
+    try:
+        return function(kind, *arguments)
+    except TypeError:
+        return function.__wrapped__(kind, *arguments)
 
 
 @functools.lru_cache(4096)
@@ -39,7 +47,7 @@ def attributes(value: Any) -> dict[str, Any]:
 
 def has_attributes(kind: Any) -> bool:
     """Whether objects of a class may have attributes of their own."""
-    return bool(_has_attributes(kind))
+    return bool(_kept(_has_attributes, kind))
 
 
 @functools.lru_cache(4096)

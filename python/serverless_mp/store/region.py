@@ -2,36 +2,59 @@
 
 from __future__ import annotations
 
+import bisect
+import os
+import threading
 import weakref
 
 from serverless_mp import _core
 
 from . import pickling_guard, session
 
-# The regions of this process that are in use.
-_living: weakref.WeakSet[_core.Region] = weakref.WeakSet()
+# The regions of this process that are in use, by their addresses; and these addresses in order, with some of regions that are
+# gone.
+_living: weakref.WeakValueDictionary[int, _core.Region] = weakref.WeakValueDictionary()
+_addresses: list[int] = []
+_lock = threading.RLock()
 
 
 def new(size: int) -> _core.Region:
     """A new region of `size` bytes, which are zero."""
-    region = _core.Region(size)
-    _living.add(region)
-    return region
+    return _noted(_core.Region(size))
 
 
 def rebuild(ident: str, size: int) -> _core.Region:
     """The region of another process: in a child, with the content that came with the launch."""
-    region = _core.Region(size, id=ident)
-    _living.add(region)
+    return _noted(_core.Region(size, id=ident))
+
+
+def _noted(region: _core.Region) -> _core.Region:
+    with _lock:
+        place = bisect.bisect_left(_addresses, region.address)
+        if _addresses[place : place + 1] != [region.address]:
+            _addresses.insert(place, region.address)
+        _living[region.address] = region
     return region
 
 
 def at(address: int) -> _core.Region | None:
     """The region in whose memory an address lies."""
-    for region in _living.copy():
-        if region.address <= address < region.address + region.size:
-            return region
+    with _lock:
+        while place := bisect.bisect_right(_addresses, address):
+            region = _living.get(_addresses[place - 1])
+            if region is not None:
+                return region if address < region.address + region.size else None
+            del _addresses[place - 1]
     return None
+
+
+def _after_fork() -> None:
+    """In a child of the program's own `os.fork()`: another thread may have held the lock."""
+    global _lock  # noqa: PLW0603 - one per process
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class Block:
