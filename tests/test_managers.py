@@ -254,3 +254,29 @@ def test_a_time_limit_of_sockets_is_not_that_of_connections(mp):
         thread.start()
         thread.join(30)
         assert got == [1]
+
+
+class LateServer(managers.Server):
+    """Its `serve_forever` is held up at its first step, until a call has ended or some time has passed."""
+
+    ended = threading.Event()
+
+    def __setattr__(self, name, value):
+        if name == "stop_event":
+            self.ended.wait(0.5)
+        super().__setattr__(name, value)
+
+    def accept_connection(self, connection, name):
+        try:
+            super().accept_connection(connection, name)
+        finally:
+            self.ended.set()
+
+
+class LateManager(managers.SyncManager):
+    _Server = LateServer
+
+
+def test_calls_wait_until_the_server_is_ready(smp):
+    with LateManager(ctx=smp) as manager:
+        assert manager.dict(a=1)["a"] == 1

@@ -25,7 +25,7 @@ __all__ += ["SharedMemoryManager", "SyncManager", "Token"]
 _TRANSPORT = "serverless-mp"
 managers.listener_client[_TRANSPORT] = (connection.Listener, connection.Client)
 _base_init, _base_finalize = managers.BaseManager.__init__, managers.BaseManager._finalize_manager
-_base_start, _base_serve = managers.BaseManager.start, managers.Server.serve_forever
+_base_start, _base_accepter = managers.BaseManager.start, managers.Server.accepter
 # In a server: the socket to the process that has started it.
 _link: socket.socket | None = None
 
@@ -41,12 +41,13 @@ def _begin_server(link: socket.socket, initializer: Any, initargs: Any) -> None:
 class Server(managers.Server):
     """CPython's server, which also serves the process that has started it."""
 
-    def serve_forever(self) -> None:
+    def accepter(self) -> None:
+        """Accepts connections; `serve_forever` begins it when all is there that a request may need."""
         global _link  # noqa: PLW0603 - a process has one
         if _link is not None:
             threading.Thread(target=beside.serve, args=(_link, self.handle_request), daemon=True).start()
             _link = None
-        _base_serve(self)
+        _base_accepter(self)
 
 
 class BaseManager(managers.BaseManager):
