@@ -11,10 +11,10 @@ from serverless_mp import _core
 
 from . import pickling_guard, session
 
-# The regions of this process that are in use, by their addresses; and these addresses in order, with some of regions that are
-# gone.
+# The regions of this process that are in use, by their addresses; and these addresses in order, made when they are needed after
+# the last new region.
 _living: weakref.WeakValueDictionary[int, _core.Region] = weakref.WeakValueDictionary()
-_addresses: list[int] = []
+_in_order: list[int] | None = None
 _lock = threading.RLock()
 
 
@@ -29,23 +29,22 @@ def rebuild(ident: str, size: int) -> _core.Region:
 
 
 def _noted(region: _core.Region) -> _core.Region:
+    global _in_order  # noqa: PLW0603 - one per process
     with _lock:
-        place = bisect.bisect_left(_addresses, region.address)
-        if _addresses[place : place + 1] != [region.address]:
-            _addresses.insert(place, region.address)
         _living[region.address] = region
+        _in_order = None
     return region
 
 
 def at(address: int) -> _core.Region | None:
     """The region in whose memory an address lies."""
+    global _in_order  # noqa: PLW0603 - one per process
     with _lock:
-        while place := bisect.bisect_right(_addresses, address):
-            region = _living.get(_addresses[place - 1])
-            if region is not None:
-                return region if address < region.address + region.size else None
-            del _addresses[place - 1]
-    return None
+        if _in_order is None:
+            _in_order = sorted(_living)
+        place = bisect.bisect_right(_in_order, address)
+        region = _living.get(_in_order[place - 1]) if place else None
+    return region if region is not None and address < region.address + region.size else None
 
 
 def _after_fork() -> None:
