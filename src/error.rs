@@ -44,6 +44,8 @@ pub enum Error {
     NotOwner(String),
     /// A call at the wrong time.
     State(String),
+    /// Another thread ends the process.
+    Ending,
     /// A signal handler of the program raised this.
     #[cfg(feature = "python")]
     Raised(PyErr),
@@ -83,6 +85,7 @@ impl fmt::Display for Error {
             Self::SessionLost(why) => write!(f, "session lost: {why}"),
             Self::Eof => f.write_str("the other end of the pipe is closed"),
             Self::Broken => f.write_str("Broken pipe"),
+            Self::Ending => f.write_str("the process ends"),
             Self::Io(e) => write!(f, "connection to the store: {e}"),
             #[cfg(feature = "python")]
             Self::Raised(e) => write!(f, "{e}"),
@@ -127,8 +130,21 @@ impl From<Error> for PyErr {
             Error::Invalid(_) => PyOSError::new_err((nix::libc::EINVAL, text)),
             Error::Io(_) => PyOSError::new_err(text),
             Error::NotOwner(_) => PyAssertionError::new_err(text),
+            Error::Ending => stop_here(),
         }
     }
+}
+
+/// A daemon thread at the end of its process sees nothing any more, as when the interpreter ends.
+#[cfg(feature = "python")]
+fn stop_here() -> ! {
+    Python::attach(|py| {
+        py.detach(|| {
+            loop {
+                std::thread::park();
+            }
+        })
+    })
 }
 
 /// Logs a refused payload, even if the program catches the exception: it may be an attack.

@@ -35,9 +35,9 @@ mod _core {
     #[pymodule_export]
     use crate::api::blobs::{drop_blob, get_blob, put_blob, read_blob};
     #[pymodule_export]
-    use crate::api::buffers::address_of;
-    #[pymodule_export]
     use crate::api::events::{claimant, read_command, send_death, send_output};
+    #[pymodule_export]
+    use crate::api::introspect::{address_of, referent};
     #[pymodule_export]
     use crate::api::names::{bind_name, find_name, unbind_name};
     #[pymodule_export]

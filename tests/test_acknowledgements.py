@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from forks import fork
 from serverless_mp import _core
 
 
@@ -105,11 +106,7 @@ def test_a_child_gets_what_follows(mp):
 
 def echo_and_fork(connection):
     echo(connection, "last")
-    child = os.fork()
-    if child == 0:
-        echo(connection)
-        os._exit(0)
-    os.waitpid(child, 0)
+    fork(lambda: echo(connection))()
     connection.send(connection.recv())
 
 

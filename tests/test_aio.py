@@ -11,6 +11,7 @@ import weakref
 
 import pytest
 
+from forks import fork
 from serverless_mp import _core, aio
 
 
@@ -150,19 +151,16 @@ def test_after_a_fork_of_the_program(smp):
     lock.acquire()
     with pytest.raises(TimeoutError):
         asyncio.run(asyncio.wait_for(aio.acquire(lock), 0.01))
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            assert asyncio.run(asyncio.wait_for(aio.get(queue), 30)) == 1
-            assert asyncio.run(asyncio.wait_for(aio.acquire(lock), 30))
-            lock.release()
-            code = 0
-        finally:
-            os._exit(code)
+
+    def take_both():
+        assert asyncio.run(asyncio.wait_for(aio.get(queue), 30)) == 1
+        assert asyncio.run(asyncio.wait_for(aio.acquire(lock), 30))
+        lock.release()
+
+    ended = fork(take_both)
     queue.put(1)
     lock.release()
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    ended()
     assert asyncio.run(asyncio.wait_for(aio.acquire(lock), 30))
 
 

@@ -14,6 +14,7 @@ from multiprocessing.connection import wait
 import pytest
 
 from contexts import rounds
+from forks import fork
 
 
 def echo(connection):
@@ -343,11 +344,7 @@ def connect_and_send(address, key):
 def test_a_forked_child_leaves_the_parent_its_descriptor(smp):
     here, there = smp.Pipe()
     assert not wait([here], 0.01)
-    pid = os.fork()
-    if pid == 0:
-        here.close()
-        os._exit(0)
-    os.waitpid(pid, 0)
+    fork(here.close)()
     there.send("later")
     assert wait([here], 30) == [here]
     assert here.recv() == "later"

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+from forks import fork
 from places import PROGRAMS
 
 
@@ -47,25 +48,16 @@ def test_a_fork_after_a_start_does_not_keep_the_process_alive(mp):
     process = mp.Process(target=go.wait)
     process.start()
     reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.read(reader, 1)
-        finally:
-            os._exit(0)
+    ended = fork(lambda: os.read(reader, 1))
     go.set()
     process.join(30)
     assert process.exitcode == 0
     os.write(writer, b"x")
-    os.waitpid(child, 0)
+    ended()
 
 
 def fork_and_send(connection):
-    child = os.fork()
-    if child == 0:
-        connection.send("child")
-        os._exit(0)
-    os.waitpid(child, 0)
+    fork(lambda: connection.send("child"))()
     connection.send("worker")
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import stores
+from forks import fork
 
 BIG = 3 << 20
 
@@ -147,18 +148,16 @@ def test_a_child_of_the_program_s_own_fork_stores_for_itself(mp, first):
     if first == "parent":
         process.join()
     ready, go = os.pipe()
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            os.read(ready, 1)
-            code = 0 if give(mp, array) == ("ndarray", BIG) else 2
-        finally:
-            os._exit(code)
+
+    def give_later():
+        os.read(ready, 1)
+        assert give(mp, array) == ("ndarray", BIG)
+
+    ended = fork(give_later)
     process.join()
     os.write(go, b"x")
     assert give(mp, array) == ("ndarray", BIG)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    ended()
 
 
 def as_list(array):

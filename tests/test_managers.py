@@ -13,6 +13,7 @@ import time
 import pytest
 
 from contexts import is_ours
+from forks import fork
 from serverless_mp import _core, managers
 
 
@@ -180,11 +181,7 @@ def test_threads_have_connections_of_their_own(mp):
 def test_a_child_of_the_programs_own_fork_calls_too(mp):
     with mp.Manager() as manager:
         d = manager.dict(parent=1)
-        child = os.fork()
-        if not child:
-            d["child"] = d["parent"] + 1
-            os._exit(0)
-        assert os.waitpid(child, 0)[1] == 0
+        fork(lambda: d.update(child=d["parent"] + 1))()
         d["parent"] = 3
         assert dict(d) == {"parent": 3, "child": 2}
 

@@ -10,6 +10,7 @@ from multiprocessing import reduction
 
 import pytest
 
+from forks import fork
 from serverless_mp import _core
 
 ITEMS = 300
@@ -168,14 +169,11 @@ def test_a_child_of_fork_has_no_items_read_ahead(smp):
     queue = filled(smp)
     assert [queue.get(timeout=30) for _ in range(50)] == list(range(50))
     read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.write(write, repr([queue.get(timeout=30) for _ in range(30)]).encode())
-        os._exit(0)
+    ended = fork(lambda: os.write(write, repr([queue.get(timeout=30) for _ in range(30)]).encode()))
     os.close(write)
     with open(read) as told:
         assert told.read() == repr(list(range(50, 80)))
-    os.waitpid(pid, 0)
+    ended()
     assert [queue.get(timeout=30) for _ in range(ITEMS - 80)] == list(range(80, ITEMS))
 
 

@@ -9,6 +9,7 @@ Times are in seconds; None means no limit. An `id` names an object in its sessio
 to that object; otherwise it creates an object. An object exists as long as any process holds a handle on it.
 """
 
+import weakref
 from collections.abc import Callable
 from typing import Any, Final, Self, final
 
@@ -57,6 +58,7 @@ __all__ = [
     "put_blob",
     "read_blob",
     "read_command",
+    "referent",
     "return_loans",
     "send_death",
     "send_output",
@@ -505,6 +507,9 @@ def address_of(buffer: ReadableBuffer) -> int:
     """The address of the first element of an object with a buffer, which may be read-only or have gaps. Raises BufferError for
     an object that gives none at this time, TypeError for one that has none.
     """
+
+def referent(reference: weakref.ReferenceType[Any] | weakref.ProxyType[Any]) -> Any:
+    """The object behind a weak reference or a proxy, or None. None of its code runs. Raises TypeError for other objects."""
 
 def acquire(versions: str) -> None:
     """Fetches what is stale by the versions that came with such a message."""

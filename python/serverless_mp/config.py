@@ -88,7 +88,11 @@ def _names(_: str, value: str) -> list[str]:
 
 
 # Large packages that are imported in advance: importing them starts no thread that outlives a fork and draws no random numbers.
-_PRELOADED = ("numpy", "scipy", "pandas", "sklearn", "joblib", "pandarallel", "dask", "torch", "gymnasium")
+_PRELOADED = (
+    *("numpy", "scipy", "pandas", "sklearn", "joblib", "pandarallel", "dask", "distributed", "torch", "gymnasium", "pyarrow"),
+    *("h5py", "xarray", "numba", "networkx", "skimage", "cv2", "astropy", "lightgbm", "xgboost", "optuna", "shap", "nltk"),
+    *("matplotlib", "seaborn", "plotly", "sqlalchemy", "boto3"),
+)
 
 
 def _packages(_: str, value: str) -> list[str]:

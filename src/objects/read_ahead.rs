@@ -53,6 +53,8 @@ struct State {
     owed: Option<Owed>,
     /// Whether items are being given back.
     is_returning: bool,
+    /// Whether an acknowledgement that has waited is being sent.
+    is_acknowledging: bool,
     /// An item that was acknowledged and not delivered, since a signal handler raised.
     undelivered: Option<Vec<u8>>,
     /// Whether more items were there when the last one was taken.
@@ -233,18 +235,29 @@ impl ReadAhead {
         });
     }
 
-    /// Sends the acknowledgements that wait for the next message. The replies tell what is left.
+    /// Sends the acknowledgements that wait for the next message. The replies tell what is left. Any thread sends them: the one
+    /// that has taken the item, if it finds none, must not take again before another one has sent it.
     pub fn acknowledge_deferred(&self, client: &Client, slot: impl Fn() -> Slot) -> Result<()> {
-        while let Some(waiting) = self.deferred.take() {
+        loop {
+            let waiting = {
+                let mut state = self.state(client)?;
+                let Some(waiting) = self.deferred.take() else {
+                    return Ok(());
+                };
+                state.is_acknowledging = true;
+                waiting
+            };
             let (caller, size) = (&waiting.caller, waiting.size);
             let done = deferred::acknowledge(client, &self.id, self.end, caller, size, 1);
-            if let Err(e) = done.arg(true).post_for(&slot()) {
+            let sent = done.arg(true).post_for(&slot());
+            if sent.is_err() {
                 // A second time does nothing.
                 self.deferred.put_back(waiting);
-                return Err(e);
             }
+            self.state.locked().is_acknowledging = false;
+            self.changed.notify_all();
+            sent?;
         }
-        Ok(())
     }
 
     /// Other processes will get this end: no acknowledgement waits any more.
@@ -331,11 +344,11 @@ impl ReadAhead {
         self.state(client)
     }
 
-    /// The state, once no items are being given back.
+    /// The state, once no items are being given back, and no acknowledgement is being sent.
     fn state(&self, client: &Client) -> Result<MutexGuard<'_, State>> {
         let mut state = self.state.locked();
         // A signal handler would wait for its own thread.
-        while state.is_returning && !client::is_nested() {
+        while (state.is_returning || state.is_acknowledging) && !client::is_nested() {
             let (woken, sleep) = self.changed.wait_timeout(state, TICK).sound();
             state = woken;
             if sleep.timed_out() {

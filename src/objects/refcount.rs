@@ -125,6 +125,7 @@ impl Client {
     pub fn release_all_refs(&self, exit_code: i32, attempts: u32) -> Result<()> {
         // Commands whose answers depend on the notes about this process must be answered first.
         self.settle_all()?;
+        self.shared.health.end_process();
         let mut held = std::mem::take(&mut *self.left.locked());
         held.extend(self.handles.drain());
         for object in held {

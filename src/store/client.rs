@@ -310,6 +310,7 @@ impl Client {
     }
 
     fn with_thread<T>(&self, f: impl FnOnce(&Thread, bool) -> Result<T>) -> Result<T> {
+        self.shared.health.goes_on()?;
         if self.is_new.swap(false, Ordering::AcqRel)
             && let Some(begin) = self.begin.get()
         {
@@ -364,9 +365,12 @@ impl Client {
         Ok(free.expect("the wait has ended with it"))
     }
 
-    /// There is no order between two connections: the posted commands of other threads must be answered first.
+    /// There is no order between two connections: the posted commands of other threads must be answered first. At the end of the
+    /// process they no longer matter.
     fn settle_others(&self, me: &Thread, nested: bool) -> Result<()> {
-        if self.shared.unread.load(Ordering::Acquire) <= me.posted.unread() {
+        if self.shared.unread.load(Ordering::Acquire) <= me.posted.unread()
+            || self.shared.health.is_ending()
+        {
             return Ok(());
         }
         let others: Vec<(Thread, u64)> = {

@@ -7,7 +7,8 @@ use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex};
+use std::sync::{Condvar, Mutex, OnceLock};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -35,6 +36,8 @@ pub struct Health {
     /// Whether this process reports outages: only the program does, since its workers wait as it does.
     reports_outages: bool,
     closed: AtomicBool,
+    /// The thread that ends the process.
+    ended_by: OnceLock<ThreadId>,
     /// Set once the session was found gone, with the text of the error.
     lost: Mutex<Option<String>>,
     is_out: AtomicBool,
@@ -70,6 +73,7 @@ impl Health {
             },
             reports_outages,
             closed: AtomicBool::new(false),
+            ended_by: OnceLock::new(),
             lost: Mutex::default(),
             is_out: AtomicBool::new(false),
             outage: Mutex::default(),
@@ -91,6 +95,23 @@ impl Health {
     /// Ends this process' use of the session.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
+    }
+
+    /// This thread ends the process, which gives up all that it holds: what other threads send comes too late.
+    pub fn end_process(&self) {
+        let _ = self.ended_by.set(thread::current().id());
+    }
+
+    pub fn is_ending(&self) -> bool {
+        self.ended_by.get().is_some()
+    }
+
+    /// An error if another thread ends the process.
+    pub fn goes_on(&self) -> Result<()> {
+        match self.ended_by.get() {
+            Some(ender) if *ender != thread::current().id() => Err(Error::Ending),
+            _ => Ok(()),
+        }
     }
 
     /// Marks the session as gone: waits end with this error.
@@ -225,7 +246,7 @@ mod tests {
     fn one_as_long_as_the_lease_is_the_end() {
         let health = health(1);
         while health.silent(&Error::Eof).is_ok() {
-            std::thread::yield_now();
+            thread::yield_now();
         }
         let said = health.check().unwrap_err().to_string();
         assert_eq!(

@@ -44,6 +44,7 @@ impl<'a> Backoff<'a> {
             Refusal::Unknown | Refusal::Elsewhere | Refusal::Full => {}
             Refusal::Unable => return self.after(e),
             Refusal::Gap => {
+                self.health.goes_on()?;
                 self.health.set_lost(
                     "the store has lost what it had acknowledged (it was restarted without its data, or failed over)",
                 );

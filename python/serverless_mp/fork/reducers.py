@@ -82,6 +82,17 @@ def _remake_reference(referent: Any) -> weakref.ref[Any]:
     return weakref.ref(referent)
 
 
+def _reduce_weak_proxy(proxy: weakref.ProxyType[Any]) -> Any:
+    return _remake_weak_proxy, (_core.referent(proxy),)
+
+
+def _remake_weak_proxy(referent: Any) -> weakref.ProxyType[Any]:
+    if referent is None:
+        return weakref.proxy(type("Gone", (), {})())
+    _alive.append(referent)
+    return weakref.proxy(referent)
+
+
 def _remake_dead() -> Any:
     """A reference to an object that no longer exists."""
     return weakref.ref(type("Gone", (), {})())
@@ -300,6 +311,8 @@ REDUCERS: dict[type, Any] = {
     _thread.LockType: _reduce_lock,
     _thread.RLock: _reduce_rlock,
     weakref.ref: _reduce_reference,
+    weakref.ProxyType: _reduce_weak_proxy,
+    weakref.CallableProxyType: _reduce_weak_proxy,
     weakref.WeakMethod: _reduce_method_reference,
     weakref.WeakKeyDictionary: _reduce_weak,
     weakref.WeakValueDictionary: _reduce_weak,
