@@ -212,3 +212,25 @@ def test_a_received_message_takes_no_capacity(mp, monkeypatch):
     here.close()
     process.join()
     assert process.exitcode == 0
+
+
+@pytest.mark.parametrize("kind", ["Queue", "JoinableQueue", "SimpleQueue"])
+@pytest.mark.parametrize("readers", [2, 4])
+def test_threads_take_by_turns_from_a_queue_of_their_own_process(mp, kind, readers):
+    """One thread may send the acknowledgement that waits for another one, which then takes again."""
+    queue, got = getattr(mp, kind)(), []
+
+    def read():
+        while (item := queue.get()) is not None:
+            got.append(item)
+
+    threads = [threading.Thread(target=read) for _ in range(readers)]
+    for thread in threads:
+        thread.start()
+    for i in range(1500):
+        queue.put(i)
+    for _ in threads:
+        queue.put(None)
+    for thread in threads:
+        thread.join()
+    assert sorted(got) == list(range(1500))

@@ -29,6 +29,18 @@ def test_a_global_that_cannot_travel_is_named(run, tmp_path):
     assert "global 'numbers' of __main__ (generator) could not travel to the worker" in done.stderr
 
 
+def test_workers_hash_as_the_program_does(run):
+    """Objects may keep hashes. The command starts the interpreter again with a seed, of which the program sees nothing."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONHASHSEED"}
+    done = run(PROGRAMS / "field" / "fork_keeps_hashes.py", env=env)
+    assert (done.stdout, done.stderr) == ("1 2 3 1\n1 2 3 1\n[1] 1\n", "")
+    look = "import os, sys; print(sys.flags.hash_randomization, sys.argv, [name for name in os.environ if 'HASH' in name], hash('a'))"
+    first, second = (run("-c", look, "argument", env=env).stdout for _ in range(2))
+    assert first.startswith("1 ['-c', 'argument'] [] ") and first != second
+    done = run("-c", look, env={**env, "PYTHONHASHSEED": "0"})
+    assert done.stdout.startswith("0 ['-c'] ['PYTHONHASHSEED'] ")
+
+
 def test_the_program_s_own_fork_does_not_warn_of_our_threads(run, tmp_path):
     program = tmp_path / "program.py"
     program.write_text(

@@ -76,6 +76,20 @@ def test_lock_released_by_another_process(mp):
     assert lock.acquire(timeout=10)
 
 
+def test_lock_released_once_too_often_by_its_last_holder(mp):
+    lock = mp.Lock()
+    lock.acquire()
+    process = mp.Process(target=lock_release, args=(lock,))
+    process.start()
+    process.join()
+    lock.acquire()
+    lock.release()
+    for _ in range(2):
+        with pytest.raises(ValueError, match="released too many times"):
+            lock.release()
+    assert lock.acquire(timeout=30) and not lock.acquire(timeout=0.01)
+
+
 def lock_release(lock):
     lock.release()
 

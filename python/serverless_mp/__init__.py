@@ -4,6 +4,9 @@ There are three ways to use it: `import serverless_mp as multiprocessing`; `serv
 `multiprocessing` itself; `serverless-mp run script.py`.
 """
 
+from . import hash_seed as _hash_seed  # noqa: F401 - first, since the command may start the interpreter again
+
+# isort: split
 from typing import Any as _Any
 
 from .context import default as _default

@@ -56,7 +56,12 @@ impl SemLock {
 
     fn taken(&self) {
         self.owner.store(thread_ident(), Ordering::Release);
-        self.count.fetch_add(1, Ordering::AcqRel);
+        if self.maxvalue == 1 {
+            // If this process had it before, another one has given it back.
+            self.count.store(1, Ordering::Release);
+        } else {
+            self.count.fetch_add(1, Ordering::AcqRel);
+        }
     }
 
     /// For a lock that has a condition: it is always in the store.

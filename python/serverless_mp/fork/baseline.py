@@ -16,13 +16,13 @@ import sys
 import types
 from multiprocessing import spawn, util
 from pathlib import Path
-from select import POLLIN, poll  # imported by name, as those below: a program may put mocks in their places
-from subprocess import DEVNULL, PIPE, Popen
+from select import POLLIN, poll  # imported by name, as the one below: a program may put mocks in their places
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from serverless_mp import installed
 from serverless_mp.program import cache, introspect
+from serverless_mp.stdlib.own_subprocess import DEVNULL, PIPE, Popen
 
 from . import c_objects, c_types, comparison, digest, objects, places
 
@@ -66,10 +66,7 @@ def _ask_fresh_interpreters(names: list[str]) -> list[Baseline]:
     )
     flags = util._args_from_interpreter_flags()  # type: ignore[attr-defined]
     command = [os.fsdecode(spawn.get_executable()), *flags, "-c", program]
-    asked = [
-        Popen(command, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, process_group=0)  # noqa: S603 - this interpreter
-        for _ in range(2)
-    ]
+    asked = [Popen(command, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, process_group=0) for _ in range(2)]
     answers = []
     for process in asked:
         assert process.stdout is not None  # noqa: S101 - asked for above

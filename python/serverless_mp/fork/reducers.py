@@ -86,7 +86,7 @@ def _reduce_weak_proxy(proxy: weakref.ProxyType[Any]) -> Any:
     return _remake_weak_proxy, (_core.referent(proxy),)
 
 
-def _remake_weak_proxy(referent: Any) -> weakref.ProxyType[Any]:
+def _remake_weak_proxy(referent: Any) -> Any:
     if referent is None:
         return weakref.proxy(type("Gone", (), {})())
     _alive.append(referent)

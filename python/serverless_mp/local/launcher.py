@@ -17,11 +17,12 @@ from multiprocessing import spawn, util
 from pathlib import Path
 from pickle import dumps
 from socket import socket as _Socket  # noqa: N812 - a class
-from subprocess import PIPE, Popen
 from typing import Any
 
+from serverless_mp import hash_seed
 from serverless_mp.program import large_arguments, modules
 from serverless_mp.program.introspect import attributes, module_of
+from serverless_mp.stdlib.own_subprocess import PIPE, Popen
 from serverless_mp.store import session
 
 from .preload import Preload, wanted
@@ -164,11 +165,12 @@ def _start(path: str, directory: str) -> tuple[Popen[bytes], int]:
         )
         executable = os.fsdecode(spawn.get_executable())
         flags = util._args_from_interpreter_flags()  # type: ignore[attr-defined]
-        process = Popen(  # noqa: S603 - this interpreter
+        process = Popen(
             [executable, *flags, "-c", program],
             stdin=PIPE,
             pass_fds=(listener.fileno(), alive_r),
             process_group=0,
+            env={**os.environ, **hash_seed.variables()},
         )
         os.close(alive_r)
         assert process.stdin is not None  # noqa: S101 - asked for above

@@ -8,10 +8,10 @@ import secrets
 import shutil
 import sys
 from pathlib import Path
-from subprocess import PIPE, Popen  # imported by name: a program may put mocks in their places
 from urllib.parse import quote
 
 from serverless_mp import config
+from serverless_mp.stdlib.own_subprocess import PIPE, Popen
 
 CONFIG = """\
 port 0
@@ -37,7 +37,7 @@ class Store:
         text = CONFIG.format(socket=socket, password=password, directory=directory).encode()
         guard = Path(__file__).with_name("server_guard.py")
         # Isolated and without site: the guard imports nothing and starts in milliseconds.
-        process = Popen(  # noqa: S603 - our own file
+        process = Popen(
             [sys.executable, "-I", "-S", str(guard), find_server(), directory],
             stdin=PIPE,
             stdout=PIPE,

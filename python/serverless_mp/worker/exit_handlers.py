@@ -5,10 +5,12 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from multiprocessing import util
-from typing import NoReturn
+from multiprocessing import context, util
+from typing import Any, NoReturn
 
 from serverless_mp import _core
+
+from . import finalization
 
 # Before 3.13, only children of spawn, which are interpreters of their own, run their exit handlers. Since then all children do,
 # and CPython leaves its own clean-up to these handlers.
@@ -36,8 +38,11 @@ def begin() -> None:
     atexit.register(util._exit_function)  # type: ignore[attr-defined]
 
 
-def run(method: str) -> None:
-    """Runs the handlers, before the exit record is written. `method`: the start method."""
-    if _ALL_RUN or method == "spawn":
+def run(process_obj: Any) -> None:
+    """Runs the handlers, before the exit record is written. An interpreter of its own deletes its objects afterwards."""
+    is_interpreter = context._default_context.get_start_method() == "spawn"  # type: ignore[attr-defined]
+    if _ALL_RUN or is_interpreter:
         atexit._run_exitfuncs()
-        util._flush_std_streams()  # type: ignore[attr-defined]
+    if is_interpreter:
+        finalization.run(process_obj)
+    util._flush_std_streams()  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ import pickle
 import signal
 import socket
 import sys
-from multiprocessing import context, forkserver, process, resource_tracker, spawn
+from multiprocessing import forkserver, process, resource_tracker, spawn
 from typing import TYPE_CHECKING, Any
 
 from serverless_mp import _core
@@ -18,7 +18,7 @@ from serverless_mp.function.control import EXITED, FLUSH, NOT_NEEDED
 from serverless_mp.program import cache, large_arguments, main_module
 from serverless_mp.store import report, session
 
-from . import exit_handlers
+from . import exit_handlers, finalization
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +46,7 @@ def run(launch: Launch, parent_sentinel: int | None, descriptors: list[int]) -> 
             control.sendall(NOT_NEEDED)
         return 0
     exit_handlers.begin()
+    finalization.begin()
     try:
         process_obj = _prepare(record)
     except Exception as e:  # noqa: BLE001 - the program's own code is imported here
@@ -53,7 +54,7 @@ def run(launch: Launch, parent_sentinel: int | None, descriptors: list[int]) -> 
         code = 1
     else:
         code = process_obj._bootstrap(parent_sentinel=parent_sentinel)
-        exit_handlers.run(context._default_context.get_start_method())  # type: ignore[attr-defined]
+        exit_handlers.run(process_obj)
     # A signal that arrives now is too late: its handler must not interrupt the remaining steps.
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     if _core.is_lost():
