@@ -8,6 +8,7 @@ use crate::objects::handle::Handle;
 use crate::objects::shareable::Shareable;
 use crate::objects::shared_region::{Origin, SharedRegion};
 use crate::objects::unshared::Unshared;
+use crate::signals;
 use crate::store::client::Client;
 use crate::store::keys;
 use crate::store::request::text;
@@ -67,6 +68,19 @@ impl Span {
         })?;
         let shared = self.shared.get().expect("it was set before the handle");
         Ok((handle, shared))
+    }
+}
+
+impl Drop for Span {
+    /// What was written and not published yet is not lost with the buffer.
+    fn drop(&mut self) {
+        let process = self.object.process;
+        if let Some(shared) = self.shared.get()
+            && Arc::strong_count(shared) == 1
+            && process.is_current()
+        {
+            let _ = signals::without_gil(|| shared.publish(process));
+        }
     }
 }
 

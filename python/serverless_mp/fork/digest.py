@@ -27,49 +27,100 @@ _LONG = 200
 _BUILTIN_FUNCTIONS = (types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType)
 
 
+class _Part:
+    """A value within others: its text, and the containers from which the text was made."""
+
+    __slots__ = ("containers", "parts", "size", "text", "value")
+
+    def __init__(self, value: Any) -> None:
+        self.value = value  # kept alive, so that no other value gets its id
+        # Each entry: a container, the function that reads its items, and the items when it was read.
+        self.containers: list[tuple[Any, Callable[[Any], list[Any]], list[Any]]] = []
+        self.parts: list[_Part] = []
+        # How many values were visited for the text.
+        self.size, self.text = 0, ""
+
+    def is_fixed(self) -> bool:
+        return not self.containers and not self.parts
+
+    def still_holds(self, held: set[int]) -> bool:
+        if id(self) in held:
+            return True
+        for container, read, items in self.containers:
+            now = read(container)
+            # Most items are the same objects, which is quickly seen.
+            if len(items) != len(now) or not (all(map(is_, items, now)) or all(map(_is_as, items, now))):
+                return False
+        for part in self.parts:
+            if not part.still_holds(held):
+                return False
+        held.add(id(self))
+        return True
+
+
+_NONE: dict[tuple[int, int], _Part] = {}
+
+
 class Digest:
     """The digest of a value. `value` is equal in two processes that have the same at a place.
 
-    The digest remembers the containers that it was computed from, and so can tell whether it must be computed again.
+    The digest remembers the containers that it was computed from, and so can tell whether it must be computed again. `known`: the
+    parts of other digests of the same pass, by the id of their value and the depth at which they were read.
     """
 
-    __slots__ = ("_containers", "_left", "value")
+    __slots__ = ("_known", "_left", "_part", "value")
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: Any, known: dict[tuple[int, int], _Part] | None = None) -> None:
         self._left = _NODES
-        # Each entry: a container, the function that reads its parts, and the parts when it was read.
-        self._containers: list[tuple[Any, Callable[[Any], list[Any]], list[Any]]] = []
+        self._known = {} if known is None else known
+        self._part = _Part(value)
         text = self._text(value, _DEPTH)
+        self._known = _NONE
         places.Counter.visited += _NODES - self._left
         self.value = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
     def is_fixed(self) -> bool:
         """Whether nothing that the digest was computed from can change."""
-        return not self._containers
+        return self._part.is_fixed()
 
-    def still_holds(self) -> bool:
-        """Whether all containers still have exactly the same parts."""
-        for container, read, parts in self._containers:
-            now = read(container)
-            # Most parts are the same objects, which is quickly seen.
-            if len(parts) != len(now) or not (all(map(is_, parts, now)) or all(map(_is_as, parts, now))):
-                return False
-        return True
+    def still_holds(self, held: set[int]) -> bool:
+        """Whether all containers still have exactly the same items. `held`: parts of which that is known; others are added."""
+        return self._part.still_holds(held)
 
     def _watch(self, container: Any, read: Callable[[Any], list[Any]]) -> list[Any]:
-        """The parts of a container, which is remembered for `still_holds`."""
-        parts = read(container)
-        self._containers.append((container, read, parts))
-        return parts
+        """The items of a container, which is remembered for `still_holds`."""
+        items = read(container)
+        self._part.containers.append((container, read, items))
+        return items
 
     def _text(self, value: Any, depth: int) -> str:
         """A text that is equal in two processes that hold the same value."""
         kind = type(value)
         self._left -= 1
         way, is_deep = _ways.get(kind) or _way(kind)
-        if is_deep and (depth == 0 or self._left <= 0):
+        if not is_deep:
+            return way(self, value, depth)
+        if depth == 0 or self._left <= 0:
             return f"{kind.__module__} {kind.__qualname__}"
-        return way(self, value, depth)
+        if depth == _DEPTH:
+            return way(self, value, depth)
+        return self._text_of_part(way, value, depth)
+
+    def _text_of_part(self, way: Callable[[Digest, Any, int], str], value: Any, depth: int) -> str:
+        """The same for a value within others, which may be a part of many values: it is read once, unless the limit cuts it."""
+        part = self._known.get((id(value), depth))
+        if part is not None and part.size < self._left:
+            self._left -= part.size
+        else:
+            outer, left = self._part, self._left
+            self._part = part = _Part(value)
+            part.text = way(self, value, depth)
+            self._part, part.size = outer, left - self._left
+            if self._left > 0:
+                self._known[id(value), depth] = part
+        if not part.is_fixed():
+            self._part.parts.append(part)
+        return part.text
 
     def _texts(self, parts: Iterable[Any], depth: int) -> str:
         return ", ".join([self._text(part, depth) for part in parts])
@@ -219,13 +270,17 @@ def _is_as(before: Any, now: Any) -> bool:
 
 
 class Digests(dict[int, Digest]):
-    """Digests made in one pass: an object that stands at many places is read once."""
+    """Digests made in one pass: an object that stands at many places, or is a part of many values, is read once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._parts: dict[tuple[int, int], _Part] = {}
 
     def of(self, value: Any) -> Digest:
         """The digest of a value."""
         known = self.get(id(value))
         if known is None:
-            known = self[id(value)] = Digest(value)
+            known = self[id(value)] = Digest(value, self._parts)
         return known
 
 

@@ -89,12 +89,12 @@ class _Record(_Seen):
         """Whether another baseline has the same places as the current one."""
         return self._base.keys() == base.keys()
 
-    def different(self) -> dict[places.Path, Any]:
-        """The places whose values differ from those of a worker, with the values here."""
+    def different(self, held: set[int]) -> dict[places.Path, Any]:
+        """The places whose values differ from those of a worker, with the values here. `held` as in `Digest.still_holds`."""
         found = dict(self._differing)
         for path, (value, made) in self._changing.items():
             now = made
-            if not made.still_holds():
+            if not made.still_holds(held):
                 now = Digest(value)
                 self._changing[path] = (value, now)
             if self._differs(path, now.value):

@@ -36,9 +36,10 @@ class _Libraries:
         self.installed: list[tuple[str, places.Path, Any]] = []
         self.removed: list[tuple[str, places.Path]] = []
         self.owned: dict[int, Any] = library_records.of_others()
+        held: set[int] = set()
         for name, record in library_records.records(comparison.list_modules()).items():
             self.owned.update(record.owned)
-            for path, value in record.different().items():
+            for path, value in record.different(held).items():
                 self.installed.append((name, path, value))
                 if is_a(value, _FUNCTIONS):
                     self.owned.setdefault(~id(value), (name, path))
