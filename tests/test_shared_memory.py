@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing.managers
 import multiprocessing.shared_memory
 import threading
@@ -182,6 +183,27 @@ def test_content_outlives_the_last_access(both):
 def test_bad_arguments(both, arguments, message):
     with pytest.raises(ValueError, match=message):
         both.shm.SharedMemory(**arguments)
+
+
+@pytest.mark.parametrize("create", [True, False])
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [("", OSError), ("/", OSError), ("a/b", OSError), ("x" * 300, OSError), (5, TypeError), (b"x", TypeError)],
+)
+def test_names_that_are_none(both, name, error, create):
+    with pytest.raises(error) as e:
+        both.shm.SharedMemory(name, create, 8)
+    assert getattr(e.value, "errno", errno.EINVAL) == errno.EINVAL
+
+
+def test_slashes_before_a_name(both):
+    block = both.shm.SharedMemory(create=True, size=8)
+    block.buf[0] = 7
+    same = both.shm.SharedMemory("//" + block.name)
+    assert same.buf[0] == 7
+    same.close()
+    block.close()
+    block.unlink()
 
 
 def test_a_name_with_a_null():

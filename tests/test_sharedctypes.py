@@ -37,6 +37,24 @@ def test_another_thread_drops_an_array_while_this_one_releases_a_lock(mp):
     assert lock.acquire(block=False)
 
 
+def write_and_drop(box, connection):
+    array = box.pop()
+    array[:] = range(len(array))
+    del array
+    connection.send("written")
+    connection.recv()
+
+
+def test_what_was_written_to_an_array_outlives_it(mp):
+    array, (here, there) = mp.RawArray("i", 1000), mp.Pipe()
+    process = mp.Process(target=write_and_drop, args=([array], there))
+    process.start()
+    assert here.recv() == "written"
+    assert array[:] == list(range(1000))
+    here.send("end")
+    process.join()
+
+
 def test_locked_increments(mp):
     value = mp.Value("q", 5)
     processes = [mp.Process(target=increment, args=(value, 50)) for _ in range(3)]

@@ -61,6 +61,15 @@ def test_robust_locks(smp, monkeypatch, kind, how):
             lock.release()
 
 
+@pytest.mark.parametrize("kind", ["Semaphore", "BoundedSemaphore"])
+@pytest.mark.parametrize(
+    ("value", "error"), [(-1, OSError), (2**31, OverflowError), (-(2**40), OverflowError), (2**70, OverflowError)]
+)
+def test_values_that_no_semaphore_has(mp, kind, value, error):
+    with pytest.raises(error):
+        getattr(mp, kind)(value)
+
+
 def test_lock_released_too_often(mp):
     with pytest.raises(ValueError, match="released too many times"):
         mp.Lock().release()

@@ -19,6 +19,9 @@ from .store import region, session
 
 __all__ = ["ShareableList", "SharedMemory"]
 
+# Names of this many bytes are too long.
+_LONGEST = 255
+
 
 class SharedMemory(shared_memory.SharedMemory):
     """CPython's class over a region. `track` is accepted and ignored: all blocks end with the program.
@@ -38,7 +41,8 @@ class SharedMemory(shared_memory.SharedMemory):
         if name is None and not self._flags & os.O_EXCL:
             message = "'name' can only be None if create=True"
             raise ValueError(message)
-        _check_name(name or "")
+        if name is not None:
+            _entry("/" + name)
         session.ensure()
         self._region: Any = None
         while self._region is None:
@@ -51,12 +55,13 @@ class SharedMemory(shared_memory.SharedMemory):
         """Finds or creates the region. Leaves it None if a generated name is already taken, so that the caller tries
         another.
         """
-        if not self._flags & os.O_EXCL and (found := _core.find_name(self._name)):
+        entry = _entry(self._name)
+        if not self._flags & os.O_EXCL and (found := _core.find_name(entry)):
             try:
                 self._region = region.rebuild(*found)
                 self._region.sync()
             except ConnectionError:
-                if _core.find_name(self._name) == found:
+                if _core.find_name(entry) == found:
                     raise
                 self._region = None  # the block was unlinked and its last user left in between
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self._name) from None
@@ -65,7 +70,7 @@ class SharedMemory(shared_memory.SharedMemory):
         else:
             made = region.new(size)
             made.sync()  # any process that has the name may write to the block
-            if _core.bind_name(self._name, made.id, size):
+            if _core.bind_name(entry, made.id, size):
                 self._region = made
             elif is_named:
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self._name)
@@ -86,15 +91,23 @@ class SharedMemory(shared_memory.SharedMemory):
 
     def unlink(self) -> None:
         """Removes the name; any process may do so, once. After the end of the session there are no names."""
-        _check_name(self._name)
-        if _core.is_open() and not _core.unbind_name(self._name):
+        entry = _entry(self._name)
+        if _core.is_open() and not _core.unbind_name(entry):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self._name)
 
 
-def _check_name(name: str) -> None:
+def _entry(name: str) -> str:
+    """The entry that a name stands for: as `shm_open` of the C library, which strips all slashes at the beginning.
+
+    Raises OSError for a name that cannot be one of a file, ValueError for a null character.
+    """
     if "\0" in name:
         message = "embedded null character"
         raise ValueError(message)
+    entry = name.lstrip("/")
+    if entry in ("", ".", "..") or "/" in entry or len(os.fsencode(entry)) >= _LONGEST:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), name)
+    return f"/{entry}"
 
 
 class ShareableList(shared_memory.ShareableList):  # type: ignore[type-arg]

@@ -129,7 +129,7 @@ fn deadline(timeout: f64) -> PyResult<Option<Instant>> {
 #[pymethods]
 impl NativeSemLock {
     #[classattr]
-    const SEM_VALUE_MAX: i64 = SEM_VALUE_MAX;
+    const SEM_VALUE_MAX: i32 = SEM_VALUE_MAX;
 
     /// The size of the file of a named semaphore, in bytes.
     #[classattr]

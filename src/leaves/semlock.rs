@@ -18,13 +18,13 @@ use crate::store::conn::Until;
 pub const RECURSIVE_MUTEX: i32 = 0;
 
 /// The greatest value of a semaphore, as `CPython`'s `SEM_VALUE_MAX` on Linux.
-pub const SEM_VALUE_MAX: i64 = i32::MAX as i64;
+pub const SEM_VALUE_MAX: i32 = i32::MAX;
 
 #[pyclass(frozen, module = "serverless_mp._core")]
 pub struct SemLock {
     units: Arc<Units>,
     kind: i32,
-    pub maxvalue: i64,
+    pub maxvalue: i32,
     /// How often this process holds it.
     count: AtomicI64,
     owner: AtomicU64,
@@ -36,7 +36,7 @@ pub fn thread_ident() -> u64 {
     MARK.with(|mark| std::ptr::from_ref(mark) as u64)
 }
 
-fn not_within(value: i64, maxvalue: i64) -> PyErr {
+fn not_within(value: i32, maxvalue: i32) -> PyErr {
     Error::Invalid(format!(
         "semaphore value {value} is not within 0..{maxvalue}"
     ))
@@ -168,28 +168,26 @@ impl SemLock {
 #[pymethods]
 impl SemLock {
     #[classattr]
-    const SEM_VALUE_MAX: i64 = SEM_VALUE_MAX;
+    const SEM_VALUE_MAX: i32 = SEM_VALUE_MAX;
 
     #[new]
     #[pyo3(signature = (kind, value, maxvalue, *, id=None, beside=None, robust=false))]
     fn new(
         py: Python<'_>,
         kind: i32,
-        value: i64,
-        maxvalue: i64,
+        value: i32,
+        maxvalue: i32,
         id: Option<String>,
         beside: Option<String>,
         robust: bool,
     ) -> PyResult<Self> {
-        let (Ok(units), Ok(most)) = (u32::try_from(value), i32::try_from(maxvalue)) else {
+        let Some(units) = u32::try_from(value).ok().filter(|_| value <= maxvalue) else {
             return Err(not_within(value, maxvalue));
         };
-        if value > maxvalue {
-            return Err(not_within(value, maxvalue));
-        }
+        let most = maxvalue.unsigned_abs();
         let units = py.detach(|| match id {
-            None => Units::new(units, most.unsigned_abs(), beside.as_deref(), robust),
-            Some(id) => Units::attach(id, most.unsigned_abs()),
+            None => Units::new(units, most, beside.as_deref(), robust),
+            Some(id) => Units::attach(id, most),
         })?;
         Ok(Self {
             units,
@@ -226,7 +224,7 @@ impl SemLock {
     }
 
     #[getter]
-    const fn maxvalue(&self) -> i64 {
+    const fn maxvalue(&self) -> i32 {
         self.maxvalue
     }
 

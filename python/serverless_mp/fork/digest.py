@@ -64,8 +64,8 @@ _NONE: dict[tuple[int, int], _Part] = {}
 class Digest:
     """The digest of a value. `value` is equal in two processes that have the same at a place.
 
-    The digest remembers the containers that it was computed from, and so can tell whether it must be computed again. `known`: the
-    parts of other digests of the same pass, by the id of their value and the depth at which they were read.
+    The digest remembers the containers that it was computed from, and so can tell whether it must be computed again. `known`:
+    the parts of other digests of the same pass, by the id of their value and the depth at which they were read.
     """
 
     __slots__ = ("_known", "_left", "_part", "value")
