@@ -78,6 +78,42 @@ def test_install_and_uninstall():
     assert python(code) == "in a worker\n"
 
 
+OF_SUBMODULES = """
+import PACKAGE as mp
+import PACKAGE.util
+from PACKAGE.sharedctypes import Array, RawValue, Value, synchronized
+
+mp.set_start_method("METHOD", force=True)
+guarded = synchronized(RawValue("i", 5))
+
+
+def add(value, array, of_global):
+    with of_global.get_lock():
+        of_global.value += 1
+    value.value += 1
+    array[0] += 1
+    print(mp.util.get_logger().name, flush=True)
+
+
+if __name__ == "__main__":
+    value, array = Value("i", 1), Array("i", 2)
+    for _ in range(2):
+        process = mp.Process(target=add, args=(value, array, guarded))
+        process.start()
+        process.join()
+    print(value.value, array[:], guarded.value, process.exitcode)
+"""
+
+
+@pytest.mark.parametrize("package", ["multiprocessing", "serverless_mp"])
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_submodules_use_the_default_context(package, method, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(OF_SUBMODULES.replace("PACKAGE", package).replace("METHOD", method))
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "multiprocessing\nmultiprocessing\n3 [2, 0] 7 0\n", done.stderr
+
+
 def test_process_pool_executor(run, tmp_path):
     program = tmp_path / "program.py"
     program.write_text(

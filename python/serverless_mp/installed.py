@@ -16,6 +16,16 @@ is_native = False
 default: Any = None
 
 
+def context(ctx: Any) -> Any:
+    """This context, or the default one if it is None."""
+    return default.get_context() if ctx is None else ctx
+
+
+def is_fork(ctx: Any) -> bool:
+    """Whether an object of this context belongs to processes of the start method `fork`."""
+    return bool(context(ctx).get_start_method() == "fork")
+
+
 def replace(owner: Any, name: str, value: Any) -> None:
     """Sets an attribute and records the old value for `give_back`."""
     replaced.append((owner, name, getattr(owner, name)))

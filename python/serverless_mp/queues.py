@@ -16,7 +16,7 @@ from multiprocessing import queues, util
 from queue import Empty, Full
 from typing import Any
 
-from . import _core, reduction
+from . import _core, installed, reduction
 from .connection import Pipe
 from .stdlib import public_names
 from .stdlib.rebind import rebound
@@ -159,7 +159,7 @@ class Queue(queues.Queue):
         bounded = 0 < maxsize < SEM_VALUE_MAX
         reader, writer = Pipe(duplex=False)
         semaphore = BoundedSemaphore(maxsize, ctx=ctx) if bounded else None
-        self._restore(False, maxsize if bounded else 0, pickling_guard.is_fork(ctx), reader, writer, semaphore)
+        self._restore(False, maxsize if bounded else 0, installed.is_fork(ctx), reader, writer, semaphore)
 
     def _restore(self, ignore_epipe: bool, maxsize: int, fork: bool, reader: Any, writer: Any, semaphore: Any) -> None:
         self._ignore_epipe = ignore_epipe
@@ -285,7 +285,7 @@ class SimpleQueue(queues.SimpleQueue):
     """CPython's class. The ends of a channel need no locks."""
 
     def __init__(self, *, ctx: Any = None) -> None:
-        self._restore(*Pipe(duplex=False), pickling_guard.is_fork(ctx))
+        self._restore(*Pipe(duplex=False), installed.is_fork(ctx))
 
     def _restore(self, reader: Any, writer: Any, fork: bool) -> None:
         self._reader, self._writer, self._is_fork_ctx = reader, writer, fork

@@ -6,10 +6,12 @@ CPython's `synchronized` wrappers and pickling are used; only the source of the 
 from __future__ import annotations
 
 import ctypes
-from multiprocessing.sharedctypes import rebuild_ctype, synchronized, typecode_to_type  # type: ignore[attr-defined]
+from multiprocessing import sharedctypes
+from multiprocessing.sharedctypes import rebuild_ctype, typecode_to_type  # type: ignore[attr-defined]
 from types import FunctionType
 from typing import Any
 
+from . import installed
 from .stdlib import public_names
 from .store.region import Block
 from .synchronize import RLock
@@ -57,6 +59,11 @@ def copy(obj: Any) -> Any:
     new = _new_value(type(obj))
     ctypes.pointer(new)[0] = obj
     return new
+
+
+def synchronized(obj: Any, lock: Any = None, ctx: Any = None) -> Any:
+    """An accessor for a ctypes object, with a lock; if it is None, with a new one of this context, or of the default one."""
+    return sharedctypes.synchronized(obj, lock, ctx=installed.context(ctx))
 
 
 def _locked(obj: Any, lock: Any, ctx: Any) -> Any:

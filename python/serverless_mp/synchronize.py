@@ -11,7 +11,7 @@ from multiprocessing import synchronize
 from multiprocessing.synchronize import RECURSIVE_MUTEX, SEM_VALUE_MAX, SEMAPHORE
 from typing import Any
 
-from . import _core, config
+from . import _core, config, installed
 from .stdlib import public_names
 from .store import pickling_guard, session
 
@@ -23,7 +23,7 @@ class SemLock(synchronize.SemLock):
 
     def __init__(self, kind: int, value: int, maxvalue: int, *, ctx: Any = None, beside: str | None = None) -> None:
         session.ensure()
-        self._is_fork_ctx = pickling_guard.is_fork(ctx)
+        self._is_fork_ctx = installed.is_fork(ctx)
         is_robust = config.robust_locks() == "1"
         self._semlock = _core.SemLock(kind, value, maxvalue, beside=beside, robust=is_robust)
         self._make_methods()
@@ -123,7 +123,7 @@ class Event(synchronize.Event):
 
     def __init__(self, *, ctx: Any = None) -> None:
         session.ensure()
-        self._is_fork_ctx = pickling_guard.is_fork(ctx)
+        self._is_fork_ctx = installed.is_fork(ctx)
         self._latch = _core.CountDownLatch(1)
 
     def __getstate__(self) -> tuple[str, bool]:
@@ -155,7 +155,7 @@ class Barrier(threading.Barrier):
 
     def __init__(self, parties: int, action: Any = None, timeout: float | None = None, *, ctx: Any = None) -> None:
         session.ensure()
-        self._restore(parties, action, timeout, pickling_guard.is_fork(ctx), _core.Barrier(parties))
+        self._restore(parties, action, timeout, installed.is_fork(ctx), _core.Barrier(parties))
 
     def _restore(self, parties: int, action: Any, timeout: float | None, fork: bool, barrier: Any) -> None:
         self._parties, self._action, self._timeout = parties, action, timeout

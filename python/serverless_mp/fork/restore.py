@@ -121,8 +121,8 @@ class _Rebuilding:
                 with contextlib.suppress(BaseException):  # the code that needs it reports the error
                     _import(name, file)
             for name, own in plan["further_names"].items():
-                if own in sys.modules:
-                    sys.modules.setdefault(name, sys.modules[own])
+                if own in sys.modules and name not in sys.modules:
+                    _enter(name, sys.modules[own])
             for name in plan["submodules"]:
                 with contextlib.suppress(Exception):
                     importlib.import_module(name)
@@ -194,6 +194,11 @@ def _make_module(name: str, file: str | None, known_as: str | None = None) -> No
         module.__file__ = file
     if known_as is not None:
         module.__spec__ = importlib.machinery.ModuleSpec(known_as, None, origin=file)
+    _enter(name, module)
+
+
+def _enter(name: str, module: Any) -> None:
+    """Puts a module into `sys.modules` and into its package."""
     sys.modules[name] = module
     above, _, own = name.rpartition(".")
     if above in sys.modules:

@@ -11,11 +11,6 @@ from typing import Any
 from serverless_mp import _core
 
 
-def is_fork(ctx: Any) -> bool:
-    """Whether an object of this context belongs to processes of the start method `fork`."""
-    return (ctx or context._default_context.get_context()).get_start_method() == "fork"  # type: ignore[attr-defined]
-
-
 def check(obj: Any, fork: bool) -> Any:
     """Returns the popen that is launching. Raises RuntimeError if there is no launch, or if the start methods do not match."""
     context.assert_spawning(obj)
