@@ -12,6 +12,7 @@ mod with_python {
         reason = "the collector's switch, and the code of a frame"
     )]
 
+    use std::cell::Cell;
     use std::sync::OnceLock;
 
     use pyo3::ffi;
@@ -23,7 +24,7 @@ mod with_python {
     /// Runs the handlers of signals that have arrived; an exception in a handler ends the wait. Python runs handlers in the
     /// main thread only, so other threads do not check.
     pub fn check() -> Result<()> {
-        if !super::is_main_thread() {
+        if !super::is_main_thread() || DEFERS.get() {
             return Ok(());
         }
         #[allow(
@@ -146,10 +147,18 @@ mod with_python {
         Python::attach(|_| work())
     }
 
+    thread_local!(static DEFERS: Cell<bool> = const { Cell::new(false) });
+
     /// Runs work that waits for the store, where Python may hold its lock: in an object's destructor. Other threads, whose
-    /// replies it may wait for, need the lock to check for signals. None if the interpreter is ending.
+    /// replies it may wait for, need the lock to check for signals. This thread leaves signals for later: an exception would be
+    /// lost in a destructor. None if the interpreter is ending.
     pub fn without_gil<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
-        Python::try_attach(|py| py.detach(work))
+        Python::try_attach(|py| {
+            let before = DEFERS.replace(true);
+            let done = py.detach(work);
+            DEFERS.set(before);
+            done
+        })
     }
 }
 

@@ -114,6 +114,45 @@ def test_submodules_use_the_default_context(package, method, tmp_path):
     assert done.stdout == "multiprocessing\nmultiprocessing\n3 [2, 0] 7 0\n", done.stderr
 
 
+OF_WORKERS = """
+import PACKAGE as mp
+
+
+def leaf(lock, queue):
+    with lock:
+        queue.put("leaf")
+
+
+def middle(queue):
+    lock = mp.Lock()
+    print(mp.get_start_method(), flush=True)
+    process = mp.Process(target=leaf, args=(lock, queue))
+    process.start()
+    process.join()
+    print(process.exitcode, flush=True)
+
+
+if __name__ == "__main__":
+    for method in ("spawn", "forkserver", "fork"):
+        context = mp.get_context(method)
+        queue = context.Queue()
+        process = context.Process(target=middle, args=(queue,))
+        process.start()
+        print(queue.get(), flush=True)
+        process.join()
+"""
+
+
+@pytest.mark.parametrize("package", ["multiprocessing", "serverless_mp"])
+def test_a_worker_has_the_start_method_of_its_context(package, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(OF_WORKERS.replace("PACKAGE", package))
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=60, check=False)
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if line in ("spawn", "forkserver", "fork")] == ["spawn", "forkserver", "fork"], done.stderr
+    assert (lines.count("leaf"), lines.count("0")) == (3, 3), done.stderr
+
+
 def test_process_pool_executor(run, tmp_path):
     program = tmp_path / "program.py"
     program.write_text(

@@ -20,7 +20,6 @@ CASES = [
     "end_of_process.py fork",
     "end_of_process.py forkserver",
     "end_of_process.py spawn",
-    "exit_order.py",
     "fork_attributes.py",
     "fork_bound_locks.py",
     "fork_c_layouts.py",

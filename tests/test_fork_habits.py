@@ -34,6 +34,9 @@ def test_workers_hash_as_the_program_does(run):
     env = {name: value for name, value in os.environ.items() if name != "PYTHONHASHSEED"}
     done = run(PROGRAMS / "field" / "fork_keeps_hashes.py", env=env)
     assert (done.stdout, done.stderr) == ("1 2 3 1\n1 2 3 1\n[1] 1\n", "")
+    for seed in ("", "random"):
+        done = run(PROGRAMS / "field" / "fork_keeps_hashes.py", env={**env, "PYTHONHASHSEED": seed})
+        assert done.stdout.startswith("1 2 3 1\n")
     names = "[name for name in os.environ if 'HASH' in name]"
     look = f"import os, sys; print(sys.flags.hash_randomization, sys.argv, {names}, hash('a'))"
     first, second = (run("-c", look, "argument", env=env).stdout for _ in range(2))

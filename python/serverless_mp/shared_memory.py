@@ -19,7 +19,7 @@ from .store import region, session
 
 __all__ = ["ShareableList", "SharedMemory"]
 
-# Names of this many bytes are too long.
+# The longest name of a file, in bytes.
 _LONGEST = 255
 
 
@@ -105,7 +105,7 @@ def _entry(name: str) -> str:
         message = "embedded null character"
         raise ValueError(message)
     entry = name.lstrip("/")
-    if entry in ("", ".", "..") or "/" in entry or len(os.fsencode(entry)) >= _LONGEST:
+    if entry in ("", ".", "..") or "/" in entry or len(os.fsencode(entry)) > _LONGEST:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), name)
     return f"/{entry}"
 

@@ -41,6 +41,7 @@ impl Span {
         let process = object.process;
         let shared = process.memory.attach(process, &object.id, size)?;
         process.memory.keep_fresh(process)?;
+        shared.begin_span();
         Ok(Arc::new(Self {
             buffer: shared.buffer.clone(),
             shared: OnceLock::from(shared),
@@ -62,6 +63,7 @@ impl Span {
             let shared = process
                 .memory
                 .enter(process, id, self.buffer.clone(), Origin::Made)?;
+            shared.begin_span();
             let _ = self.shared.set(shared);
             process.memory.keep_fresh(process)?;
             Ok(handle)
@@ -72,14 +74,12 @@ impl Span {
 }
 
 impl Drop for Span {
-    /// What was written and not published yet is not lost with the buffer.
     fn drop(&mut self) {
         let process = self.object.process;
         if let Some(shared) = self.shared.get()
-            && Arc::strong_count(shared) == 1
             && process.is_current()
         {
-            let _ = signals::without_gil(|| shared.publish(process));
+            let _ = signals::without_gil(|| shared.end_span(process));
         }
     }
 }

@@ -11,7 +11,7 @@ from functools import partial
 from hashlib import blake2b
 from itertools import count
 from operator import is_
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from serverless_mp.program.introspect import attributes, contents, has_attributes, is_a
 
@@ -28,17 +28,14 @@ _BUILTIN_FUNCTIONS = (types.BuiltinFunctionType, types.MethodDescriptorType, typ
 
 
 class _Part:
-    """A value within others: its text, and the containers from which the text was made."""
+    """What the text of a value within others was made from."""
 
-    __slots__ = ("containers", "parts", "size", "text", "value")
+    __slots__ = ("containers", "parts")
 
-    def __init__(self, value: Any) -> None:
-        self.value = value  # kept alive, so that no other value gets its id
+    def __init__(self) -> None:
         # Each entry: a container, the function that reads its items, and the items when it was read.
         self.containers: list[tuple[Any, Callable[[Any], list[Any]], list[Any]]] = []
         self.parts: list[_Part] = []
-        # How many values were visited for the text.
-        self.size, self.text = 0, ""
 
     def is_fixed(self) -> bool:
         return not self.containers and not self.parts
@@ -58,22 +55,33 @@ class _Part:
         return True
 
 
-_NONE: dict[tuple[int, int], _Part] = {}
+class _Known(NamedTuple):
+    """A value that was read in this pass, which keeps its id; how many values were visited for its text; and the text."""
+
+    value: Any
+    part: _Part
+    size: int
+    text: str
+
+
+# By the id of a value, and the depth at which it was read.
+_KnownParts = dict[tuple[int, int], _Known]
+_NONE: _KnownParts = {}
 
 
 class Digest:
     """The digest of a value. `value` is equal in two processes that have the same at a place.
 
     The digest remembers the containers that it was computed from, and so can tell whether it must be computed again. `known`:
-    the parts of other digests of the same pass, by the id of their value and the depth at which they were read.
+    the parts of the digests of the same pass.
     """
 
     __slots__ = ("_known", "_left", "_part", "value")
 
-    def __init__(self, value: Any, known: dict[tuple[int, int], _Part] | None = None) -> None:
+    def __init__(self, value: Any, known: _KnownParts | None = None) -> None:
         self._left = _NODES
         self._known = {} if known is None else known
-        self._part = _Part(value)
+        self._part = _Part()
         text = self._text(value, _DEPTH)
         self._known = _NONE
         places.Counter.visited += _NODES - self._left
@@ -108,19 +116,22 @@ class Digest:
 
     def _text_of_part(self, way: Callable[[Digest, Any, int], str], value: Any, depth: int) -> str:
         """The same for a value within others, which may be a part of many values: it is read once, unless the limit cuts it."""
-        part = self._known.get((id(value), depth))
-        if part is not None and part.size < self._left:
-            self._left -= part.size
+        known = self._known.get((id(value), depth))
+        if known is not None and known.size < self._left:
+            self._left -= known.size
+            part, text = known.part, known.text
         else:
             outer, left = self._part, self._left
-            self._part = part = _Part(value)
-            part.text = way(self, value, depth)
-            self._part, part.size = outer, left - self._left
+            self._part = part = _Part()
+            text = way(self, value, depth)
+            self._part = outer
             if self._left > 0:
-                self._known[id(value), depth] = part
-        if not part.is_fixed():
+                self._known[id(value), depth] = _Known(value, part, left - self._left, text)
+        if part.containers or len(part.parts) > 1:
             self._part.parts.append(part)
-        return part.text
+        else:  # the part adds nothing of its own
+            self._part.parts += part.parts
+        return text
 
     def _texts(self, parts: Iterable[Any], depth: int) -> str:
         return ", ".join([self._text(part, depth) for part in parts])
@@ -274,7 +285,7 @@ class Digests(dict[int, Digest]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._parts: dict[tuple[int, int], _Part] = {}
+        self._parts: _KnownParts = {}
 
     def of(self, value: Any) -> Digest:
         """The digest of a value."""

@@ -122,21 +122,13 @@ def _open() -> None:
     _owner = os.getpid()
     _family = os.pipe()
     _raise_file_limit()
-    _join_at_exit()
 
 
 def close_at_exit() -> None:
     """Closes the session after the program's exit handlers, which may use it, and CPython's, which joins children."""
     # Handlers run last in, first out.
-    atexit.register(close)
-    _join_at_exit()
-
-
-def _join_at_exit() -> None:
-    """Children are joined before the exit handlers that are registered by now, as in CPython, whose own handler is registered
-    with the first object or process.
-    """
     atexit.unregister(util._exit_function)  # type: ignore[attr-defined]
+    atexit.register(close)
     atexit.register(util._exit_function)  # type: ignore[attr-defined]
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 
 _LOW = 32
+# Keeps the process object to the end.
+_ended: list[Any] = []
 
 
 def run(launch: Launch, parent_sentinel: int | None, descriptors: list[int]) -> int:
@@ -47,6 +49,7 @@ def run(launch: Launch, parent_sentinel: int | None, descriptors: list[int]) -> 
         return 0
     exit_handlers.begin()
     finalization.begin()
+    process_obj = None
     try:
         process_obj = _prepare(record)
     except Exception as e:  # noqa: BLE001 - the program's own code is imported here
@@ -60,6 +63,8 @@ def run(launch: Launch, parent_sentinel: int | None, descriptors: list[int]) -> 
     if _core.is_lost():
         return os.EX_TEMPFAIL  # whatever the error, this was its cause
     code &= 0xFF
+    # Once the record is written, no code of the program runs, such as a destructor: its other threads stop, with their locks.
+    _ended.append(process_obj)
     report.worker_ends()
     if control is not None:
         # The output must be sent before the report of the end.
@@ -114,7 +119,7 @@ def _prepare(claimed: bytes) -> Any:
 
             environment.enter(preparation["remote"], preparation)
             preload.inherit(preparation)
-        restore(preparation["serverless_mp"])
+        restore(preparation["serverless_mp"] | {"method": preparation["start_method"]})
         main_module.is_nowhere = preparation["main_is_nowhere"]
         spawn.prepare(preparation)
         main_module.follow()

@@ -405,7 +405,7 @@ class Zygote:
                 code = supervisor.main(request["event"], request["deadline"], fds[streams], {*self.seen}, known)
             else:
                 code = job.run(request["launch"], fds[streams], fds[streams + 1 :])
-            _exit(code)
+            os._exit(code & 0xFF)
 
 
 class PreloadedZygote(Zygote):
@@ -438,13 +438,9 @@ def _never_returns() -> Iterator[None]:
         yield
     except BaseException:  # noqa: BLE001 - any error ends the child
         sys.excepthook(*sys.exc_info())
-    _exit(1)
-
-
-def _exit(code: int) -> NoReturn:
-    with contextlib.suppress(Exception):
-        sys.stderr.flush()
-    os._exit(code & 0xFF)
+        with contextlib.suppress(Exception):
+            sys.stderr.flush()
+    os._exit(1)
 
 
 def _children() -> list[int]:

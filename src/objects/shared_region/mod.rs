@@ -8,6 +8,8 @@ pub mod publish;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use redis::Value;
+
 use crate::error::{Error, Result};
 use crate::locked::Locked;
 use crate::objects::buffer::Buffer;
@@ -29,6 +31,8 @@ pub struct SharedRegion {
     is_own: bool,
     /// Whether other processes find the region by a name, without other synchronisation.
     has_name: AtomicBool,
+    /// How many spans of the program have it.
+    spans: AtomicUsize,
     state: Mutex<Twin>,
     /// The versions that this process knows, and the number of its regions.
     versions: &'static Mutex<Versions>,
@@ -83,6 +87,7 @@ impl SharedRegion {
             buffer,
             is_own: origin == Origin::Made,
             has_name: AtomicBool::new(false),
+            spans: AtomicUsize::new(0),
             versions,
             count,
             sent,
@@ -92,6 +97,28 @@ impl SharedRegion {
         }
         count.fetch_add(1, Ordering::AcqRel);
         Ok(region)
+    }
+
+    pub fn begin_span(&self) {
+        self.spans.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// With the last span the buffer goes: what was written and is not published yet is published, unless nobody else has the
+    /// region.
+    pub fn end_span(&self, client: &Client) -> Result<()> {
+        let is_last = self.spans.fetch_sub(1, Ordering::AcqRel) == 1;
+        let differs = || {
+            self.twin()
+                .is_some_and(|mut twin| self.differs_from(&mut twin))
+        };
+        if !is_last || !differs() {
+            return Ok(());
+        }
+        let holders = client.plain("HGET", client.key(&self.id));
+        match holders.arg(format!("{}0", keys::HOLDERS)).call()? {
+            Value::BulkString(holders) if holders == b"1" => Ok(()),
+            _ => self.publish(client),
+        }
     }
 
     /// None in a signal handler, if the region is being published or refreshed, maybe by the same thread.
@@ -126,9 +153,11 @@ impl SharedRegion {
 
     /// Whether the region has unpublished writes. False while another thread uses it.
     pub fn differs(&self) -> bool {
-        let Ok(mut twin) = self.state.try_lock() else {
-            return false;
-        };
+        let twin = self.state.try_lock();
+        twin.is_ok_and(|mut twin| self.differs_from(&mut twin))
+    }
+
+    fn differs_from(&self, twin: &mut Twin) -> bool {
         let granules = twin.bytes.may_differ();
         granules.into_iter().any(|granule| {
             let bytes = bytes_of(granule, self.buffer.len());

@@ -3,8 +3,10 @@
 import gzip
 import multiprocessing as mp
 import os
+import signal
 import sys
 import tempfile
+import textwrap
 import threading
 import time
 
@@ -25,7 +27,11 @@ class Log:
         self.itself = self
 
 
-def leave_files_open(path, told):
+def leave_an_argument(_):
+    pass
+
+
+def leave_files_open(path):
     global text, binary, packed, kept, log
     text, binary, packed = open(path + ".txt", "w"), open(path + ".bin", "wb"), gzip.open(path + ".gz", "wt")  # noqa: SIM115
     text.write("text")
@@ -47,6 +53,42 @@ def exit_early():
     global kept
     kept = Told("at an exit")
     sys.exit(3)
+
+
+class Process(mp.Process):
+    def run(self):
+        global kept
+        kept = Told("of a class")
+
+
+class ProcessWithState(mp.Process):
+    def run(self):
+        self.own = Told("an attribute")
+
+
+def stay_known():
+    global kept
+    kept = Told("known to a library")
+    gzip.hook = stay_known
+
+
+def replace_handlers():
+    global kept
+    kept = Told("under a handler")
+    signal.signal(signal.SIGTERM, lambda *_: kept.name)
+    sys.stdout = Tee(sys.stdout)
+    print("through a stream of the program")
+
+
+class Tee:
+    def __init__(self, stream):
+        self.stream = stream
+
+    def write(self, text):
+        return textwrap.dedent and self.stream.write(text)
+
+    def flush(self):
+        return textwrap.dedent and self.stream.flush()
 
 
 def put_and_cancel(queue):
@@ -77,14 +119,20 @@ if __name__ == "__main__":
     folder = tempfile.mkdtemp()
     path = os.path.join(folder, "out")
     for target, args in (
-        (leave_files_open, (path, Told("an argument"))),
+        (leave_an_argument, (Told("an argument"),)),
+        (leave_files_open, (path,)),
         (leave_a_thread, (path,)),
         (exit_early, ()),
+        (stay_known, ()),
+        (replace_handlers, ()),
     ):
         process = mp.Process(target=target, args=args)
         process.start()
         process.join()
         print(process.exitcode, flush=True)
+    for process in (Process(), ProcessWithState()):
+        process.start()
+        process.join()
     for name in sorted(os.listdir(folder)):
         print(name, content(os.path.join(folder, name)), flush=True)
     codes = set()
