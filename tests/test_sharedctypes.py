@@ -55,6 +55,29 @@ def test_what_was_written_to_an_array_outlives_it(mp):
     process.join()
 
 
+def count_and_drop(box, lock, connection):
+    value = box.pop()
+    for _ in range(20):
+        with lock:
+            value.value += 1
+    del value
+    connection.send("counted")
+
+
+def test_what_was_released_with_a_lock_is_known_after_its_value_has_gone(mp):
+    """The reader does not take the lock: it knows of the writes by the message, or by the end of the process."""
+    for n in range(10):
+        value, lock, (here, there) = mp.RawValue("q", 0), mp.Lock(), mp.Pipe()
+        process = mp.Process(target=count_and_drop, args=([value], lock, there))
+        process.start()
+        if n % 2:
+            process.join()
+        else:
+            assert here.recv() == "counted"
+        assert value.value == 20
+        process.join()
+
+
 def test_locked_increments(mp):
     value = mp.Value("q", 5)
     processes = [mp.Process(target=increment, args=(value, 50)) for _ in range(3)]

@@ -230,10 +230,10 @@ impl Memory {
             for region in self.all() {
                 region.publish(client)?;
             }
-            // Some writes may have gone with a release of another thread.
-            self.await_posted(client)?;
-            self.learn();
         }
+        // Some writes may have gone with a release of another thread, or before their region was gone.
+        self.await_posted(client)?;
+        self.learn();
         self.note_release(client)
     }
 
