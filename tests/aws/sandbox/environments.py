@@ -235,7 +235,8 @@ class Environment:
             seen |= new
 
     def end(self) -> None:
-        """Ends the environment and all its processes."""
+        """Ends the environment and all its processes, none of which sees the end of another: as when a machine is switched off."""
+        self.freeze()
         self._signal(signal.SIGKILL)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
