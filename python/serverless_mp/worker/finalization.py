@@ -72,10 +72,13 @@ class _Mark:
 
 def _removed() -> list[weakref.ref[_Mark]]:
     """Removes the program's modules from `sys.modules`. Returns references to marks in their names, in the order of imports."""
-    new = {name: module for name, module in list(sys.modules.items()) if name in modules.OF_MAIN or name not in _of_zygote}
+    others = _of_zygote | sys.stdlib_module_names
     found = {}
-    for name, module in new.items():
-        if is_a(module, types.ModuleType) and (name in modules.OF_MAIN or modules.is_own(module)):
+    for name, module in list(sys.modules.items()):
+        is_main = name in modules.OF_MAIN
+        if not is_main and (name in others or name.partition(".")[0] in others):
+            continue
+        if is_a(module, types.ModuleType) and (is_main or modules.is_own(module)):
             del sys.modules[name]
             for space in _spaces(attributes(module)):
                 found[id(space)] = weakref.ref(space.setdefault(_Mark.__qualname__, _Mark(space)))

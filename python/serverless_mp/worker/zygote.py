@@ -58,6 +58,8 @@ def main(listener_fd: int, alive: int, path: str, directory: str) -> None:
     # The descriptors of all workers pass through this process.
     limits.raise_descriptors()
     _preload()
+    # The objects of the zygote stay alive: a garbage collection in a worker need not touch their pages and copy them.
+    gc.freeze()
     Zygote(socket.socket(fileno=listener_fd), alive, path, modules).serve()
     shutil.rmtree(launcher.files_in(directory), ignore_errors=True)
     # The guard of the private store removes its own files.
@@ -69,10 +71,12 @@ def main(listener_fd: int, alive: int, path: str, directory: str) -> None:
 def _preload() -> None:
     """Imports everything that a worker needs."""
     from serverless_mp import connection, context, heap, managers, pool, queues, sharedctypes, synchronize  # noqa: F401, PLC0415
+    from serverless_mp.program import modules  # noqa: PLC0415 - where it is wanted
 
     from . import job  # noqa: F401, PLC0415
 
     main_code.use()
+    modules.installed_places()
     if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:  # the store is remote, and may use TLS
         with contextlib.suppress(OSError):
             _core.load_roots()
@@ -165,7 +169,6 @@ class Zygote:
         with contextlib.suppress(Exception, SystemExit):
             importlib.import_module(self.modules.pop())
         if not self.modules:
-            # The objects of the zygote stay alive: a garbage collection in a worker need not touch their pages and copy them.
             gc.freeze()
             self.environment = dict(os.environ)  # as those modules have left it
 
