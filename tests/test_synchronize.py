@@ -75,22 +75,22 @@ def test_lock_released_too_often(mp):
         mp.Lock().release()
 
 
-def test_lock_released_by_another_process(mp):
+def taken_here_and_released_elsewhere(mp):
     lock = mp.Lock()
     lock.acquire()
     process = mp.Process(target=lock_release, args=(lock,))
     process.start()
     process.join()
     assert process.exitcode == 0
-    assert lock.acquire(timeout=10)
+    return lock
+
+
+def test_lock_released_by_another_process(mp):
+    assert taken_here_and_released_elsewhere(mp).acquire(timeout=10)
 
 
 def test_lock_released_once_too_often_by_its_last_holder(mp):
-    lock = mp.Lock()
-    lock.acquire()
-    process = mp.Process(target=lock_release, args=(lock,))
-    process.start()
-    process.join()
+    lock = taken_here_and_released_elsewhere(mp)
     lock.acquire()
     lock.release()
     for _ in range(2):

@@ -43,6 +43,6 @@ def run(process_obj: Any) -> None:
     is_interpreter = context._default_context.get_start_method() == "spawn"  # type: ignore[attr-defined]
     if _ALL_RUN or is_interpreter:
         atexit._run_exitfuncs()
-    util._flush_std_streams()  # type: ignore[attr-defined]
+        util._flush_std_streams()  # type: ignore[attr-defined]
     if is_interpreter:
         finalization.run(process_obj)

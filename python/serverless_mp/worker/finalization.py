@@ -42,8 +42,8 @@ def run(process_obj: Any) -> None:
     """Writes what open files hold; deletes what the program's modules and the process refer to, as far as nothing else does.
 
     As in CPython, handlers of signals are gone first. Most objects are deleted together with their modules, while these still
-    have their names, and the process its arguments; a module that something else refers to loses its names. Nothing is deleted
-    under a thread that still runs: in CPython it would be stopped.
+    have their names, and the process its arguments; a module that something else refers to loses its objects. Nothing is
+    deleted under a thread that still runs: in CPython it would be stopped.
     """
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from serverless_mp import _core
 from serverless_mp.local import launcher
 from serverless_mp.local.launcher import INT
+from serverless_mp.program.modules import installed_places
 from serverless_mp.store import limits
 
 from . import launch_state, main_code, preloaded
@@ -71,12 +72,10 @@ def main(listener_fd: int, alive: int, path: str, directory: str) -> None:
 def _preload() -> None:
     """Imports everything that a worker needs."""
     from serverless_mp import connection, context, heap, managers, pool, queues, sharedctypes, synchronize  # noqa: F401, PLC0415
-    from serverless_mp.program import modules  # noqa: PLC0415 - where it is wanted
 
     from . import job  # noqa: F401, PLC0415
 
     main_code.use()
-    modules.installed_places()
     if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:  # the store is remote, and may use TLS
         with contextlib.suppress(OSError):
             _core.load_roots()
@@ -169,6 +168,7 @@ class Zygote:
         with contextlib.suppress(Exception, SystemExit):
             importlib.import_module(self.modules.pop())
         if not self.modules:
+            installed_places()  # a worker's end asks for them
             gc.freeze()
             self.environment = dict(os.environ)  # as those modules have left it
 
