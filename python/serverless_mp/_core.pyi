@@ -412,6 +412,8 @@ class Lambda:
         """The configuration of the function, as JSON. Raises RuntimeError, whose message names the remedy, if it cannot be
         read.
         """
+    def note_start(self, begins: bool) -> None:
+        """Notes that the start of a process begins or ends: an invocation waits for the processes that are about to share it."""
     def usage(self) -> tuple[int, int, int]:
         """The number of invocations so far, their milliseconds, and the number of those not answered yet."""
 

@@ -45,6 +45,11 @@ impl Lambda {
         Ok(py.detach(|| self.invoker.describe())?)
     }
 
+    /// Notes that the start of a process begins or ends: an invocation waits for the processes that are about to share it.
+    fn note_start(&self, begins: bool) {
+        self.invoker.note_start(begins);
+    }
+
     fn usage(&self) -> (u64, u64, usize) {
         (
             self.invoker.invocations.load(Ordering::Relaxed),

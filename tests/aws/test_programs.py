@@ -61,6 +61,12 @@ def test_packed(aws, function):
     assert 3 <= invocations < 12  # 3, unless this machine is slow between two starts
 
 
+def test_packed_although_each_start_takes_long(aws, custom):
+    done = aws.run(custom, PROGRAMS / "slow_starts.py", 8, env={"SERVERLESS_MP_PROCESSES_PER_FUNCTION": "4"})
+    assert ours(done) == python(PROGRAMS / "slow_starts.py", 8)
+    assert f"8 processes in 2 invocations of {custom}" in done.stderr
+
+
 @pytest.fixture(scope="module")
 def throttled(aws):
     """A function with a concurrency of two."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from serverless_mp import _core, config
@@ -14,6 +15,9 @@ from serverless_mp.program import packages
 from serverless_mp.store import session
 
 from . import credentials, pids
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # USD, us-east-1, 2026 (aws.amazon.com/lambda/pricing): per GB-second by architecture, and per request.
 _PRICES = {"x86_64": 1.66667e-5, "arm64": 1.33334e-5}
@@ -53,6 +57,20 @@ def invoker() -> Any:
         session.report_with(report)
         pids.forward_interrupts()
     return _invoker[1]
+
+
+@contextlib.contextmanager
+def starting() -> Iterator[None]:
+    """Tells the launcher of the function that a process is about to be launched, which may share an invocation."""
+    found = invoker()
+    if found is _program:  # each process of a worker has an invocation of its own
+        yield
+        return
+    found.note_start(True)
+    try:
+        yield
+    finally:
+        found.note_start(False)
 
 
 def launched(job: Any) -> None:

@@ -25,7 +25,8 @@ class Popen(popen.Popen):
         return launcher.invoker()
 
     def _launch(self, process_obj: Any) -> None:
-        super()._launch(process_obj)
+        with launcher.starting():
+            super()._launch(process_obj)
         launcher.launched(self._job)
 
     def _event(self, job: str, worker: str, environment: dict[str, str]) -> tuple[bytes, list[int]]:  # noqa: ARG002

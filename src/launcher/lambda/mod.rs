@@ -45,8 +45,10 @@ use crate::store::threads;
 use job_state::JobState;
 use response::{Response, WorkerEnd};
 
-/// How long an invocation waits for one more process to share it.
+/// How long an invocation waits for one more process to share it, and how often at most while a start is under way: a start may
+/// take longer than the window on a slow machine, or never end.
 const BATCH_WINDOW: Duration = Duration::from_millis(50);
+const MOST_WINDOWS: usize = 20;
 /// The first pause between attempts. Each next pause is twice as long, at most `LONGEST_PAUSE`; a random share of it is taken.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -77,6 +79,8 @@ struct Batch {
     pending: Vec<Pending>,
     /// How many processes have come so far.
     count: u64,
+    /// How many starts of processes are under way: their objects are pickled, their records written.
+    starting: usize,
 }
 
 /// A process that waits for its invocation, and the watcher to be told of its end.
@@ -202,6 +206,16 @@ impl Invoker {
         .to_string())
     }
 
+    /// Notes that the start of a process begins or ends. The start ends after the launch, if it comes to one.
+    pub fn note_start(&self, begins: bool) {
+        let mut batch = self.batch.locked();
+        batch.starting = if begins {
+            batch.starting + 1
+        } else {
+            batch.starting.saturating_sub(1)
+        };
+    }
+
     /// Launches a process, without waiting.
     pub fn launch(
         self: &Arc<Self>,
@@ -239,7 +253,16 @@ impl Invoker {
 
     /// Invokes an incomplete batch if no other process has come in time.
     async fn wait_for_batch(self: Arc<Self>, process: &'static Process, count: u64) {
-        tokio::time::sleep(BATCH_WINDOW).await;
+        for _ in 0..MOST_WINDOWS {
+            tokio::time::sleep(BATCH_WINDOW).await;
+            let batch = self.batch.locked();
+            if batch.count != count {
+                return;
+            }
+            if batch.starting == 0 {
+                break;
+            }
+        }
         let pending = {
             let mut batch = self.batch.locked();
             if batch.count != count {
