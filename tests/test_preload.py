@@ -212,3 +212,79 @@ def test_a_start_waits_only_a_while_also_among_others(run, tmp_path):
         run, tmp_path, "endless", f"import threading, traceback\n\nif {IN_THE_ZYGOTE}: threading.Event().wait()\n", AMONG_OTHERS
     )
     assert done.stdout == "5\n", done.stderr
+
+
+WIDE = f"""
+import os
+import random
+import traceback
+
+import numpy
+
+STACK = "".join(traceback.format_stack())
+WHERE = "zygote" if {IN_THE_ZYGOTE} else "worker" if "fork/" + "restore.py" in STACK else None
+if WHERE is not None:
+    with open(os.environ["IMPORTED_IN"], "a") as file:
+        file.write(f"{{WHERE}}\\n")
+STACK = WHERE = None
+dice, grains = random.Random(), numpy.random.default_rng()
+"""
+FORKS_WITH_MANY_MODULES = """
+import multiprocessing
+import os
+from pathlib import Path
+
+import wide
+
+PROGRAM = os.getpid()
+
+
+def parent_of(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def look():
+    of_preloaded = parent_of(os.getppid()) != PROGRAM
+    print(of_preloaded, wide.part_7.VALUE, (wide.dice.random(), wide.grains.random()) == FIRST, flush=True)
+
+
+if __name__ == "__main__":
+    states = wide.dice.getstate(), wide.grains.bit_generator.state
+    FIRST = wide.dice.random(), wide.grains.random()
+    wide.dice.setstate(states[0])
+    wide.grains.bit_generator.state = states[1]
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=look) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "imports"),
+    [
+        ("", ["zygote"]),
+        (f"if {IN_THE_ZYGOTE}: raise RuntimeError", ["zygote"]),
+        (
+            f"if {IN_THE_ZYGOTE}: threading.Thread(target=threading.Event().wait, daemon=True).start()",
+            ["worker"] * 3 + ["zygote"],
+        ),
+    ],
+    ids=["quiet", "a part raises", "starts a thread"],
+)
+def test_workers_that_fork_have_all_large_packages(run, tmp_path, text, imports):
+    """Each package of many modules that the program has imported, chosen or not; if that fails, the chosen ones."""
+    package = tmp_path / "site-packages" / "wide"
+    package.mkdir(parents=True)
+    parts = "".join(f"from . import part_{n}\n" for n in range(50) if n != 7)
+    (package / "__init__.py").write_text(WIDE + f"try:\n    from . import part_7\nexcept RuntimeError:\n    pass\n{parts}")
+    for n in range(50):
+        (package / f"part_{n}.py").write_text("VALUE = 1\n")
+    (package / "part_7.py").write_text(f"import threading\nimport traceback\n\n{text}\nVALUE = 7\n")
+    path = tmp_path / "program.py"
+    path.write_text(FORKS_WITH_MANY_MODULES)
+    done = run(path, env={"PYTHONPATH": package.parent, "IMPORTED_IN": tmp_path / "imported"})
+    assert done.stdout == "True 7 True\n" * 3, done.stderr
+    assert sorted((tmp_path / "imported").read_text().split()) == imports

@@ -413,7 +413,7 @@ class Lambda:
         read.
         """
     def note_start(self, begins: bool) -> None:
-        """Notes that the start of a process begins or ends: an invocation waits for the processes that are about to share it."""
+        """Notes that the start of a process begins or ends: an invocation waits for processes that are about to share it."""
     def usage(self) -> tuple[int, int, int]:
         """The number of invocations so far, their milliseconds, and the number of those not answered yet."""
 

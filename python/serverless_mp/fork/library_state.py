@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextvars
+import operator
+import random
 import sys
 import types
 from functools import partial  # by its name: a program may put a mock in its place
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from serverless_mp.program import import_hooks, modules
 
-from . import c_objects
+from . import c_objects, comparison
 from .missing import Missing
 
 if TYPE_CHECKING:
@@ -130,11 +132,61 @@ def _set_variable(attribute: str, value: Any, module: Any) -> None:
     vars(module)[attribute].set(value)
 
 
+# How many names each installed module had when its generators of random numbers were looked for, and the names of those.
+_generators: dict[str, tuple[int, list[str]]] = {}
+
+
+def _get_generators() -> Any:
+    """The states of the generators of random numbers that installed modules have made, by place."""
+    kinds = _kinds_of_generators()
+    numpy = sys.modules.get("numpy.random.mtrand")
+    found, seen = {}, {id(getattr(numpy, "_rand", None))}  # it has a rule of its own above
+    for name, module in list(sys.modules.items()):
+        if type(module) is not types.ModuleType or not comparison.counts(name):
+            continue
+        space = vars(module)
+        count, names = _generators.get(name, (-1, []))
+        if count != len(space):
+            names = [own for own, value in list(space.items()) if type(value) in kinds]
+            _generators[name] = len(space), [] if names and modules.is_own(module) else names
+        for own in _generators[name][1]:
+            generator = space.get(own)
+            get = kinds.get(type(generator))
+            if get is not None and id(generator) not in seen:
+                seen.add(id(generator))
+                found[name, own] = get[0](generator)
+    return found or None
+
+
+def _set_generators(states: dict[tuple[str, str], Any]) -> None:
+    for (name, own), state in states.items():
+        import_hooks.when_imported(name, partial(_set_generator, own, state))
+
+
+def _set_generator(own: str, state: Any, module: Any) -> None:
+    generator = vars(module).get(own)
+    found = _kinds_of_generators().get(type(generator))
+    if found is not None:
+        found[1](generator, state)
+
+
+def _kinds_of_generators() -> dict[type, tuple[Callable[[Any], Any], Callable[[Any, Any], None]]]:
+    """For each type of generators, how its state is read and set."""
+    kinds: dict[type, Any] = {random.Random: (random.Random.getstate, random.Random.setstate)}
+    numpy: Any = sys.modules.get("numpy.random")
+    if numpy is not None:
+        state = operator.attrgetter("bit_generator.state")
+        kinds[numpy.Generator] = state, lambda generator, value: setattr(generator.bit_generator, "state", value)
+        kinds[numpy.RandomState] = numpy.RandomState.get_state, numpy.RandomState.set_state
+    return kinds
+
+
 # For each: the function that reads it, the function that sets it, and the module without which it has its default.
 SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], None], str]] = {
     "numpy.random": (_get_numpy, _set_numpy, "numpy.random"),
     "numpy": (_get_print_options, _set_print_options, "numpy"),
     "torch": (_get_torch, _set_torch, "torch"),
+    "generators": (_get_generators, _set_generators, "random"),
     "context variables": (_get_variables, _set_variables, "contextvars"),
     "libraries of C": (c_objects.libraries, _set_libraries, "ctypes"),
 }

@@ -116,7 +116,7 @@ class _Rebuilding:
             main["__spec__"] = importlib.machinery.ModuleSpec(plan["main_known_as"], None, origin=main.get("__file__"))
         for name, file in plan["made"].items():
             _make_module(name, file, name)
-        with _silence():
+        with silence():
             for name, file in plan["imported"].items():
                 with contextlib.suppress(BaseException):  # the code that needs it reports the error
                     _import(name, file)
@@ -206,7 +206,7 @@ def _enter(name: str, module: Any) -> None:
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """Suppresses output of imports: the program's own import has already printed it."""
     saved = {}
     for stream in (sys.stdout, sys.stderr):
@@ -248,7 +248,7 @@ def _import(name: str, file: str | None) -> None:
 
 def _import_of(name: str) -> Any:
     if name not in sys.modules:
-        with _silence():
+        with silence():
             importlib.import_module(name)
     return sys.modules[name]
 

@@ -25,7 +25,7 @@ from serverless_mp.program.introspect import attributes, module_of
 from serverless_mp.stdlib.own_subprocess import PIPE, Popen
 from serverless_mp.store import session
 
-from .preload import Preload, wanted
+from .preload import wanted, wanted_by_forks
 
 INT = struct.Struct("=i")
 # No program that the receiver executes gets the descriptors, as after a fork in CPython.
@@ -33,22 +33,25 @@ _CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 _lock = threading.Lock()
 _zygote: tuple[Popen[bytes], int] | None = None
 _path: str | None = None
-# Whether the zygote was told which modules to preload.
-_is_told = False
+# Whether the zygote was told which modules to preload, for processes of other methods and for those that fork; and whether the
+# latter have a preloaded zygote of their own, None while that is not known.
+_is_told = {False: False, True: False}
+_forks_apart: bool | None = None
 # The module search path of the zygote and its workers; None: the interpreter's default and the directory of this package.
 _search_path: list[str] | None = None
 
 
 def ensure() -> str:
     """Starts the zygote unless it is running. Returns the path of its socket."""
-    global _zygote, _path, _is_told  # noqa: PLW0603 - one per process
+    global _zygote, _path, _forks_apart  # noqa: PLW0603 - one per process
     with _lock:
         if _path is None or not _is_there(_path):
             directory = session.directory()
             _path = f"{directory}/z{os.getpid()}"
             large_arguments.keep_in(files_in(directory))
             _zygote = _start(_path, directory)
-            _is_told = False
+            _is_told.update({False: False, True: False})
+            _forks_apart = None
         return _path
 
 
@@ -94,13 +97,21 @@ def started(answer: bytes) -> int:
     return pid
 
 
-def preload() -> Preload | None:
-    """The modules to preload, for the first request to a zygote that this process has started; otherwise None."""
-    global _is_told  # noqa: PLW0603 - one per process
-    if _is_told or _zygote is None:
-        return None
-    _is_told = True
-    return wanted()
+def preloading(forks: bool) -> dict[str, Any]:
+    """What a request says of preloading: which preloaded zygote it wants; and in the first such request to a zygote that this
+    process has started, what that zygote imports.
+    """
+    global _forks_apart  # noqa: PLW0603 - one per process
+    of_forks = None
+    if forks and _zygote is not None and _forks_apart is None:
+        of_forks = wanted_by_forks()
+        _forks_apart = of_forks is not None
+    apart = forks and bool(_forks_apart)
+    said: dict[str, Any] = {"apart": apart}
+    if _zygote is not None and not _is_told[apart]:
+        _is_told[apart] = True
+        said |= {"preload": of_forks or wanted(), "forks": forks}
+    return said
 
 
 def launch_environment() -> dict[str, Any]:
@@ -133,10 +144,10 @@ def use_search_path(path: list[str]) -> None:
     _search_path = list(path)
 
 
-def use(path: str) -> None:
+def use(path: str, forks_apart: bool) -> None:
     """In a worker: its own processes are started by the zygote that it was forked from."""
-    global _path  # noqa: PLW0603 - one per process
-    _path = path
+    global _path, _forks_apart
+    _path, _forks_apart = path, forks_apart
     large_arguments.keep_in(files_in(os.path.dirname(path)))
 
 

@@ -136,9 +136,8 @@ class Popen:
             "mask": signal.pthread_sigmask(signal.SIG_BLOCK, ()),
             "ignored": [signum for signum in signal.valid_signals() if signal.getsignal(signum) is signal.SIG_IGN],
             **_limits(),
+            **launcher.preloading(self._forks),
         }
-        if (preload := launcher.preload()) is not None:
-            request |= {"preload": preload, "forks": self._forks}
         return dumps(request), [*streams, _alive_pipe(), *tracker, *self._fds]
 
     def _record(self, process_obj: Any, environment: dict[str, str]) -> bytes:

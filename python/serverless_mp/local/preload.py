@@ -8,7 +8,7 @@ from multiprocessing import forkserver
 from typing import Any, NamedTuple
 
 from serverless_mp import config, installed
-from serverless_mp.program import modules
+from serverless_mp.program import modules, tools
 from serverless_mp.program.introspect import spec_of
 
 
@@ -17,6 +17,9 @@ class Preload(NamedTuple):
 
     # In the order of the program's imports.
     modules: list[str]
+    # For processes that fork: all other installed modules of the program. Their state is shared, as CPython's children share
+    # what their program has imported: such a module may draw random numbers, and may fail to be imported here.
+    others: list[str]
     # All modules of the program that have a file, by name.
     files: dict[str, str]
     # The directories of the search path that belong to the installation, in the program's order.
@@ -26,11 +29,35 @@ class Preload(NamedTuple):
     names: dict[str, Any]
 
 
+# As many other modules are worth a zygote of their own.
+_MANY = 50
+
+
 def wanted() -> Preload | None:
     """The modules to preload on this machine, or None."""
     known, files = chosen()
+    return _preload(known, [], files) if known else None
+
+
+def wanted_by_forks() -> Preload | None:
+    """The same for processes that fork; None if there is nothing to preload for them that others do not preload, too."""
+    if os.environ.get(config.preload.name):  # the user has chosen
+        return None
+    known, files = chosen()
+    rest = files.keys() - {*known}
+    others = [name for name in files if name in rest and _is_of_package(name) and modules.is_installed(files[name])]
+    return _preload(known, others, files) if len(others) >= _MANY else None
+
+
+def _is_of_package(name: str) -> bool:
+    """Whether a module is part of an installed package, other than this one and the tools that look at the program alone."""
+    top = name.partition(".")[0]
+    return top not in sys.stdlib_module_names and top not in tools.NAMES and top != "serverless_mp"
+
+
+def _preload(known: list[str], others: list[str], files: dict[str, str]) -> Preload:
     path = [entry for entry in sys.path if os.path.isabs(entry) and modules.is_installed(os.path.join(entry, "module.py"))]
-    return Preload(known, files, path, list(sys.argv), installed.state()) if known else None
+    return Preload(known, others, files, path, list(sys.argv), installed.state())
 
 
 def chosen() -> tuple[list[str], dict[str, str]]:

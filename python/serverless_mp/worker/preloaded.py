@@ -36,16 +36,51 @@ def load(preload: Preload, environment: dict[str, str]) -> bool:
     try:
         os.environ.clear()
         os.environ.update(environment)
-        new = import_all(preload.modules, preload.arguments, preload.names)
+        new = _import_all_of(preload)
     finally:
         sys.path[:] = path
     return new is not None and not any(_is_another(*one, preload.files) for one in new.items()) and settle()
 
 
+def _import_all_of(preload: Preload) -> dict[str, Any] | None:
+    if not preload.others:
+        return import_all(preload.modules, preload.arguments, preload.names)
+    from serverless_mp.fork.restore import silence  # noqa: PLC0415 - where processes fork
+
+    wanted = {*preload.modules, *preload.others}
+    with silence():
+        names = [name for name in preload.files if name in wanted]
+        return import_all(names, preload.arguments, preload.names, _Imports().load_if_possible, may_draw=True)
+
+
+class _Imports:
+    """Imports of which some may fail: the worker tries these again."""
+
+    def __init__(self) -> None:
+        self._failed: tuple[str, ...] = ()
+
+    def load_if_possible(self, name: str) -> None:
+        """Imports a module, unless a package above it has failed."""
+        if name.startswith(self._failed):
+            return
+        try:
+            importlib.import_module(name)
+        except Exception:  # noqa: BLE001 - from a library
+            self._failed += (f"{name}.",)
+
+
 def import_all(
-    names: list[str], arguments: list[str], installed: dict[str, Any], load_one: Callable[[str], Any] = importlib.import_module
+    names: list[str],
+    arguments: list[str],
+    installed: dict[str, Any],
+    load_one: Callable[[str], Any] = importlib.import_module,
+    *,
+    may_draw: bool = False,
 ) -> dict[str, Any] | None:
-    """Imports modules as a worker of the program would. Returns all new modules, or None if they must not be used."""
+    """Imports modules as a worker of the program would. Returns all new modules, or None if they must not be used.
+
+    `may_draw`: whether a module may have a random number generator of its own.
+    """
     opened, before = [], set(sys.modules)
 
     def refuse(*_args: object, **_options: object) -> NoReturn:
@@ -68,7 +103,7 @@ def import_all(
         session.ensure = ensure
         sys.argv[:] = before_arguments
     new = {name: module for name, module in list(sys.modules.items()) if name not in before}
-    return None if opened or any(_draws(*one) for one in new.items()) else new
+    return None if opened or (not may_draw and any(_draws(*one) for one in new.items())) else new
 
 
 def settle() -> bool:

@@ -7,16 +7,21 @@ import signal
 import socket
 import time
 from pickle import dumps, loads
-from typing import Any
+from typing import Any, TypeAlias
 
 from serverless_mp.local.launcher import INT, receive, receive_with_descriptors
 
 # The seconds that requests wait for a zygote that is still importing.
 PRELOAD_TIMEOUT = 3
-# The same in a function, where it imports alone: requests would need this time themselves, unless an import hangs.
-FUNCTION_TIMEOUT = 20
+# The same for workers that fork, and in a function, where it imports alone: they would need this time themselves, unless an
+# import hangs.
+IMPORT_TIMEOUT = 20
 
 _MOST_FDS = 1024
+
+# On this machine: whether it is for processes that fork, apart from others, and the environment during its imports. In a
+# function: the state of its program. Its workers have the same.
+Kind: TypeAlias = tuple[bool, dict[str, str]] | str
 
 
 class Request:
@@ -24,17 +29,19 @@ class Request:
 
     def __init__(self, connection: socket.socket, wanted: dict[str, Any], fds: list[int]) -> None:
         self.connection, self.wanted, self.fds = connection, wanted, fds
-        # The packages to preload: on this machine with the first request of a program.
+        # The packages to preload: on this machine with the first request of a program, and with the first one for a process
+        # that forks, if these have a preloaded zygote apart from others.
         self.preload = wanted.pop("preload", None)
+        self.is_apart = wanted.get("apart", False)
         # A worker that forks imports all that the program has imported: it can as well wait until that was done for all.
         self.forks = wanted.pop("forks", False)
         # In a function: the state of the program, '' if it preloads nothing. None for any other process.
         self.state: str | None = wanted.pop("state", None)
 
     @property
-    def kind(self) -> dict[str, str] | str:
+    def kind(self) -> Kind:
         """What the requests for one preloaded zygote have in common."""
-        return self.wanted["environment"] if self.state is None else self.state
+        return (self.is_apart, self.wanted["environment"]) if self.state is None else self.state
 
     def is_given_up(self) -> bool:
         """Whether the caller has stopped waiting for the worker."""
@@ -55,10 +62,7 @@ class Request:
 class Preloaded:
     """A preloaded zygote, as seen by the first zygote."""
 
-    def __init__(
-        self, kind: dict[str, str] | str, handoff: socket.socket, pid: int, timeout: float, waiting: list[Request]
-    ) -> None:
-        # The environment during its imports, or the state of a function's program. Its workers have the same.
+    def __init__(self, kind: Kind, handoff: socket.socket, pid: int, timeout: float, waiting: list[Request]) -> None:
         self.kind = kind
         self.socket, self.pid = handoff, pid
         self.last = time.monotonic() + timeout

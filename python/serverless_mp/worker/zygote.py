@@ -28,7 +28,7 @@ from serverless_mp.program.modules import installed_places
 from serverless_mp.store import limits
 
 from . import launch_state, main_code, preloaded
-from .requests import FUNCTION_TIMEOUT, PRELOAD_TIMEOUT, Preloaded, Request, receive_request
+from .requests import IMPORT_TIMEOUT, PRELOAD_TIMEOUT, Kind, Preloaded, Request, receive_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +93,8 @@ class Zygote:
         self.listener, self.alive, self.path, self.modules = listener, alive, path, modules
         self.children: dict[int, socket.socket] = {}
         # The program's imports, and a preloaded zygote for each environment of its workers.
-        self.preload: Preload | None = None
+        # The former for processes that fork apart from others, and for others.
+        self.preloads: dict[bool, Preload] = {}
         self.preloaded: list[Preloaded] = []
         # Environments that were seen once.
         self.environments: list[dict[str, str]] = []
@@ -231,22 +232,25 @@ class Zygote:
         if request.state is not None:
             self.answer_in_function(request, request.state)
             return
-        self.preload = self.preload or request.preload
-        if is_new and request.forks and self.preload_for(request.wanted["environment"], [request]):
+        if request.preload is not None:
+            self.preloads.setdefault(request.is_apart, request.preload)
+        if is_new and request.forks and self.preload_for(request, [request]):
             return
         self.start(request)
         if is_new and not request.forks:
-            self.preload_for(request.wanted["environment"], [])
+            self.preload_for(request, [])
 
-    def preload_for(self, environment: dict[str, str], waiting: list[Request]) -> bool:
+    def preload_for(self, request: Request, waiting: list[Request]) -> bool:
         """Begins to preload for a new environment if that is worth it. These requests then wait for the new zygote."""
-        if self.preload is None or len(self.preloaded) >= _MOST:
+        preload, environment = self.preloads.get(request.is_apart), request.wanted["environment"]
+        if preload is None or len(self.preloaded) >= _MOST:
             return False
         # The first environment is preloaded at once. Others are when seen again, since each process may have its own.
-        if self.preloaded and environment not in self.environments:
+        kinds = [one.kind for one in self.preloaded]
+        if any(kind[0] == request.is_apart for kind in kinds) and environment not in self.environments:
             self.environments = [*self.environments[1 - _MOST :], environment]
             return False
-        return self.begin_preloading(self.preload, environment, PRELOAD_TIMEOUT, waiting)
+        return self.begin_preloading(preload, request.kind, IMPORT_TIMEOUT if request.forks else PRELOAD_TIMEOUT, waiting)
 
     def answer_in_function(self, request: Request, state: str) -> None:
         """Starts the worker of a function, or begins to preload for it.
@@ -265,7 +269,7 @@ class Zygote:
             return
         self.seen = [one for one in self.seen if one != state]
         preload, request.preload = request.preload, None  # once
-        if not self.begin_preloading(preload, state, FUNCTION_TIMEOUT, [request]):
+        if not self.begin_preloading(preload, state, IMPORT_TIMEOUT, [request]):
             self.start(request)
 
     def forget(self, one: Preloaded) -> None:
@@ -276,9 +280,7 @@ class Zygote:
         if isinstance(one.kind, str):
             self.preloaded.remove(one)
 
-    def begin_preloading(
-        self, preload: Preload | FunctionPreload, kind: dict[str, str] | str, timeout: float, waiting: list[Request]
-    ) -> bool:
+    def begin_preloading(self, preload: Preload | FunctionPreload, kind: Kind, timeout: float, waiting: list[Request]) -> bool:
         """Forks a zygote that imports the program's modules, for which these requests wait. Returns False if it cannot fork."""
         try:
             ours, theirs = socket.socketpair()
@@ -298,7 +300,7 @@ class Zygote:
         self.selector.register(ours, selectors.EVENT_READ)
         return True
 
-    def become_preloaded(self, preload: Any, kind: dict[str, str] | str, handoff: socket.socket) -> None:
+    def become_preloaded(self, preload: Any, kind: Kind, handoff: socket.socket) -> None:
         """In the child: becomes a zygote that receives its requests from the first one."""
         _core.die_with_parent()
         signal.set_wakeup_fd(-1)
@@ -314,7 +316,7 @@ class Zygote:
 
             is_loaded = preloaded_in_function.load(preload)
         else:
-            is_loaded = preloaded.load(preload, kind)
+            is_loaded = preloaded.load(preload, kind[1])
         if is_loaded:
             handoff.sendall(_READY)
             PreloadedZygote(handoff, self.alive, self.path, []).serve()
@@ -330,9 +332,15 @@ class Zygote:
 
     def lose(self, preloaded: Preloaded) -> None:
         """Does without a preloaded zygote that has ended, or whose imports must not be used."""
+        self.forget(preloaded)
         if isinstance(preloaded.kind, str):
             self.failed = [*self.failed[1 - _MOST_STATES :], preloaded.kind]
-        self.forget(preloaded)
+        elif (preload := self.preloads[preloaded.kind[0]]).others and preload.modules:
+            # Without those that nobody has chosen it may succeed.
+            self.preloads[preloaded.kind[0]] = less = preload._replace(others=[])
+            self.preloaded.remove(preloaded)
+            if self.begin_preloading(less, preloaded.kind, IMPORT_TIMEOUT, preloaded.waiting):
+                return
         self.answer_waiting(preloaded)
 
     def answer_waiting(self, preloaded: Preloaded) -> None:
@@ -399,7 +407,7 @@ class Zygote:
             for fd in (self.alive, self.wake_pipe, self.wake_writer):
                 os.close(fd)
             launch_state.take(request, fds, self.environment)
-            launcher.use(self.path)
+            launcher.use(self.path, request.get("apart", False))
             streams = len(request["streams"])
             if request.get("supervisor"):
                 from serverless_mp.function import supervisor  # noqa: PLC0415 - in a function only
