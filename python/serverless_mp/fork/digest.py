@@ -62,6 +62,12 @@ class _Known(NamedTuple):
     part: _Part
     size: int
     text: str
+    # The limit at its beginning if that has cut it; otherwise None.
+    cut_by: int | None
+
+    def is_the_same_within(self, limit: int) -> bool:
+        """Whether it would be the same if it was read again with this limit."""
+        return self.size < limit if self.cut_by is None else self.cut_by == limit
 
 
 # By the id of a value, and the depth at which it was read.
@@ -115,9 +121,9 @@ class Digest:
         return self._text_of_part(way, value, depth)
 
     def _text_of_part(self, way: Callable[[Digest, Any, int], str], value: Any, depth: int) -> str:
-        """The same for a value within others, which may be a part of many values: it is read once, unless the limit cuts it."""
+        """The same for a value within others, which may be a part of many values: it is read once for each limit that cuts it."""
         known = self._known.get((id(value), depth))
-        if known is not None and known.size < self._left:
+        if known is not None and known.is_the_same_within(self._left):
             self._left -= known.size
             part, text = known.part, known.text
         else:
@@ -125,8 +131,8 @@ class Digest:
             self._part = part = _Part()
             text = way(self, value, depth)
             self._part = outer
-            if self._left > 0:
-                self._known[id(value), depth] = _Known(value, part, left - self._left, text)
+            cut_by = left if self._left <= 0 else None
+            self._known[id(value), depth] = _Known(value, part, left - self._left, text, cut_by)
         if part.containers or len(part.parts) > 1:
             self._part.parts.append(part)
         else:  # the part adds nothing of its own
