@@ -121,7 +121,7 @@ class Digest:
         return self._text_of_part(way, value, depth)
 
     def _text_of_part(self, way: Callable[[Digest, Any, int], str], value: Any, depth: int) -> str:
-        """The same for a value within others, which may be a part of many values: it is read once for each limit that cuts it."""
+        """The same for a value within others, which may be a part of many values: it is read once for each limit."""
         known = self._known.get((id(value), depth))
         if known is not None and known.is_the_same_within(self._left):
             self._left -= known.size
