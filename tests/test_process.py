@@ -1,5 +1,6 @@
 """The life of processes."""
 
+import multiprocessing
 import os
 import signal
 import stat
@@ -227,3 +228,24 @@ def test_the_store_is_not_behind_the_number_of_a_pipe_of_the_parent(smp):
     process.start()
     assert queue.get() == []
     process.join()
+
+
+def nothing():
+    pass
+
+
+def start_one():
+    process = type(multiprocessing.current_process())(target=nothing)
+    process.start()
+    process.join()
+
+
+def test_many_end_after_a_process_of_their_own(mp):
+    """A thread of such a worker waits for events, while the worker puts its end into the store."""
+    for _ in range(30):
+        processes = [mp.Process(target=start_one) for _ in range(4)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+        assert [process.exitcode for process in processes] == [0] * 4

@@ -267,12 +267,15 @@ impl Client {
 
     /// Reads the replies to everything that any thread has posted, and waits until the store has room for it.
     pub fn settle_all(&self) -> Result<()> {
-        self.with_thread(|_, _| {
+        self.with_thread(|_, nested| {
             for thread in self.threads() {
-                if thread.posted.is_unread()
-                    && let Err(e) = self
-                        .with_client_of(&thread, |thread_client| thread_client.settle(&self.shared))
-                {
+                let count = thread.posted.count();
+                let settled = thread.posted.wait_for(|| {
+                    Ok(thread.posted.is_read_up_to(count)
+                        || self.read_of(&thread, nested, |other| other.settle(&self.shared))?)
+                });
+                thread.posted.notify();
+                if let Err(e) = settled {
                     if e.is_raised() {
                         return Err(e);
                     }
@@ -389,24 +392,37 @@ impl Client {
         };
         for (other, count) in others {
             other.posted.wait(count, || {
-                match other.thread_client.try_lock() {
-                    Ok(mut thread_client) => {
-                        thread_client.settle_for_others(&self.shared)?;
-                        return Ok(true);
-                    }
-                    // The client of this thread, outside this signal handler: it reads on when the handler returns.
-                    Err(TryLockError::WouldBlock) if nested => return Ok(true),
-                    // Its thread is inside a command, and first reads what is unread, if the store answers.
-                    Err(TryLockError::WouldBlock) => {}
-                    Err(TryLockError::Poisoned(_)) => return Ok(true),
-                }
-                self.shared.health.check()?;
-                crate::signals::check()?;
-                Ok(false)
+                self.read_of(&other, nested, |client| {
+                    client.settle_for_others(&self.shared)
+                })
             })?;
             other.posted.notify();
         }
         Ok(())
+    }
+
+    /// Reads the replies to what another thread has posted, if its client is free. Returns whether there is nothing to wait for.
+    fn read_of(
+        &self,
+        other: &Thread,
+        nested: bool,
+        read: impl FnOnce(&mut ThreadClient) -> Result<()>,
+    ) -> Result<bool> {
+        match other.thread_client.try_lock() {
+            Ok(mut thread_client) => {
+                read(&mut thread_client)?;
+                return Ok(true);
+            }
+            // The client of this thread, outside this signal handler: it reads on when the handler returns.
+            Err(TryLockError::WouldBlock) if nested => return Ok(true),
+            // Its thread is inside a command, and first reads what is unread, if the store answers. The command may take for
+            // ever, as a wait for an event does.
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Poisoned(_)) => return Ok(true),
+        }
+        self.shared.health.check()?;
+        crate::signals::check()?;
+        Ok(false)
     }
 
     fn thread(&self) -> Result<Thread> {

@@ -26,6 +26,9 @@ from .pickler import CONTAINER, COPY, GLOBALS, MODULE, OBJECT, SPACE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+# What code of the program, or of a library that is imported, may raise without an end of the worker.
+_FAILURES = (Exception, SystemExit)
+
 
 def load(record: IO[bytes], file: str | None = None) -> Any:
     """Turns this process into a process of the program: rebuilds what was written, and returns the process object.
@@ -70,7 +73,7 @@ class _Rebuilding:
             take = partial(getattr(self, f"_take_{kind}"), place, value)
             try:
                 take()
-            except Exception:  # noqa: BLE001 - the program's own code may run here; what fails stays as imported
+            except _FAILURES:  # the program's own code may run here; what fails stays as imported
                 if kind == "content":
                     self._later.append((f"{kind} {place}", take))
 
@@ -79,7 +82,7 @@ class _Rebuilding:
         for subject, step in [*getattr(self._unpickler, "later", ()), *self._later]:
             try:
                 step()
-            except Exception as e:  # noqa: BLE001 - the program's own code may run here; the object stays partly filled
+            except _FAILURES as e:  # the program's own code may run here; the object stays partly filled
                 message = f"{subject} could not be rebuilt whole in the worker: {type(e).__name__}: {e}"
                 warnings.warn(message, ForkStateWarning, stacklevel=2)
         functions.forget()
@@ -90,7 +93,7 @@ class _Rebuilding:
         if isinstance(self._unpickler, _Unpickler):
             try:
                 value = self._unpickler.load()
-            except Exception:  # noqa: BLE001 - the program's own code may run here; the failing part is found below
+            except _FAILURES:  # the program's own code may run here; the failing part is found below
                 # Keeps the objects of the first try: their deletion might close a descriptor that the second try uses.
                 made = self._unpickler.memo.copy()
                 _first_tries.append(made)
@@ -334,7 +337,7 @@ def _tolerant(name: str, count: int, gives: bool) -> Any:
         depth, marks = len(self.stack), len(self.metastack)
         try:
             step(self)
-        except Exception as e:  # noqa: BLE001 - the program's own code may run here
+        except _FAILURES as e:  # the program's own code may run here
             if count:
                 del self.stack[depth - count :]
             elif len(self.metastack) == marks:

@@ -175,10 +175,14 @@ def _start(path: str, directory: str) -> tuple[Popen[bytes], int]:
             f"main({listener.fileno()}, {alive_r}, {path!r}, {directory!r})"
         )
         executable = os.fsdecode(spawn.get_executable())
+        # Also if the program has made them so that no executed process inherits them: its forked processes would have them.
+        streams = [fd if is_open(fd) else None for fd in (1, 2)]
         flags = util._args_from_interpreter_flags()  # type: ignore[attr-defined]
         process = Popen(
             [executable, *flags, "-c", program],
             stdin=PIPE,
+            stdout=streams[0],
+            stderr=streams[1],
             pass_fds=(listener.fileno(), alive_r),
             process_group=0,
             env={**os.environ, **hash_seed.variables()},
@@ -188,6 +192,15 @@ def _start(path: str, directory: str) -> tuple[Popen[bytes], int]:
         with process.stdin as stdin:
             stdin.write(" ".join(_standard_modules()).encode())
     return process, alive_w
+
+
+def is_open(fd: int) -> bool:
+    """Whether a descriptor is open."""
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
 
 
 def _standard_modules() -> list[str]:

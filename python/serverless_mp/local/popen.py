@@ -110,7 +110,7 @@ class Popen:
     def _event(self, job: str, worker: str, environment: dict[str, str]) -> tuple[bytes, list[int]]:
         """The request to the zygote, and the descriptors that go with it."""
         here = session.info()
-        streams = [fd for fd in (0, 1, 2) if _is_open(fd)]
+        streams = [fd for fd in (0, 1, 2) if launcher.is_open(fd)]
         # A worker of this machine shares the resource tracker of the program, if it has one, as CPython's children do.
         tracker = [fd for fd in [resource_tracker._resource_tracker._fd] if fd is not None]  # type: ignore[attr-defined]
         request = {
@@ -280,14 +280,6 @@ def _limits() -> dict[str, Any]:
     limits[resource.RLIMIT_NOFILE] = session.file_limit()
     affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
     return {"limits": limits, "affinity": affinity, "nice": os.getpriority(os.PRIO_PROCESS, 0)}
-
-
-def _is_open(fd: int) -> bool:
-    try:
-        os.fstat(fd)
-    except OSError:
-        return False
-    return True
 
 
 def _umask() -> int:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 
 _LOW = 32
+_INT = 1 << 31
 # Keeps the process object to the end.
 _ended: list[Any] = []
 
@@ -49,15 +50,7 @@ def run(launch: Launch, parent_sentinel: int | None, descriptors: list[int]) -> 
         return 0
     exit_handlers.begin()
     finalization.begin()
-    process_obj = None
-    try:
-        process_obj = _prepare(record)
-    except Exception as e:  # noqa: BLE001 - the program's own code is imported here
-        _tell(e)
-        code = 1
-    else:
-        code = process_obj._bootstrap(parent_sentinel=parent_sentinel)
-        exit_handlers.run(process_obj)
+    process_obj, code = _work(record, parent_sentinel)
     # A signal that arrives now is too late: its handler must not interrupt the remaining steps.
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     if _core.is_lost():
@@ -105,8 +98,25 @@ def _take_remote_part(remote: Remote, descriptors: list[int]) -> socket.socket:
     return socket.socket(fileno=descriptors.pop(0))
 
 
-def _prepare(claimed: bytes) -> Any:
-    """The process object, prepared with the program's modules."""
+def _work(record: bytes, parent_sentinel: int | None) -> tuple[Any, int]:
+    """Runs the process of a record. Returns its object, or None if it could not be made, and the exit code."""
+    try:
+        process_obj, forks = _prepare(record)
+    except SystemExit as e:  # of a main module, for example, that is not guarded
+        return None, _code_of(e)
+    except BaseException as e:  # noqa: BLE001 - the program's own code is imported here
+        _tell(e)
+        return None, 1
+    code = process_obj._bootstrap(parent_sentinel=parent_sentinel)
+    exit_handlers.run(process_obj)
+    if forks and not -_INT <= code < _INT:  # CPython's `os._exit` refuses it
+        _tell(OverflowError("Python int too large to convert to C int"))
+        code = 1
+    return process_obj, code
+
+
+def _prepare(claimed: bytes) -> tuple[Any, bool]:
+    """The process object, prepared with the program's modules, and whether the process forks."""
     record = large_arguments.reader(claimed)
     me = process.current_process()
     me._inheriting = True  # type: ignore[attr-defined]
@@ -131,10 +141,18 @@ def _prepare(claimed: bytes) -> Any:
             process_obj = pickle.load(record)  # noqa: S301 - the same
     finally:
         del me._inheriting  # type: ignore[attr-defined]
-    return process_obj
+    return process_obj, preparation["forks"]
 
 
-def _tell(error: Exception) -> None:
+def _code_of(end: SystemExit) -> int:
+    """The exit code of an interpreter that this has ended."""
+    if end.code is None or isinstance(end.code, int):
+        return end.code or 0
+    sys.stderr.write(f"{end.code}\n")
+    return 1
+
+
+def _tell(error: BaseException) -> None:
     """Prints an unhandled error of the process. For a module that was not found, adds the search path."""
     if isinstance(error, ImportError):
         error.add_note(f"serverless_mp: the worker looked for module {error.name!r} in {sys.path}")

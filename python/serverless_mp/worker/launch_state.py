@@ -44,7 +44,12 @@ def _take_streams(request: dict[str, Any], fds: list[int]) -> None:
         if descriptor not in streams:
             os.close(descriptor)
             setattr(sys, name, None)
-        elif (stream := getattr(sys, name)) is not None:
+        else:
+            stream = getattr(sys, name)
+            if stream is None:  # it was closed when the zygote began
+                stream = open(descriptor, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115 - it stays open
+                setattr(sys, name, stream)
+                setattr(sys, f"__{name}__", stream)
             is_prompt = descriptor == 2 or os.isatty(descriptor) or request.get("line_buffered")  # noqa: PLR2004 - standard error
             if stream.line_buffering != bool(is_prompt):
                 stream.reconfigure(line_buffering=bool(is_prompt))
