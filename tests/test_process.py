@@ -1,6 +1,5 @@
 """The life of processes."""
 
-import multiprocessing
 import os
 import signal
 import stat
@@ -11,6 +10,8 @@ import time
 from multiprocessing.connection import wait
 
 import pytest
+
+from places import PROGRAMS
 
 
 def leave(code):
@@ -230,22 +231,7 @@ def test_the_store_is_not_behind_the_number_of_a_pipe_of_the_parent(smp):
     process.join()
 
 
-def nothing():
-    pass
-
-
-def start_one():
-    process = type(multiprocessing.current_process())(target=nothing)
-    process.start()
-    process.join()
-
-
-def test_many_end_after_a_process_of_their_own(mp):
+def test_many_end_after_a_process_of_their_own(run):
     """A thread of such a worker waits for events, while the worker puts its end into the store."""
-    for _ in range(30):
-        processes = [mp.Process(target=start_one) for _ in range(4)]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join()
-        assert [process.exitcode for process in processes] == [0] * 4
+    done = run(PROGRAMS / "nested_ends.py")
+    assert done.stdout == "160\n", done.stderr
