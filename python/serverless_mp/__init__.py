@@ -5,6 +5,7 @@ There are three ways to use it: `import serverless_mp as multiprocessing`; `serv
 """
 
 from . import hash_seed as _hash_seed  # noqa: F401 - first, since the command may start the interpreter again
+from . import shadows as _shadows  # noqa: F401 - the same, since it imports past the program's modules
 
 # isort: split
 from typing import Any as _Any

@@ -270,10 +270,12 @@ def check() -> None:
 
 def unknown() -> list[str]:
     """Messages about variables that look like settings but are not, each with the name that was probably meant."""
-    import difflib  # noqa: PLC0415 - rarely needed
-
     known = [setting.name for setting in SETTINGS]
     found = [name for name in os.environ if name.startswith(_PREFIX) and name not in known and not name.startswith(_OTHERS)]
+    if not found:
+        return []
+    import difflib  # noqa: PLC0415 - rarely needed
+
     # Names are compared without the prefix, which all of them have in common.
     suffixes = [name.removeprefix(_PREFIX) for name in known]
     close = {name: difflib.get_close_matches(name.removeprefix(_PREFIX), suffixes, 1) for name in found}

@@ -17,6 +17,8 @@ from multiprocessing import util
 from pathlib import Path
 from typing import Any
 
+from serverless_mp import shadows
+
 
 def preload() -> None:
     """Imports everything that starts workers: the program may put mocks in the places of functions that it uses."""
@@ -36,9 +38,10 @@ def run_script(path: str, arguments: list[str]) -> None:
         sys.exit(2)
     sys.argv[:] = [path, *arguments]
     if os.path.isdir(path) or (not path.endswith((".py", ".pyw")) and _is_archive(path)):
+        shadows.avoid([path])
         _guard(lambda: runpy.run_path(path, run_name="__main__"))
         return
-    sys.path[0] = os.path.dirname(os.path.realpath(path))
+    _begin_path(os.path.dirname(os.path.realpath(path)))
     module = _new_main(None)
     file = os.path.abspath(path)
     module.__file__ = file
@@ -60,14 +63,14 @@ def run_standard_input(arguments: list[str]) -> None:
 
 
 def _run_text(text: str, name: str) -> None:
-    sys.path[0] = ""
+    _begin_path("")
     module = _new_main(None)
     _guard(lambda: exec(compile(text, name, "exec", dont_inherit=True), module.__dict__))  # noqa: S102 - what the command is for
 
 
 def run_module(name: str, arguments: list[str]) -> None:
     """Runs a program as `python -m name arguments...` does."""
-    sys.path[0] = os.getcwd()
+    _begin_path(os.getcwd())
     sys.argv[:] = ["-m", *arguments]
     try:
         _, spec, code = runpy._get_module_details(name, runpy._Error)  # type: ignore[attr-defined]
@@ -79,6 +82,12 @@ def run_module(name: str, arguments: list[str]) -> None:
     module.__package__ = spec.parent
     sys.argv[0] = spec.origin or name
     _guard(lambda: exec(code, module.__dict__))  # noqa: S102 - what the command is for
+
+
+def _begin_path(directory: str) -> None:
+    """Puts the program's directory at the beginning of the search path."""
+    shadows.avoid([directory])
+    sys.path[0] = directory
 
 
 def _new_main(spec: ModuleSpec | None) -> Any:

@@ -20,7 +20,7 @@ from select import POLLIN, poll  # imported by name, as the one below: a program
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from serverless_mp import installed
+from serverless_mp import installed, shadows
 from serverless_mp.program import cache, introspect
 from serverless_mp.stdlib.own_subprocess import DEVNULL, PIPE, Popen
 
@@ -59,10 +59,11 @@ def load(names: list[str]) -> Baseline:
 
 def _ask_fresh_interpreters(names: list[str]) -> list[Baseline]:
     """Digests from two interpreters, so that values that differ between imports show. Empty if one does not end in time."""
+    own = shadows.own_entries(sys.path)
     program = (
-        f"import sys; sys.path[:] = {sys.path!r}; "
+        f"import sys; sys.path[:] = {[entry for entry in sys.path if entry not in own]!r}; "
         "from serverless_mp.install import restore; from serverless_mp.fork import baseline; "
-        f"baseline.tell(lambda: restore({installed.state()!r}), {names!r})"
+        f"baseline.tell(lambda: restore({installed.state()!r}), {names!r}, {sys.path!r}, {shadows.of_path(tuple(sys.path))!r})"
     )
     flags = util._args_from_interpreter_flags()  # type: ignore[attr-defined]
     command = [os.fsdecode(spawn.get_executable()), *flags, "-c", program]
@@ -94,12 +95,17 @@ def _text(output: Any) -> bytes:
     raise TimeoutError
 
 
-def tell(prepare: Callable[[], None], names: list[str]) -> None:
-    """In a fresh interpreter: writes the digests to standard output, whatever modules print there."""
+def tell(prepare: Callable[[], None], names: list[str], path: list[str], shadowing: list[str]) -> None:
+    """In a fresh interpreter: writes the digests to standard output, whatever modules print there. `path`: the program's search
+    path, on which it has modules of these names.
+    """
     answer = os.dup(1)
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)
     prepare()
+    if shadowing:
+        shadows.set_apart(shadowing)
+    sys.path[:] = path
     found = marshal.dumps(_digests(names))
     with open(answer, "wb") as f:
         f.write(found)

@@ -38,7 +38,7 @@ _HOOKS = (
 def before() -> Iterator[tuple[str, Any]]:
     """In the parent: the settings that must be set before anything is rebuilt, since loggers are then found by name."""
     for name, (get, _, module) in _BEFORE.items():
-        value = get() if module in sys.modules else None
+        value = get() if _is_there(module) else None
         if value is not None:
             yield name, value
 
@@ -46,10 +46,15 @@ def before() -> Iterator[tuple[str, Any]]:
 def now() -> Iterator[tuple[str, Any]]:
     """In the parent: the name and the value of each setting that differs from a fresh interpreter."""
     for name, (get, _, module) in _SETTINGS.items():
-        if module is None or module in sys.modules:
+        if module is None or _is_there(module):
             value = get()
             if value is not None:
                 yield name, value
+
+
+def _is_there(module: str) -> bool:
+    """Whether a module was imported, and is not the program's own of that name."""
+    return module in sys.modules and not modules.is_own(sys.modules[module])
 
 
 def take(name: str, value: Any) -> None:

@@ -6,7 +6,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from serverless_mp.program import tools
+from serverless_mp.program import modules, tools
 
 from .missing import Missing
 
@@ -88,6 +88,8 @@ def _set_warnings(value: Any) -> None:
 def _get_dialects() -> Any:
     csv: Any = sys.modules["_csv"]
     module: Any = sys.modules.get("csv")
+    if module is not None and modules.is_own(module):
+        return None
     usual = {} if module is None else {"excel": module.excel, "excel-tab": module.excel_tab, "unix": module.unix_dialect}
     known = {name: _parts(csv.get_dialect(name)) for name in csv.list_dialects()}
     return known if known != {name: _parts(csv.Dialect(one)) for name, one in usual.items()} else None

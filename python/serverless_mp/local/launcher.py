@@ -19,7 +19,7 @@ from pickle import dumps
 from socket import socket as _Socket  # noqa: N812 - a class
 from typing import Any
 
-from serverless_mp import hash_seed
+from serverless_mp import hash_seed, shadows
 from serverless_mp.program import large_arguments, modules
 from serverless_mp.program.introspect import attributes, module_of
 from serverless_mp.stdlib.own_subprocess import PIPE, Popen
@@ -37,7 +37,7 @@ _path: str | None = None
 # latter have a preloaded zygote of their own, None while that is not known.
 _is_told = {False: False, True: False}
 _forks_apart: bool | None = None
-# The module search path of the zygote and its workers; None: the interpreter's default and the directory of this package.
+# The module search path of the zygote and its workers; None: that of the program without its own directories.
 _search_path: list[str] | None = None
 
 
@@ -164,14 +164,12 @@ def _start(path: str, directory: str) -> tuple[Popen[bytes], int]:
         listener.listen(1024)
         alive_r, alive_w = os.pipe()
         place = str(Path(__file__).parent.parent.parent)
-        if _search_path is None:
-            set_path = f"sys.path.append({place!r}) if {place!r} not in sys.path else None"
-        else:
-            set_path = f"sys.path[:] = {_search_path!r}"
+        search_path = [entry for entry in [*sys.path, place] if entry not in shadows.own_entries(sys.path)]
         program = (
-            # The text names CPython's module for programs that search for the process by it, as loky's tests do.
-            f"import multiprocessing.forkserver, sys; {set_path}; "
+            f"import sys; sys.path[:] = {_search_path or search_path!r}; "
             f"from serverless_mp.worker.zygote import main; "
+            # The text names CPython's module for programs that search for the process by it, as loky's tests do.
+            f"import multiprocessing.forkserver; "
             f"main({listener.fileno()}, {alive_r}, {path!r}, {directory!r})"
         )
         executable = os.fsdecode(spawn.get_executable())

@@ -17,7 +17,7 @@ from multiprocessing.reduction import ForkingPickler
 from pickle import dumps  # imported by name: a program may put a mock in its place
 from typing import Any
 
-from serverless_mp import _core, config, installed, reduction
+from serverless_mp import _core, config, installed, reduction, shadows
 from serverless_mp.program import large_arguments, main_module, modules, registrations
 from serverless_mp.store import report, session
 
@@ -169,6 +169,7 @@ class Popen:
             preparation.pop("init_main_from_name", None)
             preparation["dir"] = posix.getcwd()  # a program may have replaced os.getcwd
         ours = {"main_is_nowhere": main_module.has_no_file(), "forks": forks, "serverless_mp": installed.state()}
+        ours |= {"shadows": shadows.of_path(tuple(sys.path))}
         return preparation | ours | {"start_method": self.method}
 
     def _write_record(self, process_obj: Any, preparation: dict[str, Any], writer: large_arguments.Writer) -> None:

@@ -11,7 +11,7 @@ import sys
 from multiprocessing import forkserver, process, resource_tracker, spawn
 from typing import TYPE_CHECKING, Any
 
-from serverless_mp import _core
+from serverless_mp import _core, shadows
 from serverless_mp.function import deadline, pids, preload
 from serverless_mp.function import launcher as function_launcher
 from serverless_mp.function.control import EXITED, FLUSH, NOT_NEEDED
@@ -130,6 +130,8 @@ def _prepare(claimed: bytes) -> tuple[Any, bool]:
             environment.enter(preparation["remote"], preparation)
             preload.inherit(preparation)
         restore(preparation["serverless_mp"] | {"method": preparation["start_method"]})
+        if preparation["shadows"]:
+            shadows.set_apart(preparation["shadows"])
         main_module.is_nowhere = preparation["main_is_nowhere"]
         spawn.prepare(preparation)
         main_module.follow()
