@@ -18,7 +18,7 @@ from pickle import dumps  # imported by name: a program may put a mock in its pl
 from typing import Any
 
 from serverless_mp import _core, config, installed, reduction, shadows
-from serverless_mp.program import large_arguments, main_module, modules, registrations
+from serverless_mp.program import large_arguments, main_module, modules, own_pipes, registrations
 from serverless_mp.store import report, session
 
 from . import launcher
@@ -137,8 +137,9 @@ class Popen:
             "ignored": [signum for signum in signal.valid_signals() if signal.getsignal(signum) is signal.SIG_IGN],
             **_limits(),
             **launcher.preloading(self._forks),
+            "pipes": own_pipes.open_ends() if self._forks else [],
         }
-        return dumps(request), [*streams, _alive_pipe(), *tracker, *self._fds]
+        return dumps(request), [*streams, _alive_pipe(), *tracker, *self._fds, *request["pipes"]]
 
     def _record(self, process_obj: Any, environment: dict[str, str]) -> bytes:
         """The record, which contains all that the worker reads from the store."""

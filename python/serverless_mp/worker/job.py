@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import pickle
 import signal
@@ -15,7 +16,7 @@ from serverless_mp import _core, shadows
 from serverless_mp.function import deadline, pids, preload
 from serverless_mp.function import launcher as function_launcher
 from serverless_mp.function.control import EXITED, FLUSH, NOT_NEEDED
-from serverless_mp.program import cache, large_arguments, main_module
+from serverless_mp.program import cache, large_arguments, main_module, own_pipes
 from serverless_mp.store import report, session
 
 from . import exit_handlers, finalization
@@ -27,18 +28,27 @@ if TYPE_CHECKING:
 
 
 _LOW = 32
+_HIGH = 512
 _INT = 1 << 31
 # Keeps the process object to the end.
 _ended: list[Any] = []
 
 
-def run(launch: Launch, parent_sentinel: int | None, descriptors: list[int]) -> int:
-    """Runs the job of the launch record, and returns its exit code. A job that another worker has claimed is not run."""
+def run(launch: Launch, parent_sentinel: int | None, descriptors: list[int], pipes: list[int] | None = None) -> int:
+    """Runs the job of the launch record, and returns its exit code. A job that another worker has claimed is not run.
+
+    `pipes`: the numbers of the program's pipes, which are the last descriptors.
+    """
     control = None if launch.remote is None else _take_remote_part(launch.remote, descriptors)
-    if launch.has_tracker:
-        resource_tracker._resource_tracker._fd = descriptors.pop(0)  # type: ignore[attr-defined]
-    forkserver._forkserver._inherited_fds = descriptors  # type: ignore[attr-defined]
+    if parent_sentinel is not None:
+        parent_sentinel, *descriptors = map(_moved, (parent_sentinel, *descriptors))
+    if pipes:
+        own_pipes.take(pipes, descriptors[-len(pipes) :])
+        del descriptors[-len(pipes) :]
     with _low_numbers_taken():
+        if launch.has_tracker:
+            resource_tracker._resource_tracker._fd = descriptors.pop(0)  # type: ignore[attr-defined]
+        forkserver._forkserver._inherited_fds = descriptors  # type: ignore[attr-defined]
         _core.join_session(
             launch.session, launch.key, launch.url, launch.ttl, launch.seal_memory, launch.process, launch.parent
         )
@@ -86,6 +96,16 @@ def _low_numbers_taken() -> Iterator[None]:
     yield
     for descriptor in taken:
         os.close(descriptor)
+
+
+def _moved(descriptor: int) -> int:
+    """The same file under a high number, which no pipe of the program has."""
+    try:
+        moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _HIGH)
+    except OSError:  # few descriptors are allowed
+        return descriptor
+    os.close(descriptor)
+    return moved
 
 
 def _take_remote_part(remote: Remote, descriptors: list[int]) -> socket.socket:
