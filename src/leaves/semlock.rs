@@ -37,10 +37,12 @@ pub fn thread_ident() -> u64 {
 }
 
 fn not_within(value: i32, maxvalue: i32) -> PyErr {
-    Error::Invalid(format!(
-        "semaphore value {value} is not within 0..{maxvalue}"
-    ))
-    .into()
+    let why = if value < 0 {
+        format!("semaphore value {value} is negative")
+    } else {
+        format!("semaphore value {value} is not within 0..{maxvalue}")
+    };
+    Error::Invalid(why).into()
 }
 
 impl SemLock {

@@ -97,20 +97,32 @@ def started(answer: bytes) -> int:
     return pid
 
 
-def preloading(forks: bool) -> dict[str, Any]:
-    """What a request says of preloading: which preloaded zygote it wants; and in the first such request to a zygote that this
-    process has started, what that zygote imports.
+def preload_for_forks(environment: dict[str, str]) -> None:
+    """Tells the zygote what workers that fork shall find imported, unless it knows. It imports that while the program describes
+    its state for the first of them.
     """
     global _forks_apart  # noqa: PLW0603 - one per process
+    if _zygote is None:
+        return
     of_forks = None
-    if forks and _zygote is not None and _forks_apart is None:
+    if _forks_apart is None:
         of_forks = wanted_by_forks()
         _forks_apart = of_forks is not None
-    apart = forks and bool(_forks_apart)
-    said: dict[str, Any] = {"apart": apart}
-    if _zygote is not None and not _is_told[apart]:
-        _is_told[apart] = True
-        said |= {"preload": of_forks or wanted(), "forks": forks}
+    if not _is_told[_forks_apart]:
+        _is_told[_forks_apart] = True
+        preload = of_forks or wanted()
+        if preload is not None:
+            ask({"preload": preload, "apart": _forks_apart, "environment": environment, "imports_only": True}, []).close()
+
+
+def preloading(forks: bool) -> dict[str, Any]:
+    """What a request says of preloading: which preloaded zygote it wants; and if that is news to a zygote that this process has
+    started, what it imports for workers that do not fork.
+    """
+    said: dict[str, Any] = {"apart": forks and bool(_forks_apart)}
+    if not forks and _zygote is not None and not _is_told[False]:
+        _is_told[False] = True
+        said["preload"] = wanted()
     return said
 
 

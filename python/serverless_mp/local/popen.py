@@ -80,6 +80,9 @@ class Popen:
     def _launch(self, process_obj: Any) -> None:
         environment = dict(os.environ) | getattr(process_obj, "_environment", {})
         machine = self._launcher()
+        self._forks = getattr(process_obj, "_import_main", True) and self.method == "fork"
+        if self._forks and not self.is_remote:
+            launcher.preload_for_forks(environment)
         record = self._record(process_obj, environment)
         job, worker = _core.new_id(), _core.new_id()
         try:
@@ -144,7 +147,7 @@ class Popen:
     def _record(self, process_obj: Any, environment: dict[str, str]) -> bytes:
         """The record, which contains all that the worker reads from the store."""
         preparation = self._preparation(process_obj, environment)
-        self._main_path, self._forks = preparation.get("init_main_from_path"), preparation["forks"]
+        self._main_path = preparation.get("init_main_from_path")
         writer = large_arguments.Writer(self._least_apart())
         try:
             self._write_record(process_obj, preparation, writer)
@@ -163,9 +166,8 @@ class Popen:
         # The `__main__` of a debugger may have no `__spec__`.
         vars(sys.modules["__main__"]).setdefault("__spec__", None)
         preparation = spawn.get_preparation_data(process_obj._name)
-        imports_main = getattr(process_obj, "_import_main", True)
-        forks = imports_main and self.method == "fork"
-        if forks or not imports_main:
+        forks = self._forks
+        if forks or not getattr(process_obj, "_import_main", True):
             preparation.pop("init_main_from_path", None)
             preparation.pop("init_main_from_name", None)
             preparation["dir"] = posix.getcwd()  # a program may have replaced os.getcwd

@@ -29,12 +29,12 @@ class Request:
 
     def __init__(self, connection: socket.socket, wanted: dict[str, Any], fds: list[int]) -> None:
         self.connection, self.wanted, self.fds = connection, wanted, fds
-        # The packages to preload: on this machine with the first request of a program, and with the first one for a process
-        # that forks, if these have a preloaded zygote apart from others.
+        # The packages to preload: on this machine with the first request of a program, and before the first one for a process
+        # that forks, which may have a preloaded zygote apart from others.
         self.preload = wanted.pop("preload", None)
         self.is_apart = wanted.get("apart", False)
-        # A worker that forks imports all that the program has imported: it can as well wait until that was done for all.
-        self.forks = wanted.pop("forks", False)
+        # Whether no worker is wanted yet.
+        self.imports_only = wanted.get("imports_only", False)
         # In a function: the state of the program, '' if it preloads nothing. None for any other process.
         self.state: str | None = wanted.pop("state", None)
 

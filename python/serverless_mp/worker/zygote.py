@@ -220,6 +220,13 @@ class Zygote:
         """Starts the worker here or in a preloaded zygote, or keeps the request until that zygote is ready."""
         known = next((one for one in self.preloaded if one.kind == request.kind), None)
         is_new = known is None
+        if request.preload is not None and request.state is None:
+            self.preloads.setdefault(request.is_apart, request.preload)
+        if request.imports_only:
+            if is_new:
+                self.preload_for(request)
+            request.close()
+            return
         if known is not None and not known.is_gone:
             if not known.is_ready:
                 if not known.is_late():
@@ -232,25 +239,22 @@ class Zygote:
         if request.state is not None:
             self.answer_in_function(request, request.state)
             return
-        if request.preload is not None:
-            self.preloads.setdefault(request.is_apart, request.preload)
-        if is_new and request.forks and self.preload_for(request, [request]):
-            return
         self.start(request)
-        if is_new and not request.forks:
-            self.preload_for(request, [])
+        if is_new:
+            self.preload_for(request)
 
-    def preload_for(self, request: Request, waiting: list[Request]) -> bool:
-        """Begins to preload for a new environment if that is worth it. These requests then wait for the new zygote."""
+    def preload_for(self, request: Request) -> None:
+        """Begins to preload for a new environment if that is worth it."""
         preload, environment = self.preloads.get(request.is_apart), request.wanted["environment"]
         if preload is None or len(self.preloaded) >= _MOST:
-            return False
+            return
         # The first environment is preloaded at once. Others are when seen again, since each process may have its own.
         kinds = [one.kind for one in self.preloaded]
         if any(kind[0] == request.is_apart for kind in kinds) and environment not in self.environments:
             self.environments = [*self.environments[1 - _MOST :], environment]
-            return False
-        return self.begin_preloading(preload, request.kind, IMPORT_TIMEOUT if request.forks else PRELOAD_TIMEOUT, waiting)
+            return
+        # A worker that forks imports all that the program has imported: it can as well wait until that was done for all.
+        self.begin_preloading(preload, request.kind, IMPORT_TIMEOUT if request.imports_only else PRELOAD_TIMEOUT, [])
 
     def answer_in_function(self, request: Request, state: str) -> None:
         """Starts the worker of a function, or begins to preload for it.
