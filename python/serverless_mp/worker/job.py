@@ -34,7 +34,7 @@ _INT = 1 << 31
 _ended: list[Any] = []
 
 
-def run(launch: Launch, parent_sentinel: int | None, descriptors: list[int], pipes: list[int] | None = None) -> int:
+def run(launch: Launch, parent_sentinel: int | None, descriptors: list[int], pipes: list[int]) -> int:
     """Runs the job of the launch record, and returns its exit code. A job that another worker has claimed is not run.
 
     `pipes`: the numbers of the program's pipes, which are the last descriptors.

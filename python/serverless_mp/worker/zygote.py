@@ -419,7 +419,7 @@ class Zygote:
                 known = {*self.failed, *(one.kind for one in self.preloaded if isinstance(one.kind, str))}
                 code = supervisor.main(request["event"], request["deadline"], fds[streams], {*self.seen}, known)
             else:
-                code = job.run(request["launch"], fds[streams], fds[streams + 1 :], request["pipes"])
+                code = job.run(request["launch"], fds[streams], fds[streams + 1 :], request.get("pipes", []))
             os._exit(code & 0xFF)
 
 
