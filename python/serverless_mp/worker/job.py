@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import pickle
+import resource
 import signal
 import socket
 import sys
@@ -99,11 +100,10 @@ def _low_numbers_taken() -> Iterator[None]:
 
 
 def _moved(descriptor: int) -> int:
-    """The same file under a high number, which no pipe of the program has."""
-    try:
-        moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _HIGH)
-    except OSError:  # few descriptors are allowed
-        return descriptor
+    """The same file under a high number, which hardly any pipe of the program has."""
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    least = _HIGH if allowed == resource.RLIM_INFINITY else min(_HIGH, allowed // 2)
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, least)
     os.close(descriptor)
     return moved
 
