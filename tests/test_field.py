@@ -29,7 +29,6 @@ CASES = [
     "fork_ctypes/main.py",
     "fork_cycles_by_hash.py",
     "fork_ends.py",
-    "fork_pipes.py",
     "fork_decorators/main.py",
     "fork_deep/main.py",
     "fork_dynamic_import.py",

@@ -274,7 +274,7 @@ if __name__ == "__main__":
     ],
     ids=["quiet", "a part raises", "starts a thread"],
 )
-def test_workers_that_fork_have_all_large_packages(run, tmp_path, text, imports):
+def test_workers_that_fork_have_other_large_packages(run, tmp_path, text, imports):
     """Each package of many modules that the program has imported, chosen or not; if that fails, the chosen ones."""
     package = tmp_path / "site-packages" / "wide"
     package.mkdir(parents=True)

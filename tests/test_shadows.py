@@ -61,3 +61,32 @@ def test_by_the_program(program, begin, is_imported_before):
     program.write_text(f"import calendar\n{text}" if is_imported_before else text)
     done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False, timeout=60)
     assert done.stdout == SAID, done.stderr
+
+
+FULL = """
+import queue
+
+q = multiprocessing.Queue(1)
+q.put(1)
+try:
+    q.put_nowait(2)
+except queue.Full:
+    print("full", q.get())
+"""
+
+
+def test_a_module_elsewhere_is_none(run, tmp_path):
+    """One behind the standard library on the search path, and one in the directory in which the command is called."""
+    for folder in ("behind", "here", "app"):
+        (tmp_path / folder).mkdir()
+    for folder in ("behind", "here"):
+        (tmp_path / folder / "queue.py").write_text("raise RuntimeError('imported')\n")
+    begin = f"import sys\nsys.path.append({str(tmp_path / 'behind')!r})\nimport serverless_mp as multiprocessing\n"
+    (tmp_path / "app" / "ours.py").write_text(begin + FULL)
+    (tmp_path / "app" / "program.py").write_text("import multiprocessing\n" + FULL)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "app" / "ours.py"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout == "full 1\n", done.stderr
+    done = run(tmp_path / "app" / "program.py", cwd=tmp_path / "here")
+    assert done.stdout == "full 1\n", done.stderr

@@ -165,8 +165,8 @@ preload: Setting[list[str]] = Setting(
     ",".join(_PRELOADED),
     "Installed packages, separated by commas, that are imported once for the workers of this machine, and once for the "
     "processes of each environment of a function, if the program has imported them when it starts its first process; `none` "
-    "for none. `set_forkserver_preload` adds to them. Unless this is set, workers of this machine that fork get all installed "
-    "modules that the program has imported, if they are many.",
+    "for none. `set_forkserver_preload` adds to them. Unless this is set, workers of this machine that fork also find "
+    "other large packages imported that the program's modules name.",
 )
 summary = _text("SUMMARY", None, "A file for the summary of the run, as JSON (`run --summary` sets it).")
 launcher = _choice(

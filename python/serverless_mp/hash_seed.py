@@ -29,7 +29,7 @@ def _choose() -> None:
             os.environ[_VARIABLE] = kept
         else:
             os.environ.pop(_VARIABLE, None)
-    elif before in (None, "", "random") and not sys.flags.ignore_environment and _is_run():
+    elif before in (None, "", "random") and not sys.flags.ignore_environment and is_run():
         seed = str(int.from_bytes(os.urandom(4), "little") or 1)
         environment = {**os.environ, _VARIABLE: seed, _OF_COMMAND: f"{seed} {before or ''}"}
         # The program goes on without a known seed if this fails.
@@ -44,7 +44,7 @@ def variables() -> dict[str, str]:
     return {} if _seed is None else {_VARIABLE: _seed, _OF_COMMAND: _seed}
 
 
-def _is_run() -> bool:
+def is_run() -> bool:
     """Whether this interpreter runs the command itself, to run a program, and not a debugger that does so."""
     place = len(sys.orig_argv) - len(sys.argv)
     if sys.argv[1:2] != ["run"] or place < 1 or not sys.executable:

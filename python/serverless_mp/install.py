@@ -15,7 +15,7 @@ from multiprocessing import context as _stdlib
 from typing import TYPE_CHECKING, Any
 
 from . import config, context, installed, native, reduction
-from .program import own_fork, own_pipes, registrations
+from .program import own_fork, registrations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,7 +71,7 @@ def _install(as_: Iterable[str]) -> None:
     for name in multiprocessing.__all__:
         if name not in _LEFT_ALONE:
             installed.replace(multiprocessing, name, getattr(default, name))
-    for owner, name, own in (*registrations.NOTING, *own_fork.REPLACED, *own_pipes.REPLACED):
+    for owner, name, own in (*registrations.NOTING, *own_fork.REPLACED):
         installed.replace(owner, name, own)
     for module, names in _SUBMODULES.items():
         theirs = importlib.import_module(f"multiprocessing.{module}")

@@ -13,55 +13,60 @@ import os
 import sys
 from collections.abc import Iterable
 
+from . import hash_seed
+
 # What was imported before this package.
 _BEFORE = frozenset(sys.modules)
-_PLACE = os.path.dirname(os.path.abspath(__file__))
+_PACKAGE = os.path.dirname(os.path.abspath(__file__))
+_STANDARD = os.path.dirname(os.path.realpath(os.__file__))
 _INSTALLATIONS = ("site-packages", "dist-packages")
 # Another package that this one needs.
 _NEEDED = "packaging"
-# Modules of the standard library that functions of this package or of CPython's multiprocessing import when they are called.
+# What CPython's multiprocessing imports when its functions are called, and what this package imports so.
 _LATE = ("heapq", "importlib.metadata", "importlib.resources", "logging", "queue", "string", "tempfile", "traceback", "zipfile")
+# Packages that no running program needs.
+_LEFT_OUT = ("command", "deploy")
 
 
 def own_entries(path: Iterable[str]) -> list[str]:
-    """The entries of a search path that are not part of an installation."""
-    installed = tuple(os.path.realpath(place) + os.sep for place in (sys.base_prefix, sys.prefix))
+    """The entries of a search path before the standard library that are no part of an installation."""
     own = []
     for entry in path:
         real = os.path.realpath(entry)
-        is_installed = (
-            real.endswith(_INSTALLATIONS) or os.path.dirname(_PLACE) == real or f"{real}{os.sep}".startswith(installed)
-        )
-        if not is_installed:
+        if real == _STANDARD:
+            break
+        is_ours = real == os.path.dirname(os.path.realpath(_PACKAGE))
+        if not (is_ours or real.endswith(_INSTALLATIONS) or real.startswith(os.path.dirname(_STANDARD) + os.sep)):
             own.append(entry)
     return own
 
 
+def of_path(path: Iterable[str]) -> list[str]:
+    """The names of the program's modules on a search path that stand in the place of modules which this package needs."""
+    return _names(tuple(map(os.path.realpath, own_entries(path))))
+
+
 @functools.lru_cache(8)
-def of_path(path: tuple[str, ...]) -> list[str]:
-    """The names of the program's modules on a search path that stand in the place of others."""
-    return names(own_entries(path))
-
-
-def names(entries: Iterable[str]) -> list[str]:
-    """The names of the modules in these directories that stand in the place of modules which this package needs."""
+def _names(directories: tuple[str, ...]) -> list[str]:
     found: set[str] = set()
-    for entry in entries:
+    for directory in directories:
         with contextlib.suppress(OSError):
-            found.update(name for file in os.listdir(entry or ".") if (name := _module_of(entry, file)))
-    return sorted(found & (sys.stdlib_module_names | {_NEEDED}))
+            found.update(filter(None, (_module_of(directory, file) for file in os.listdir(directory))))
+    return sorted(found)
 
 
-def _module_of(entry: str, file: str) -> str:
-    """The name of the module that is a file in a directory, or ''."""
+def _module_of(directory: str, file: str) -> str:
+    """The name of the module that is a file in a directory, if it is one of those; otherwise ''."""
     name, dot, kind = file.partition(".")
-    is_module = kind == "py" or kind.endswith("so") if dot else os.path.isfile(os.path.join(entry, file, "__init__.py"))
+    if name not in sys.stdlib_module_names and name != _NEEDED:
+        return ""
+    is_module = kind == "py" or kind.endswith("so") if dot else os.path.isfile(os.path.join(directory, file, "__init__.py"))
     return name if is_module else ""
 
 
 def avoid(entries: list[str]) -> None:
     """Imports all that this package needs past these directories, if they have modules of such names."""
-    if shadowing := names(entries):
+    if shadowing := _names(tuple(map(os.path.realpath, entries))):
         set_apart(shadowing, entries)
 
 
@@ -92,11 +97,16 @@ def _is_in(module: object, entries: set[str]) -> bool:
 def _modules() -> list[str]:
     """The modules of this package, and what else it needs."""
     found = []
-    for folder, folders, files in os.walk(_PLACE):
-        folders[:] = [one for one in folders if os.path.isfile(os.path.join(folder, one, "__init__.py"))]
-        above = os.path.relpath(folder, os.path.dirname(_PLACE)).replace(os.sep, ".")
+    for folder, folders, files in os.walk(_PACKAGE):
+        folders[:] = [
+            one for one in folders if one not in _LEFT_OUT and os.path.isfile(os.path.join(folder, one, "__init__.py"))
+        ]
+        above = os.path.relpath(folder, os.path.dirname(_PACKAGE)).replace(os.sep, ".")
         found += [f"{above}.{file[:-3]}" for file in files if file.endswith(".py") and not file.startswith("__")]
     return [_NEEDED, *sorted(found)]
 
 
+if hash_seed.is_run() and not sys.flags.safe_path:
+    # The directory of `python -m`, which the program's takes the place of later: meanwhile as for the installed command.
+    sys.path[0] = os.path.dirname(sys.executable)
 avoid(own_entries(sys.path))

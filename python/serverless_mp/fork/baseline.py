@@ -63,7 +63,7 @@ def _ask_fresh_interpreters(names: list[str]) -> list[Baseline]:
     program = (
         f"import sys; sys.path[:] = {[entry for entry in sys.path if entry not in own]!r}; "
         "from serverless_mp.install import restore; from serverless_mp.fork import baseline; "
-        f"baseline.tell(lambda: restore({installed.state()!r}), {names!r}, {sys.path!r}, {shadows.of_path(tuple(sys.path))!r})"
+        f"baseline.tell(lambda: restore({installed.state()!r}), {names!r}, {sys.path!r}, {shadows.of_path(sys.path)!r})"
     )
     flags = util._args_from_interpreter_flags()  # type: ignore[attr-defined]
     command = [os.fsdecode(spawn.get_executable()), *flags, "-c", program]

@@ -11,8 +11,6 @@ from typing import Any
 
 import cloudpickle
 
-from serverless_mp.program import own_pipes
-
 # A file can be mapped again, but memory that processes share by a mapping without a name cannot.
 NOT_MAPPED = "cannot pickle 'mmap.mmap' object: a worker does not share the mapping; use RawArray, SharedMemory or numpy.memmap"
 _BY_CONTENT: Any = cloudpickle.Pickler.dispatch_table[io.TextIOWrapper]
@@ -63,12 +61,12 @@ def _reduce_raw_file(file: io.FileIO) -> Any:
     if not is_local_launch():
         message = "an open file cannot go to a process on another machine"
         raise TypeError(message)
-    return _remake_raw_file, (reduction.DupFd(file.fileno()), file.mode, file.name, file.fileno())
+    return _remake_raw_file, (reduction.DupFd(file.fileno()), file.mode, file.name)
 
 
-def _remake_raw_file(descriptor: Any, mode: str, name: Any, number: int) -> io.FileIO:
-    # Uses a descriptor of its own: a second rebuild must not close this one. That of a pipe is here already.
-    file = io.FileIO(number if own_pipes.has(number) else os.dup(descriptor.detach()), mode.replace("x", "w"))
+def _remake_raw_file(descriptor: Any, mode: str, name: Any) -> io.FileIO:
+    # Uses a descriptor of its own: a second rebuild must not close this one.
+    file = io.FileIO(os.dup(descriptor.detach()), mode.replace("x", "w"))
     file.name = name  # type: ignore[misc]
     return file
 

@@ -140,7 +140,8 @@ def _get_generators() -> Any:
     """The states of the generators of random numbers that installed modules have made, by place."""
     kinds = _kinds_of_generators()
     numpy = sys.modules.get("numpy.random.mtrand")
-    found, seen = {}, {id(getattr(numpy, "_rand", None))}  # it has a rule of its own above
+    # The common ones have rules of their own: numpy's above, and that of the interpreter starts anew in each process.
+    found, seen = {}, {id(getattr(numpy, "_rand", None)), id(random._inst)}  # type: ignore[attr-defined]
     for name, module in list(sys.modules.items()):
         if type(module) is not types.ModuleType or not comparison.counts(name):
             continue
@@ -177,7 +178,7 @@ def _kinds_of_generators() -> dict[type, tuple[Callable[[Any], Any], Callable[[A
     if numpy is not None:
         state = operator.attrgetter("bit_generator.state")
         kinds[numpy.Generator] = state, lambda generator, value: setattr(generator.bit_generator, "state", value)
-        kinds[numpy.RandomState] = numpy.RandomState.get_state, numpy.RandomState.set_state
+        kinds[numpy.RandomState] = partial(numpy.RandomState.get_state, legacy=False), numpy.RandomState.set_state
     return kinds
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from serverless_mp import config
-from serverless_mp.fork import ForkStateWarning
 from serverless_mp.local import popen
 from serverless_mp.program import environment as program_environment
-from serverless_mp.program import own_pipes
 
 from . import launcher, pids, preload
 
@@ -34,9 +31,6 @@ class Popen(popen.Popen):
 
     def _event(self, job: str, worker: str, environment: dict[str, str]) -> tuple[bytes, list[int]]:  # noqa: ARG002
         """Empty: the core makes the event, for all processes of an invocation."""
-        if self._forks and (pipes := own_pipes.open_ends()):
-            message = f"the descriptors {pipes} of pipes made by os.pipe() do not exist in a process on another machine"
-            warnings.warn(message, ForkStateWarning, stacklevel=2)
         return b"", []
 
     def _least_apart(self) -> int:

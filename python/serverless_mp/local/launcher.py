@@ -112,7 +112,8 @@ def preload_for_forks(environment: dict[str, str]) -> None:
         _is_told[_forks_apart] = True
         preload = of_forks or wanted()
         if preload is not None:
-            ask({"preload": preload, "apart": _forks_apart, "environment": environment, "imports_only": True}, []).close()
+            with contextlib.suppress(OSError):  # the request that follows meets the error again
+                ask({"preload": preload, "apart": _forks_apart, "environment": environment, "imports_only": True}, []).close()
 
 
 def preloading(forks: bool) -> dict[str, Any]:
@@ -175,8 +176,9 @@ def _start(path: str, directory: str) -> tuple[Popen[bytes], int]:
         listener.bind(path)
         listener.listen(1024)
         alive_r, alive_w = os.pipe()
-        place = str(Path(__file__).parent.parent.parent)
-        search_path = [entry for entry in [*sys.path, place] if entry not in shadows.own_entries(sys.path)]
+        place = os.path.realpath(Path(__file__).parent.parent.parent)
+        own = shadows.own_entries(sys.path)
+        search_path = [entry for entry in [*sys.path, place] if entry not in own]
         program = (
             f"import sys; sys.path[:] = {_search_path or search_path!r}; "
             f"from serverless_mp.worker.zygote import main; "

@@ -18,7 +18,7 @@ from pickle import dumps  # imported by name: a program may put a mock in its pl
 from typing import Any
 
 from serverless_mp import _core, config, installed, reduction, shadows
-from serverless_mp.program import large_arguments, main_module, modules, own_pipes, registrations
+from serverless_mp.program import large_arguments, main_module, modules, registrations
 from serverless_mp.store import report, session
 
 from . import launcher
@@ -140,9 +140,8 @@ class Popen:
             "ignored": [signum for signum in signal.valid_signals() if signal.getsignal(signum) is signal.SIG_IGN],
             **_limits(),
             **launcher.preloading(self._forks),
-            "pipes": own_pipes.open_ends() if self._forks else [],
         }
-        return dumps(request), [*streams, _alive_pipe(), *tracker, *self._fds, *request["pipes"]]
+        return dumps(request), [*streams, _alive_pipe(), *tracker, *self._fds]
 
     def _record(self, process_obj: Any, environment: dict[str, str]) -> bytes:
         """The record, which contains all that the worker reads from the store."""
@@ -172,7 +171,7 @@ class Popen:
             preparation.pop("init_main_from_name", None)
             preparation["dir"] = posix.getcwd()  # a program may have replaced os.getcwd
         ours = {"main_is_nowhere": main_module.has_no_file(), "forks": forks, "serverless_mp": installed.state()}
-        ours |= {"shadows": shadows.of_path(tuple(sys.path))}
+        ours |= {"shadows": shadows.of_path(sys.path)}
         return preparation | ours | {"start_method": self.method}
 
     def _write_record(self, process_obj: Any, preparation: dict[str, Any], writer: large_arguments.Writer) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import types
 from multiprocessing import forkserver
 from typing import Any, NamedTuple
 
 from serverless_mp import config, installed
 from serverless_mp.program import modules, tools
-from serverless_mp.program.introspect import spec_of
+from serverless_mp.program.introspect import attributes, is_a, module_of, spec_of
 
 
 class Preload(NamedTuple):
@@ -17,8 +18,8 @@ class Preload(NamedTuple):
 
     # In the order of the program's imports.
     modules: list[str]
-    # For processes that fork: all other installed modules of the program. Their state is shared, as CPython's children share
-    # what their program has imported: such a module may draw random numbers, and may fail to be imported here.
+    # For processes that fork: the modules of the other packages that the program's own modules name. Their state is shared, as
+    # CPython's children share what their program has imported: such a module may draw random numbers, and may fail here.
     others: list[str]
     # All modules of the program that have a file, by name.
     files: dict[str, str]
@@ -44,15 +45,19 @@ def wanted_by_forks() -> Preload | None:
     if os.environ.get(config.preload.name):  # the user has chosen
         return None
     known, files = chosen()
-    rest = files.keys() - {*known}
-    others = [name for name in files if name in rest and _is_of_package(name) and modules.is_installed(files[name])]
+    packages = _named() - {name.partition(".")[0] for name in known}
+    others = [name for name in files if name.partition(".")[0] in packages and modules.is_installed(files[name])]
     return _preload(known, others, files) if len(others) >= _MANY else None
 
 
-def _is_of_package(name: str) -> bool:
-    """Whether a module is part of an installed package, other than this one and the tools that look at the program alone."""
-    top = name.partition(".")[0]
-    return top not in sys.stdlib_module_names and top not in tools.NAMES and top != "serverless_mp"
+def _named() -> set[str]:
+    """The packages that globals of the program's own modules are, or come from: a worker that forks imports these. Without this
+    package, the standard library, and the tools that look at the program alone.
+    """
+    own = [module for name, module in list(sys.modules.items()) if name == "__main__" or modules.is_own(module)]
+    values = [value for module in own for value in list(attributes(module).values())]
+    names = {value.__name__ if is_a(value, types.ModuleType) else module_of(value) for value in values}
+    return {name.partition(".")[0] for name in names} - sys.stdlib_module_names - tools.NAMES - {"serverless_mp"}
 
 
 def _preload(known: list[str], others: list[str], files: dict[str, str]) -> Preload:

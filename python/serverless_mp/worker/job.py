@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import pickle
-import resource
 import signal
 import socket
 import sys
@@ -17,7 +15,7 @@ from serverless_mp import _core, shadows
 from serverless_mp.function import deadline, pids, preload
 from serverless_mp.function import launcher as function_launcher
 from serverless_mp.function.control import EXITED, FLUSH, NOT_NEEDED
-from serverless_mp.program import cache, large_arguments, main_module, own_pipes
+from serverless_mp.program import cache, large_arguments, main_module
 from serverless_mp.store import report, session
 
 from . import exit_handlers, finalization
@@ -29,27 +27,18 @@ if TYPE_CHECKING:
 
 
 _LOW = 32
-_HIGH = 512
-_INT = 1 << 31
+_INT, _LONG = 1 << 31, 1 << 63
 # Keeps the process object to the end.
 _ended: list[Any] = []
 
 
-def run(launch: Launch, parent_sentinel: int | None, descriptors: list[int], pipes: list[int]) -> int:
-    """Runs the job of the launch record, and returns its exit code. A job that another worker has claimed is not run.
-
-    `pipes`: the numbers of the program's pipes, which are the last descriptors.
-    """
+def run(launch: Launch, parent_sentinel: int | None, descriptors: list[int]) -> int:
+    """Runs the job of the launch record, and returns its exit code. A job that another worker has claimed is not run."""
     control = None if launch.remote is None else _take_remote_part(launch.remote, descriptors)
-    if parent_sentinel is not None:
-        parent_sentinel, *descriptors = map(_moved, (parent_sentinel, *descriptors))
-    if pipes:
-        own_pipes.take(pipes, descriptors[-len(pipes) :])
-        del descriptors[-len(pipes) :]
+    if launch.has_tracker:
+        resource_tracker._resource_tracker._fd = descriptors.pop(0)  # type: ignore[attr-defined]
+    forkserver._forkserver._inherited_fds = descriptors  # type: ignore[attr-defined]
     with _low_numbers_taken():
-        if launch.has_tracker:
-            resource_tracker._resource_tracker._fd = descriptors.pop(0)  # type: ignore[attr-defined]
-        forkserver._forkserver._inherited_fds = descriptors  # type: ignore[attr-defined]
         _core.join_session(
             launch.session, launch.key, launch.url, launch.ttl, launch.seal_memory, launch.process, launch.parent
         )
@@ -99,15 +88,6 @@ def _low_numbers_taken() -> Iterator[None]:
         os.close(descriptor)
 
 
-def _moved(descriptor: int) -> int:
-    """The same file under a high number, which hardly any pipe of the program has."""
-    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    least = _HIGH if allowed == resource.RLIM_INFINITY else min(_HIGH, allowed // 2)
-    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, least)
-    os.close(descriptor)
-    return moved
-
-
 def _take_remote_part(remote: Remote, descriptors: list[int]) -> socket.socket:
     """On another machine: takes the process id that the program knows, the time limit, and the connection to the supervisor."""
     cache.keep_in(remote.cache)
@@ -121,7 +101,7 @@ def _take_remote_part(remote: Remote, descriptors: list[int]) -> socket.socket:
 def _work(record: bytes, parent_sentinel: int | None) -> tuple[Any, int]:
     """Runs the process of a record. Returns its object, or None if it could not be made, and the exit code."""
     try:
-        process_obj, forks = _prepare(record)
+        process_obj, method = _prepare(record)
     except SystemExit as e:  # of a main module, for example, that is not guarded
         return None, _code_of(e)
     except BaseException as e:  # noqa: BLE001 - the program's own code is imported here
@@ -129,14 +109,14 @@ def _work(record: bytes, parent_sentinel: int | None) -> tuple[Any, int]:
         return None, 1
     code = process_obj._bootstrap(parent_sentinel=parent_sentinel)
     exit_handlers.run(process_obj)
-    if forks and not -_INT <= code < _INT:  # CPython's `os._exit` refuses it
+    if method != "spawn" and not -_INT <= code < _INT:  # CPython's `os._exit` refuses it
         _tell(OverflowError("Python int too large to convert to C int"))
         code = 1
-    return process_obj, code
+    return process_obj, code if -_LONG <= code < _LONG else 255
 
 
-def _prepare(claimed: bytes) -> tuple[Any, bool]:
-    """The process object, prepared with the program's modules, and whether the process forks."""
+def _prepare(claimed: bytes) -> tuple[Any, str]:
+    """The process object, prepared with the program's modules, and the start method."""
     record = large_arguments.reader(claimed)
     me = process.current_process()
     me._inheriting = True  # type: ignore[attr-defined]
@@ -163,7 +143,7 @@ def _prepare(claimed: bytes) -> tuple[Any, bool]:
             process_obj = pickle.load(record)  # noqa: S301 - the same
     finally:
         del me._inheriting  # type: ignore[attr-defined]
-    return process_obj, preparation["forks"]
+    return process_obj, preparation["start_method"]
 
 
 def _code_of(end: SystemExit) -> int:

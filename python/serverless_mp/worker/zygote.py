@@ -17,6 +17,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -151,12 +152,11 @@ class Zygote:
     def start_late(self) -> None:
         """Starts here what has waited too long for a preloaded zygote. Drops requests that nobody waits for any more."""
         for one in self.preloaded:
-            waiting = one.waiting
             is_late = one.is_late()
-            one.waiting = [] if is_late else [request for request in waiting if not request.is_given_up()]
-            if is_late and waiting and isinstance(one.kind, str):  # in a function, nobody waits for it again
+            if is_late and one.waiting and isinstance(one.kind, str):  # in a function, nobody waits for it again
                 os.kill(one.pid, signal.SIGKILL)
-            for request in [request for request in waiting if request not in one.waiting]:
+            for request in [request for request in one.waiting if is_late or request.is_given_up()]:
+                one.waiting.remove(request)  # a child that is forked meanwhile closes the others
                 if request.is_given_up():
                     request.close()
                 else:
@@ -327,8 +327,12 @@ class Zygote:
 
     def hear_preloaded(self, preloaded: Preloaded) -> None:
         """Handles the message of a preloaded zygote, or its end."""
-        with contextlib.suppress(OSError):
-            preloaded.is_ready = preloaded.socket.recv(1) == _READY
+        try:
+            preloaded.is_ready = preloaded.socket.recv(1, socket.MSG_DONTWAIT) == _READY
+        except BlockingIOError:  # it has got the number of one that has ended
+            return
+        except OSError:
+            preloaded.is_ready = False
         if preloaded.is_ready:
             self.answer_waiting(preloaded)
         else:
@@ -343,14 +347,15 @@ class Zygote:
             # Without those that nobody has chosen it may succeed.
             self.preloads[preloaded.kind[0]] = less = preload._replace(others=[])
             self.preloaded.remove(preloaded)
-            if self.begin_preloading(less, preloaded.kind, IMPORT_TIMEOUT, preloaded.waiting):
+            left = preloaded.last - time.monotonic()
+            if self.begin_preloading(less, preloaded.kind, left, preloaded.waiting):
                 return
         self.answer_waiting(preloaded)
 
     def answer_waiting(self, preloaded: Preloaded) -> None:
         """Answers the requests that have waited for a preloaded zygote."""
-        waiting, preloaded.waiting = preloaded.waiting, []
-        for request in waiting:
+        while preloaded.waiting:  # a child that is forked meanwhile closes the others
+            request = preloaded.waiting.pop(0)
             if request.is_given_up():
                 request.close()
             else:
@@ -419,7 +424,7 @@ class Zygote:
                 known = {*self.failed, *(one.kind for one in self.preloaded if isinstance(one.kind, str))}
                 code = supervisor.main(request["event"], request["deadline"], fds[streams], {*self.seen}, known)
             else:
-                code = job.run(request["launch"], fds[streams], fds[streams + 1 :], request.get("pipes", []))
+                code = job.run(request["launch"], fds[streams], fds[streams + 1 :])
             os._exit(code & 0xFF)
 
 
