@@ -109,7 +109,7 @@ def _work(record: bytes, parent_sentinel: int | None) -> tuple[Any, int]:
         return None, 1
     code = process_obj._bootstrap(parent_sentinel=parent_sentinel)
     exit_handlers.run(process_obj)
-    if method != "spawn" and not -_INT <= code < _INT:  # CPython's `os._exit` refuses it
+    if method in {"fork", "forkserver"} and not -_INT <= code < _INT:  # CPython's `os._exit` refuses it
         _tell(OverflowError("Python int too large to convert to C int"))
         code = 1
     return process_obj, code if -_LONG <= code < _LONG else 255
