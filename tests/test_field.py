@@ -187,6 +187,60 @@ def test_context_variables_of_an_installed_library(tmp_path):
         assert (done.stdout, done.stderr) == ("[({'value': 1}, 'default')]\n[('nothing', 'default')]\n", "")
 
 
+MAPPER = """
+class Meta(type):
+    def __init__(cls, name, bases, space):
+        if "table" in space:
+            cls.tables[space["table"]] = cls
+
+
+def make_base(name):
+    return Meta("Base", (object,), {"tables": {}, "name": name, "label": lambda self: f"{type(self).__name__} of {self.name}"})
+
+
+class Known(metaclass=Meta):
+    pass
+
+
+def get_known():
+    return Known
+"""
+MAPPED = """
+import multiprocessing
+
+import mapper
+
+Model = mapper.make_base("one base")
+Known = mapper.get_known()
+KINDS = {Known: "known"}
+
+
+class User(Model):
+    table = "users"
+
+
+def look(_):
+    return Model.name, [*Model.tables], Model.tables["users"] is User, isinstance(User(), Model), User().label(), KINDS[Known]
+
+
+with multiprocessing.get_context("fork").Pool(1) as pool:
+    print(pool.map(look, [0]))
+"""
+
+
+def test_a_base_class_that_a_library_has_made(tmp_path):
+    """As `declarative_base()` of SQLAlchemy makes one: its metaclass keeps what cannot be set."""
+    site, program = tmp_path / "site-packages", tmp_path / "program.py"
+    site.mkdir()
+    (site / "mapper.py").write_text(MAPPER)
+    program.write_text(MAPPED)
+    env = {**os.environ, "PYTHONPATH": str(site)}
+    for command in ([sys.executable], RUN):
+        done = subprocess.run([*command, program], capture_output=True, text=True, timeout=90, check=False, env=env)
+        said = "[('one base', ['users'], True, True, 'User of one base', 'known')]\n"
+        assert (done.stdout, done.stderr) == (said, "")
+
+
 def test_an_installed_program(tmp_path):
     """The state of a program's modules travels both from its checkout and from its installation."""
     package = tmp_path / "project" / "settings_of"

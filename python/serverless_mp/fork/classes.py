@@ -42,42 +42,53 @@ CONTAINERS = (dict, list, set)
 
 def definition_of(cls: type, being_defined: set[type]) -> Any:
     """The reduced form of a class that is defined again in the worker; None if that is not needed or not possible."""
-    code = statement(cls)
-    if code is None:
+    found = _statement(cls)
+    if found is None:
         return None
     being_defined.add(cls)
     space = vars(sys.modules["__main__"])
-    needed = {name: space[name] for name in _needed(cls, code) if name in space and _comes_first(space[name], being_defined)}
-    return _define, (cls.__qualname__, code, needed), _set_since(cls), None, None, _set
+    wanted = [name for name in _needed(cls, found) if name in space]
+    needed = {name: space[name] for name in wanted if _comes_first(space[name], being_defined)}
+    return _define, (found.name, found.code, needed), _set_since(cls), None, None, _set
 
 
 def statement(cls: type) -> types.CodeType | None:
     """The compiled statement that defines a class; None if there is none or it need not run."""
+    found = _statement(cls)
+    return None if found is None else found.code
+
+
+def _statement(cls: type) -> _Statement | None:
     main = sys.modules["__main__"]
     path = getattr(main, "__file__", None)
-    if (
-        cls.__module__ not in modules.OF_MAIN
-        or vars(main).get(cls.__qualname__) is not cls
-        or not runs_code(cls)
-        or path is None
-    ):
+    if path is None or not runs_code(cls):
         return None
+    names = [name for name, value in list(vars(main).items()) if value is cls]
     try:
-        found = _statements(path).get(cls.__qualname__, [])
+        known = [one for name in names for one in _statements(path).get(name, [])]
     except (OSError, SyntaxError, ValueError):  # no script, or a compiled one
         return None
+    if cls.__module__ in modules.OF_MAIN:
+        found = [one for one in known if one.maker is None and one.name == cls.__qualname__]
+    elif vars(sys.modules.get(cls.__module__, main)).get(cls.__qualname__) is cls:
+        return None  # it is imported
+    else:
+        found = []
+    # A class that a library's function has made.
+    found = found or [one for one in known if one.maker is not None and not modules.is_of_program(vars(main).get(one.maker))]
     if len(found) > 1:
         lines = {part.__code__.co_firstlineno for part in vars(cls).values() if is_a(part, types.FunctionType)}
         found = [one for one in found if any(one.first <= line <= one.last for line in lines)]
-    return found[0].code if len(found) == 1 else None
+    return found[0] if len(found) == 1 else None
 
 
 def registers(classes: list[type]) -> dict[str, Any]:
     """The registers, by place, of classes that are defined again and of their bases. The definition fills them once more."""
-    bases = {base for cls in classes for base in cls.__mro__ if base.__module__ in modules.OF_MAIN}
+    bases = {base: base.__qualname__ for cls in classes for base in cls.__mro__ if base.__module__ in modules.OF_MAIN}
+    bases |= {cls: found.name for cls in classes if (found := _statement(cls)) is not None}
     return {
-        f"{base.__qualname__}.{name}": part
-        for base in bases
+        f"{place}.{name}": part
+        for base, place in bases.items()
         for name, part in list(vars(base).items())
         if type(part) in CONTAINERS and not name.startswith("__")
     }
@@ -92,6 +103,11 @@ def runs_code(cls: type) -> bool:
 
 
 class _Statement(typing.NamedTuple):
+    """A statement of `__main__` that binds a name to a class, or may do so: a class statement or the call of a function."""
+
+    name: str
+    # For a call: the name from which the function is reached.
+    maker: str | None
     first: int
     last: int
     code: types.CodeType
@@ -113,9 +129,11 @@ def _statements(path: str) -> dict[str, list[_Statement]]:
 
     def visit(body: list[Any]) -> None:
         for node in body:
-            if isinstance(node, ast.ClassDef):
+            name, maker = (node.name, None) if isinstance(node, ast.ClassDef) else _made_by_call(node)
+            if name is not None:
                 code = compile(ast.Module([node], []), path, "exec", flags, dont_inherit=True)
-                found.setdefault(node.name, []).append(_Statement(node.lineno, node.end_lineno or node.lineno, code))
+                one = _Statement(name, maker, node.lineno, node.end_lineno or node.lineno, code)
+                found.setdefault(name, []).append(one)
             for part in ("body", "orelse", "finalbody") if isinstance(node, (ast.If, ast.Try, ast.With)) else ():
                 visit(getattr(node, part, []))
             if isinstance(node, ast.Try):
@@ -125,10 +143,25 @@ def _statements(path: str) -> dict[str, list[_Statement]]:
     return found
 
 
-def _needed(cls: type, code: types.CodeType) -> set[str]:
+def _made_by_call(node: Any) -> tuple[str | None, str | None]:
+    """For `name = function(...)`: the name, and the one from which the function is reached. Otherwise None."""
+    import ast  # noqa: PLC0415 - as above
+
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    value = getattr(node, "value", None)
+    if len(targets) != 1 or not isinstance(targets[0], ast.Name) or not isinstance(value, ast.Call):
+        return None, None
+    function = value.func
+    while isinstance(function, ast.Attribute):
+        function = function.value
+    return (targets[0].id, function.id) if isinstance(function, ast.Name) else (None, None)
+
+
+def _needed(cls: type, statement: _Statement) -> set[str]:
     """The names that the definition looks up: in its statement and body, and in the functions that these run."""
     space = vars(sys.modules["__main__"])
-    needed = {name for part in _run_by(code) for name in names_in_code.looked_up(part)} - {cls.__qualname__}
+    names = {name for part in _run_by(statement.code) for name in names_in_code.looked_up(part)}
+    needed = names - {cls.__qualname__, statement.name}
     run = [vars(kind).get(name) for kind in (*type.mro(type(cls)), *cls.__mro__[1:]) for name in _RUN]
     ahead = [*run, *(space.get(name) for name in needed)]
     seen: set[int] = set()
