@@ -56,8 +56,10 @@ def _named() -> set[str]:
     """
     own = [module for name, module in list(sys.modules.items()) if name == "__main__" or modules.is_own(module)]
     values = [value for module in own for value in list(attributes(module).values())]
-    names = {value.__name__ if is_a(value, types.ModuleType) else module_of(value) for value in values}
-    return {name.partition(".")[0] for name in names} - sys.stdlib_module_names - tools.NAMES - {"serverless_mp"}
+    # Read without code of the program, such as that of a module which is loaded late.
+    names: list[Any] = [attributes(one).get("__name__") if is_a(one, types.ModuleType) else module_of(one) for one in values]
+    packages = {name.partition(".")[0] for name in names if is_a(name, str)}
+    return packages - sys.stdlib_module_names - tools.NAMES - {"serverless_mp"}
 
 
 def _preload(known: list[str], others: list[str], files: dict[str, str]) -> Preload:
