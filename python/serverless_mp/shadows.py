@@ -41,6 +41,13 @@ def own_entries(path: Iterable[str]) -> list[str]:
     return own
 
 
+def past_own(path: Iterable[str]) -> list[str]:
+    """A search path with the program's own directories at its end: what the start of an interpreter has hooked may need them."""
+    entries = list(path)
+    own = own_entries(entries)
+    return [entry for entry in entries if entry not in own] + own
+
+
 def of_path(path: Iterable[str]) -> list[str]:
     """The names of the program's modules on a search path that stand in the place of modules which this package needs."""
     return _names(tuple(map(os.path.realpath, own_entries(path))))
@@ -77,7 +84,7 @@ def set_apart(shadowing: Iterable[str], entries: Iterable[str] = ()) -> None:
     own = {name: module for name, module in kept.items() if _is_in(module, skipped)}
     for name in own:
         del sys.modules[name]
-    sys.path[:] = [entry for entry in path if entry not in skipped]
+    sys.path[:] = [entry for entry in path if entry not in skipped] + [entry for entry in path if entry in skipped]
     try:
         for name in [*_LATE, *_modules()]:
             with contextlib.suppress(Exception):  # one that needs another library

@@ -59,9 +59,8 @@ def load(names: list[str]) -> Baseline:
 
 def _ask_fresh_interpreters(names: list[str]) -> list[Baseline]:
     """Digests from two interpreters, so that values that differ between imports show. Empty if one does not end in time."""
-    own = shadows.own_entries(sys.path)
     program = (
-        f"import sys; sys.path[:] = {[entry for entry in sys.path if entry not in own]!r}; "
+        f"import sys; sys.path[:] = {shadows.past_own(sys.path)!r}; "
         "from serverless_mp.install import restore; from serverless_mp.fork import baseline; "
         f"baseline.tell(lambda: restore({installed.state()!r}), {names!r}, {sys.path!r}, {shadows.of_path(sys.path)!r})"
     )

@@ -37,7 +37,7 @@ _path: str | None = None
 # latter have a preloaded zygote of their own, None while that is not known.
 _is_told = {False: False, True: False}
 _forks_apart: bool | None = None
-# The module search path of the zygote and its workers; None: that of the program without its own directories.
+# The module search path of the zygote; None: that of the program with its own directories at the end.
 _search_path: list[str] | None = None
 
 
@@ -177,8 +177,7 @@ def _start(path: str, directory: str) -> tuple[Popen[bytes], int]:
         listener.listen(1024)
         alive_r, alive_w = os.pipe()
         place = os.path.realpath(Path(__file__).parent.parent.parent)
-        own = shadows.own_entries(sys.path)
-        search_path = [entry for entry in [*sys.path, place] if entry not in own]
+        search_path = shadows.past_own(sys.path if place in sys.path else [*sys.path, place])
         program = (
             f"import sys; sys.path[:] = {_search_path or search_path!r}; "
             f"from serverless_mp.worker.zygote import main; "
