@@ -42,7 +42,7 @@ def own_entries(path: Iterable[str]) -> list[str]:
 
 
 def past_own(path: Iterable[str]) -> list[str]:
-    """A search path with the program's own directories at its end: what the start of an interpreter has hooked may need them."""
+    """A search path with the program's own directories at its end: hooks of an interpreter's start may need them."""
     entries = list(path)
     own = own_entries(entries)
     return [entry for entry in entries if entry not in own] + own

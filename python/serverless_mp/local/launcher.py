@@ -180,9 +180,10 @@ def _start(path: str, directory: str) -> tuple[Popen[bytes], int]:
         search_path = shadows.past_own(sys.path if place in sys.path else [*sys.path, place])
         program = (
             f"import sys; sys.path[:] = {_search_path or search_path!r}; "
-            f"from serverless_mp.worker.zygote import main; "
-            # The text names CPython's module for programs that search for the process by it, as loky's tests do.
+            # First, since hooks of the environment may act on it. It is also a name for programs that search for the process by
+            # it, as loky's tests do.
             f"import multiprocessing.forkserver; "
+            f"from serverless_mp.worker.zygote import main; "
             f"main({listener.fileno()}, {alive_r}, {path!r}, {directory!r})"
         )
         executable = os.fsdecode(spawn.get_executable())
