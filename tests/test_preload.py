@@ -275,7 +275,7 @@ if __name__ == "__main__":
     ids=["quiet", "a part raises", "starts a thread"],
 )
 def test_workers_that_fork_have_other_large_packages(run, tmp_path, text, imports):
-    """Each package of many modules that the program has imported, chosen or not; if that fails, the chosen ones."""
+    """A package of many modules that the program names, although it is not chosen; if that fails, the chosen ones."""
     package = tmp_path / "site-packages" / "wide"
     package.mkdir(parents=True)
     parts = "".join(f"from . import part_{n}\n" for n in range(50) if n != 7)

@@ -190,8 +190,6 @@ SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], None], str]] = {
     "locale": (_get_locale, _set_locale, "locale"),
     "csv": (_get_field_limit, _set_field_limit, "_csv"),
 }
-
-
 # Set before anything is imported, since loggers are then created by name.
 BEFORE: dict[str, tuple[Callable[[], Any], Callable[[Any], None], str]] = {
     "log classes": (_get_log_classes, _set_log_classes, "logging"),

@@ -33,9 +33,9 @@ _CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 _lock = threading.Lock()
 _zygote: tuple[Popen[bytes], int] | None = None
 _path: str | None = None
-# Whether the zygote was told which modules to preload, for processes of other methods and for those that fork; and whether the
-# latter have a preloaded zygote of their own, None while that is not known.
-_is_told = {False: False, True: False}
+# The preloaded zygotes of which the zygote was told what they import: that of processes that fork apart from others (True), and
+# that of others; and whether there is the former, None while that is not known.
+_told: set[bool] = set()
 _forks_apart: bool | None = None
 # The module search path of the zygote; None: that of the program with its own directories at the end.
 _search_path: list[str] | None = None
@@ -50,7 +50,7 @@ def ensure() -> str:
             _path = f"{directory}/z{os.getpid()}"
             large_arguments.keep_in(files_in(directory))
             _zygote = _start(_path, directory)
-            _is_told.update({False: False, True: False})
+            _told.clear()
             _forks_apart = None
         return _path
 
@@ -108,8 +108,8 @@ def preload_for_forks(environment: dict[str, str]) -> None:
     if _forks_apart is None:
         of_forks = wanted_by_forks()
         _forks_apart = of_forks is not None
-    if not _is_told[_forks_apart]:
-        _is_told[_forks_apart] = True
+    if _forks_apart not in _told:
+        _told.add(_forks_apart)
         preload = of_forks or wanted()
         if preload is not None:
             with contextlib.suppress(OSError):  # the request that follows meets the error again
@@ -121,8 +121,8 @@ def preloading(forks: bool) -> dict[str, Any]:
     started, what it imports for workers that do not fork.
     """
     said: dict[str, Any] = {"apart": forks and bool(_forks_apart)}
-    if not forks and _zygote is not None and not _is_told[False]:
-        _is_told[False] = True
+    if not forks and _zygote is not None and False not in _told:
+        _told.add(False)
         said["preload"] = wanted()
     return said
 

@@ -165,12 +165,11 @@ class Popen:
         # The `__main__` of a debugger may have no `__spec__`.
         vars(sys.modules["__main__"]).setdefault("__spec__", None)
         preparation = spawn.get_preparation_data(process_obj._name)
-        forks = self._forks
-        if forks or not getattr(process_obj, "_import_main", True):
+        if self._forks or not getattr(process_obj, "_import_main", True):
             preparation.pop("init_main_from_path", None)
             preparation.pop("init_main_from_name", None)
             preparation["dir"] = posix.getcwd()  # a program may have replaced os.getcwd
-        ours = {"main_is_nowhere": main_module.has_no_file(), "forks": forks, "serverless_mp": installed.state()}
+        ours = {"main_is_nowhere": main_module.has_no_file(), "forks": self._forks, "serverless_mp": installed.state()}
         ours |= {"shadows": shadows.of_path(sys.path)}
         return preparation | ours | {"start_method": self.method}
 

@@ -47,7 +47,8 @@ def _take_streams(request: dict[str, Any], fds: list[int]) -> None:
         else:
             stream = getattr(sys, name)
             if stream is None:  # it was closed when the zygote began
-                stream = open(descriptor, "w", errors="backslashreplace" if name == "stderr" else None, closefd=False)  # noqa: SIM115 - it stays open
+                errors = "backslashreplace" if name == "stderr" else None
+                stream = open(descriptor, "w", errors=errors, closefd=False)  # noqa: SIM115 - it stays open
                 setattr(sys, name, stream)
                 setattr(sys, f"__{name}__", stream)
             is_prompt = descriptor == 2 or os.isatty(descriptor) or request.get("line_buffered")  # noqa: PLR2004 - standard error
