@@ -146,6 +146,15 @@ impl SemLock {
     }
 
     fn release_one(&self) -> Result<()> {
+        match self.count_down()? {
+            Some(is_held) => self.give_counted(is_held),
+            None => Ok(()),
+        }
+    }
+
+    /// Before a release: whether this process held the lock; None if this thread holds it still. Another thread of this process
+    /// may take the lock as soon as it is given back.
+    fn count_down(&self) -> Result<Option<bool>> {
         if self.kind == RECURSIVE_MUTEX {
             if !self.is_mine() {
                 return Err(Error::NotOwner(
@@ -154,11 +163,13 @@ impl SemLock {
             }
             if self.count.load(Ordering::Acquire) > 1 {
                 self.count.fetch_sub(1, Ordering::AcqRel);
-                return Ok(());
+                return Ok(None);
             }
         }
-        // Counted down first: another thread of this process may take the lock as soon as it is given back.
-        let is_held = self.count.fetch_sub(1, Ordering::AcqRel) > 0;
+        Ok(Some(self.count.fetch_sub(1, Ordering::AcqRel) > 0))
+    }
+
+    fn give_counted(&self, is_held: bool) -> Result<()> {
         let (is_sent, result) = self.give_back_one(is_held);
         if result.is_err() && !is_sent {
             self.count.fetch_add(1, Ordering::AcqRel);
@@ -245,7 +256,13 @@ impl SemLock {
     }
 
     fn release(&self, py: Python<'_>) -> PyResult<()> {
-        Ok(py.detach(|| self.release_one())?)
+        let Some(is_held) = self.count_down()? else {
+            return Ok(());
+        };
+        if self.units.give_now() {
+            return Ok(());
+        }
+        Ok(py.detach(|| self.give_counted(is_held))?)
     }
 
     /// Gives back a unit that another process may have taken, without waiting.

@@ -121,7 +121,7 @@ class Zygote:
                 selector.register(fd, selectors.EVENT_READ)
             self.selector = selector
             while True:
-                ready = {key.fd for key, _ in selector.select(self.select_timeout())}
+                ready = {key.fileobj for key, _ in selector.select(self.select_timeout())}
                 if not ready:
                     self.load_one()
                 self.start_late()
@@ -131,9 +131,10 @@ class Zygote:
                     with contextlib.suppress(BlockingIOError):
                         os.read(self.wake_pipe, 4096)
                     self.reap()
-                for one in [one for one in self.preloaded if one.socket.fileno() in ready]:
-                    self.hear_preloaded(one)
-                if self.listener.fileno() in ready and not self.accept():
+                for one in [*self.preloaded]:
+                    if one.socket in ready and not one.is_gone:
+                        self.hear_preloaded(one)
+                if self.listener in ready and not self.accept():
                     break
         self.listener.close()
         for one in self.preloaded:
@@ -328,9 +329,7 @@ class Zygote:
     def hear_preloaded(self, preloaded: Preloaded) -> None:
         """Handles the message of a preloaded zygote, or its end."""
         try:
-            preloaded.is_ready = preloaded.socket.recv(1, socket.MSG_DONTWAIT) == _READY
-        except BlockingIOError:  # it has got the number of one that has ended
-            return
+            preloaded.is_ready = preloaded.socket.recv(1) == _READY
         except OSError:
             preloaded.is_ready = False
         if preloaded.is_ready:

@@ -253,22 +253,17 @@ impl Invoker {
 
     /// Invokes an incomplete batch if no other process has come in time.
     async fn wait_for_batch(self: Arc<Self>, process: &'static Process, count: u64) {
-        for _ in 0..MOST_WINDOWS {
+        let mut windows = 0;
+        let pending = loop {
             tokio::time::sleep(BATCH_WINDOW).await;
-            let batch = self.batch.locked();
-            if batch.count != count {
-                return;
-            }
-            if batch.starting == 0 {
-                break;
-            }
-        }
-        let pending = {
+            windows += 1;
             let mut batch = self.batch.locked();
             if batch.count != count {
                 return;
             }
-            std::mem::take(&mut batch.pending)
+            if batch.starting == 0 || windows == MOST_WINDOWS {
+                break std::mem::take(&mut batch.pending);
+            }
         };
         self.run(process, pending).await;
     }

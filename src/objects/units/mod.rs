@@ -142,6 +142,11 @@ impl Units {
         }
     }
 
+    /// Gives a unit back, if the units are here and not lent by the store. It never waits.
+    pub fn give_now(&self) -> bool {
+        !self.is_lent() && self.here.give(self.most)
+    }
+
     /// Gives a unit back, unless there are as many as there may be. A raised exception does not prevent that.
     pub fn give(&self) -> (Done, Result<()>) {
         let published = if self.is_lent() {
