@@ -217,6 +217,27 @@ def test_more_processes_than_connections_are_refused(run, tmp_path):
     )
 
 
+ONE_BY_ONE = """
+import multiprocessing as mp
+def take(queue):
+    queue.get()
+if __name__ == "__main__":
+    queue = mp.Queue()
+    processes = [mp.Process(target=take, args=(queue,)) for _ in range(4)]
+    for process in processes: process.start()
+    for process in processes: process.join()
+"""
+
+
+def test_a_store_without_room_for_connections_is_named(run, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(ONE_BY_ONE)
+    with stores.server(tmp_path / "server", "--maxclients", "3") as port:
+        url = f"redis://:{stores.QUOTED}@127.0.0.1:{port}"
+        done = run(program, env={"SERVERLESS_MP_REDIS_URL": url, "SERVERLESS_MP_LEASE": "3"})
+    assert "max number of clients reached: raise its maxclients, or have fewer processes" in done.stderr
+
+
 def give_up_a_place(event):
     global place
     place = event

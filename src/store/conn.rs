@@ -18,7 +18,7 @@ use crate::random;
 use crate::signals;
 use crate::store::endpoint::{CONNECT_TIMEOUT, Endpoint, NodeAddr, Stream, VARIABLE};
 use crate::store::replies::Replies;
-use crate::store::request::{Names, Refusal, checked, refusal, text};
+use crate::store::request::{Names, Refusal, TOO_MANY_CLIENTS, checked, refusal, text};
 use crate::store::scripts::{Library, OF_A_CLUSTER, OF_A_NODE};
 
 /// How often a waiting thread checks signals that another thread received, and the session's health: at first, and in a long
@@ -272,7 +272,15 @@ impl Conn {
             .chain(more)
             .flat_map(Cmd::get_packed_command)
             .collect();
-        conn.send(&packed)?;
+        // A store that refuses the connection says why, and closes it before it has read the greeting.
+        if let Err(e) = conn.send(&packed)
+            && !matches!(
+                e.kind(),
+                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+            )
+        {
+            return Err(e.into());
+        }
         for _ in &greeting {
             if let Value::Int(id) = conn.greet(place)? {
                 conn.id = id;
@@ -291,7 +299,12 @@ impl Conn {
         match self.reply(place)? {
             value if refusal(&value).is_some() => Err(unreachable_store(
                 place,
-                &io::Error::other(reply_text(&value)),
+                &io::Error::other(match reply_text(&value) {
+                    full if full.contains(TOO_MANY_CLIENTS) => {
+                        format!("{full}: raise its maxclients, or have fewer processes")
+                    }
+                    other => other,
+                }),
             )),
             Value::ServerError(e) => {
                 let said = e.details().unwrap_or(e.code());

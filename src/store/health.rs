@@ -172,6 +172,7 @@ impl Health {
         if lasts >= self.limit || is_gone {
             self.set_lost(&match why {
                 Error::Store(text) => format!("the store cannot do its work ({text})"),
+                Error::Unreachable(text) => format!("the store does not answer ({text})"),
                 _ => "the store does not answer".to_owned(),
             });
             return self.check();
@@ -182,8 +183,12 @@ impl Health {
                 Error::Store(text) => format!("cannot do its work ({text}) since"),
                 _ => "has not answered for".to_owned(),
             };
+            let because = match why {
+                Error::Unreachable(text) => format!(" ({text})"),
+                _ => String::new(),
+            };
             logging::report(&format!(
-                "serverless_mp: the store at {} ({VARIABLE}) {what} {} s; waiting for it, for {} s in all",
+                "serverless_mp: the store at {} ({VARIABLE}) {what} {} s; waiting for it, for {} s in all{because}",
                 self.place,
                 lasts.as_secs(),
                 self.limit.as_secs(),

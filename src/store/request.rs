@@ -173,6 +173,9 @@ impl Request {
     }
 }
 
+/// What a store says that takes no more connections.
+pub const TOO_MANY_CLIENTS: &str = "max number of clients";
+
 /// The reason why a command did not run. It may run later.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub enum Refusal {
@@ -207,7 +210,7 @@ pub fn refusal(value: &Value) -> Option<Refusal> {
         }
         "ERR"
             if e.details()
-                .is_some_and(|text| text.starts_with("max number of clients")) =>
+                .is_some_and(|text| text.starts_with(TOO_MANY_CLIENTS)) =>
         {
             Some(Refusal::Unable)
         }

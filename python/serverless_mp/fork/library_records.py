@@ -50,7 +50,8 @@ class _Record(_Seen):
         super().__init__(name, module)
         # The places, divided by whether anything inside their values can change.
         self._fixed: dict[places.Path, tuple[Any, bytes]] = {}
-        self._changing: dict[places.Path, tuple[Any, Digest]] = {}
+        # The latter with whether they differ from the baseline.
+        self._changing: dict[places.Path, tuple[Any, Digest, bool]] = {}
         # Persistent ids, by id, of objects that other modules may refer to.
         self.owned: dict[int, Any] = {}
         here = set()
@@ -65,7 +66,7 @@ class _Record(_Seen):
             if made.is_fixed():
                 self._fixed[path] = (value, made.value)
             else:
-                self._changing[path] = (value, made)
+                self._changing[path] = (value, made, False)
             if type(value) not in _NOT_REFILLED:
                 self._own(name, path, value, is_as_imported=base.get(dotted) == made.value)
         self.removed = [path for path in base if path not in here and _has_owner(name, path, base)]
@@ -84,6 +85,8 @@ class _Record(_Seen):
         """Replaces the baseline by another one with the same places."""
         self._base = base
         self._differing = {path: value for path, (value, made) in self._fixed.items() if self._differs(path, made)}
+        for path, (value, digest, _) in self._changing.items():
+            self._changing[path] = (value, digest, self._differs(path, digest.value))
 
     def has_places_of(self, base: dict[str, bytes]) -> bool:
         """Whether another baseline has the same places as the current one."""
@@ -92,12 +95,13 @@ class _Record(_Seen):
     def different(self, held: set[int]) -> dict[places.Path, Any]:
         """The places whose values differ from those of a worker, with the values here. `held` as in `Digest.still_holds`."""
         found = dict(self._differing)
-        for path, (value, made) in self._changing.items():
-            now = made
+        for path, (value, made, differed) in self._changing.items():
+            differs = differed
             if not made.still_holds(held):
                 now = Digest(value)
-                self._changing[path] = (value, now)
-            if self._differs(path, now.value):
+                differs = self._differs(path, now.value)
+                self._changing[path] = (value, now, differs)
+            if differs:
                 found[path] = value
         return found
 
