@@ -1,5 +1,6 @@
 """The three entry points: the module, `install()`, and the command."""
 
+import ast
 import importlib
 import json
 import os
@@ -11,6 +12,8 @@ import textwrap
 import time
 
 import pytest
+
+from places import PROGRAMS
 
 
 def python(code, **env):
@@ -294,3 +297,23 @@ def test_no_paths_in_dev_shm_for_functions(run, tmp_path):
     program.write_text("import os\nprint(os.path.exists(os.environ.get('MEMORY_FS_ROOT', '/dev/shm')))\n")
     assert run(program).stdout == "True\n"
     assert run("--on", "lambda", program).stdout == "False\n"
+
+
+# What each process sees: whether it can write to the descriptors 1 and 2, and whether `sys.stdout` and `sys.stderr` are None.
+# With all three closed, CPython's own pipes get their numbers.
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize(
+    ("redirections", "expected", "interpreters"),
+    [
+        ("<&-", [True, True, False, False], ["", "-m serverless_mp run"]),
+        (">&-", ["OSError", True, True, False], ["", "-m serverless_mp run"]),
+        ("2>&-", [True, "OSError", False, True], ["", "-m serverless_mp run"]),
+        ("<&- >&- 2>&-", ["OSError", "OSError", True, True], ["-m serverless_mp run"]),
+    ],
+)
+def test_standard_streams_that_are_closed_stay_closed(method, redirections, expected, interpreters, tmp_path):
+    for options in interpreters:
+        found = tmp_path / "found"
+        command = f"{sys.executable} {options} {PROGRAMS}/without_streams.py {method} {found} {redirections}"
+        subprocess.run(["sh", "-c", command], stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=True)
+        assert ast.literal_eval(found.read_text()) == [*expected * 3, 0, 0]

@@ -22,8 +22,8 @@ from typing import Any
 from serverless_mp import hash_seed, shadows
 from serverless_mp.program import large_arguments, modules
 from serverless_mp.program.introspect import attributes, module_of
-from serverless_mp.stdlib.own_subprocess import PIPE, Popen
-from serverless_mp.store import session
+from serverless_mp.stdlib.own_subprocess import DEVNULL, PIPE, Popen
+from serverless_mp.store import session, standard_streams
 
 from .preload import wanted, wanted_by_forks
 
@@ -170,6 +170,7 @@ def files_in(directory: str) -> str:
 
 
 def _start(path: str, directory: str) -> tuple[Popen[bytes], int]:
+    standard_streams.reserve()  # the session may not be open yet
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
     with _Socket(socket.AF_UNIX) as listener:
@@ -188,7 +189,7 @@ def _start(path: str, directory: str) -> tuple[Popen[bytes], int]:
         )
         executable = os.fsdecode(spawn.get_executable())
         # Also if the program has made them so that no executed process inherits them: its forked processes would have them.
-        streams = [fd if is_open(fd) else None for fd in (1, 2)]
+        streams = [fd if standard_streams.is_open(fd) else DEVNULL for fd in (1, 2)]
         flags = util._args_from_interpreter_flags()  # type: ignore[attr-defined]
         process = Popen(
             [executable, *flags, "-c", program],
@@ -204,15 +205,6 @@ def _start(path: str, directory: str) -> tuple[Popen[bytes], int]:
         with process.stdin as stdin:
             stdin.write(" ".join(_standard_modules()).encode())
     return process, alive_w
-
-
-def is_open(fd: int) -> bool:
-    """Whether a descriptor is open."""
-    try:
-        os.fstat(fd)
-    except OSError:
-        return False
-    return True
 
 
 def _standard_modules() -> list[str]:

@@ -19,7 +19,7 @@ from typing import Any
 
 from serverless_mp import _core, config, installed, reduction, shadows
 from serverless_mp.program import large_arguments, main_module, modules, registrations
-from serverless_mp.store import report, session
+from serverless_mp.store import report, session, standard_streams
 
 from . import launcher
 from .launch_record import Launch
@@ -113,7 +113,7 @@ class Popen:
     def _event(self, job: str, worker: str, environment: dict[str, str]) -> tuple[bytes, list[int]]:
         """The request to the zygote, and the descriptors that go with it."""
         here = session.info()
-        streams = [fd for fd in (0, 1, 2) if launcher.is_open(fd)]
+        streams = [fd for fd in standard_streams.DESCRIPTORS if standard_streams.is_open(fd)]
         # A worker of this machine shares the resource tracker of the program, if it has one, as CPython's children do.
         tracker = [fd for fd in [resource_tracker._resource_tracker._fd] if fd is not None]  # type: ignore[attr-defined]
         request = {

@@ -11,7 +11,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from serverless_mp import config
-from serverless_mp.stdlib.own_subprocess import PIPE, Popen
+from serverless_mp.stdlib.own_subprocess import DEVNULL, PIPE, Popen
+
+from . import standard_streams
 
 CONFIG = """\
 port 0
@@ -41,6 +43,7 @@ class Store:
             [sys.executable, "-I", "-S", str(guard), find_server(), directory],
             stdin=PIPE,
             stdout=PIPE,
+            stderr=None if standard_streams.is_open(2) else DEVNULL,
             start_new_session=True,
         )
         assert process.stdin is not None  # noqa: S101 - asked for above

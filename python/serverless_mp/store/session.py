@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from serverless_mp import _core, config
 
-from . import limits
+from . import limits, standard_streams
 from .waits import IDLE, WAITS
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def _plain_tmp() -> str | None:
 
 def _open() -> None:
     global _owner, _family, _store  # noqa: PLW0603 - one per process
+    standard_streams.reserve()
     for problem in config.unknown():
         sys.stderr.write(f"serverless_mp: {problem}\n")
     config.check()

@@ -10,6 +10,8 @@ import sys
 import time
 from typing import Any
 
+from serverless_mp.store import standard_streams
+
 
 def take(request: dict[str, Any], fds: list[int], environment: dict[str, str]) -> None:
     """Makes this process a child of its caller in all that a child inherits. `environment`: the one that it has now."""
@@ -38,19 +40,14 @@ def _take_streams(request: dict[str, Any], fds: list[int]) -> None:
         os.dup2(fd, stream)
         os.close(fd)
     if 0 not in streams:
-        os.close(0)
+        standard_streams.shut(0)
         sys.stdin = None  # type: ignore[assignment]
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         if descriptor not in streams:
-            os.close(descriptor)
+            standard_streams.shut(descriptor)
             setattr(sys, name, None)
         else:
             stream = getattr(sys, name)
-            if stream is None:  # it was closed when the zygote began
-                errors = "backslashreplace" if name == "stderr" else None
-                stream = open(descriptor, "w", errors=errors, closefd=False)  # noqa: SIM115 - it stays open
-                setattr(sys, name, stream)
-                setattr(sys, f"__{name}__", stream)
             is_prompt = descriptor == 2 or os.isatty(descriptor) or request.get("line_buffered")  # noqa: PLR2004 - standard error
             if stream.line_buffering != bool(is_prompt):
                 stream.reconfigure(line_buffering=bool(is_prompt))

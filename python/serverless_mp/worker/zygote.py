@@ -131,9 +131,7 @@ class Zygote:
                     with contextlib.suppress(BlockingIOError):
                         os.read(self.wake_pipe, 4096)
                     self.reap()
-                for one in [*self.preloaded]:
-                    if one.socket in ready and not one.is_gone:
-                        self.hear_preloaded(one)
+                self.hear_preloaded(ready)
                 if self.listener in ready and not self.accept():
                     break
         self.listener.close()
@@ -326,16 +324,18 @@ class Zygote:
             handoff.sendall(_READY)
             PreloadedZygote(handoff, self.alive, self.path, []).serve()
 
-    def hear_preloaded(self, preloaded: Preloaded) -> None:
-        """Handles the message of a preloaded zygote, or its end."""
-        try:
-            preloaded.is_ready = preloaded.socket.recv(1) == _READY
-        except OSError:
-            preloaded.is_ready = False
-        if preloaded.is_ready:
-            self.answer_waiting(preloaded)
-        else:
-            self.lose(preloaded)
+    def hear_preloaded(self, ready: set[Any]) -> None:
+        """Handles the messages of preloaded zygotes, or their ends. `ready`: the sockets that can be read."""
+        for one in [*self.preloaded]:
+            if one.socket in ready and not one.is_gone:
+                try:
+                    one.is_ready = one.socket.recv(1) == _READY
+                except OSError:
+                    one.is_ready = False
+                if one.is_ready:
+                    self.answer_waiting(one)
+                else:
+                    self.lose(one)
 
     def lose(self, preloaded: Preloaded) -> None:
         """Does without a preloaded zygote that has ended, or whose imports must not be used."""
