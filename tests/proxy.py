@@ -1,8 +1,9 @@
-"""A proxy between a program and its store that cuts connections.
+"""A proxy between a program and its store that cuts connections, or is slow.
 
-`python proxy.py LISTEN TARGET SECONDS` takes two UNIX socket paths and the mean time between two cuts (0: never). A cut closes
-a random connection in both directions, in the middle of a transfer. A line `down` on standard input cuts all connections, and
-new ones are refused until a line `up`. The proxy prints `ready`, and when standard input closes, the number of its random cuts.
+`python proxy.py LISTEN TARGET SECONDS RATE` takes two UNIX socket paths, the mean time between two cuts (0: never), and how
+many bytes a second each connection carries in each direction (0: no limit). A cut closes a random connection in both
+directions, in the middle of a transfer. A line `down` on standard input cuts all connections, and new ones are refused until a
+line `up`. The proxy prints `ready`, and when standard input closes, the number of its random cuts.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import sys
 class Proxy:
     """All connections, and the number of random cuts."""
 
-    def __init__(self, target: str) -> None:
-        self.target = target
+    def __init__(self, target: str, rate: float) -> None:
+        self.target, self.rate = target, rate
         self.open: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self.cuts = 0
         self.is_up = True
@@ -44,6 +45,8 @@ class Proxy:
             while data := await reader.read(1 << 16):
                 writer.write(data)
                 await writer.drain()
+                if self.rate:
+                    await asyncio.sleep(len(data) / self.rate)
         writer.close()
 
     async def cut(self, mean: float) -> None:
@@ -63,9 +66,9 @@ class Proxy:
                 side.transport.abort()
 
 
-async def main(listen: str, target: str, mean: float) -> None:
+async def main(listen: str, target: str, mean: float, rate: float) -> None:
     """Serves until standard input closes."""
-    proxy = Proxy(target)
+    proxy = Proxy(target, rate)
     server = await asyncio.start_unix_server(proxy.serve, listen)
     cutter = asyncio.create_task(proxy.cut(mean))
     print("ready", flush=True)
@@ -76,4 +79,4 @@ async def main(listen: str, target: str, mean: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], float(sys.argv[3])))
+    asyncio.run(main(sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4])))

@@ -22,15 +22,18 @@ LEASE = 6
 
 
 @contextlib.contextmanager
-def through_a_proxy(mean):
-    """Yields the URL of a proxy to a private store, which cuts every `mean` seconds on average, its cuts, and the proxy."""
+def through_a_proxy(mean, rate=0):
+    """Yields the URL of a proxy to a private store, which cuts every `mean` seconds on average, its cuts, and the proxy.
+
+    `rate`: the bytes a second of each connection; 0 for no limit.
+    """
     with tempfile.TemporaryDirectory(prefix="smp-test-") as folder:
         store = f"{folder}/store"
         os.mkdir(store)
         server = embedded.Store(store)
         url = server.url
         proxy = subprocess.Popen(
-            [sys.executable, PROXY, f"{folder}/p", f"{store}/s", str(mean)],
+            [sys.executable, PROXY, f"{folder}/p", f"{store}/s", str(mean), str(rate)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -53,6 +56,29 @@ def test_nothing_is_lost_or_doubled_when_connections_are_cut(run):
     assert f"items {items} lost 0 doubled 0 out of order 0\n" in done.stdout, done.stderr
     assert f"hand-overs {hand_overs} counted {hand_overs} token there\n" in done.stdout, done.stderr
     assert cuts[0] > 3, "the connections were cut"
+
+
+LARGE = """
+import hashlib, multiprocessing as mp
+def answer(connection):
+    connection.send(hashlib.sha256(connection.recv_bytes()).hexdigest())
+if __name__ == "__main__":
+    (here, there), message = mp.Pipe(), bytes(5 << 20)
+    process = mp.Process(target=answer, args=(there,))
+    process.start()
+    here.send_bytes(message)
+    print(here.recv() == hashlib.sha256(message).hexdigest())
+    process.join()
+    print(process.exitcode)
+"""
+
+
+def test_a_message_may_take_longer_than_the_lease(run, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(LARGE)
+    with through_a_proxy(0, rate=1 << 20) as (url, _, _):
+        done = run(program, env={"SERVERLESS_MP_REDIS_URL": url, "SERVERLESS_MP_LEASE": "3"})
+    assert (done.stdout, done.stderr) == ("True\n0\n", "")
 
 
 def test_lost_bells(tmp_path):

@@ -3,6 +3,8 @@
 //!
 //! The pieces are plain strings beside the object's hash, written and read without a script, which would copy them.
 
+use std::time::{Duration, Instant};
+
 use redis::Value;
 
 use crate::error::{Error, Result};
@@ -51,17 +53,23 @@ fn fields(payload: &[u8]) -> [(&'static str, usize); 2] {
 }
 
 fn post(client: &Client, name: &str, payload: &[u8]) -> Result<()> {
-    let size = payload.len();
+    let (size, ttl) = (payload.len(), client.session.ttl);
+    let mut renewed = Instant::now();
     for (n, piece) in payload.chunks(PIECE).enumerate() {
         let mut sealed = kept::take(piece.len() + 64);
         client
             .seal
             .close(name, &kind(n, size), &[piece], &mut sealed);
         let mut set = client.plain("SET", key(client, name, n)).bytes(sealed);
-        if client.session.ttl > 0 {
-            set = set.arg("PX").arg(client.session.ttl);
+        if ttl > 0 {
+            set = set.arg("PX").arg(ttl);
         }
         set.post()?;
+        // On a slow connection the first pieces would be gone before the last one has come: nobody knows the blob yet.
+        if ttl > 0 && renewed.elapsed() >= Duration::from_millis(ttl / 6) {
+            client.script(&scripts::RENEW, name).arg(ttl).post()?;
+            renewed = Instant::now();
+        }
     }
     Ok(())
 }

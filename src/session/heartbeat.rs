@@ -82,12 +82,15 @@ impl Heartbeat {
         if !self.process.is_current() {
             return false;
         }
-        self.look_after_posts();
-        if !was_woken && self.checked.elapsed() < self.check_interval() {
-            return true;
+        if was_woken || self.checked.elapsed() >= self.check_interval() {
+            self.checked = Instant::now();
+            if !self.check_session() {
+                return false;
+            }
         }
-        self.checked = Instant::now();
-        self.check_session()
+        // Last: on a slow connection the replies to large messages take long.
+        self.look_after_posts();
+        true
     }
 
     /// How often the store is asked whether it still has the session.
@@ -112,8 +115,8 @@ impl Heartbeat {
         let question = process.plain("EXISTS", process.key(keys::SESSION));
         match question.peek() {
             Ok(Value::Int(1)) => {
-                process.send_owed();
                 self.renew_if_due();
+                process.send_owed();
                 return true;
             }
             Ok(_) => process.shared.health.set_lost(
@@ -164,7 +167,7 @@ fn report_full_store(since: Instant) {
 /// How many objects' leases are renewed in one round trip.
 const RENEWED_AT_ONCE: usize = 256;
 
-/// Renews the lease of every key of the session.
+/// Renews the lease of every key of the session. It does not wait for what other threads have posted, such as large messages.
 fn renew(process: &Process) -> Result<()> {
     let mut objects = objects(process)?;
     // The session itself comes first, since without it everything is lost. In a cluster, objects on one node become adjacent.
@@ -181,7 +184,7 @@ fn renew(process: &Process) -> Result<()> {
                     .arg(process.session.ttl)
             })
             .collect();
-        let replies = process.call_all(renewals)?;
+        let replies = process.peek_all(renewals)?;
         let gone: Vec<&String> = some
             .iter()
             .zip(&replies)
@@ -190,7 +193,7 @@ fn renew(process: &Process) -> Result<()> {
             .collect();
         if !gone.is_empty() {
             let index = keys::held(&process.key(keys::INDEX));
-            process.plain("SREM", index).arg(gone).call()?;
+            process.plain("SREM", index).arg(gone).peek()?;
         }
     }
     Ok(())
@@ -199,7 +202,7 @@ fn renew(process: &Process) -> Result<()> {
 /// All objects of the session, the index included.
 pub fn objects(process: &Process) -> Result<Vec<String>> {
     let index = keys::held(&process.key(keys::INDEX));
-    match process.plain("SMEMBERS", index).call()? {
+    match process.plain("SMEMBERS", index).peek()? {
         Value::Array(rows) | Value::Set(rows) => Ok(rows.iter().map(text).collect()),
         _ => Ok(Vec::new()),
     }

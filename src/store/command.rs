@@ -133,7 +133,7 @@ impl Client {
         self.with_thread_client(|thread_client| thread_client.call_all(&self.shared, &requests))
     }
 
-    /// The same for questions that need not wait for other threads' commands.
+    /// The same for commands that need not wait for those of other threads.
     pub fn peek_all(&self, commands: Vec<Cmd<'_>>) -> Result<Vec<Value>> {
         let requests: Vec<Request> = commands.into_iter().map(Cmd::into_request).collect();
         self.with_thread_client_unordered(|thread_client| {
@@ -244,7 +244,7 @@ impl Cmd<'_> {
         self.call().map(bytes)
     }
 
-    /// The same for a question that need not wait for other threads' commands.
+    /// The same for a command that need not wait for those of other threads.
     pub fn peek(self) -> Result<Value> {
         let client = self.client;
         let request = self.into_request();

@@ -10,6 +10,11 @@ import os
 import select
 import sys
 
+# What Valkey and all versions of Redis log, in different words and cases.
+_READY = b"ready to accept connections"
+# Seconds without a word of a server that is not ready yet.
+_PATIENCE = 60
+
 
 def main() -> None:  # noqa: C901 - one thing after another
     """Starts the server, prints `ready`, and waits for the end of either side."""
@@ -34,15 +39,15 @@ def main() -> None:  # noqa: C901 - one thing after another
     os.close(config_w)
     log, ready = b"", False
     while True:
-        readable, _, _ = select.select([0, log_r], [], [])
-        if 0 in readable:
+        readable, _, _ = select.select([0, log_r], [], [], None if ready else _PATIENCE)
+        if 0 in readable or not readable:
             break
         piece = os.read(log_r, 65536)
         if not piece:
             break
         if not ready:
             log += piece
-            ready = b"Ready to accept connections" in log
+            ready = _READY in log.lower()
             if ready:
                 os.write(1, b"ready\n")
     if not ready:
