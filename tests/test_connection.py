@@ -330,7 +330,27 @@ def test_listener_and_client_in_the_store(smp):
         process.join()
         assert process.exitcode == 1
         address = listener.address
-    with pytest.raises(ConnectionRefusedError):
+    with pytest.raises(FileNotFoundError):
+        Client(address)
+
+
+def listen_and_die(connection):
+    from serverless_mp.connection import Listener
+
+    listener = Listener()
+    connection.send(listener.address)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_listener_that_was_killed_refuses_connections(smp):
+    from serverless_mp.connection import Client
+
+    reader, writer = smp.Pipe(duplex=False)
+    process = smp.Process(target=listen_and_die, args=(writer,))
+    process.start()
+    address = reader.recv()
+    process.join()
+    with pytest.raises(ConnectionRefusedError, match="Connection refused"):
         Client(address)
 
 

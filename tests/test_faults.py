@@ -1,13 +1,16 @@
 """Failures: connections are cut, processes killed, stores flushed or unusable, payloads forged."""
 
 import contextlib
+import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -79,6 +82,17 @@ def test_a_message_may_take_longer_than_the_lease(run, tmp_path):
     with through_a_proxy(0, rate=1 << 20) as (url, _, _):
         done = run(program, env={"SERVERLESS_MP_REDIS_URL": url, "SERVERLESS_MP_LEASE": "3"})
     assert (done.stdout, done.stderr) == ("True\n0\n", "")
+
+
+@pytest.mark.skipif(not shutil.which("redis-server"), reason="no server of the distribution")
+def test_the_private_store_may_be_of_the_distribution(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with tempfile.TemporaryDirectory() as folder:
+        server = embedded.Store(folder)
+        connection = stores.Connection(f"{folder}/s", unquote(server.url.rpartition("?pass=")[2]))
+        assert "redis-server" in connection.info("server")["executable"]
+        connection.close()
+        server.stop()
 
 
 def test_lost_bells(tmp_path):

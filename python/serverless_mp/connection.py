@@ -6,7 +6,9 @@ The interface and its checks are CPython's; below them is one end of a channel. 
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 from multiprocessing import connection, context
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
@@ -117,6 +119,15 @@ def wait(object_list: Any, timeout: float | None = None) -> list[Any]:
     return [own.get(one, one) if isinstance(one, int) else one for one in ready]
 
 
+# The addresses in the store at which this process knows that nobody listens any more.
+_closed: set[str] = set()
+
+
+def note_closed(address: str) -> None:
+    """Notes that the listener at an address in the store was closed."""
+    _closed.add(address)
+
+
 class _StoreListener:
     """The transport of a `Listener`: a pipe into which clients put their ends."""
 
@@ -138,6 +149,7 @@ class _StoreListener:
     def close(self) -> None:
         self._channel.close()
         self._clients.close()
+        note_closed(self._address)
 
     def __getstate__(self) -> Any:
         popen: Any = context.get_spawning_popen()
@@ -170,7 +182,9 @@ class Listener(connection.Listener):
 
 
 def Client(address: Any, family: Any = None, authkey: Any = None) -> Any:
-    """Connects to a listener. Raises ConnectionRefusedError if the store has no such listener."""
+    """Connects to a listener. If the store has no such listener, it raises FileNotFoundError if this process knows that it was
+    closed, else ConnectionRefusedError.
+    """
     if family is not None or not isinstance(address, str) or not address.startswith(_FAMILY):
         return connection_client(address, family, authkey)
     if authkey is not None and not isinstance(authkey, bytes):
@@ -189,8 +203,10 @@ def _connect(address: str) -> Connection:
     try:
         clients = _core.Channel(address.removeprefix(_FAMILY), 1)
         clients.send(reduction.dumps(theirs))
-    except ConnectionError as e:
-        raise ConnectionRefusedError(str(e)) from None
+    except ConnectionError:
+        mine.poll()  # raises if it is the session that is gone
+        number = errno.ENOENT if address in _closed else errno.ECONNREFUSED
+        raise OSError(number, os.strerror(number)) from None
     theirs.close()
     return mine
 

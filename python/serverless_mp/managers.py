@@ -82,6 +82,7 @@ class BaseManager(managers.BaseManager):
     def _finalize_manager(process: Any, address: Any, *rest: Any) -> None:
         _base_finalize(process, address, *rest)
         beside.forget(address)
+        connection.note_closed(address)
 
 
 class SyncManager(BaseManager, managers.SyncManager):

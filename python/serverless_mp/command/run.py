@@ -12,12 +12,12 @@ import runpy
 import signal
 import sys
 import types
-from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.machinery import BuiltinImporter, ModuleSpec, SourceFileLoader
 from multiprocessing import util
 from pathlib import Path
 from typing import Any
 
-from serverless_mp import shadows
+from serverless_mp import hash_seed, shadows
 
 
 def preload() -> None:
@@ -36,7 +36,7 @@ def run_script(path: str, arguments: list[str]) -> None:
     if not os.path.exists(path):
         sys.stderr.write(f"serverless-mp: can't open file {os.path.abspath(path)!r}: [Errno 2] No such file or directory\n")
         sys.exit(2)
-    sys.argv[:] = [path, *arguments]
+    _begin_arguments(path, arguments, path)
     if os.path.isdir(path) or (not path.endswith((".py", ".pyw")) and _is_archive(path)):
         shadows.avoid([path])
         _guard(lambda: runpy.run_path(path, run_name="__main__"))
@@ -45,6 +45,7 @@ def run_script(path: str, arguments: list[str]) -> None:
     module = _new_main(None)
     file = os.path.abspath(path)
     module.__file__ = file
+    module.__cached__ = None
     module.__loader__ = SourceFileLoader("__main__", file)
     # Compiled inside, so that a syntax error is shown like any other error.
     _guard(lambda: exec(compile(Path(file).read_bytes(), file, "exec", dont_inherit=True), module.__dict__))  # noqa: S102 - what the command is for
@@ -52,36 +53,45 @@ def run_script(path: str, arguments: list[str]) -> None:
 
 def run_code(code: str, arguments: list[str]) -> None:
     """Runs a program as `python -c code arguments...` does."""
-    sys.argv[:] = ["-c", *arguments]
+    _begin_arguments("-c", arguments, "-c", code)
     _run_text(code, "<string>")
 
 
 def run_standard_input(arguments: list[str]) -> None:
     """Runs a program as `python - arguments...` does."""
-    sys.argv[:] = ["-", *arguments]
+    _begin_arguments("-", arguments, "-")
     _run_text(sys.stdin.read(), "<stdin>")
 
 
 def _run_text(text: str, name: str) -> None:
     _begin_path("")
     module = _new_main(None)
+    module.__loader__ = BuiltinImporter
     _guard(lambda: exec(compile(text, name, "exec", dont_inherit=True), module.__dict__))  # noqa: S102 - what the command is for
 
 
 def run_module(name: str, arguments: list[str]) -> None:
     """Runs a program as `python -m name arguments...` does."""
     _begin_path(os.getcwd())
-    sys.argv[:] = ["-m", *arguments]
+    _begin_arguments("-m", arguments, "-m", name)
     try:
         _, spec, code = runpy._get_module_details(name, runpy._Error)  # type: ignore[attr-defined]
     except runpy._Error as e:  # type: ignore[attr-defined]
         sys.exit(f"{sys.executable}: {e}")
     module = _new_main(spec)
-    module.__file__ = spec.origin
+    module.__file__, module.__cached__ = spec.origin, spec.cached
     module.__loader__ = spec.loader
     module.__package__ = spec.parent
     sys.argv[0] = spec.origin or name
     _guard(lambda: exec(code, module.__dict__))  # noqa: S102 - what the command is for
+
+
+def _begin_arguments(first: str, arguments: list[str], *program: str) -> None:
+    """Sets the arguments, and those of an interpreter that runs this program itself."""
+    options = hash_seed.options()
+    if options is not None:
+        sys.orig_argv[1:] = [*options, *program, *arguments]
+    sys.argv[:] = [first, *arguments]
 
 
 def _begin_path(directory: str) -> None:
@@ -95,6 +105,8 @@ def _new_main(spec: ModuleSpec | None) -> Any:
     module = types.ModuleType("__main__")
     module.__spec__ = spec
     module.__dict__["__builtins__"] = sys.modules["builtins"]
+    if "__annotations__" in vars(sys.modules["__main__"]):  # as the interpreter of this version begins
+        module.__annotations__ = {}
     sys.modules["__main__"] = sys.modules["__mp_main__"] = module
     return module
 

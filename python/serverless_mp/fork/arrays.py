@@ -23,6 +23,9 @@ from . import c_objects, c_types, files
 _SMALL = 64 << 20
 # Owners that are rebuilt in one piece.
 _OWNERS = (_core.Region, bytearray, stdlib_array)
+# Arrays that are copied into memory of their own: up to this size in bytes, of these kinds of elements.
+_MOST_COPIED = 1 << 20
+_COPIED = "biufcmMSUV"
 
 
 def reduce_array(array: Any) -> Any:
@@ -40,10 +43,31 @@ def reduce_array(array: Any) -> Any:
     kept, view = attributes(array), _view_of(array)
     if view is not None:
         return _remake_view, (kind, *view), kept or None, None, None, _fill_view
-    if not kept or is_usual:
-        return None
+    if is_usual or not kept:
+        return _reduce_owner(array)
     make, arguments, state = array.__reduce__()
     return make, arguments, (state, kept), None, None, _fill_array
+
+
+def _reduce_owner(array: Any) -> Any:
+    """The reduced form of a small array that owns its memory, as the worker's array does then; None for any other array. A
+    large one is a view of the content as it has come, which is not copied once more.
+    """
+    is_plain = type(array).__name__ == "ndarray" and array.flags.owndata
+    if not is_plain or array.nbytes > _MOST_COPIED or array.dtype.kind not in _COPIED or not array.itemsize:
+        return None
+    order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
+    return _remake_owner, (array.shape, array.dtype, order, array.tobytes(order), array.flags.writeable)
+
+
+def _remake_owner(shape: tuple[int, ...], dtype: Any, order: Any, content: bytes, is_writeable: bool) -> Any:
+    import numpy as np  # noqa: PLC0415 - only if the program uses it
+
+    array = np.empty(shape, dtype, order)
+    if content:
+        np.copyto(array, np.ndarray(shape, dtype, content, order=order))
+    array.flags.writeable = is_writeable
+    return array
 
 
 def _root_of(array: Any) -> Any:

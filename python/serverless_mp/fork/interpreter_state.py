@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _STREAMS = ("stdout", "stderr")
 _CLOSED = "closed"
-_OF_SYS = ("tracebacklimit", "ps1", "ps2", "breakpointhook", "dont_write_bytecode")
+_OF_SYS = ("tracebacklimit", "ps1", "ps2", "breakpointhook", "dont_write_bytecode", "orig_argv")
 _HOOKS = (
     (sys, "excepthook", "__excepthook__"),
     (sys, "unraisablehook", "__unraisablehook__"),

@@ -14,12 +14,14 @@ import gc
 import inspect
 import itertools
 import marshal
+import pickle
 import re
 import struct
 import sys
 import threading
 import types
 import typing
+import warnings
 import weakref
 from functools import partial  # by its name: a program may put a mock in its place
 from typing import Any
@@ -301,7 +303,34 @@ def _remake_re_scanner(lexicon: Any, flags: int) -> Any:
     return re.Scanner(lexicon, flags)  # type: ignore[attr-defined]
 
 
+def _reduce_iterator(iterator: Any) -> Any:
+    """An iterator of itertools. Python 3.12 and 3.13 warn that this will end, which is of no interest to the program."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return iterator.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+
+
+def _reduce_counter(counter: itertools.count[Any]) -> Any:
+    parts = [one for one in gc.get_referents(counter) if one is not type(counter)]
+    if len(parts) == 1:  # that is the step, 1: the number is in C
+        parts = [int(repr(counter).removeprefix("count(").removesuffix(")"))]
+    return itertools.count, tuple(parts)
+
+
+def _reduce_key(key: Any) -> Any:
+    """What `functools.cmp_to_key` has made: of a function, and then of an object."""
+    function, *of = [one for one in gc.get_referents(key) if one is not type(key)]
+    return _remake_key, (function, *of)
+
+
+def _remake_key(function: Any, *of: Any) -> Any:
+    key: Any = functools.cmp_to_key(function)
+    return key(*of) if of else key
+
+
 REDUCERS: dict[type, Any] = {
+    **{kind: _reduce_iterator for kind in vars(itertools).values() if type(kind) is type},
+    itertools.count: _reduce_counter,
     types.CodeType: _reduce_code,
     types.MethodType: _reduce_method,
     partial: partial.__reduce__,
@@ -334,6 +363,7 @@ REDUCERS_BY_NAME: dict[tuple[str, str], Any] = {
     ("_thread", "_ThreadHandle"): lambda handle: (type(handle), ()),
     ("builtins", "generator"): _reduce_generator,
     ("_json", "Scanner"): _reduce_scanner,
+    ("functools", "KeyWrapper"): _reduce_key,
     ("re", "Scanner"): _reduce_re_scanner,
     ("_io", "BytesIO"): files.reduce_buffer_in_memory,
     ("_io", "StringIO"): files.reduce_buffer_in_memory,

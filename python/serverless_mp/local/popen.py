@@ -25,6 +25,8 @@ from . import launcher
 from .launch_record import Launch
 
 _alive: tuple[int, int, int] | None = None
+# The environment with which the first process of the method "forkserver" was started.
+_of_forkserver: dict[str, str] | None = None
 
 
 class Popen:
@@ -78,7 +80,7 @@ class Popen:
     # ---- the launch ------------------------------------------------------------------------------------------
 
     def _launch(self, process_obj: Any) -> None:
-        environment = dict(os.environ) | getattr(process_obj, "_environment", {})
+        environment = _variables(self.method) | getattr(process_obj, "_environment", {})
         machine = self._launcher()
         self._forks = getattr(process_obj, "_import_main", True) and self.method == "fork"
         if self._forks and not self.is_remote:
@@ -244,6 +246,16 @@ class Popen:
     def close(self) -> None:
         """Releases the job and its sentinel."""
         del self._job
+
+
+def _variables(method: str) -> dict[str, str]:
+    """The environment of a process. Those of a forkserver all have the one that the server has begun with."""
+    global _of_forkserver  # noqa: PLW0603 - one per process
+    if method != "forkserver":
+        return dict(os.environ)
+    if _of_forkserver is None:
+        _of_forkserver = dict(os.environ)
+    return _of_forkserver
 
 
 def _capture(process_obj: Any, buffer: Any) -> None:
