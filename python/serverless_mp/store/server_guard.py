@@ -49,9 +49,9 @@ def main() -> None:  # noqa: C901 - one thing after another
             log += piece
             ready = _READY in log.lower()
             if ready:
-                os.write(1, b"ready\n")
+                _say(b"ready\n")
     if not ready:
-        os.write(1, log[-1000:])
+        _say(log[-1000:])
     try:  # noqa: SIM105 - avoids an import
         os.kill(pid, 9)
     except ProcessLookupError:
@@ -71,6 +71,13 @@ def _die_with_parent() -> None:
         import ctypes  # noqa: PLC0415 - in the child only, where it delays no other process
 
         ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
+
+
+def _say(answer: bytes) -> None:
+    try:  # noqa: SIM105 - as above
+        os.write(1, answer)
+    except OSError:
+        pass  # the caller has ended, or given up
 
 
 def _read(length: int) -> bytes:
