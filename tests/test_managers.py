@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 import time
+from multiprocessing import connection
 
 import pytest
 
@@ -277,3 +278,25 @@ class LateManager(managers.SyncManager):
 def test_calls_wait_until_the_server_is_ready(smp):
     with LateManager(ctx=smp) as manager:
         assert manager.dict(a=1)["a"] == 1
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
+def test_an_interrupted_start_leaves_no_server(smp, monkeypatch):
+    manager = managers.SyncManager(ctx=smp)
+    monkeypatch.setattr(connection.Connection, "recv", interrupted)  # of the server's address
+    with pytest.raises(KeyboardInterrupt):
+        manager.start()
+    manager._process.join(30)
+    assert manager._process.exitcode == -signal.SIGTERM
+
+
+def test_an_interrupted_shutdown_leaves_no_server(smp, monkeypatch):
+    manager = smp.Manager()
+    monkeypatch.setattr(connection, "answer_challenge", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        manager.shutdown()
+    manager._process.join(30)
+    assert manager._process.exitcode == -signal.SIGTERM

@@ -75,14 +75,26 @@ class BaseManager(managers.BaseManager):
                 _base_start(self, _begin_server, (theirs, initializer, initargs))
         except BaseException:
             link.close()
+            _end(getattr(self, "_process", None))
             raise
         beside.note(self._address, link)
 
     @staticmethod
     def _finalize_manager(process: Any, address: Any, *rest: Any) -> None:
-        _base_finalize(process, address, *rest)
-        beside.forget(address)
-        connection.note_closed(address)
+        try:
+            _base_finalize(process, address, *rest)
+        except BaseException:
+            _end(process)
+            raise
+        finally:
+            beside.forget(address)
+            connection.note_closed(address)
+
+
+def _end(process: Any) -> None:
+    """Ends a server that nobody can tell to end any more: at its own end, this process would wait for it."""
+    if process is not None and process.pid is not None:
+        process.terminate()
 
 
 class SyncManager(BaseManager, managers.SyncManager):

@@ -116,6 +116,9 @@ impl ThreadClient {
                 self.keep(shared, Request::new(Some(&UNDO), request.keys, args));
             }
         }
+        if !self.posted.is_unread() {
+            self.sequence.tidy();
+        }
         result.map(|value| value.unwrap_or(Value::Nil))
     }
 

@@ -46,3 +46,20 @@ impl Sequence {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::scripts::LATCH_CHANGE;
+
+    #[test]
+    fn what_is_kept_does_not_grow_without_end() {
+        let mut sequence = Sequence::default();
+        for seq in 1..=3 * MOST as u64 {
+            let mut request = Request::new(Some(&LATCH_CHANGE), vec![format!("o{seq}")], vec![]);
+            sequence.give(&mut request, || seq);
+            sequence.tidy();
+        }
+        assert!(sequence.last.len() < MOST);
+    }
+}
