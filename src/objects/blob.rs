@@ -3,8 +3,6 @@
 //!
 //! The pieces are plain strings beside the object's hash, written and read without a script, which would copy them.
 
-use std::time::{Duration, Instant};
-
 use redis::Value;
 
 use crate::error::{Error, Result};
@@ -16,6 +14,8 @@ use crate::store::scripts;
 
 /// The size of a piece in bytes.
 const PIECE: usize = 1 << 20;
+/// How many leases a blob lives that is not named yet.
+const UNNAMED_LEASES: u64 = 10;
 /// How many pieces are fetched at once.
 const AT_ONCE: usize = 4;
 
@@ -24,8 +24,10 @@ const AT_ONCE: usize = 4;
 /// has the blob as a key is refused too, and is sent again.
 pub fn post_beside(client: &Client, object: &str, payload: &[u8]) -> Result<String> {
     let name = client.new_object(Some(object));
-    let made = client.create_unlisted(&name, 0, &fields(payload));
-    match made.and_then(|()| post(client, &name, payload)) {
+    // Nobody renews it before it is named: on a slow or broken connection that takes long.
+    let ttl = UNNAMED_LEASES * client.session.ttl;
+    let made = client.create_unlisted(&name, 0, ttl, &fields(payload));
+    match made.and_then(|()| post(client, &name, ttl, payload)) {
         Ok(()) => Ok(name),
         Err(e) => {
             // A signal handler has raised: nobody learns the name.
@@ -38,7 +40,7 @@ pub fn post_beside(client: &Client, object: &str, payload: &[u8]) -> Result<Stri
 /// Stores bytes under a name of the caller's choice.
 pub fn put(client: &Client, name: &str, payload: &[u8]) -> Result<()> {
     client.create(name, 0, &fields(payload))?;
-    post(client, name, payload)?;
+    post(client, name, client.session.ttl, payload)?;
     client.settle()
 }
 
@@ -52,9 +54,8 @@ fn fields(payload: &[u8]) -> [(&'static str, usize); 2] {
     [(keys::SIZE, size), (keys::PIECES, pieces(size))]
 }
 
-fn post(client: &Client, name: &str, payload: &[u8]) -> Result<()> {
-    let (size, ttl) = (payload.len(), client.session.ttl);
-    let mut renewed = Instant::now();
+fn post(client: &Client, name: &str, ttl: u64, payload: &[u8]) -> Result<()> {
+    let size = payload.len();
     for (n, piece) in payload.chunks(PIECE).enumerate() {
         let mut sealed = kept::take(piece.len() + 64);
         client
@@ -65,11 +66,6 @@ fn post(client: &Client, name: &str, payload: &[u8]) -> Result<()> {
             set = set.arg("PX").arg(ttl);
         }
         set.post()?;
-        // On a slow connection the first pieces would be gone before the last one has come: nobody knows the blob yet.
-        if ttl > 0 && renewed.elapsed() >= Duration::from_millis(ttl / 6) {
-            client.script(&scripts::RENEW, name).arg(ttl).post()?;
-            renewed = Instant::now();
-        }
     }
     Ok(())
 }

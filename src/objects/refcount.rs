@@ -28,11 +28,13 @@ impl Client {
         }
     }
 
-    /// Makes an object that is not in the session's index: it lives and goes with another one.
+    /// Makes an object that is not in the session's index: it lives and goes with another one, which renews it; until then it
+    /// lives for `ttl` ms.
     pub fn create_unlisted<V: ToRedisArgs>(
         &self,
         object: &str,
         ends: u8,
+        ttl: u64,
         fields: &[(&str, V)],
     ) -> Result<()> {
         let mut create = self.script(&scripts::CREATE, object);
@@ -40,7 +42,7 @@ impl Client {
             // A part of a message, a job, or a process: it waits for room as a message does.
             create = create.waits_for_memory();
         }
-        let create = create.arg(self.session.ttl).arg(&self.id).arg(ends);
+        let create = create.arg(ttl).arg(&self.id).arg(ends);
         let with_fields = fields.iter().fold(create, |create, (field, value)| {
             create.arg(field).arg(value)
         });
@@ -54,7 +56,7 @@ impl Client {
         ends: u8,
         fields: &[(&str, V)],
     ) -> Result<()> {
-        self.create_unlisted(object, ends, fields)?;
+        self.create_unlisted(object, ends, self.session.ttl, fields)?;
         if self.session.ttl > 0 {
             self.note(keys::INDEX, object)?;
         }
