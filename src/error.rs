@@ -34,6 +34,8 @@ pub enum Error {
     Broken,
     /// The store answered with an error.
     Store(String),
+    /// The system starts no process, with the number of the error.
+    NoProcess(i32),
     /// A stream failed; commands are repeated on a new one before anyone sees this error.
     Io(std::io::Error),
     /// A message of another process, or a reply of a script, cannot be decoded.
@@ -86,6 +88,11 @@ impl fmt::Display for Error {
             Self::Eof => f.write_str("the other end of the pipe is closed"),
             Self::Broken => f.write_str("Broken pipe"),
             Self::Ending => f.write_str("the process ends"),
+            Self::NoProcess(number) => write!(
+                f,
+                "no process could be started: {}",
+                nix::errno::Errno::from_raw(*number).desc()
+            ),
             Self::Io(e) => write!(f, "connection to the store: {e}"),
             #[cfg(feature = "python")]
             Self::Raised(e) => write!(f, "{e}"),
@@ -127,6 +134,7 @@ impl From<Error> for PyErr {
             Error::Store(_) | Error::Protocol(_) | Error::State(_) => PyRuntimeError::new_err(text),
             Error::NoRoom(_) => PyMemoryError::new_err(text),
             Error::Memory(_) => PyOSError::new_err((nix::libc::ENOMEM, text)),
+            Error::NoProcess(number) => PyOSError::new_err((number, text)),
             Error::Invalid(_) => PyOSError::new_err((nix::libc::EINVAL, text)),
             Error::Io(_) => PyOSError::new_err(text),
             Error::NotOwner(_) => PyAssertionError::new_err(text),

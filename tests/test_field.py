@@ -42,6 +42,7 @@ CASES = [
     "fork_lazy_and_listening.py",
     "fork_library/main.py",
     "fork_local_class/main.py",
+    "fork_lost_content.py",
     "fork_made_in_c.py",
     "fork_metaclass_property.py",
     "fork_metaclasses.py",

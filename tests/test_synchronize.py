@@ -2,6 +2,7 @@
 
 import pickle
 import threading
+from queue import Empty
 
 import pytest
 
@@ -248,3 +249,20 @@ def test_many_threads_share_a_lock(mp):
     for thread in threads:
         thread.join()
     assert counter == [400]
+
+
+def test_flags_may_be_numbers(mp):
+    for one in (mp.Lock(), mp.Semaphore(), mp.BoundedSemaphore()):
+        assert one.acquire(1) is True
+        assert one.acquire(0) is False
+        assert one.acquire(block=0) is False
+        one.release()
+    for one in (mp.RLock(), mp.Condition()):
+        assert (one.acquire(1), one.acquire(0)) == (True, True)
+    queue, bounded, tasks = mp.Queue(), mp.Queue(2), mp.JoinableQueue()
+    for one in (queue, bounded, tasks):
+        one.put("item", 1)
+        one.put("other", 1, 5)
+        assert (one.get(1), one.get(1, 5)) == ("item", "other")
+    with pytest.raises(Empty):
+        queue.get(0)

@@ -14,13 +14,13 @@ def path(function: str) -> str:
 
 
 def read(function: str) -> dict[str, Any] | None:
-    """A dictionary with `url` and, if recorded, `function_url`, `region` and `instance`; None if there is no file. Raises
+    """A dictionary with `url` and, if recorded, `function_url`, `region` and `instance`; None if this user has no file. Raises
     ValueError for a damaged file.
     """
     try:
         with open(path(function), encoding="utf-8") as file:
             return json.load(file)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):  # a HOME of another user
         return None
     except (OSError, ValueError) as e:
         message = f"{path(function)} cannot be read ({e}): remove it, and `serverless-mp up` says what to do"

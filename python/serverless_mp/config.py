@@ -78,8 +78,11 @@ def _text(suffix: str, default: T, text: str) -> Setting[str | T]:
     return Setting(_PREFIX + suffix, lambda _, value: value, lambda: default, str(default or "none"), text)
 
 
-def _address(_: str, value: str) -> str:
-    _core.check_url(value)
+def _address(name: str, value: str) -> str:
+    try:
+        _core.check_url(value)
+    except ValueError as e:  # it names the variable of the program's own address
+        raise ValueError(str(e).replace(redis_url.name, name)) from None
     return value
 
 

@@ -121,10 +121,13 @@ def wait(object_list: Any, timeout: float | None = None) -> list[Any]:
 
 # The addresses in the store at which this process knows that nobody listens any more.
 _closed: set[str] = set()
+_MOST_CLOSED = 4096
 
 
 def note_closed(address: str) -> None:
     """Notes that the listener at an address in the store was closed."""
+    if len(_closed) >= _MOST_CLOSED:
+        _closed.clear()
     _closed.add(address)
 
 

@@ -46,26 +46,20 @@ def variables() -> dict[str, str]:
 
 def is_run() -> bool:
     """Whether this interpreter runs the command itself, to run a program, and not a debugger that does so."""
-    return options() is not None
-
-
-def options() -> list[str] | None:
-    """The options of this interpreter, if it runs the command itself, to run a program; otherwise None."""
     place = len(sys.orig_argv) - len(sys.argv)
     if sys.argv[1:2] != ["run"] or place < 1 or not sys.executable:
-        return None
+        return False
     command = sys.orig_argv[place].removeprefix("-m")
-    found = sys.orig_argv[1:place]
-    if found[-1:] == ["-m"]:
-        found.pop()
-    rest = found.copy()
-    while rest:
-        option = rest.pop(0)
+    options = sys.orig_argv[1:place]
+    if options[-1:] == ["-m"]:
+        options.pop()
+    while options:
+        option = options.pop(0)
         if option in _WITH_VALUE:
-            del rest[:1]
+            del options[:1]
         elif not option.startswith("-") or option.startswith(("-c", "-m")):
-            return None
-    return found if os.path.basename(command) in _COMMANDS else None
+            return False
+    return os.path.basename(command) in _COMMANDS
 
 
 _choose()

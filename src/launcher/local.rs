@@ -41,10 +41,7 @@ pub fn launch(path: &str, event: &[u8], descriptors: &[BorrowedFd<'_>]) -> Resul
     stream.read_exact(&mut pid).map_err(failed)?;
     let pid = i32::from_ne_bytes(pid);
     if pid <= 0 {
-        return Err(Error::State(format!(
-            "no process could be started: {}",
-            std::io::Error::from_raw_os_error(-pid)
-        )));
+        return Err(Error::NoProcess(-pid));
     }
     Ok(Launched {
         pid,

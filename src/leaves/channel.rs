@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
+use super::truth::Truth;
 use crate::error::{Error, Result};
 use crate::kept::Bytes;
 use crate::locked::Locked;
@@ -257,16 +258,16 @@ impl Channel {
     }
 
     /// The next message; None if the time is over.
-    #[pyo3(signature = (block=true, timeout=None))]
+    #[pyo3(signature = (block=Truth(true), timeout=None))]
     fn recv<'py>(
         &self,
         py: Python<'py>,
-        block: bool,
+        block: Truth,
         timeout: Option<f64>,
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let message = py.detach(|| {
-            let deadline = wait::deadline(timeout.filter(|_| block))?;
-            self.take(if block && timeout.is_none_or(|t| t > 0.0) {
+            let deadline = wait::deadline(timeout.filter(|_| block.0))?;
+            self.take(if block.0 && timeout.is_none_or(|t| t > 0.0) {
                 Wait::Until(deadline)
             } else {
                 Wait::No

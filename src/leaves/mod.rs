@@ -16,3 +16,4 @@ pub mod region;
 pub mod semlock;
 pub mod shm_name;
 pub mod task_queue;
+mod truth;

@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 
 use super::native_calls::{Bare, QuickLock};
 use super::semlock::{RECURSIVE_MUTEX, SEM_VALUE_MAX, thread_ident};
+use super::truth::Truth;
 use crate::objects::futex::{Futex, SIZE, WaitResult};
 
 const SEMAPHORE: i32 = 1;
@@ -202,9 +203,9 @@ impl NativeSemLock {
         RELEASE.bind(slf)
     }
 
-    #[pyo3(signature = (block=true, timeout=None))]
-    fn _acquire(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
-        self.take_or_wait(py, block, timeout)
+    #[pyo3(signature = (block=Truth(true), timeout=None))]
+    fn _acquire(&self, py: Python<'_>, block: Truth, timeout: Option<f64>) -> PyResult<bool> {
+        self.take_or_wait(py, block.0, timeout)
     }
 
     fn _release(&self) -> PyResult<()> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Instant;
 
+use super::truth::Truth;
 use crate::error::{Error, Result};
 use crate::objects::handle::Handle;
 use crate::objects::units::{self, Done, Units};
@@ -241,8 +242,8 @@ impl SemLock {
         self.maxvalue
     }
 
-    #[pyo3(signature = (block=true, timeout=None))]
-    fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
+    #[pyo3(signature = (block=Truth(true), timeout=None))]
+    fn acquire(&self, py: Python<'_>, block: Truth, timeout: Option<f64>) -> PyResult<bool> {
         if self.kind == RECURSIVE_MUTEX && self.is_mine() {
             self.count.fetch_add(1, Ordering::AcqRel);
             return Ok(true);
@@ -251,7 +252,7 @@ impl SemLock {
             self.taken();
             return Ok(true);
         }
-        let wait = block && timeout.is_none_or(|t| t > 0.0);
+        let wait = block.0 && timeout.is_none_or(|t| t > 0.0);
         Ok(py.detach(|| self.take(wait, wait::sem_deadline(timeout)?))?)
     }
 
@@ -271,7 +272,7 @@ impl SemLock {
     }
 
     fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
-        self.acquire(py, true, None)
+        self.acquire(py, Truth(true), None)
     }
 
     #[pyo3(signature = (*_args))]

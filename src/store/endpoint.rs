@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -214,11 +214,24 @@ pub enum Stream {
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
+fn is_of_standard_streams(socket: &impl AsRawFd) -> bool {
+    (0..3).contains(&socket.as_raw_fd())
+}
+
 impl Stream {
     /// A connected, non-blocking stream.
     pub fn connect(place: &NodeAddr) -> io::Result<Self> {
         let stream = match place {
-            NodeAddr::Unix(path) => Self::Unix(UnixStream::connect(path)?),
+            NodeAddr::Unix(path) => {
+                let unix = UnixStream::connect(path)?;
+                // The number of a standard stream that the program has closed: what it writes to that must not come here. A
+                // clone has another number.
+                Self::Unix(if is_of_standard_streams(&unix) {
+                    unix.try_clone()?
+                } else {
+                    unix
+                })
+            }
             NodeAddr::Tcp { host, port, tls } => {
                 let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
                 let mut found = None;
@@ -231,7 +244,10 @@ impl Stream {
                         Err(e) => last = e,
                     }
                 }
-                let tcp = found.ok_or(last)?;
+                let mut tcp = found.ok_or(last)?;
+                if is_of_standard_streams(&tcp) {
+                    tcp = tcp.try_clone()?;
+                }
                 tcp.set_nodelay(true)?;
                 // A silent peer, such as an address translator that forgot the connection, is found within a minute.
                 setsockopt(&tcp, sockopt::KeepAlive, &true)?;

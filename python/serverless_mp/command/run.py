@@ -17,7 +17,7 @@ from multiprocessing import util
 from pathlib import Path
 from typing import Any
 
-from serverless_mp import hash_seed, shadows
+from serverless_mp import shadows
 
 
 def preload() -> None:
@@ -36,7 +36,7 @@ def run_script(path: str, arguments: list[str]) -> None:
     if not os.path.exists(path):
         sys.stderr.write(f"serverless-mp: can't open file {os.path.abspath(path)!r}: [Errno 2] No such file or directory\n")
         sys.exit(2)
-    _begin_arguments(path, arguments, path)
+    sys.argv[:] = [path, *arguments]
     if os.path.isdir(path) or (not path.endswith((".py", ".pyw")) and _is_archive(path)):
         shadows.avoid([path])
         _guard(lambda: runpy.run_path(path, run_name="__main__"))
@@ -53,13 +53,13 @@ def run_script(path: str, arguments: list[str]) -> None:
 
 def run_code(code: str, arguments: list[str]) -> None:
     """Runs a program as `python -c code arguments...` does."""
-    _begin_arguments("-c", arguments, "-c", code)
+    sys.argv[:] = ["-c", *arguments]
     _run_text(code, "<string>")
 
 
 def run_standard_input(arguments: list[str]) -> None:
     """Runs a program as `python - arguments...` does."""
-    _begin_arguments("-", arguments, "-")
+    sys.argv[:] = ["-", *arguments]
     _run_text(sys.stdin.read(), "<stdin>")
 
 
@@ -73,7 +73,7 @@ def _run_text(text: str, name: str) -> None:
 def run_module(name: str, arguments: list[str]) -> None:
     """Runs a program as `python -m name arguments...` does."""
     _begin_path(os.getcwd())
-    _begin_arguments("-m", arguments, "-m", name)
+    sys.argv[:] = ["-m", *arguments]
     try:
         _, spec, code = runpy._get_module_details(name, runpy._Error)  # type: ignore[attr-defined]
     except runpy._Error as e:  # type: ignore[attr-defined]
@@ -84,14 +84,6 @@ def run_module(name: str, arguments: list[str]) -> None:
     module.__package__ = spec.parent
     sys.argv[0] = spec.origin or name
     _guard(lambda: exec(code, module.__dict__))  # noqa: S102 - what the command is for
-
-
-def _begin_arguments(first: str, arguments: list[str], *program: str) -> None:
-    """Sets the arguments, and those of an interpreter that runs this program itself."""
-    options = hash_seed.options()
-    if options is not None:
-        sys.orig_argv[1:] = [*options, *program, *arguments]
-    sys.argv[:] = [first, *arguments]
 
 
 def _begin_path(directory: str) -> None:

@@ -11,7 +11,7 @@ import ctypes
 import mmap
 import os
 from array import array as stdlib_array  # by its name: a program may put a mock in its place
-from typing import Any
+from typing import Any, Literal
 
 from serverless_mp import _core
 from serverless_mp.program.introspect import attributes, is_a, is_of
@@ -53,19 +53,20 @@ def _reduce_owner(array: Any) -> Any:
     """The reduced form of a small array that owns its memory, as the worker's array does then; None for any other array. A
     large one is a view of the content as it has come, which is not copied once more.
     """
-    is_plain = type(array).__name__ == "ndarray" and array.flags.owndata
-    if not is_plain or array.nbytes > _MOST_COPIED or array.dtype.kind not in _COPIED or not array.itemsize:
+    kind, dtype = type(array), array.dtype
+    is_plain = (kind.__module__, kind.__name__) == ("numpy", "ndarray") and dtype.kind in _COPIED and not dtype.hasobject
+    if not (is_plain and array.flags.owndata and array.flags.forc and array.itemsize and array.nbytes <= _MOST_COPIED):
         return None
-    order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
-    return _remake_owner, (array.shape, array.dtype, order, array.tobytes(order), array.flags.writeable)
+    order = "C" if array.flags.c_contiguous else "F"
+    return _remake_owner, (array.shape, dtype, order, array.tobytes(order), array.flags.writeable)
 
 
-def _remake_owner(shape: tuple[int, ...], dtype: Any, order: Any, content: bytes, is_writeable: bool) -> Any:
+def _remake_owner(shape: tuple[int, ...], dtype: Any, order: Literal["C", "F"], content: bytes, is_writeable: bool) -> Any:
     import numpy as np  # noqa: PLC0415 - only if the program uses it
 
     array = np.empty(shape, dtype, order)
-    if content:
-        np.copyto(array, np.ndarray(shape, dtype, content, order=order))
+    # As bytes: the gaps between fields are a part of the content.
+    array.reshape(-1, order=order).view(np.uint8)[:] = np.frombuffer(content, np.uint8)
     array.flags.writeable = is_writeable
     return array
 

@@ -6,6 +6,7 @@ does not affect the others. README.md tells what is transferred, and why.
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import sys
 import types
@@ -51,11 +52,11 @@ def _written(process_obj: Any) -> _Writing:
     popen: Any = context.get_spawning_popen()
     program = Program()
     writing = _Writing(program, process_obj)
-    try:
+    with contextlib.suppress(Exception):  # something cannot be pickled; the careful writing finds it
         writing.run()
-    except Exception:  # noqa: BLE001 - something cannot be pickled; the careful writing finds it
-        return _write_carefully(popen, program, process_obj)
-    return writing
+        if not writing.empty:
+            return writing
+    return _write_carefully(popen, program, process_obj)
 
 
 def _write_carefully(popen: Any, program: Program, process_obj: Any) -> _Writing:
@@ -64,6 +65,10 @@ def _write_carefully(popen: Any, program: Program, process_obj: Any) -> _Writing
         popen.forget_what_was_pickled()
         writing = _Writing(program, process_obj, careful=True, by_protocol=by_protocol)
         writing.run()
+        if writing.empty:
+            # They travel with what refers to them, without the parts that cannot be pickled.
+            program.disown(writing.empty)
+            continue
         # An object with a rule of its own may do without a part that cannot be pickled.
         more = (
             enclosing.of(writing.left_out, [*program.values(), process_obj]) - by_protocol if writing.left_out else frozenset()
@@ -94,6 +99,8 @@ class _Writing:
         # `left_out`: objects that could not be transferred, by id. `told`: the warnings about them.
         self.left_out: dict[int, Any] = {}
         self.told: list[str] = []
+        # The ids of objects of installed modules whose content could not be written.
+        self._lost: set[int] = set()
         self._installed_bytes = 0
         self._parts = _Parts()
         self._new_pickler = partial(
@@ -123,6 +130,11 @@ class _Writing:
             self._add("state", name, value, f"the handler of {name}", limit="state")
         self._add("end", None, None)
         self.left_out = self._pickler.left_out
+
+    @property
+    def empty(self) -> set[int]:
+        """The ids of objects that were referred to and have no content, which must not happen."""
+        return self._lost & self._pickler.referred
 
     def _add_made(self) -> None:
         """Adds `__main__` and the other modules that come by value."""
@@ -172,7 +184,10 @@ class _Writing:
             limit = "unnamed"
         pid = self._program.owned.get(id(value))
         if pid is not None and pid[:3] == (OBJECT, module, path):
+            is_referred = id(value) in self._pickler.referred
             self._add("content", (module, path), (value, objects.whole(value)), subject, limit=limit)
+            if not is_referred:  # but by its own content
+                self._pickler.referred.discard(id(value))
         else:
             self._add("place", (module, path), value, subject, limit=limit)
 
@@ -231,6 +246,7 @@ class _Writing:
         if limit == "installed":
             # The place keeps its imported value: a `Missing` is never put into a library.
             owner = value[0] if kind == "content" else value
+            self._lost.add(id(owner))
             names = {path[-1] for _, path, other in self._program.installed if other is owner}
             if any(map(self._is_named, names)) and module_of_class(type(value)).partition(".")[0] not in _OF_ONE_PROCESS:
                 self.told.append(f"{subject} stays as at import ({why})")

@@ -99,6 +99,8 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
         # `subject`: the object being written, for messages. `left`: how many more objects may be written, if limited.
         self.subject = "the object"
         self.left: int | None = None
+        # The ids of objects that a worker finds at a place, and that were referred to.
+        self.referred: set[int] = set()
         # The errors of objects that were left out, by the id of the object.
         self.left_out: dict[int, Exception] = {}
         self._being_defined: set[type] = set()
@@ -140,7 +142,7 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
     def take_over(self, old: ForkPickler, count: int) -> None:
         """Takes over the state of another pickler, as it was after `count` containers."""
         self.left_out, self.subject, self._alive = old.left_out, old.subject, old._alive
-        self._origins, self._cells = old._origins, old._cells
+        self._origins, self._cells, self.referred = old._origins, old._cells, old.referred
         written = self.memo.copy()
         for key, pid in old._copies.items():
             if pid is not None and id(pid[1]) in written:
@@ -151,7 +153,9 @@ class ForkPickler(cloudpickle.Pickler):  # type: ignore[misc]
     def persistent_id(self, obj: Any) -> Any:
         """The persistent id of an object that the worker has already."""
         key = id(obj)
-        known = self._known.get(key) or self._owned.get(key)
+        known = self._known.get(key)
+        if known is None and (known := self._owned.get(key)) is not None:
+            self.referred.add(key)
         if known is None and self.left is not None:
             self.left -= 1
             if self.left < 0:

@@ -34,6 +34,7 @@ from serverless_mp.store import pickling_guard, region
 from . import files, tables
 from .foreign_process import Stranger
 
+_WARNS = (3, 12) <= sys.version_info < (3, 14)
 _BY_PARTS: Any = cloudpickle.Pickler.dispatch_table[types.CodeType]
 
 
@@ -303,24 +304,39 @@ def _remake_re_scanner(lexicon: Any, flags: int) -> Any:
     return re.Scanner(lexicon, flags)  # type: ignore[attr-defined]
 
 
+_SILENT = ("ignore", None, DeprecationWarning, None, 0)
+
+
 def _reduce_iterator(iterator: Any) -> Any:
-    """An iterator of itertools. Python 3.12 and 3.13 warn that this will end, which is of no interest to the program."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    """An iterator of itertools, in silence. The program's filters, and what it has been warned of, stay as they are."""
+    filters: Any = warnings.filters
+    filters.insert(0, _SILENT)
+    try:
         return iterator.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+    finally:
+        filters.remove(_SILENT)
 
 
 def _reduce_counter(counter: itertools.count[Any]) -> Any:
-    parts = [one for one in gc.get_referents(counter) if one is not type(counter)]
+    parts = _referents(counter)
     if len(parts) == 1:  # that is the step, 1: the number is in C
-        parts = [int(repr(counter).removeprefix("count(").removesuffix(")"))]
+        try:
+            parts = [int(repr(counter).removeprefix("count(").removesuffix(")"))]
+        except ValueError:  # Python 3.11 does not say the last number that C can hold
+            return counter.__reduce__()
     return itertools.count, tuple(parts)
 
 
 def _reduce_key(key: Any) -> Any:
     """What `functools.cmp_to_key` has made: of a function, and then of an object."""
-    function, *of = [one for one in gc.get_referents(key) if one is not type(key)]
+    function, *of = _referents(key)
     return _remake_key, (function, *of)
+
+
+def _referents(one: Any) -> list[Any]:
+    """What an object in C refers to, apart from its class."""
+    found = gc.get_referents(one)
+    return found[1:] if found and found[0] is type(one) else found
 
 
 def _remake_key(function: Any, *of: Any) -> Any:
@@ -329,7 +345,8 @@ def _remake_key(function: Any, *of: Any) -> Any:
 
 
 REDUCERS: dict[type, Any] = {
-    **{kind: _reduce_iterator for kind in vars(itertools).values() if type(kind) is type},
+    # These versions warn that this will end.
+    **({one: _reduce_iterator for one in vars(itertools).values() if type(one) is type} if _WARNS else {}),
     itertools.count: _reduce_counter,
     types.CodeType: _reduce_code,
     types.MethodType: _reduce_method,

@@ -95,6 +95,11 @@ class Program:
         self.wanted = _wanted(self.main)
         self.used = _used([self.main, *own.values()])
 
+    def disown(self, keys: set[int]) -> None:
+        """Makes objects of installed modules, by their ids, the program's own: their places stay as at import."""
+        for key in keys:
+            del self.owned[key]
+
     def values(self) -> list[Any]:
         """All values that may be written."""
         made = [value for module in self.made.values() for value in vars(module).values()]

@@ -39,8 +39,12 @@ class Store:
         text = CONFIG.format(socket=socket, password=password, directory=directory).encode()
         guard = Path(__file__).with_name("server_guard.py")
         # Isolated and without site: the guard imports nothing and starts in milliseconds.
+        command = [sys.executable, "-I", "-S", str(guard), find_server(), directory]
+        if "pydevd" in sys.modules:
+            # A debugger changes the command of each interpreter that is started, and its server would wait for a client.
+            command = ["/bin/sh", "-c", 'exec "$0" "$@"', *command]
         process = Popen(
-            [sys.executable, "-I", "-S", str(guard), find_server(), directory],
+            command,
             stdin=PIPE,
             stdout=PIPE,
             stderr=None if standard_streams.is_open(2) else DEVNULL,
@@ -55,7 +59,8 @@ class Store:
         # The store is no child of the program: a program that lists or ends its children means its workers.
         process.wait()
         if answer != b"ready\n":
-            message = f"the private store did not start: {answer + self._ended.read()!r}"
+            log = (answer + self._ended.read()).decode(errors="replace").strip()
+            message = f"the private store did not start: {log or 'its server has said nothing'}"
             raise RuntimeError(message)
         self.url = f"redis+unix://{quote(socket)}?pass={quote(password)}"
 

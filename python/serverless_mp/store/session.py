@@ -10,7 +10,6 @@ import os
 import re
 import resource
 import shutil
-import sys
 import threading
 from multiprocessing import util
 from tempfile import gettempdir, mkdtemp  # imported by name: the program may have put mocks in their places
@@ -104,7 +103,7 @@ def _open() -> None:
     global _owner, _family, _store  # noqa: PLW0603 - one per process
     standard_streams.reserve()
     for problem in config.unknown():
-        sys.stderr.write(f"serverless_mp: {problem}\n")
+        standard_streams.tell(f"serverless_mp: {problem}\n")
     config.check()
     if config.launcher() == "native":
         name = config.launcher.name

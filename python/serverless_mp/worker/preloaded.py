@@ -141,7 +141,10 @@ def _forks_alone() -> bool:
     if pid == 0:
         os._exit(0)
     os.waitpid(pid, 0)
-    others = {*os.listdir("/proc/self/task")} - {str(threading.get_native_id())}
+    try:
+        others = {*os.listdir("/proc/self/task")} - {str(threading.get_native_id())}
+    except OSError:  # a system without /proc
+        return False
     return threading.active_count() == 1 and all(map(_outlives_forks, others))
 
 

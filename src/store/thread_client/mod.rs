@@ -106,7 +106,9 @@ impl ThreadClient {
         // Commands that were posted to other nodes may have failed, too.
         self.settled_place(shared, &request.keys[0])?;
         self.raise_deferred()?;
-        self.sequence.give(&mut request, || shared.next_seq());
+        let is_settled = !self.posted.is_unread();
+        self.sequence
+            .give(&mut request, is_settled, || shared.next_seq());
         let result = self.repeat(shared, &request);
         if !matches!(result, Ok(Some(_))) {
             self.has_failed(&request.keys[0]);
@@ -115,9 +117,6 @@ impl ThreadClient {
                 let args = vec![request.seq.to_string().into(), late.into()];
                 self.keep(shared, Request::new(Some(&UNDO), request.keys, args));
             }
-        }
-        if !self.posted.is_unread() {
-            self.sequence.tidy();
         }
         result.map(|value| value.unwrap_or(Value::Nil))
     }
@@ -228,7 +227,9 @@ impl ThreadClient {
     /// written with the next one.
     pub fn post(&mut self, shared: &Shared, mut request: Request, is_held: bool) -> Result<()> {
         let place = self.settled_place(shared, &request.keys[0])?;
-        self.sequence.give(&mut request, || shared.next_seq());
+        let is_settled = !self.posted.is_unread();
+        self.sequence
+            .give(&mut request, is_settled, || shared.next_seq());
         let pipeline = self.pipelines.entry(place.to_string()).or_default();
         let packed = pipeline
             .conn
@@ -311,7 +312,6 @@ impl ThreadClient {
                 self.pause(shared, failure, &mut backoff)?;
             }
         }
-        self.sequence.tidy();
         Ok(())
     }
 

@@ -134,7 +134,7 @@ impl Client {
 
     fn number(&mut self, request: &mut Request) {
         let next = &mut self.next;
-        self.sequence.give(request, || {
+        self.sequence.give(request, false, || {
             *next += 1;
             *next
         });

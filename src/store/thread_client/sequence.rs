@@ -14,8 +14,12 @@ pub struct Sequence {
 }
 
 impl Sequence {
-    /// Gives a command its seq and its predecessor; `next` draws the next seq of the process.
-    pub fn give(&mut self, request: &mut Request, next: impl FnOnce() -> u64) {
+    /// Gives a command its seq and its predecessor; `next` draws the next seq of the process. `is_settled`: no command of the
+    /// thread is unanswered. Then much is forgotten: a command without a predecessor can only be recognised as a repetition.
+    pub fn give(&mut self, request: &mut Request, is_settled: bool, next: impl FnOnce() -> u64) {
+        if is_settled && self.last.len() >= MOST {
+            self.last.clear();
+        }
         if request.is_numbered() {
             request.seq = next();
             let key = request.keys[0].clone();
@@ -37,14 +41,6 @@ impl Sequence {
     fn forget(&mut self, object: &str) {
         self.last.remove(object);
     }
-
-    /// Bounds what is kept; to be called when no command is unanswered. A command without a predecessor can only be recognised
-    /// as a repetition.
-    pub fn tidy(&mut self) {
-        if self.last.len() >= MOST {
-            self.last.clear();
-        }
-    }
 }
 
 #[cfg(test)]
@@ -57,9 +53,8 @@ mod tests {
         let mut sequence = Sequence::default();
         for seq in 1..=3 * MOST as u64 {
             let mut request = Request::new(Some(&LATCH_CHANGE), vec![format!("o{seq}")], vec![]);
-            sequence.give(&mut request, || seq);
-            sequence.tidy();
+            sequence.give(&mut request, true, || seq);
         }
-        assert!(sequence.last.len() < MOST);
+        assert!(sequence.last.len() <= MOST);
     }
 }
