@@ -56,6 +56,7 @@ def _written(process_obj: Any) -> _Writing:
         writing.run()
         if not writing.empty:
             return writing
+        program.disown(writing.empty)
     return _write_carefully(popen, program, process_obj)
 
 
@@ -66,7 +67,6 @@ def _write_carefully(popen: Any, program: Program, process_obj: Any) -> _Writing
         writing = _Writing(program, process_obj, careful=True, by_protocol=by_protocol)
         writing.run()
         if writing.empty:
-            # They travel with what refers to them, without the parts that cannot be pickled.
             program.disown(writing.empty)
             continue
         # An object with a rule of its own may do without a part that cannot be pickled.
@@ -104,9 +104,9 @@ class _Writing:
         self._installed_bytes = 0
         self._parts = _Parts()
         self._new_pickler = partial(
-            ForkPickler, self._parts, program.by_value, careful=careful, owned=program.owned, by_protocol=by_protocol
+            ForkPickler, by_value=program.by_value, careful=careful, owned=program.owned, by_protocol=by_protocol
         )
-        self._pickler = self._new_pickler()
+        self._pickler = self._new_pickler(self._parts)
 
     def run(self) -> None:
         """Writes the pieces in the order in which a worker needs them."""
@@ -195,10 +195,10 @@ class _Writing:
         return name in self._program.used.all or name.startswith("__")
 
     def _add(self, kind: str, place: Any, value: Any, subject: str = "", *, limit: str | None = None) -> None:
-        key = (limit, place, id(value))
-        if limit is not None and key in _too_large and not is_a(value, classes.CONTAINERS):
-            return self._leave_out(kind, place, value, subject, _too_large[key], limit)
+        key = (limit, place, id(value[0] if kind == "content" else value))
         self._pickler.subject = subject or f"{kind} {place}"
+        if key in _failed and (why := _failed[key] or self._why_not(value)):
+            return self._leave_out(kind, place, value, subject, why, limit)
         if limit is None and not self._careful:
             self._pickler.dump(value)
             return self._take(kind, place)
@@ -224,10 +224,29 @@ class _Writing:
                     continue  # another thread may just have changed a container
                 if kind == "process" or (limit is None and not self._careful):
                     raise
-                if limit is not None and is_a(e, TooLargeError):
-                    _too_large[key] = str(e)
-                return self._leave_out(kind, place, value, subject, f"{type(e).__name__}: {e}", limit)
+                return self._has_failed(key, kind, place, value, subject, e, limit)
         return None
+
+    def _has_failed(
+        self, key: Any, kind: str, place: Any, value: Any, subject: str, error: Exception, limit: str | None
+    ) -> None:
+        """Notes that a value cannot be written, and leaves it out."""
+        may_shrink = kind == "content" or is_a(value, classes.CONTAINERS)
+        if limit is not None:
+            _failed[key] = str(error) if is_a(error, TooLargeError) and not may_shrink else ""
+        self._leave_out(kind, place, value, subject, f"{type(error).__name__}: {error}", limit)
+
+    def _why_not(self, value: Any) -> str:
+        """Why a value that could not be written before cannot be written now, if that shows at once: to go back takes long."""
+        trial = self._new_pickler(_Parts())
+        trial.subject, trial.left = self._pickler.subject, _MOST_OBJECTS
+        try:
+            trial.dump(value)
+        except RuntimeError:  # it is too deep, or just being changed
+            return ""
+        except Exception as e:  # noqa: BLE001 - whatever it is
+            return f"{type(e).__name__}: {e}"
+        return ""
 
     def _note_if_left_out(self, kind: str, place: Any, value: Any, subject: str) -> None:
         """Records a warning about a global or attribute that functions name and that could not be written at all."""
@@ -290,13 +309,13 @@ class _Writing:
         old = self._pickler
         old_memo = old.memo.copy()
         self._parts.clear()
-        self._pickler = self._new_pickler()
+        self._pickler = self._new_pickler(self._parts)
         self._pickler.memo = {key: entry for key, entry in old_memo.items() if entry[0] < mark}
         self._pickler.take_over(old, count)
 
 
-# Objects that were found to be too large, with the reason: they are not tried at each start.
-_too_large: dict[Any, str] = {}
+# Objects that could not be written, with the reason if they are not tried again, since they are too large.
+_failed: dict[Any, str] = {}
 
 
 def pickle_number(data: bytes) -> int:

@@ -96,7 +96,9 @@ class Program:
         self.used = _used([self.main, *own.values()])
 
     def disown(self, keys: set[int]) -> None:
-        """Makes objects of installed modules, by their ids, the program's own: their places stay as at import."""
+        """Makes objects of installed modules, by their ids, the program's own. Their places stay as at import, and they travel
+        with what refers to them, without the parts that cannot be pickled.
+        """
         for key in keys:
             del self.owned[key]
 
