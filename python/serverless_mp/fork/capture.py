@@ -107,6 +107,7 @@ class _Writing:
             ForkPickler, by_value=program.by_value, careful=careful, owned=program.owned, by_protocol=by_protocol
         )
         self._pickler = self._new_pickler(self._parts)
+        self._trial: ForkPickler | None = None
 
     def run(self) -> None:
         """Writes the pieces in the order in which a worker needs them."""
@@ -195,10 +196,10 @@ class _Writing:
         return name in self._program.used.all or name.startswith("__")
 
     def _add(self, kind: str, place: Any, value: Any, subject: str = "", *, limit: str | None = None) -> None:
-        key = (limit, place, id(value[0] if kind == "content" else value))
         self._pickler.subject = subject or f"{kind} {place}"
-        if key in _failed and (why := _failed[key] or self._why_not(value)):
-            return self._leave_out(kind, place, value, subject, why, limit)
+        outcome = _outcome(kind, place, value, limit)
+        if outcome is not None and (why := outcome or self._why_not(value)):
+            return self._has_failed(kind, place, value, subject, why, limit)
         if limit is None and not self._careful:
             self._pickler.dump(value)
             return self._take(kind, place)
@@ -214,6 +215,7 @@ class _Writing:
                 self._pickler.left = None
                 self._check_size(limit)
                 self._note_if_left_out(kind, place, value, subject)
+                _note_outcome(kind, place, value, limit, None)
                 return self._take(kind, place)
             except Exception as e:
                 self._go_back(mark, count)
@@ -224,28 +226,32 @@ class _Writing:
                     continue  # another thread may just have changed a container
                 if kind == "process" or (limit is None and not self._careful):
                     raise
-                return self._has_failed(key, kind, place, value, subject, e, limit)
+                return self._has_failed(kind, place, value, subject, f"{type(e).__name__}: {e}", limit)
         return None
 
-    def _has_failed(
-        self, key: Any, kind: str, place: Any, value: Any, subject: str, error: Exception, limit: str | None
-    ) -> None:
+    def _has_failed(self, kind: str, place: Any, value: Any, subject: str, why: str, limit: str | None) -> None:
         """Notes that a value cannot be written, and leaves it out."""
         may_shrink = kind == "content" or is_a(value, classes.CONTAINERS)
-        if limit is not None:
-            _failed[key] = str(error) if is_a(error, TooLargeError) and not may_shrink else ""
-        self._leave_out(kind, place, value, subject, f"{type(error).__name__}: {error}", limit)
+        is_for_good = why.startswith(TooLargeError.__name__) and not may_shrink
+        _note_outcome(kind, place, value, limit, why if is_for_good else "")
+        self._leave_out(kind, place, value, subject, why, limit)
 
     def _why_not(self, value: Any) -> str:
-        """Why a value that could not be written before cannot be written now, if that shows at once: to go back takes long."""
-        trial = self._new_pickler(_Parts())
-        trial.subject, trial.left = self._pickler.subject, _MOST_OBJECTS
+        """Why a value cannot be written, if a trial shows it: to go back takes longer when much was written."""
+        if self._trial is None:
+            self._trial = self._new_pickler(_Parts())
+        self._trial.subject, self._trial.left = self._pickler.subject, _MOST_OBJECTS
+        popen: Any = context.get_spawning_popen()
+        before = popen.count_pickled()
         try:
-            trial.dump(value)
+            self._trial.dump(value)
         except RuntimeError:  # it is too deep, or just being changed
             return ""
         except Exception as e:  # noqa: BLE001 - whatever it is
-            return f"{type(e).__name__}: {e}"
+            return "" if is_a(e.__cause__, RecursionError) else f"{type(e).__name__}: {e}"
+        finally:
+            popen.forget_what_was_pickled(before)
+            self._trial.clear_memo()
         return ""
 
     def _note_if_left_out(self, kind: str, place: Any, value: Any, subject: str) -> None:
@@ -314,8 +320,22 @@ class _Writing:
         self._pickler.take_over(old, count)
 
 
-# Objects that could not be written, with the reason if they are not tried again, since they are too large.
-_failed: dict[Any, str] = {}
+# By limit and place: the id of the object that was to be written there last, and what became of it: None if it was written.
+# Otherwise the reason, if it is not tried again, since it is too large, or ''.
+_outcomes: dict[Any, tuple[int, str | None]] = {}
+
+
+def _outcome(kind: str, place: Any, value: Any, limit: str | None) -> str | None:
+    """What became of an object when it was to be written last; '' also for one of a library that was not tried yet."""
+    last, outcome = _outcomes.get((limit, place), (0, None))
+    if last == id(value[0] if kind == "content" else value):
+        return outcome
+    return "" if limit == "installed" else None
+
+
+def _note_outcome(kind: str, place: Any, value: Any, limit: str | None, outcome: str | None) -> None:
+    if limit is not None:
+        _outcomes[limit, place] = (id(value[0] if kind == "content" else value), outcome)
 
 
 def pickle_number(data: bytes) -> int:

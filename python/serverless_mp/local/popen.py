@@ -71,11 +71,14 @@ class Popen:
         self._holds.append((handle.id, end))
         self._kept.append(handle)
 
-    def forget_what_was_pickled(self) -> None:
-        """Forgets what was pickled, before the process object is pickled again from the start."""
-        self._fds.clear()
-        self._holds.clear()
-        self._kept.clear()
+    def count_pickled(self) -> tuple[int, int, int]:
+        """How much was pickled so far."""
+        return len(self._fds), len(self._holds), len(self._kept)
+
+    def forget_what_was_pickled(self, since: tuple[int, int, int] = (0, 0, 0)) -> None:
+        """Forgets what was pickled since then, before it is pickled again."""
+        for pickled, count in zip((self._fds, self._holds, self._kept), since, strict=True):
+            del pickled[count:]  # type: ignore[attr-defined]
 
     # ---- the launch ------------------------------------------------------------------------------------------
 
