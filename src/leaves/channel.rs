@@ -258,7 +258,7 @@ impl Channel {
     }
 
     /// The next message; None if the time is over.
-    #[pyo3(signature = (block=Truth(true), timeout=None))]
+    #[pyo3(signature = (block=Truth(true), timeout=None), text_signature = "($self, block=True, timeout=None)")]
     fn recv<'py>(
         &self,
         py: Python<'py>,

@@ -203,7 +203,7 @@ impl NativeSemLock {
         RELEASE.bind(slf)
     }
 
-    #[pyo3(signature = (block=Truth(true), timeout=None))]
+    #[pyo3(signature = (block=Truth(true), timeout=None), text_signature = "($self, block=True, timeout=None)")]
     fn _acquire(&self, py: Python<'_>, block: Truth, timeout: Option<f64>) -> PyResult<bool> {
         self.take_or_wait(py, block.0, timeout)
     }

@@ -242,7 +242,7 @@ impl SemLock {
         self.maxvalue
     }
 
-    #[pyo3(signature = (block=Truth(true), timeout=None))]
+    #[pyo3(signature = (block=Truth(true), timeout=None), text_signature = "($self, block=True, timeout=None)")]
     fn acquire(&self, py: Python<'_>, block: Truth, timeout: Option<f64>) -> PyResult<bool> {
         if self.kind == RECURSIVE_MUTEX && self.is_mine() {
             self.count.fetch_add(1, Ordering::AcqRel);
