@@ -270,7 +270,7 @@ class _Writing:
         self._parts.clear()
         if limit == "installed":
             # The place keeps its imported value: a `Missing` is never put into a library.
-            owner = value[0] if kind == "content" else value
+            owner = _owner(kind, value)
             self._lost.add(id(owner))
             names = {path[-1] for _, path, other in self._program.installed if other is owner}
             if any(map(self._is_named, names)) and module_of_class(type(value)).partition(".")[0] not in _OF_ONE_PROCESS:
@@ -328,14 +328,19 @@ _outcomes: dict[Any, tuple[int, str | None]] = {}
 def _outcome(kind: str, place: Any, value: Any, limit: str | None) -> str | None:
     """What became of an object when it was to be written last; '' also for one of a library that was not tried yet."""
     last, outcome = _outcomes.get((limit, place), (0, None))
-    if last == id(value[0] if kind == "content" else value):
+    if last == id(_owner(kind, value)):
         return outcome
     return "" if limit == "installed" else None
 
 
 def _note_outcome(kind: str, place: Any, value: Any, limit: str | None, outcome: str | None) -> None:
     if limit is not None:
-        _outcomes[limit, place] = (id(value[0] if kind == "content" else value), outcome)
+        _outcomes[limit, place] = (id(_owner(kind, value)), outcome)
+
+
+def _owner(kind: str, value: Any) -> Any:
+    """The object that is written; its content comes in a pair with it."""
+    return value[0] if kind == "content" else value
 
 
 def pickle_number(data: bytes) -> int:
