@@ -214,8 +214,14 @@ pub enum Stream {
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
-fn is_of_standard_streams(socket: &impl AsRawFd) -> bool {
-    (0..3).contains(&socket.as_raw_fd())
+/// The same socket under another number, if it has that of a standard stream: the program has closed the stream, and what it writes
+/// there must not come here. A clone always has another number.
+fn apart<S: AsRawFd>(socket: S, clone: impl FnOnce(&S) -> io::Result<S>) -> io::Result<S> {
+    if (0..3).contains(&socket.as_raw_fd()) {
+        clone(&socket)
+    } else {
+        Ok(socket)
+    }
 }
 
 impl Stream {
@@ -223,14 +229,7 @@ impl Stream {
     pub fn connect(place: &NodeAddr) -> io::Result<Self> {
         let stream = match place {
             NodeAddr::Unix(path) => {
-                let unix = UnixStream::connect(path)?;
-                // The number of a standard stream that the program has closed: what it writes to that must not come here. A
-                // clone has another number.
-                Self::Unix(if is_of_standard_streams(&unix) {
-                    unix.try_clone()?
-                } else {
-                    unix
-                })
+                Self::Unix(apart(UnixStream::connect(path)?, UnixStream::try_clone)?)
             }
             NodeAddr::Tcp { host, port, tls } => {
                 let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
@@ -244,10 +243,7 @@ impl Stream {
                         Err(e) => last = e,
                     }
                 }
-                let mut tcp = found.ok_or(last)?;
-                if is_of_standard_streams(&tcp) {
-                    tcp = tcp.try_clone()?;
-                }
+                let tcp = apart(found.ok_or(last)?, TcpStream::try_clone)?;
                 tcp.set_nodelay(true)?;
                 // A silent peer, such as an address translator that forgot the connection, is found within a minute.
                 setsockopt(&tcp, sockopt::KeepAlive, &true)?;
